@@ -1,0 +1,1 @@
+"""Supervised memory tasks on the shared core."""

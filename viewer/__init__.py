@@ -1,0 +1,1 @@
+"""One recorded episode and its renderers."""
