@@ -1,0 +1,24 @@
+"""The specification: plain torch, one step at a time, to be read beside the equations."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.state import select
+
+
+def run(
+    cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
+    fresh = cell.initial_state(inputs.shape[1])
+    starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
+    outputs = []
+    for t, drive in enumerate(cell.project(inputs)):
+        if episode_starts is not None and starting[t]:
+            state = select(episode_starts[t], fresh, state)
+        output, state = cell.step(drive, state)
+        outputs.append(output)
+    return torch.stack(outputs), state

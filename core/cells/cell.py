@@ -1,0 +1,47 @@
+"""What every recurrent cell is: (input, state) -> (output, state)."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from plasticrl.core.connection import PlasticConnection
+
+CellState = TypeVar("CellState", bound=tuple[Any, ...])
+
+
+class Cell(nn.Module, ABC, Generic[CellState]):
+    """A recurrent cell. Nothing of an episode lives in the module: state in, new state out.
+
+    Attributes:
+        input_size: width of an input.
+        hidden_size: width of an output.
+        connection: the plastic connection, or None in a cell without one.
+    """
+
+    connection: PlasticConnection | None = None
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> CellState:
+        """The state at an episode's start; every leaf is (B, ...)."""
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """The part of a step that needs no state, for (..., I) inputs of all steps at once."""
+        return inputs
+
+    @abstractmethod
+    def step(self, drive: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """Output (B, N) and new state from a projected input and the state."""
+
+    def forward(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """Output (B, N) and new state from an input (B, I) and the state."""
+        return self.step(self.project(input), state)
+
+    def modulation(self, state: CellState) -> Tensor | None:
+        """M(t), (B, 1) or (B, N), read from the state after step t; None if unmodulated."""
+        return None

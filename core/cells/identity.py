@@ -1,0 +1,30 @@
+"""No recurrence at all: the output is the input. A feed-forward agent takes the same path."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from plasticrl.core.cells.cell import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig:
+    """Nothing to choose: the output is as wide as the input."""
+
+
+class IdentityState(NamedTuple):
+    """Empty."""
+
+
+class Identity(Cell[IdentityState]):
+    """Output = input, state = ()."""
+
+    def __init__(self, input_size: int, config: IdentityConfig) -> None:
+        super().__init__(input_size, input_size)
+
+    def initial_state(self, batch_size: int) -> IdentityState:
+        return IdentityState()
+
+    def step(self, drive: Tensor, state: IdentityState) -> tuple[Tensor, IdentityState]:
+        return drive, state

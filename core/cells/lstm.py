@@ -1,0 +1,43 @@
+"""The long short-term memory: ``torch.nn.LSTMCell``."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.plasticity import check_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig:
+    """An LSTM of ``hidden_size`` units."""
+
+    hidden_size: int = 100
+
+    def __post_init__(self) -> None:
+        check_size(hidden_size=self.hidden_size)
+
+
+class LSTMState(NamedTuple):
+    """hidden (B, N) and cell (B, N)."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class LSTM(Cell[LSTMState]):
+    """``torch.nn.LSTMCell``."""
+
+    def __init__(self, input_size: int, config: LSTMConfig) -> None:
+        super().__init__(input_size, config.hidden_size)
+        self.cell = nn.LSTMCell(input_size, config.hidden_size)
+
+    def initial_state(self, batch_size: int) -> LSTMState:
+        zeros = self.cell.weight_hh.new_zeros(batch_size, self.hidden_size)
+        return LSTMState(zeros, torch.zeros_like(zeros))
+
+    def step(self, drive: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        hidden, cell = self.cell(drive, (state.hidden, state.cell))
+        return hidden, LSTMState(hidden, cell)

@@ -1,0 +1,97 @@
+"""The plastic LSTM: the hidden-to-candidate block is plastic.
+
+    i, f, o = sigmoid( W u(t) + b + V h(t-1) + c )
+    g       = tanh( W_g u(t) + b_g + (w + alpha * H(t)) h(t-1) )       pre = h(t-1), post = g
+    c(t)    = f c(t-1) + i g
+    h(t)    = o tanh( c(t) )
+
+The modulator reads the new h(t), or as an option the new c(t). Gate order i, f, g, o as in
+torch.nn.LSTMCell; the plastic block has no second bias. Source: BP 2019 (arXiv 2002.10585)
+section 4.3; that the modulator reads the new h(t) follows the authors' published code.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.connection import PlasticConnection
+from plasticrl.core.plasticity import Plasticity, check_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticLSTMConfig(Plasticity):
+    """An LSTM of ``hidden_size`` units with plastic hidden-to-candidate connections."""
+
+    hidden_size: int = 100
+    modulator_input: Literal["hidden", "cell"] = "hidden"
+    """What the neuromodulator reads: the new hidden or the new cell activity."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(hidden_size=self.hidden_size)
+        if self.modulator_input == "cell" and self.modulation == "none":
+            raise ValueError(
+                "modulator_input='cell' needs a neuromodulator: "
+                "set modulation to 'simple' or 'retroactive'"
+            )
+
+
+class PlasticLSTMState(NamedTuple):
+    """hidden (B, N), cell (B, N), trace (B, N, N), where retroactive eligibility (B, N, N)."""
+
+    hidden: Tensor
+    cell: Tensor
+    trace: Tensor
+    eligibility: Tensor | None = None
+
+
+class PlasticLSTM(Cell[PlasticLSTMState]):
+    """The cell. Parameters: ``input`` (4N, I), ``gates`` (3N, N) for i, f, o, ``connection``."""
+
+    connection: PlasticConnection
+
+    def __init__(self, input_size: int, config: PlasticLSTMConfig) -> None:
+        super().__init__(input_size, config.hidden_size)
+        self.modulator_input = config.modulator_input
+        self.input = nn.Linear(input_size, 4 * self.hidden_size)
+        self.gates = nn.Linear(self.hidden_size, 3 * self.hidden_size)
+        self.connection = PlasticConnection(self.hidden_size, self.hidden_size, config)
+        limit = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.input.parameters():  # as torch.nn.LSTMCell draws them
+            nn.init.uniform_(parameter, -limit, limit)
+
+    def initial_state(self, batch_size: int) -> PlasticLSTMState:
+        zeros = self.gates.weight.new_zeros(batch_size, self.hidden_size)
+        traces = self.connection.initial_traces(batch_size)
+        return PlasticLSTMState(zeros, torch.zeros_like(zeros), *traces)
+
+    def project(self, inputs: Tensor) -> Tensor:
+        projected: Tensor = self.input(inputs)
+        return projected
+
+    def step(self, drive: Tensor, state: PlasticLSTMState) -> tuple[Tensor, PlasticLSTMState]:
+        drive_i, drive_f, drive_g, drive_o = drive.chunk(4, dim=1)
+        from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
+        plastic = self.connection(state.hidden, state.trace)
+
+        candidate = torch.tanh(drive_g + plastic)
+        kept = torch.sigmoid(drive_f + from_f) * state.cell
+        cell = kept + torch.sigmoid(drive_i + from_i) * candidate
+        hidden = torch.sigmoid(drive_o + from_o) * torch.tanh(cell)
+
+        traces = self.connection.update(
+            state.trace,
+            state.eligibility,
+            pre=state.hidden,
+            post=candidate,
+            activity=cell if self.modulator_input == "cell" else hidden,
+        )
+        return hidden, PlasticLSTMState(hidden, cell, *traces)
+
+    def modulation(self, state: PlasticLSTMState) -> Tensor | None:
+        activity = state.cell if self.modulator_input == "cell" else state.hidden
+        return self.connection.modulation(activity)

@@ -1,0 +1,82 @@
+"""The plastic readout: a softmax layer that learns classes from labelled examples as it goes.
+
+    y = softmax( (w + alpha * H) f + gain * onehot(label) )
+
+f is an embedding; the label, where given, forces the output, and the rule (pre = f, post = y)
+binds the embedding to it. Source: DP 2018 (arXiv 1804.02464) section 4.4.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.connection import PlasticConnection, init_
+from plasticrl.core.plasticity import Distribution, Plasticity, check_positive, check_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticReadoutConfig(Plasticity):
+    """A readout with ``hidden_size`` classes. It is never modulated."""
+
+    hidden_size: int = 5
+    """Number of classes, the width of the output."""
+    label_gain: float = 1000.0
+    """What a label adds to its class's drive."""
+    weight_init: Distribution = "normal"
+    """Distribution of the initial weights: U(0, weight_scale) or N(0, weight_scale^2)."""
+    weight_scale: float = 0.01
+    """Scale of the initial weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(hidden_size=self.hidden_size)
+        check_positive(label_gain=self.label_gain, weight_scale=self.weight_scale)
+        if self.modulation != "none":
+            raise ValueError(
+                f"modulation={self.modulation!r} has no meaning in plastic_readout: "
+                "it has no recurrent activity that a neuromodulator could read"
+            )
+
+
+class PlasticReadoutState(NamedTuple):
+    """trace (B, O, F)."""
+
+    trace: Tensor
+
+
+class PlasticReadout(Cell[PlasticReadoutState]):
+    """The cell. Its input is the embedding and the one-hot label side by side, (B, F + O).
+
+    A label of all zeros is no label.
+
+    Raises:
+        ValueError: if the input leaves no room for an embedding.
+    """
+
+    connection: PlasticConnection
+
+    def __init__(self, input_size: int, config: PlasticReadoutConfig) -> None:
+        super().__init__(input_size, config.hidden_size)
+        if input_size <= config.hidden_size:
+            raise ValueError(
+                f"plastic_readout reads an embedding and a label of {config.hidden_size} classes "
+                f"side by side: input_size must be above {config.hidden_size}, not {input_size}"
+            )
+        self.label_gain = config.label_gain
+        self.connection = PlasticConnection(input_size - self.hidden_size, self.hidden_size, config)
+        init_(self.connection.weight, config.weight_init, config.weight_scale)
+
+    def initial_state(self, batch_size: int) -> PlasticReadoutState:
+        return PlasticReadoutState(self.connection.initial_traces(batch_size)[0])
+
+    def step(self, drive: Tensor, state: PlasticReadoutState) -> tuple[Tensor, PlasticReadoutState]:
+        embedding, label = drive.tensor_split([self.input_size - self.hidden_size], dim=1)
+        logits = self.connection(embedding, state.trace) + self.label_gain * label
+        output = torch.softmax(logits, dim=1)
+        trace, _ = self.connection.update(
+            state.trace, None, pre=embedding, post=output, activity=output
+        )
+        return output, PlasticReadoutState(trace)

@@ -1,0 +1,96 @@
+"""The plastic recurrent net.
+
+    x(t) = tanh( I(t) + (w + alpha * H(t)) x(t-1) )
+
+where the input I(t) comes in one of three modes:
+
+    weights     I(t) = W_in u(t) + b
+    additive    I(t) = u(t): one input per unit, added to its drive
+    clamped     I(t) = 0, and x(t)[j] = u(t)[j] wherever the mask is set
+
+Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
+BP 2019 (arXiv 2002.10585) section 3.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.connection import PlasticConnection, init_
+from plasticrl.core.plasticity import Distribution, Plasticity, check_positive, check_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticRNNConfig(Plasticity):
+    """``hidden_size`` tanh units with plastic recurrent connections."""
+
+    hidden_size: int = 100
+    input_mode: Literal["weights", "additive", "clamped"] = "weights"
+    """How the input enters. Clamped inputs are values and mask side by side, (B, 2 N)."""
+    weight_init: Distribution = "uniform"
+    """Distribution of the initial recurrent weights: U(0, weight_scale), N(0, weight_scale^2)."""
+    weight_scale: float = 0.01
+    """Scale of the initial recurrent weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(hidden_size=self.hidden_size)
+        check_positive(weight_scale=self.weight_scale)
+
+
+class PlasticRNNState(NamedTuple):
+    """hidden (B, N), trace (B, N, N), and where retroactive eligibility (B, N, N)."""
+
+    hidden: Tensor
+    trace: Tensor
+    eligibility: Tensor | None = None
+
+
+class PlasticRNN(Cell[PlasticRNNState]):
+    """The cell. Its modulator reads the new activity x(t).
+
+    Raises:
+        ValueError: if the input's width does not fit the input mode.
+    """
+
+    connection: PlasticConnection
+
+    def __init__(self, input_size: int, config: PlasticRNNConfig) -> None:
+        super().__init__(input_size, config.hidden_size)
+        self.input_mode = config.input_mode
+        widths = {"additive": config.hidden_size, "clamped": 2 * config.hidden_size}
+        if input_size != widths.get(config.input_mode, input_size):
+            raise ValueError(
+                f"input_mode={config.input_mode!r} with hidden_size={config.hidden_size} needs "
+                f"input_size={widths[config.input_mode]}, not {input_size}"
+            )
+        self.input = (
+            nn.Linear(input_size, self.hidden_size) if config.input_mode == "weights" else None
+        )
+        self.connection = PlasticConnection(self.hidden_size, self.hidden_size, config)
+        init_(self.connection.weight, config.weight_init, config.weight_scale)
+
+    def initial_state(self, batch_size: int) -> PlasticRNNState:
+        hidden = self.connection.weight.new_zeros(batch_size, self.hidden_size)
+        return PlasticRNNState(hidden, *self.connection.initial_traces(batch_size))
+
+    def project(self, inputs: Tensor) -> Tensor:
+        return inputs if self.input is None else self.input(inputs)
+
+    def step(self, drive: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
+        recurrent = self.connection(state.hidden, state.trace)
+        if self.input_mode == "clamped":
+            value, mask = drive.chunk(2, dim=1)
+            hidden = torch.where(mask != 0, value, torch.tanh(recurrent))
+        else:
+            hidden = torch.tanh(drive + recurrent)
+        traces = self.connection.update(
+            state.trace, state.eligibility, pre=state.hidden, post=hidden, activity=hidden
+        )
+        return hidden, PlasticRNNState(hidden, *traces)
+
+    def modulation(self, state: PlasticRNNState) -> Tensor | None:
+        return self.connection.modulation(state.hidden)

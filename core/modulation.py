@@ -1,0 +1,43 @@
+"""The neuromodulator: the network's own say in when its connections change.
+
+    M(t)   = f( m . x(t) + b )          f: tanh, sigmoid or linear
+    M_j(t) = f_j M(t) + g_j             with fan-out: one value per target neuron j
+
+Simple modulation puts M(t) in the place of the plasticity rate eta. Retroactive modulation turns
+the eligibility trace into a change of the trace. Source: BP 2019 (arXiv 2002.10585) sections 3.1,
+3.2; the fan-out's form follows the authors' published code.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "linear": lambda modulation: modulation,
+}
+
+
+class Neuromodulator(nn.Linear):
+    """Reads ``input_size`` activities, gives one modulation, or one per target neuron.
+
+    Args:
+        input_size: width of the activity it reads.
+        output_size: number of target neurons.
+        activation: "tanh", "sigmoid" or "linear".
+        fan_out: one modulation per target neuron through a Linear(1, output_size).
+    """
+
+    def __init__(
+        self, input_size: int, output_size: int, activation: str = "tanh", fan_out: bool = False
+    ) -> None:
+        super().__init__(input_size, 1)
+        self.activation = activation
+        self.fan_out = nn.Linear(1, output_size) if fan_out else None
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """Modulation (..., 1), with fan-out (..., O), from activity (..., input_size)."""
+        modulation = ACTIVATIONS[self.activation](super().forward(activity))
+        return modulation if self.fan_out is None else self.fan_out(modulation)

@@ -1,0 +1,61 @@
+"""Trace updates: what one pair of activities adds, and what bounds the sum.
+
+With pre-synaptic activity x(t-1) (B, I), post-synaptic activity x(t) (B, O) and trace H (B, O, I):
+
+    Hebb    D[j, i] = x(t)[j] x(t-1)[i]
+    Oja     D[j, i] = x(t)[j] ( x(t-1)[i] - x(t)[j] H[j, i] )
+
+    none    H <- H + r D
+    hard    H <- clamp( H + r D, -clip, clip )
+    soft    H <- clamp( H + r D - |r D| H, -1, 1 )
+    decay   H <- (1 - r) H + r D
+
+The rate r is eta, or the modulation M(t), and under retroactive modulation D is the eligibility
+trace. The soft bound is the papers' max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D, written
+so that its derivative is right at d = 0, too.
+
+Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+Increment = Callable[[Tensor, Tensor, Tensor], Tensor]
+Bounded = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+
+def hebb(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
+    """D[j, i] = post[j] pre[i]; (B, O, I) from trace (B, O, I), pre (B, I), post (B, O)."""
+    return post.unsqueeze(2) * pre.unsqueeze(1)
+
+
+def oja(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
+    """D[j, i] = post[j] (pre[i] - post[j] H[j, i]); shapes as ``hebb``."""
+    post = post.unsqueeze(2)
+    return post * (pre.unsqueeze(1) - post * trace)
+
+
+def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
+    """H + r D; trace and increment (B, O, I), rate broadcast to them."""
+    return trace + rate * increment
+
+
+def hard(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
+    """clamp(H + r D, -clip, clip); shapes as ``unbounded``."""
+    return (trace + rate * increment).clamp(-clip, clip)
+
+
+def soft(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
+    """clamp(H + r D - |r D| H, -1, 1): smaller steps near the bound; shapes as ``unbounded``."""
+    delta = rate * increment
+    return (trace + delta - delta.abs() * trace).clamp(-1.0, 1.0)
+
+
+def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
+    """(1 - r) H + r D; shapes as ``unbounded``."""
+    return (1 - rate) * trace + rate * increment
+
+
+RULES: dict[str, Increment] = {"hebb": hebb, "oja": oja}
+BOUNDS: dict[str, Bounded] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}

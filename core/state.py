@@ -1,0 +1,49 @@
+"""A cell's state: a NamedTuple of tensors, batch first; None where a leaf does not exist."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+State = TypeVar("State", bound=tuple[Any, ...])
+
+
+def map_leaves(function: Callable[..., Tensor], *states: State) -> State:
+    """Apply ``function`` to the corresponding tensors of states of one type."""
+    first = states[0]
+    mapped: Iterator[Any] = (
+        None if leaf is None else function(leaf, *others)
+        for leaf, *others in zip(*states, strict=True)
+    )
+    return type(first)(*mapped)
+
+
+def leaves(state: tuple[Any, ...]) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    return [leaf for leaf in state if leaf is not None]
+
+
+def unflatten(template: State, tensors: list[Tensor]) -> State:
+    """A state with ``template``'s type and gaps, filled with ``tensors``: undoes ``leaves``."""
+    remaining = iter(tensors)
+    return map_leaves(lambda _: next(remaining), template)
+
+
+def select(condition: Tensor, chosen: State, other: State) -> State:
+    """Rows of ``chosen`` where ``condition`` (B,) is true, else of ``other``.
+
+    By selection, never by multiplication: neither a value nor a gradient of a row that is not
+    chosen gets through, be it infinite or NaN.
+    """
+
+    def where(left: Tensor, right: Tensor) -> Tensor:
+        shape = (-1,) + (1,) * (left.dim() - 1)
+        return torch.where(condition.view(shape), left, right)
+
+    return map_leaves(where, chosen, other)
+
+
+def detach(state: State) -> State:
+    """The same values, cut off from the graph that made them."""
+    return map_leaves(Tensor.detach, state)
