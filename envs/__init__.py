@@ -1,1 +1,18 @@
-"""Gymnasium environments."""
+"""Gymnasium environments: importing this package registers them (`ENV_IDS`)."""
+
+from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
+from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
+from plasticrl.envs.history import HistoryObservation
+from plasticrl.envs.registration import ENV_IDS, register_envs
+
+__all__ = [
+    "ENV_IDS",
+    "CueReward",
+    "CueRewardBatch",
+    "GridMaze",
+    "GridMazeBatch",
+    "HistoryObservation",
+    "register_envs",
+]
+
+register_envs()

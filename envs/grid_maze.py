@@ -1,0 +1,247 @@
+"""Grid maze: find an invisible goal again and again, from ever new places.
+
+Facts (Miconi et al. 2019, arXiv 2002.10585, section 4.2; 2018, arXiv 1804.02464, section 4.5): the
+border is wall, a pillar stands where both coordinates are even, the centre is free. Reaching the
+goal pays and teleports the agent; the goal stays put for the episode.
+
+    cell' = next[cell, action]        bump = (cell' = cell)        hit = (cell' = goal)
+    reward = goal_reward * hit - wall_penalty * bump - step_penalty
+    cell <- random free cell but the goal, where hit, else cell'
+"""
+
+from typing import NamedTuple, TypedDict, Unpack
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+
+from plasticrl.envs import arguments
+from plasticrl.envs.arrays import Bools, Floats, Frame, Ints, Observations, rows_of
+from plasticrl.envs.batch import BatchEnv, Rows
+from plasticrl.envs.counter_random import integers
+from plasticrl.envs.drawing import maze_frame, maze_text
+from plasticrl.envs.history import write_history
+from plasticrl.envs.single import SingleEnv
+
+MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])  # up, down, left, right as (row, column)
+WINDOW = 9  # cells of the 3x3 receptive field
+N_FEATURES = WINDOW + 4 + len(MOVES)
+
+
+class MazeWorld(NamedTuple):
+    """Where things are, each (B,) indices of free cells."""
+
+    agent: Ints
+    goal: Ints
+
+
+class MazeTables(NamedTuple):
+    """A maze of F free cells as look-up tables."""
+
+    walls: Bools  # (size, size)
+    cells: Ints  # (F, 2) row and column of each free cell, row-major
+    next_cell: Ints  # (F, 4) free cell after each move
+    sight: Observations  # (F, 11) the 3x3 window, the unused input, the bias
+    centre: int
+    goals: Ints  # (G,) free cells where the goal may be
+
+
+class MazeArguments(TypedDict, total=False):
+    """Keyword arguments that `GridMaze` hands on to `GridMazeBatch`."""
+
+    size: int
+    episode_length: int
+    goal_reward: float
+    wall_penalty: float
+    step_penalty: float
+    goal_region: str
+    random_start: bool
+    render_mode: str | None
+
+
+def build_maze(size: int, goal_region: str) -> MazeTables:
+    """Lay out the maze of outer `size` and tabulate its moves and views."""
+    walls = np.zeros((size, size), dtype=np.bool_)
+    walls[::2, ::2] = True
+    walls[[0, -1], :] = walls[:, [0, -1]] = True
+    walls[size // 2, size // 2] = False
+    cells = np.argwhere(~walls)
+    index = np.full((size, size), -1, dtype=np.int64)
+    index[~walls] = np.arange(len(cells))
+    ahead = cells[:, None] + MOVES
+    target = index[ahead[..., 0], ahead[..., 1]]
+    next_cell = np.where(target < 0, np.arange(len(cells))[:, None], target)
+    centre = int(index[size // 2, size // 2])
+    ring = ((cells == 1) | (cells == size - 2)).any(axis=1)
+    allowed = (np.arange(len(cells)) != centre) & (ring | (goal_region == "all"))
+    return MazeTables(
+        walls, cells, next_cell, _sight(walls, cells), centre, np.flatnonzero(allowed)
+    )
+
+
+def _sight(walls: Bools, cells: Ints) -> Observations:
+    rows, columns = (offset.ravel() - 1 for offset in np.indices((3, 3)))
+    sight = np.zeros((len(cells), WINDOW + 2), dtype=np.float32)
+    sight[:, :WINDOW] = walls[cells[:, :1] + rows, cells[:, 1:] + columns]
+    sight[:, WINDOW + 1] = 1.0  # bias
+    return sight
+
+
+class GridMazeBatch(BatchEnv[MazeWorld]):
+    """`num_envs` grid mazes as one vector environment; see `GridMaze` for the task."""
+
+    start_draws = 2
+    step_draws = 1
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        size: int = 11,
+        episode_length: int = 200,
+        goal_reward: float = 10.0,
+        wall_penalty: float = 0.0,
+        step_penalty: float = 0.0,
+        goal_region: str = "all",
+        random_start: bool = False,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
+        size = arguments.integer("size", size, minimum=5)
+        if size % 2 == 0:
+            raise ValueError(
+                f"size must be odd, for the pillars to stand between walls, got {size}"
+            )
+        arguments.choice("goal_region", goal_region, ("all", "outer"))
+        self.goal_reward = arguments.number("goal_reward", goal_reward, exclusive=True)
+        self.wall_penalty = arguments.number("wall_penalty", wall_penalty)
+        self.step_penalty = arguments.number("step_penalty", step_penalty)
+        self.random_start = arguments.flag("random_start", random_start)
+        self.maze = build_maze(size, goal_region)
+        # One row per previous action, and a last one, all zero, for "none yet".
+        self._one_hot = np.eye(len(MOVES) + 1, len(MOVES), dtype=np.float32)
+        centre = np.full(num_envs, self.maze.centre)
+        super().__init__(
+            num_envs,
+            self._space(),
+            Discrete(len(MOVES)),
+            MazeWorld(agent=centre, goal=centre),
+            arguments.integer("episode_length", episode_length, minimum=1),
+            autoreset_mode,
+            render_mode,
+        )
+
+    def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
+        """Draw a goal, and a start if it is random; `draws` is (B, 2)."""
+        goal = rows_of(self.maze.goals, integers(draws[:, 0], len(self.maze.goals)))
+        if not self.random_start:
+            return MazeWorld(np.full_like(goal, self.maze.centre), goal)
+        return MazeWorld(self._elsewhere(draws[:, 1], goal), goal)
+
+    def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
+        """Move; `draws` (B, 1) says where a teleport would lead."""
+        cell = self.maze.next_cell[world.agent, action]
+        bump, hit = cell == world.agent, cell == world.goal
+        reward = self.goal_reward * hit - self.wall_penalty * bump - self.step_penalty
+        agent = np.where(hit, self._elsewhere(draws[:, 0], world.goal), cell)
+        return MazeWorld(agent, world.goal), reward
+
+    def observe(self, rows: Rows, world: MazeWorld) -> Observations:
+        """Return (B, 17): window, unused, bias, time, previous reward, previous action."""
+        out = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
+        out[:, : WINDOW + 2] = rows_of(self.maze.sight, world.agent)
+        write_history(
+            out[:, WINDOW + 2 :],
+            rows.steps / self.episode_length,
+            rows.previous_reward,
+            rows_of(self._one_hot, rows.previous_action),
+        )
+        return out
+
+    @property
+    def agent_position(self) -> Ints:
+        """(B, 2) row and column of the agent."""
+        return self.maze.cells[self._world.agent]
+
+    @property
+    def goal_position(self) -> Ints:
+        """(B, 2) row and column of the goal."""
+        return self.maze.cells[self._world.goal]
+
+    def draw(self, row: int) -> Frame | str:
+        """Picture one row: the maze, the goal, the agent, the time that has passed."""
+        agent, goal = self.agent_position[row], self.goal_position[row]
+        reward = float(self._rows.previous_reward[row])
+        step = int(self._rows.steps[row])
+        if self.render_mode == "ansi":
+            return maze_text(self.maze.walls, agent, goal, reward, step, self.episode_length)
+        return maze_frame(self.maze.walls, agent, goal, reward > 0, step / self.episode_length)
+
+    def _elsewhere(self, uniform: Floats, goal: Ints) -> Ints:
+        """A random free cell other than the goal: skip over its place."""
+        cell = integers(uniform, len(self.maze.cells) - 1)
+        return cell + (cell >= goal)
+
+    def _space(self) -> Box:
+        low = np.zeros(N_FEATURES, dtype=np.float32)
+        high = np.ones(N_FEATURES, dtype=np.float32)
+        reward = WINDOW + 3
+        low[reward] = -(self.wall_penalty + self.step_penalty)
+        high[reward] = max(self.goal_reward - self.step_penalty, 0.0)
+        return Box(low, high, dtype=np.float32)
+
+
+class GridMaze(SingleEnv[GridMazeBatch]):
+    """A maze with an invisible goal that the agent has to find and to remember.
+
+    ## Description
+    The border is wall and a pillar stands on every cell with both coordinates even, except the
+    centre. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
+    Reaching it pays and teleports the agent to a random free cell other than the goal, so that an
+    agent does well that remembers where the goal is and finds out where it is itself. A row of
+    `GridMazeBatch`, which `gymnasium.make_vec` gives, is this environment.
+
+    ## Action Space
+    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
+
+    ## Observation Space
+    `Box` of 17 float32:
+
+    | index | what | range |
+    |---|---|---|
+    | 0-8 | 3x3 window around the agent, row by row: 1 wall, 0 free | 0, 1 |
+    | 9 | unused | 0 |
+    | 10 | bias | 1 |
+    | 11 | steps so far / episode length | 0 to 1 |
+    | 12 | previous reward | |
+    | 13-16 | previous action, one-hot; all zero at the first step | 0, 1 |
+
+    ## Rewards
+    `goal_reward` on reaching the goal, `-wall_penalty` on moving into a wall, `-step_penalty` at
+    every step. At size 11 a random walk makes 7.6 an episode, and knowing the goal and walking the
+    shortest path 321.
+
+    ## Starting State
+    The agent at the centre (with `random_start`, on a random free cell other than the goal), the
+    goal on a random free cell other than the centre.
+
+    ## Episode End
+    Truncated after `episode_length` steps; never terminated.
+
+    ## Arguments
+    - `size` (11): outer side length, odd and at least 5.
+    - `episode_length` (200): steps in an episode.
+    - `goal_reward` (10.0): greater than 0.
+    - `wall_penalty`, `step_penalty` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
+    - `goal_region` ("all"): "outer" puts the goal into the ring of cells along the border.
+    - `random_start` (False): see Starting State.
+    - `render_mode` (None): "rgb_array" or "ansi".
+
+    ## References
+    - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.2.
+    - Miconi, Clune & Stanley 2018, "Differentiable plasticity", arXiv 1804.02464, section 4.5.
+    """
+
+    def __init__(self, **options: Unpack[MazeArguments]) -> None:
+        super().__init__(GridMazeBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))

@@ -1,0 +1,143 @@
+"""What happened before, as part of the observation: previous action, previous reward, time.
+
+With these inputs a recurrent agent can learn within its life, from its own rewards: the learned
+reinforcement learner of "RL^2" (Duan et al. 2016, arXiv 1611.02779; Wang et al. 2016, arXiv
+1611.05763). At an episode's first step the previous action is all zero, which is no action's code.
+"""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import Env, Wrapper
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatten, flatten_space
+from gymnasium.utils import RecordConstructorArgs
+
+from plasticrl.envs import arguments
+from plasticrl.envs.arrays import Array, Floats, Info
+
+
+def write_history(out: Array, time: Array, reward: Array, action: Array, unused: int = 0) -> None:
+    """Write the history features into `out`, in place: time, reward, unused inputs, action.
+
+    Args:
+        out: (..., 2 + unused + A), the place of the history in the observation.
+        time: (...) steps so far / episode length.
+        reward: (...) previous reward.
+        action: (..., A) previous action as a vector (one-hot if discrete), zero at the first step.
+        unused: inputs left as they are between the reward and the action.
+    """
+    out[..., 0] = time
+    out[..., 1] = reward
+    out[..., 2 + unused :] = action
+
+
+class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Add time, previous reward and previous action to the observation of any environment.
+
+    A one-dimensional float observation (n,) becomes (n + 2 + A,): the observation, time, reward,
+    action. Any other observation becomes a Dict: `observation` (as it was), `action` (A,), `reward`
+    (1,), `time` (1,). The action is one-hot for Discrete, one one-hot after the other for
+    MultiDiscrete, the bits for MultiBinary and the numbers for Box.
+
+    Args:
+        env: an environment with one of these action spaces.
+        horizon: steps that count as time 1, after which time stays at 1; None takes
+            `env.spec.max_episode_steps`.
+
+    Raises:
+        ValueError: the horizon is unknown, or the action space is of another kind.
+    """
+
+    def __init__(self, env: Env[Any, Any], horizon: int | None = None) -> None:
+        RecordConstructorArgs.__init__(self, horizon=horizon)
+        Wrapper.__init__(self, env)
+        self.horizon = _horizon(env, horizon)
+        actions = _action_box(env.action_space)
+        space = env.observation_space
+        self._flat = isinstance(space, Box) and len(space.shape) == 1 and space.dtype.kind == "f"
+        self.observation_space = (
+            _longer(space, actions)
+            if isinstance(space, Box) and self._flat
+            else _dict(space, actions)
+        )
+        self._actions = actions
+        self._nothing = np.zeros(actions.shape, dtype=actions.dtype)
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
+        """Start an episode: time 0, no reward, no action."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._steps = 0
+        return self._with_history(observation, 0.0, self._nothing), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
+        """Step the environment; its observation now tells this action and its reward."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        code = np.asarray(flatten(self.env.action_space, action), dtype=self._actions.dtype)
+        # An unclipped action of a Gaussian policy must not leave the space.
+        code = np.clip(code, self._actions.low, self._actions.high)
+        return (
+            self._with_history(observation, float(reward), code),
+            reward,
+            terminated,
+            truncated,
+            info,
+        )
+
+    def _with_history(self, observation: Any, reward: float, action: Array) -> Any:
+        time = min(self._steps / self.horizon, 1.0)
+        if not self._flat:
+            return {
+                "observation": observation,
+                "action": action.copy(),
+                "reward": np.array([reward], dtype=np.float32),
+                "time": np.array([time], dtype=np.float32),
+            }
+        size = len(observation)
+        out = np.zeros(self.observation_space.shape or (), dtype=self.observation_space.dtype)
+        out[:size] = observation
+        write_history(out[size:], np.asarray(time), np.asarray(reward), action)
+        return out
+
+
+def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
+    if horizon is None:
+        horizon = None if env.spec is None else env.spec.max_episode_steps
+        if horizon is None:
+            raise ValueError(
+                "horizon must be given: the environment's spec does not say max_episode_steps"
+            )
+    return arguments.integer("horizon", horizon, minimum=1)
+
+
+def _action_box(space: Space[Any]) -> Box:
+    """The action as one vector, with zero ("none yet") inside its bounds."""
+    if not isinstance(space, Discrete | MultiDiscrete | MultiBinary | Box):
+        raise ValueError(
+            "the action space must be Discrete, MultiDiscrete, MultiBinary or Box, "
+            f"got {type(space).__name__}"
+        )
+    flat = flatten_space(space)
+    assert isinstance(flat, Box)
+    low: Floats = np.minimum(flat.low, 0.0)
+    high: Floats = np.maximum(flat.high, 0.0)
+    return Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+
+
+def _longer(space: Box, actions: Box) -> Box:
+    low = np.concatenate([space.low, [0.0, -np.inf], actions.low]).astype(space.dtype)
+    high = np.concatenate([space.high, [1.0, np.inf], actions.high]).astype(space.dtype)
+    return Box(low, high, dtype=low.dtype.type)
+
+
+def _dict(space: Space[Any], actions: Box) -> Dict:
+    return Dict(
+        {
+            "observation": space,
+            "action": actions,
+            "reward": Box(-np.inf, np.inf, (1,), np.float32),
+            "time": Box(0.0, 1.0, (1,), np.float32),
+        }
+    )
