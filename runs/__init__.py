@@ -1,1 +1,50 @@
-"""What every run leaves behind."""
+"""What every run leaves behind: config, metrics, checkpoints; and loading them strictly.
+
+Nothing here runs code from a run directory. Every file is either whole or absent: it is written
+under another name, synced, and renamed. What is wrong with one is said in a `RunError`.
+
+The names that need torch are imported when first used, so that a command line that only reads a
+config (and its `--help`) does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from plasticrl.runs.directory import RunDirectory
+from plasticrl.runs.errors import RunError
+from plasticrl.runs.files import atomic_write
+from plasticrl.runs.metrics import MetricsLog, read_metrics
+from plasticrl.runs.strict import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+    from plasticrl.runs.rng import get_rng_state, set_rng_state
+
+__all__ = [
+    "MetricsLog",
+    "RunDirectory",
+    "RunError",
+    "atomic_write",
+    "from_dict",
+    "get_rng_state",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "read_metrics",
+    "save_checkpoint",
+    "set_rng_state",
+    "to_dict",
+]
+
+_NEED_TORCH = {
+    "get_rng_state": "rng",
+    "latest_checkpoint": "checkpoint",
+    "load_checkpoint": "checkpoint",
+    "save_checkpoint": "checkpoint",
+    "set_rng_state": "rng",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)

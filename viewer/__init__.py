@@ -1,1 +1,11 @@
-"""One recorded episode and its renderers."""
+"""One recorded episode and its renderers: an animated GIF, and the terminal.
+
+Knows numpy, Pillow and rich; neither torch nor Stable-Baselines3.
+"""
+
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.gif import save_gif
+from plasticrl.viewer.terminal import watch
+
+__all__ = ["EpisodeTrace", "ViewerError", "save_gif", "watch"]

@@ -1,0 +1,144 @@
+"""A run directory: one folder per run, with everything needed to read, resume or repeat it.
+
+config.json       how it was started, whole, with versions
+metrics.jsonl     one line per report
+tensorboard/      the same, for TensorBoard
+checkpoints/      the last few states
+evaluation.json   the last measurement
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from plasticrl.runs.errors import RunError
+from plasticrl.runs.files import null_non_finite, read_bytes, write_json
+
+FORMAT_VERSION = 1
+CONFIG_NAME = "config.json"
+_KEYS: dict[str, type] = {"kind": str, "preset": str, "config": dict, "versions": dict}
+_JSON_NAMES = {str: "a string", dict: "an object", int: "an integer"}
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """An existing run. Made by `create` or `open`."""
+
+    path: Path
+    kind: str
+    preset: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        kind: str,
+        preset: str,
+        config: dict[str, Any],
+        versions: Mapping[str, str] | None = None,
+    ) -> "RunDirectory":
+        """Start a run in a new (or empty) folder and write its config.json.
+
+        Args:
+            kind: what wrote it ("rl", "supervised").
+            config: the whole resolved config, JSON-ready (see `to_dict`).
+            versions: of further libraries; those of plasticrl, torch, numpy and python are there.
+
+        Raises:
+            RunError: the folder holds something already, or cannot be written.
+        """
+        run = cls(Path(path), kind, preset, config, {**_versions(), **(versions or {})})
+        _make_empty_folder(run.path)
+        contents = {name: getattr(run, name) for name in _KEYS}
+        write_json(run.path / CONFIG_NAME, {"format_version": FORMAT_VERSION, **contents})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDirectory":
+        """Read the run in `path`.
+
+        Raises:
+            RunError: there is no run, or its config.json is damaged or of a newer plasticrl.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise RunError(f"run directory {path} does not exist")
+        if not path.is_dir():
+            raise RunError(f"{path} is a file, not a run directory (a folder with a {CONFIG_NAME})")
+        file = path / CONFIG_NAME
+        if not file.exists():
+            raise RunError(f"{path} is not a run directory: it has no {CONFIG_NAME}")
+        contents = _checked(_read_object(file), file)
+        return cls(path, **{name: contents[name] for name in _KEYS})
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    def write_evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Write evaluation.json, replacing an older one; non-finite floats become null."""
+        write_json(self.path / "evaluation.json", null_non_finite(evaluation))
+
+
+def _versions() -> dict[str, str]:
+    # From the packages' metadata: importing torch for its version would take a second.
+    installed = {name: version(name) for name in ("plasticrl", "torch", "numpy")}
+    return {**installed, "python": platform.python_version()}
+
+
+def _make_empty_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = any(path.iterdir())
+    except FileExistsError as error:
+        raise RunError(f"cannot start a run in {path}: it is a file; choose a folder") from error
+    except OSError as error:
+        raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
+    if occupied:
+        raise RunError(
+            f"{path} already holds something: choose another folder, or resume the run in it"
+        )
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    text = read_bytes(file)
+    try:
+        contents = json.loads(text)
+    # RecursionError: brackets nested deeper than the parser goes.
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(contents, dict):
+        raise RunError(f"{file} must hold a JSON object, not {type(contents).__name__}")
+    return contents
+
+
+def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
+    """`contents`, once every key is there with its type and the format is one we know."""
+    for name, expected in {"format_version": int, **_KEYS}.items():
+        if name not in contents:
+            raise RunError(f"{file} has no key {name!r}; is it a plasticrl run?")
+        if type(contents[name]) is not expected:
+            raise RunError(
+                f"{file}: {name} must be {_JSON_NAMES[expected]}, not {contents[name]!r}"
+            )
+    if contents["format_version"] > FORMAT_VERSION:
+        raise RunError(
+            f"{file} has format {contents['format_version']}, but this plasticrl reads up to "
+            f"{FORMAT_VERSION}: upgrade plasticrl"
+        )
+    return contents

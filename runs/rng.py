@@ -1,0 +1,67 @@
+"""The global random streams: Python's, numpy's, torch's on the CPU and on every CUDA device."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from plasticrl.runs.errors import RunError
+
+
+def get_rng_state() -> dict[str, Any]:
+    """Every global stream's state, in tensors, numbers and strings that a checkpoint can hold."""
+    version, words, gauss = random.getstate()
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the global one is meant
+    return {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "bit_generator": numpy_state["bit_generator"],
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": numpy_state["state"]["pos"],
+            "has_gauss": numpy_state["has_gauss"],
+            "gauss": numpy_state["gauss"],
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put every stream back where `get_rng_state` found it.
+
+    CUDA devices that are only in the state or only in this machine are left as they are.
+
+    Raises:
+        RunError: `state` is malformed. No stream has moved then.
+    """
+    try:
+        python_state = _python_state(state["python"])
+        numpy_state = _numpy_state(state["numpy"])
+        cuda_states = state["cuda"][: torch.cuda.device_count()]
+        # Tried on generators of our own first, so that a malformed state moves nothing.
+        random.Random().setstate(python_state)
+        np.random.RandomState().set_state(numpy_state)
+        torch.Generator().set_state(state["torch"])
+        for index, cuda_state in enumerate(cuda_states):
+            torch.Generator(device=f"cuda:{index}").set_state(cuda_state)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise RunError(f"the random-number state is malformed: {error!r}") from error
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)  # noqa: NPY002  the global one is meant
+    torch.set_rng_state(state["torch"])
+    for index, cuda_state in enumerate(cuda_states):
+        torch.cuda.set_rng_state(cuda_state, index)
+
+
+def _python_state(state: dict[str, Any]) -> tuple[Any, ...]:
+    return state["version"], tuple(state["words"].tolist()), state["gauss"]
+
+
+def _numpy_state(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "bit_generator": state["bit_generator"],
+        "state": {"key": state["key"].numpy().astype(np.uint32), "pos": state["pos"]},
+        "has_gauss": state["has_gauss"],
+        "gauss": state["gauss"],
+    }

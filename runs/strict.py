@@ -1,0 +1,142 @@
+"""Frozen dataclasses to plain JSON data and back, taking nothing on trust.
+
+A field may be int, float, str, bool, None, a Literal, another dataclass, `tuple[X, ...]`,
+`dict[str, X]`, or a union of these.
+"""
+
+import dataclasses
+import math
+import types
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from plasticrl.runs.errors import RunError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Config = TypeVar("Config", bound=DataclassInstance)
+else:
+    Config = TypeVar("Config")
+
+_SCALARS = {
+    int: "an integer",
+    float: "a finite number",
+    str: "a string",
+    bool: "true or false",
+    types.NoneType: "null",
+}
+
+
+def to_dict(config: "DataclassInstance", where: str = "config") -> dict[str, Any]:
+    """The dataclass as dicts, lists and scalars, ready for JSON.
+
+    It is decoded again at once, so what is written can be read.
+
+    Raises:
+        RunError: a field holds what its type does not allow.
+    """
+    data = {
+        field.name: _encode(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    from_dict(type(config), data, where)
+    return data
+
+
+def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
+    """The dataclass `cls` from plain data: every field present, no other, each of its type.
+
+    Args:
+        where: what `data` is called in messages, as in `config.core.hidden_size must be ...`.
+
+    Raises:
+        RunError: anything is missing, unknown, of the wrong type or refused by `cls` itself.
+        TypeError: `cls` has a field of a type that is not supported.
+    """
+    if not isinstance(data, dict):
+        raise RunError(f"{where} must be an object, not {data!r}")
+    names = [field.name for field in dataclasses.fields(cls)]
+    for key in data:
+        if key not in names:
+            raise RunError(f"{where}.{key} is unknown; known are {', '.join(names)}")
+    for name in names:
+        if name not in data:
+            raise RunError(f"{where}.{name} is missing")
+    hints = get_type_hints(cls)
+    fields = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in names}
+    try:
+        return cls(**fields)
+    except ValueError as error:
+        raise RunError(f"{where}: {error}") from error
+
+
+def _encode(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _decode(_member(arguments, value, hint, where), value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_dict(hint, value, where)
+    if not _fits(hint, value):
+        raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")
+    if origin is tuple:
+        return tuple(
+            _decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)
+        )
+    if origin is dict:
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return float(value) if hint is float else value
+
+
+def _member(members: tuple[Any, ...], value: object, hint: Any, where: str) -> Any:
+    """The member of a union that `value` is meant for: an integer is an int before a float."""
+    fitting = [member for member in members if _fits(member, value)]
+    if not fitting:
+        raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")
+    return next((member for member in fitting if member is type(value)), fitting[0])
+
+
+def _fits(hint: Any, value: object) -> bool:
+    """Whether `value` is, at its outermost, of type `hint`. Exactly: True is not an int."""
+    if hint is float:
+        return type(value) in (int, float) and _is_finite(value)
+    if hint in _SCALARS:
+        return type(value) is hint
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return isinstance(value, list | tuple)
+    if origin is dict and arguments[0] is str:
+        return isinstance(value, dict) and all(type(key) is str for key in value)
+    if dataclasses.is_dataclass(hint):
+        return isinstance(value, dict)
+    raise TypeError(f"a config cannot have a field of type {hint}")
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if origin is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in arguments)
+    if origin is tuple:
+        return "a list"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(member) for member in arguments)
+    return "an object"

@@ -1,0 +1,220 @@
+"""Checkpoints: exact, atomic, bounded in number, and never a door for code."""
+
+import errno
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from plasticrl.runs import RunError, latest_checkpoint, load_checkpoint, save_checkpoint
+
+CONTENT: dict[str, Any] = {
+    "policy": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},
+    "optimizer": {"state": {0: {"step": torch.tensor(3)}}, "groups": [{"lr": 1e-3, "none": None}]},
+    "env": (1, "seed", True, 0.1 + 0.2),
+}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same(left: Any, right: Any) -> bool:
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, torch.Tensor):
+        return left.dtype == right.dtype and torch.equal(left, right)
+    return bool(left == right)
+
+
+def test_content_comes_back_exactly(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "new" / "checkpoints", 12000, CONTENT)
+    assert path.name == "step_000000012000.pt"
+    assert same(load_checkpoint(path), CONTENT)
+
+
+def test_state_dict_and_parameters_come_back_as_plain_tensors(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    path = save_checkpoint(tmp_path, 0, {"dict": layer.state_dict(), "weight": layer.weight})
+    loaded = load_checkpoint(path)
+    assert type(loaded["dict"]) is dict
+    assert type(loaded["weight"]) is torch.Tensor
+    assert not loaded["weight"].requires_grad
+    assert torch.equal(loaded["dict"]["bias"], layer.bias)
+
+
+class State(NamedTuple):
+    hidden: int
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"a": {"b": [0, np.zeros(2)]}}, r"content\.a\.b\[1\] is a ndarray"),
+        ({"a": np.float64(1)}, r"content\.a is a float64"),
+        ({"a": {1, 2}}, r"content\.a is a set"),
+        ({"a": State(1)}, r"content\.a is a State"),
+        ({"a": {(1, 2): 3}}, r"content\.a has the key \(1, 2\)"),
+        ({"a": lambda: None}, r"content\.a is a function"),
+    ],
+)
+def test_what_would_not_load_is_not_saved(
+    tmp_path: Path, content: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(TypeError, match=where):
+        save_checkpoint(tmp_path, 1, content)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("step", "keep"), [(-1, 3), (1, 0)])
+def test_impossible_step_and_keep(tmp_path: Path, step: int, keep: int) -> None:
+    with pytest.raises(ValueError, match="step must be >= 0 and keep >= 1"):
+        save_checkpoint(tmp_path, step, {}, keep=keep)
+
+
+def test_only_the_latest_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".step_000000000001.pt.99.tmp").write_bytes(b"a killed save's half")
+    for step in (5, 10, 999_999_999_999, 1_000_000_000_000):
+        save_checkpoint(tmp_path, step, {"step": step}, keep=3)
+    expected = ["step_000000000010.pt", "step_1000000000000.pt", "step_999999999999.pt"]
+    assert names(tmp_path) == ["notes.txt", *expected]
+    assert load_checkpoint(latest_checkpoint(tmp_path)) == {"step": 1_000_000_000_000}
+
+
+def test_the_new_checkpoint_is_kept_even_behind_later_ones(tmp_path: Path) -> None:
+    for step in (10, 20, 5):
+        path = save_checkpoint(tmp_path, step, {}, keep=1)
+    assert names(tmp_path) == [path.name]
+
+
+def test_a_failed_write_leaves_the_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, 1, {"step": 1}, keep=1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"step_000000000002\.pt: No space left"):
+        save_checkpoint(tmp_path, 2, {"step": 2}, keep=1)
+    assert names(tmp_path) == ["step_000000000001.pt"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot make the folder"):
+        save_checkpoint(tmp_path / "file" / "checkpoints", 1, {})
+
+
+def test_latest_ignores_what_a_killed_save_left(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, {})
+    (tmp_path / ".step_000000000002.pt.77.tmp").write_bytes(b"half")
+    assert latest_checkpoint(tmp_path) == path
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_no_checkpoint_yet(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(RunError, match="there is no checkpoint in"):
+        latest_checkpoint(tmp_path / folder)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        load_checkpoint(tmp_path / "step_000000000001.pt")
+
+
+def test_truncated_file_names_itself_and_the_previous_one(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {})
+    path = save_checkpoint(tmp_path, 2, CONTENT)
+    whole = path.read_bytes()
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(RunError, match=r"000002\.pt is corrupt .* previous one, .*000001\.pt$"):
+            load_checkpoint(path)
+
+
+def test_a_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, {"weight": torch.arange(8.0), "lr": 0.5})
+    expected, whole, refused = load_checkpoint(path), path.read_bytes(), 0
+    for index in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        try:
+            assert same(load_checkpoint(path), expected)  # the zip's padding, dates and the like
+        except RunError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("value", [1.0, 2.5])
+def test_a_flipped_weight_is_found(tmp_path: Path, value: float) -> None:
+    path = save_checkpoint(tmp_path, 1, {"weight": torch.full((64,), value)})
+    whole = bytearray(path.read_bytes())
+    data = torch.full((64,), value).numpy().tobytes()
+    whole[whole.index(data) + 10] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(RunError, match=r"or not a plasticrl checkpoint$"):
+        load_checkpoint(path)
+
+
+class Hostile:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_hostile_pickle_does_not_run(tmp_path: Path, as_zip: bool) -> None:
+    path, target = tmp_path / "step_000000000001.pt", tmp_path / "broken-into"
+    if as_zip:
+        torch.save({"format_version": 1, "content": {"a": Hostile(target)}}, path)
+    else:
+        path.write_bytes(pickle.dumps(Hostile(target)))
+    with pytest.raises(RunError, match="is corrupt or not a plasticrl checkpoint"):
+        load_checkpoint(path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"weight": torch.ones(1)},
+        [1, 2],
+        {"format_version": "1", "content": {}},
+        {"format_version": 1, "content": []},
+        {"format_version": 1, "content": OrderedDict()},
+    ],
+)
+def test_foreign_files(tmp_path: Path, saved: object) -> None:
+    torch.save(saved, tmp_path / "other.pt")
+    with pytest.raises(RunError, match="not a plasticrl checkpoint"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("data", "{}")
+    with pytest.raises(RunError, match=r"model\.zip is corrupt or not"):
+        load_checkpoint(tmp_path / "model.zip")
+
+
+def test_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "step_000000000001.pt"
+    torch.save({"format_version": 2, "content": {}}, path)
+    with pytest.raises(RunError, match=r"has format 2, but .* up to 1: upgrade plasticrl"):
+        load_checkpoint(path)

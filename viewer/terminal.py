@@ -1,0 +1,53 @@
+"""An episode in the terminal: played step by step, or told in lines where it cannot be."""
+
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.screen import Screen
+
+
+def watch(episode: EpisodeTrace, console: Console, fps: float = 20) -> None:
+    """Play the episode on `console`, to its size; a later resize counts from the next step on.
+
+    Where nothing can be drawn (a pipe, a file, a dumb terminal, one without Unicode) it is a line
+    for every rewarded step and a summary instead, without delays or escape codes.
+
+    Args:
+        fps: steps per second.
+
+    Raises:
+        ViewerError: `fps` is not above 0.
+    """
+    if not fps > 0:
+        raise ViewerError(f"fps must be above 0, not {fps}")
+    if console.is_terminal and not console.is_dumb_terminal and not console.options.ascii_only:
+        _play(episode, console, fps)
+    else:
+        _tell(episode, console)
+
+
+def _play(episode: EpisodeTrace, console: Console, fps: float) -> None:
+    screen = Screen(episode, console.size, console.no_color)
+    with Live(console=console, auto_refresh=False) as live:
+        for step in range(episode.n_steps):
+            if console.size != screen.size:
+                screen = Screen(episode, console.size, console.no_color)
+            live.update(screen.picture(step), refresh=True)
+            time.sleep(1 / fps)
+
+
+def _tell(episode: EpisodeTrace, console: Console) -> None:
+    totals = np.cumsum(episode.rewards)
+    rewarded = np.flatnonzero(episode.rewards)
+    lines = [
+        f"step {step + 1}: reward {episode.rewards[step]:+g}, total {totals[step]:g}"
+        for step in rewarded
+    ]
+    summary = f"{episode.n_steps} steps, {len(rewarded)} rewarded, total reward {totals[-1]:g}"
+    console.print(Text("\n".join([episode.title, *lines, summary])), soft_wrap=True)

@@ -1,0 +1,46 @@
+"""The colours that every renderer shares."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Color = tuple[int, int, int]
+
+BACKGROUND: Color = (22, 25, 31)
+PANEL: Color = (32, 36, 44)
+TEXT: Color = (232, 235, 239)
+MUTED: Color = (140, 148, 160)
+
+NEGATIVE: Color = (64, 156, 255)
+POSITIVE: Color = (255, 150, 46)
+
+MODULATION: Color = (190, 160, 255)
+REWARD: Color = (92, 207, 138)
+PUNISHMENT: Color = (240, 96, 96)
+
+
+_STEPS = 12
+"""Shades on either side of 0 in a heat map."""
+
+
+def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colours (..., 3) for `values` (...) in [-1, 1]: blue, the panel's neutral at 0, orange."""
+    # The root, since small values are the many; few steps, since each is a color of the GIF's 256.
+    strength = np.rint(np.sqrt(np.abs(values)) * _STEPS)[..., None] / _STEPS
+    ends = np.where(values[..., None] < 0, NEGATIVE, POSITIVE)
+    colors: NDArray[np.uint8] = np.rint(PANEL + strength * (ends - PANEL)).astype(np.uint8)
+    return colors
+
+
+def dimmed(color: Color, share: float = 0.35) -> Color:
+    """`color` nearly sunk into the panel: what has not happened yet."""
+    red, green, blue = (
+        round(panel + share * (c - panel)) for panel, c in zip(PANEL, color, strict=True)
+    )
+    return red, green, blue
+
+
+def largest(values: NDArray[Any]) -> float:
+    """The largest absolute value, the end of a scale that is symmetric around 0; 1 for zeros."""
+    return float(np.abs(values).max()) or 1.0
