@@ -6,7 +6,7 @@ from torch import Tensor
 
 from plasticrl.core.backends import BACKENDS
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.state import leaves
+from plasticrl.core.state import check_state
 
 
 def sequence(
@@ -41,11 +41,8 @@ def sequence(
         )
     if state is None:
         state = cell.initial_state(inputs.shape[1])
-    if any(leaf.shape[0] != inputs.shape[1] for leaf in leaves(state)):
-        raise ValueError(
-            f"the state's batch must be the inputs' {inputs.shape[1]}, "
-            f"not {leaves(state)[0].shape[0]}"
-        )
+    else:
+        check_state(state, cell.initial_state(1), inputs.shape[1])
     if episode_starts is not None:
         if episode_starts.shape != inputs.shape[:2]:
             raise ValueError(

@@ -33,8 +33,8 @@ def unflatten(template: State, tensors: list[Tensor]) -> State:
 def select(condition: Tensor, chosen: State, other: State) -> State:
     """Rows of ``chosen`` where ``condition`` (B,) is true, else of ``other``.
 
-    By selection, never by multiplication: neither a value nor a gradient of a row that is not
-    chosen gets through, be it infinite or NaN.
+    By selection, never by multiplication: no value of a row that is not chosen gets through, be it
+    infinite or NaN, and the gradient that such a row receives is exactly zero.
     """
 
     def where(left: Tensor, right: Tensor) -> Tensor:
@@ -47,3 +47,14 @@ def select(condition: Tensor, chosen: State, other: State) -> State:
 def detach(state: State) -> State:
     """The same values, cut off from the graph that made them."""
     return map_leaves(Tensor.detach, state)
+
+
+def check_state(state: Any, template: Any, batch_size: int) -> None:
+    """Raise ``ValueError`` unless ``state`` is like ``template``, with ``batch_size`` rows."""
+    if type(state) is not type(template):
+        raise ValueError(f"state must be a {type(template).__name__}, not a {type(state).__name__}")
+    for name, leaf, expected in zip(state._fields, state, template, strict=True):
+        shape = None if expected is None else (batch_size, *expected.shape[1:])
+        given = None if leaf is None else tuple(leaf.shape)
+        if given != shape:
+            raise ValueError(f"state.{name} must be {shape}, not {given}")

@@ -5,7 +5,7 @@ Knows numpy, Pillow and rich; neither torch nor Stable-Baselines3.
 
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
-from plasticrl.viewer.gif import save_gif
+from plasticrl.viewer.gif import check_gif_path, save_gif
 from plasticrl.viewer.terminal import watch
 
-__all__ = ["EpisodeTrace", "ViewerError", "save_gif", "watch"]
+__all__ = ["EpisodeTrace", "ViewerError", "check_gif_path", "save_gif", "watch"]

@@ -27,16 +27,20 @@ def save_gif(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
         ViewerError: `path` is not a .gif in a writable folder, or `fps` is out of range.
     """
     path = Path(path)
-    if path.suffix.lower() != ".gif":
-        raise ViewerError(f"cannot record to {path}: the name must end in .gif")
+    check_gif_path(path)
     if not 0 < fps <= 50:
         raise ViewerError(f"fps must be above 0 and at most 50, not {fps}")
-    # Asked now, and not after seconds of drawing.
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot record to {path}: {path.parent} is not a writable folder")
     step_ms = round(1000 / fps)
     durations = [step_ms] * (episode.n_steps - 1) + [max(step_ms, _HOLD_MS)]
     _write(_with_one_palette(Scene(episode).frames()), durations, path)
+
+
+def check_gif_path(path: Path) -> None:
+    """Raise ``ViewerError`` unless a GIF can be written to `path`: asked before the drawing."""
+    if path.suffix.lower() != ".gif":
+        raise ViewerError(f"cannot record to {path}: the name must end in .gif")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ViewerError(f"cannot record to {path}: {path.parent} is not a writable folder")
 
 
 def _with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:

@@ -13,12 +13,11 @@ def run(
     cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
-    fresh = cell.initial_state(inputs.shape[1])
     starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
     outputs = []
     for t, drive in enumerate(cell.project(inputs)):
         if episode_starts is not None and starting[t]:
-            state = select(episode_starts[t], fresh, state)
+            state = select(episode_starts[t], cell.initial_state(inputs.shape[1]), state)
         output, state = cell.step(drive, state)
         outputs.append(output)
     return torch.stack(outputs), state

@@ -19,12 +19,13 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         connection: the plastic connection, or None in a cell without one.
     """
 
-    connection: PlasticConnection | None = None
+    connection: PlasticConnection | None
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.connection = None
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> CellState:

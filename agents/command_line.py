@@ -1,0 +1,189 @@
+"""The command line: flags -> config -> library, and one clear sentence where that cannot be.
+
+Only tyro and the config layer are imported before the arguments are known to be good, so that
+``--help`` is quick.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig, UsageError
+from plasticrl.agents.presets import PRESETS
+
+
+def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
+    options: dict[str, OptionValue] = {}
+    for token in tokens:
+        name, equals, text = token.partition("=")
+        if not (name and equals):
+            raise ValueError(f"expected name=value, got {token!r}")
+        try:
+            value = json.loads(text.lower() if text in ("True", "False", "None") else text)
+        except json.JSONDecodeError:
+            value = text
+        if isinstance(value, list | dict):
+            raise ValueError(f"{name} must be a number, a word, true, false or null, not {text}")
+        options[name] = value
+    return options
+
+
+_NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="NAME=VALUE",
+    instance_from_str=_parse_options,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda options: [f"{name}={json.dumps(v)}" for name, v in options.items()],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(TrainConfig):
+    """Everything that ``train_rl.py`` takes: a run's config, and where it goes."""
+
+    preset: tyro.conf.Suppress[tyro.conf.Fixed[str]] = ""
+    env_kwargs: Annotated[dict[str, OptionValue], _NAME_VALUE] = field(default_factory=dict)
+    """Options of the environment; those not named keep the preset's value."""
+    run_dir: Path | None = None
+    """Folder of the run. By default a new one under logs/."""
+    resume: Path | None = None
+    """Go on with the run in this folder, with its own settings. Of the other flags only
+    --total-timesteps may be given, to train longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """Measure, watch or record a trained agent."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    episodes: int = 256
+    """Episodes to measure over."""
+    seed: int = 1_000_000
+    """Episode k is played with seed + k; keep it away from the training seeds."""
+    deterministic: bool = False
+    """Take the most likely action instead of sampling."""
+    ablate_plasticity: bool = False
+    """Measure also with every plasticity coefficient set to zero."""
+    json: bool = False
+    """Print one JSON object, and nothing else, on stdout."""
+    watch: bool = False
+    """Play one episode in the terminal."""
+    record: Path | None = None
+    """Write one episode to FILE.gif."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 2:
+            raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        if self.json and self.watch:
+            raise UsageError(
+                "--json prints JSON alone on stdout: give --watch in a call of its own"
+            )
+
+
+def parse_train(argv: Sequence[str]) -> TrainArguments:
+    """The arguments of ``train_rl.py``: presets as subcommands, config fields as flags."""
+    if "--resume" in argv and not any(name in argv for name in PRESETS):
+        return tyro.cli(_ResumeArguments, args=argv).as_train()
+    presets = {name: make() for name, make in PRESETS.items()}
+    arguments = _parse(argv, {name: preset.core for name, preset in presets.items()})
+    preset = presets[arguments.preset]
+    core, env_kwargs = arguments.core, arguments.env_kwargs
+    if core.name != preset.core.name:
+        # Another core has other options: keep what was asked for, and what it shares with every
+        # core, and leave the rest of the preset's behind.
+        given = _parse(argv, {name: CoreConfig(name=core.name) for name in presets}).core
+        shared = {} if core.name == "identity" else {"hidden_size": core.hidden_size}
+        core = CoreConfig(name=core.name, **(shared | given.options()))
+    if arguments.env_id == preset.env_id:
+        env_kwargs = preset.env_kwargs | env_kwargs
+    return replace(arguments, core=core, env_kwargs=env_kwargs)
+
+
+def _parse(argv: Sequence[str], cores: dict[str, CoreConfig]) -> TrainArguments:
+    configs = {}
+    for name, make in PRESETS.items():
+        values = {item.name: getattr(make(), item.name) for item in fields(TrainConfig)}
+        values |= {"core": cores[name], "env_kwargs": {}, "preset": name}
+        configs[name] = ((make.__doc__ or "").splitlines()[0], TrainArguments(**values))
+    return tyro.extras.overridable_config_cli(
+        configs, args=argv, description="Train a plastic agent. Choose a preset; flags change it."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResumeArguments:
+    """Go on with a run, with its own settings."""
+
+    resume: Path
+    """Folder of the run."""
+    total_timesteps: int | None = None
+    """Train up to this many steps instead of the run's own number."""
+
+    def as_train(self) -> TrainArguments:
+        if self.total_timesteps is None:
+            return TrainArguments(resume=self.resume)
+        return TrainArguments(resume=self.resume, total_timesteps=self.total_timesteps)
+
+
+def changed_settings(arguments: TrainArguments) -> dict[str, Any]:
+    """The settings that differ from the preset's own, by field."""
+    preset = PRESETS[arguments.preset]() if arguments.preset else TrainConfig()
+    return {
+        item.name: getattr(arguments, item.name)
+        for item in fields(TrainConfig)
+        if getattr(arguments, item.name) != getattr(preset, item.name)
+    }
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """``train_rl.py``."""
+    return _guarded(_train, sys.argv[1:] if argv is None else argv)
+
+
+def evaluate_main(argv: Sequence[str] | None = None) -> int:
+    """``evaluate.py``."""
+    return _guarded(_evaluate, sys.argv[1:] if argv is None else argv)
+
+
+def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
+    try:
+        return main(argv)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(argv: Sequence[str]) -> int:
+    arguments = parse_train(argv)
+    from plasticrl.agents import training
+
+    if arguments.resume is None:
+        config = TrainConfig(
+            **{item.name: getattr(arguments, item.name) for item in fields(TrainConfig)}
+        )
+        return training.train(config, arguments.preset, arguments.run_dir)
+    if arguments.run_dir is not None:
+        raise UsageError("--resume goes on in the run's own folder: leave --run-dir out")
+    changed = changed_settings(arguments)
+    total_timesteps = changed.pop("total_timesteps", None)
+    if changed:
+        raise UsageError(
+            f"--resume goes on with the run's own settings: leave out {', '.join(changed)}"
+        )
+    return training.resume(arguments.resume, arguments.preset or None, total_timesteps)
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    arguments = tyro.cli(EvaluateArguments, args=argv)
+    from plasticrl.agents import evaluation
+
+    return evaluation.report(arguments)

@@ -1,0 +1,180 @@
+"""Measuring, watching and recording a trained agent."""
+
+import copy
+import json
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector.utils import batch_space
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.utils import obs_as_tensor
+
+from plasticrl.agents.command_line import EvaluateArguments
+from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recording import record_episode, render_modes
+from plasticrl.agents.training import build_env, load_policy, user_errors
+from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
+
+ROWS = 256
+"""Episodes played side by side; the numbers do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Rewards of independent episodes, (episodes,)."""
+
+    rewards: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean reward of an episode."""
+        return float(self.rewards.mean())
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """95 % confidence interval of the mean, by the normal approximation."""
+        half = 1.96 * float(self.rewards.std(ddof=1)) / math.sqrt(len(self.rewards))
+        return self.mean - half, self.mean + half
+
+
+@torch.no_grad()
+def measure(
+    policy: PlasticPolicy | None,
+    config: TrainConfig,
+    episodes: int,
+    seed: int,
+    deterministic: bool = False,
+) -> Measurement:
+    """Play ``episodes`` episodes, one in each environment; episode k is seeded with seed + k.
+
+    Args:
+        policy: None walks at random.
+        config: says which environment.
+        episodes: how many.
+        seed: of the environments and of the actions.
+        deterministic: the most likely action instead of a sample.
+    """
+    torch.manual_seed(seed)
+    rewards = [
+        _play(policy, config, min(ROWS, episodes - first), seed + first, deterministic)
+        for first in range(0, episodes, ROWS)
+    ]
+    return Measurement(np.concatenate(rewards))
+
+
+def _play(
+    policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
+) -> np.ndarray:
+    """The reward of the first episode of every row, (rows,)."""
+    env = build_env(config, rows)
+    env.seed(seed)
+    obs = env.reset()
+    random_actions = batch_space(env.action_space, rows)
+    random_actions.seed(seed)
+    state = None
+    total, playing = np.zeros(rows), np.ones(rows, dtype=bool)
+    while playing.any():
+        if policy is None:
+            actions = random_actions.sample()
+        else:
+            step = policy.step(obs_as_tensor(obs, policy.device), state, None, deterministic)  # type: ignore[arg-type]
+            actions, state = policy.clip(step.actions.cpu().numpy()), step.state
+        obs, rewards, dones, _ = env.step(np.asarray(actions))
+        total += rewards * playing
+        playing &= ~dones
+    env.close()
+    return total
+
+
+def ablate(policy: PlasticPolicy) -> PlasticPolicy:
+    """A copy with every plasticity coefficient zero: its weights stay what they are.
+
+    Raises:
+        UsageError: if the core has none.
+    """
+    if policy.core.connection is None:
+        raise UsageError(
+            f"--ablate-plasticity: the core {policy.core_name!r} has no plastic connections"
+        )
+    ablated = copy.deepcopy(policy)
+    with torch.no_grad():
+        ablated.core.connection.alpha.zero_()  # type: ignore[union-attr]
+    return ablated
+
+
+def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
+    """Measure a run; what ``evaluation.json`` holds."""
+    with user_errors():
+        run, config, policy = load_policy(arguments.run)
+    ablated = ablate(policy) if arguments.ablate_plasticity else None
+    options = (config, arguments.episodes, arguments.seed, arguments.deterministic)
+    trained, random = measure(policy, *options), measure(None, *options)
+    result: dict[str, Any] = {
+        "env_id": config.env_id,
+        "preset": run.preset,
+        "episodes": arguments.episodes,
+        "reward_mean": trained.mean,
+        "reward_ci95": list(trained.ci95),
+        "random_reward_mean": random.mean,
+        "random_reward_ci95": list(random.ci95),
+        "seed": arguments.seed,
+        "deterministic": arguments.deterministic,
+    }
+    if ablated is not None:
+        without = measure(ablated, *options)
+        result["ablated_reward_mean"] = without.mean
+        result["ablated_reward_ci95"] = list(without.ci95)
+    with user_errors():
+        run.write_evaluation(result)
+    return result
+
+
+def report(arguments: EvaluateArguments) -> int:
+    """``evaluate.py``: measure, print, record, play; the exit status."""
+    if arguments.record is not None:
+        with user_errors():
+            check_gif_path(arguments.record)
+    result = evaluate(arguments)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        Console().print(_table(result))
+    if arguments.record is not None:
+        save_gif(_record(arguments, "rgb_array"), arguments.record)
+        print(f"recorded {arguments.record}", file=sys.stderr)
+    if arguments.watch:
+        watch(_record(arguments, "ansi"), Console())
+    return 0
+
+
+def _record(arguments: EvaluateArguments, render_mode: str | None) -> EpisodeTrace:
+    """The first of the measured episodes."""
+    run, config, policy = load_policy(arguments.run)
+    title = f"{run.preset}, episode {arguments.seed}"
+    if render_mode not in render_modes(config):
+        if render_mode == "rgb_array":
+            raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
+        render_mode = None  # the terminal shows what there is
+    return record_episode(
+        policy, config, title, arguments.seed, render_mode, arguments.deterministic
+    )
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table(title=f"{result['preset']}: reward per episode, {result['episodes']} episodes")
+    table.add_column("agent")
+    table.add_column("mean", justify="right")
+    table.add_column("95 % interval", justify="right")
+    rows = {"random walk": "random_reward", "trained": "reward"}
+    if "ablated_reward_mean" in result:
+        rows["trained, plasticity ablated"] = "ablated_reward"
+    for label, name in rows.items():
+        low, high = result[f"{name}_ci95"]
+        table.add_row(label, f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}")
+    return table

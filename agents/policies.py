@@ -1,0 +1,319 @@
+"""Recurrent actor-critic policies on any core of ``plasticrl.core``.
+
+    observation -> features -> core (a scan over time) -> [net_arch] -> action and value heads
+
+The policy holds no state of any environment: state in, new state out, as the core has it.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    Distribution,
+    MultiCategoricalDistribution,
+)
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from plasticrl.core import CELLS, build_cell, sequence
+from plasticrl.core.state import detach, leaves, unflatten
+
+CORES = tuple(name for name in CELLS if name != "plastic_readout")
+"""The cells a policy can have; the readout is none: it reads labels, not observations."""
+
+DEFAULT_CORE = "plastic_rnn"
+DEFAULT_CORE_KWARGS = {"modulation": "simple", "fan_out": True}
+
+
+class PolicyStep(NamedTuple):
+    """One step of a batch: actions (B, ...), values (B, 1), log_probs (B,), the core's state."""
+
+    actions: Tensor
+    values: Tensor
+    log_probs: Tensor
+    state: Any
+
+
+class PlasticPolicy(ActorCriticPolicy):
+    """A recurrent actor-critic policy; vector observations.
+
+    Args:
+        observation_space: any but Dict (see ``MultiInputPlasticPolicy``).
+        action_space: Box, Discrete, MultiDiscrete or MultiBinary.
+        lr_schedule: learning rate by remaining progress.
+        core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm". None: a
+            simple-modulated plastic_rnn with fan-out.
+        core_kwargs: the core's options, plasticity's included, flat; see ``build_cell``.
+        net_arch: layers between the core and the heads, in SB3's notation. None: none.
+        activation_fn: activation of those layers.
+        ortho_init: orthogonal initialisation of everything but the core, as in SB3.
+        log_std_init: initial log standard deviation of continuous actions.
+        features_extractor_class, features_extractor_kwargs, normalize_images,
+        optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
+        use_sde: given by SB3's algorithms; must be False.
+
+    Raises:
+        ValueError: for an unknown core, or options that the core does not have.
+    """
+
+    default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        core: str | None = None,
+        core_kwargs: dict[str, Any] | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        ortho_init: bool = True,
+        use_sde: bool = False,
+        log_std_init: float = 0.0,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if use_sde:
+            raise ValueError("state-dependent exploration (use_sde) is not for recurrent policies")
+        if core is not None and core not in CORES:
+            raise ValueError(
+                f"there is no core {core!r} for a policy; there are {', '.join(CORES)}"
+            )
+        self.core_name = core
+        self.core_kwargs = dict(core_kwargs or {})
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=[] if net_arch is None else net_arch,
+            activation_fn=activation_fn,
+            ortho_init=ortho_init,
+            log_std_init=log_std_init,
+            features_extractor_class=features_extractor_class or self.default_features_extractor,
+            features_extractor_kwargs=features_extractor_kwargs,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+
+    def _build_mlp_extractor(self) -> None:
+        # The core is built here, before SB3 makes the one optimizer that owns every parameter.
+        width = int(self.features_dim)  # a numpy integer for MultiDiscrete observations
+        if self.core_name is None:
+            options = DEFAULT_CORE_KWARGS | self.core_kwargs
+            self.core = build_cell(DEFAULT_CORE, width, **options)
+        else:
+            self.core = build_cell(self.core_name, width, **self.core_kwargs)
+        self.mlp_extractor = MlpExtractor(
+            self.core.hidden_size, self.net_arch, self.activation_fn, self.device
+        )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        for name in ("squash_output", "full_std", "use_expln"):  # gSDE's
+            del data[name]
+        return data | {"core": self.core_name, "core_kwargs": self.core_kwargs}
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The core's state at an episode's start, on the policy's device."""
+        return self.core.initial_state(batch_size)
+
+    def step(
+        self,
+        obs: PyTorchObs,
+        state: Any = None,
+        episode_starts: Tensor | None = None,
+        deterministic: bool = False,
+    ) -> PolicyStep:
+        """Act on one observation of every environment.
+
+        Args:
+            obs: a batch of observations (B, ...), or a dict of such.
+            state: the core's state; None is the initial state.
+            episode_starts: (B,), true where the observation is an episode's first.
+            deterministic: the most likely action instead of a sample.
+        """
+        latent, state = self._advance(obs, state, episode_starts)
+        distribution, values = self._heads(latent)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_probs = distribution.log_prob(actions)
+        actions = actions.reshape((-1, *self.action_space.shape))  # type: ignore[misc]
+        return PolicyStep(actions, values, log_probs, state)
+
+    def forward(
+        self,
+        obs: PyTorchObs,
+        deterministic: bool = False,
+        state: Any = None,
+        episode_starts: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions, values and log-probabilities, as SB3's; ``step`` also gives the new state."""
+        return self.step(obs, state, episode_starts, deterministic)[:3]
+
+    def predict_values(
+        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
+    ) -> Tensor:
+        """Values (B, 1) of one observation of every environment; arguments as ``step``."""
+        latent, _ = self._advance(obs, state, episode_starts)
+        return self._heads(latent)[1]
+
+    def get_distribution(
+        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
+    ) -> Distribution:
+        """Distribution of the actions of every environment; arguments as ``step``."""
+        latent, _ = self._advance(obs, state, episode_starts)
+        return self._heads(latent)[0]
+
+    def evaluate_rollout(
+        self,
+        obs: PyTorchObs,
+        actions: Tensor,
+        state: Any,
+        episode_starts: Tensor,
+        bptt_length: int | None = None,
+    ) -> tuple[Tensor, Tensor, Distribution]:
+        """Run a stored rollout again: features and heads in one batch, the core as a scan.
+
+        Args:
+            obs: (T B, ...), time-major, or a dict of such.
+            actions: (T B, ...).
+            state: the core's state before the first step.
+            episode_starts: (T, B).
+            bptt_length: steps after which the gradient through the state is cut; None: never.
+
+        Returns:
+            Values (T B, 1), log-probabilities (T B,) and the distribution over all of them.
+        """
+        n_steps, n_envs = episode_starts.shape
+        features = self._features(obs).view(n_steps, n_envs, -1)
+        chunks = []
+        for start in range(0, n_steps, bptt_length or n_steps):
+            window = slice(start, start + (bptt_length or n_steps))
+            outputs, state = sequence(self.core, features[window], state, episode_starts[window])
+            chunks.append(outputs)
+            state = detach(state)
+        distribution, values = self._heads(torch.cat(chunks).flatten(0, 1))
+        return values, distribution.log_prob(actions), distribution
+
+    def evaluate_actions(
+        self,
+        obs: PyTorchObs,
+        actions: Tensor,
+        state: Any = None,
+        episode_starts: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, log-probabilities and entropy, as SB3's.
+
+        Without ``episode_starts`` every observation is an episode of its own; with
+        ``episode_starts`` (T, B) they are a rollout, as in ``evaluate_rollout``.
+        """
+        if episode_starts is None:
+            episode_starts = torch.ones(1, actions.shape[0], device=actions.device)
+        if state is None:
+            state = self.initial_state(episode_starts.shape[1])
+        values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)
+        return values, log_prob, distribution.entropy()
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions and new state for one observation, or one of every environment.
+
+        Args:
+            observation: with or without a batch axis.
+            state: what the last call returned; None at the beginning.
+            episode_start: (B,), true where the observation is an episode's first; None: nowhere
+                (with ``state=None`` every row starts anyhow).
+            deterministic: the most likely action instead of a sample.
+
+        Raises:
+            ValueError: for an ``(obs, info)`` tuple, or a state of another batch size.
+        """
+        pair: Any = observation
+        if isinstance(pair, tuple):
+            return super().predict(pair)  # type: ignore[arg-type]  # SB3's error for (obs, info)
+        self.set_training_mode(False)
+        obs, batched = self.obs_to_tensor(observation)
+        n_envs = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        carry = self.initial_state(n_envs)
+        if state is not None:
+            carry = unflatten(carry, [torch.tensor(leaf, device=self.device) for leaf in state])
+        starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
+        with torch.no_grad():  # torch.tensor copies: SB3's evaluate_policy edits its arrays later
+            step = self.step(obs, carry, torch.tensor(starts, device=self.device), deterministic)
+        actions = self.clip(step.actions.cpu().numpy())
+        new_state = tuple(leaf.cpu().numpy() for leaf in leaves(step.state))
+        return (actions if batched else actions.squeeze(axis=0)), new_state
+
+    def clip(self, actions: np.ndarray) -> np.ndarray:
+        """Actions within a Box's bounds; others as they are."""
+        if isinstance(self.action_space, spaces.Box):
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        return actions
+
+    def _features(self, obs: PyTorchObs) -> Tensor:
+        features = self.extract_features(obs)
+        assert isinstance(features, Tensor)  # one extractor for actor and critic
+        return features
+
+    def _advance(
+        self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        starts = None if episode_starts is None else episode_starts.unsqueeze(0)
+        outputs, state = sequence(self.core, self._features(obs).unsqueeze(0), state, starts)
+        return outputs.squeeze(0), state
+
+    def _heads(self, latent: Tensor) -> tuple[Distribution, Tensor]:
+        latent_pi, latent_vf = self.mlp_extractor(latent)
+        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
+
+
+class CnnPlasticPolicy(PlasticPolicy):
+    """``PlasticPolicy`` for images, through SB3's ``NatureCNN``."""
+
+    default_features_extractor = NatureCNN
+
+
+class MultiInputPlasticPolicy(PlasticPolicy):
+    """``PlasticPolicy`` for Dict observations, through SB3's ``CombinedExtractor``."""
+
+    default_features_extractor = CombinedExtractor
+
+
+def simpson_concentration(distribution: Distribution) -> Tensor:
+    """Sum over actions of p(a)^2, (B,); several action dimensions add up.
+
+    The papers' "entropy penalty" (BP 2019, arXiv 2002.10585, section 4.2): 1 for a certain choice,
+    1 / n for an even one among n.
+
+    Raises:
+        ValueError: for continuous actions, which have no probabilities.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.distribution.probs.square().sum(dim=1)
+    if isinstance(distribution, MultiCategoricalDistribution):
+        sums = [choice.probs.square().sum(dim=1) for choice in distribution.distribution]
+        return torch.stack(sums).sum(dim=0)
+    if isinstance(distribution, BernoulliDistribution):
+        probs = distribution.distribution.probs
+        return (probs.square() + (1 - probs).square()).sum(dim=1)
+    raise ValueError("entropy='simpson' needs discrete actions; use entropy='shannon' with a Box")

@@ -1,0 +1,119 @@
+"""Training runs by name, ``<task>-<scale>``.
+
+quickstart: minutes on two cores; paper: as published. A preset is a plain function whose
+docstring says where its numbers come from.
+"""
+
+from collections.abc import Callable
+
+from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
+
+
+def maze_quickstart() -> TrainConfig:
+    """The grid maze of outer size 7, learned within 3 minutes on two cores."""
+    return TrainConfig(
+        env_id="plasticrl/GridMaze-v0",
+        env_kwargs={"size": 7, "episode_length": 200},
+        total_timesteps=1_800_000,
+        core=CoreConfig(
+            hidden_size=64,
+            modulation="simple",
+            fan_out=True,
+            clip=2.0,
+            weight_scale=0.001,
+            alpha_scale=0.001,
+        ),
+        a2c=A2CConfig(learning_rate=1e-3, bootstrap_truncated=False, ortho_init=False),
+    )
+
+
+def maze_paper() -> TrainConfig:
+    """The grid maze as in BP 2019 (arXiv 2002.10585) section 4.2: size 11, 200,000 iterations."""
+    return TrainConfig(
+        env_id="plasticrl/GridMaze-v0",
+        env_kwargs={"size": 11, "episode_length": 200},
+        total_timesteps=200_000 * 30 * 200,
+        checkpoint_every=500,
+        core=CoreConfig(
+            hidden_size=100,
+            modulation="simple",
+            fan_out=True,
+            clip=2.0,
+            weight_scale=0.01,
+            alpha_scale=0.01,
+        ),
+        a2c=A2CConfig(
+            n_steps=200,
+            learning_rate=1e-4,
+            adam_eps=1e-4,
+            gamma=0.9,
+            ent_coef=0.03,
+            vf_coef=0.1,
+            max_grad_norm=4.0,
+            bootstrap_truncated=False,
+            ortho_init=False,
+        ),
+    )
+
+
+def cue_reward_quickstart() -> TrainConfig:
+    """Cue-reward association with 2 cues of 5 bits."""
+    return TrainConfig(
+        env_id="plasticrl/CueReward-v0",
+        env_kwargs={"n_cues": 2, "cue_bits": 5, "episode_length": 120},
+        total_timesteps=2_700_000,
+        core=CoreConfig(
+            hidden_size=64,
+            modulation="simple",
+            fan_out=True,
+            clip=2.0,
+            weight_scale=0.001,
+            alpha_scale=0.001,
+        ),
+        a2c=A2CConfig(
+            n_steps=120,
+            learning_rate=1e-3,
+            ent_coef=0.1,
+            max_grad_norm=2.0,
+            bootstrap_truncated=False,
+            ortho_init=False,
+        ),
+    )
+
+
+def cue_reward_paper() -> TrainConfig:
+    """Cue-reward association as in BP 2019 section 4.1: 4 cues of 20 bits, 200,000 iterations.
+
+    Episode length and gradient norm are those of the authors' published code (the paper: 200, 7).
+    """
+    return TrainConfig(
+        env_id="plasticrl/CueReward-v0",
+        env_kwargs={"n_cues": 4, "cue_bits": 20, "episode_length": 120},
+        total_timesteps=200_000 * 30 * 120,
+        checkpoint_every=500,
+        core=CoreConfig(
+            hidden_size=200,
+            modulation="simple",
+            weight_scale=0.01,
+            alpha_scale=0.01,
+        ),
+        a2c=A2CConfig(
+            n_steps=120,
+            learning_rate=1e-4,
+            adam_eps=1e-6,
+            gamma=0.9,
+            ent_coef=0.1,
+            vf_coef=0.1,
+            max_grad_norm=2.0,
+            bootstrap_truncated=False,
+            ortho_init=False,
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "maze-quickstart": maze_quickstart,
+    "maze-paper": maze_paper,
+    "cue-reward-quickstart": cue_reward_quickstart,
+    "cue-reward-paper": cue_reward_paper,
+}

@@ -1,0 +1,340 @@
+"""Recurrent advantage actor-critic: collect a rollout -> returns -> loss over the sequence -> step.
+
+    loss = mean over steps and environments of
+           - log pi(a) A + vf_coef (R - V)^2 + ent_coef * concentration
+
+A is the (generalised) advantage with each element's own value as baseline, and the concentration
+is minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers.
+The recurrent state is kept at the rollout's start only; the rollout is run again in the loss.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from plasticrl.agents.policies import (
+    CnnPlasticPolicy,
+    MultiInputPlasticPolicy,
+    PlasticPolicy,
+    simpson_concentration,
+)
+from plasticrl.agents.statistics import plasticity_statistics
+from plasticrl.core.state import leaves, map_leaves
+
+
+class RecurrentA2C(OnPolicyAlgorithm):
+    """A2C whose policy has a recurrent core.
+
+    Args:
+        policy: "PlasticPolicy", "CnnPlasticPolicy", "MultiInputPlasticPolicy", or a subclass.
+        env: an environment, a vectorised one, or an id.
+        learning_rate: Adam's, or a schedule of the remaining progress.
+        n_steps: steps per environment and update, the rollout's length.
+        bptt_length: steps after which the gradient through time is cut; None: the whole rollout.
+        gamma: discount factor.
+        gae_lambda: 1 gives the plain advantage.
+        ent_coef: weight of the concentration in the loss.
+        entropy: "shannon", or "simpson" for the papers' penalty (discrete actions only).
+        vf_coef: weight of the value loss.
+        max_grad_norm: norm at which the gradient is clipped.
+        normalize_advantage: zero mean and unit deviation within a rollout.
+        bootstrap_truncated: at a time limit add the discounted value of what came after, as SB3
+            does. False treats the limit as an end, as the papers do.
+        stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
+
+    Raises:
+        ValueError: for a value out of its range, or a policy that is not recurrent.
+    """
+
+    policy: PlasticPolicy
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "PlasticPolicy": PlasticPolicy,
+        "CnnPlasticPolicy": CnnPlasticPolicy,
+        "MultiInputPlasticPolicy": MultiInputPlasticPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[PlasticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        n_steps: int = 32,
+        bptt_length: int | None = None,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        ent_coef: float = 0.0,
+        entropy: Literal["shannon", "simpson"] = "shannon",
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        normalize_advantage: bool = False,
+        bootstrap_truncated: bool = True,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+            supported_action_spaces=(
+                spaces.Box,
+                spaces.Discrete,
+                spaces.MultiDiscrete,
+                spaces.MultiBinary,
+            ),
+        )
+        self.bptt_length = bptt_length
+        self.entropy = entropy
+        self.normalize_advantage = normalize_advantage
+        self.bootstrap_truncated = bootstrap_truncated
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_options()
+        super()._setup_model()
+        self._last_state: Any = None
+        self._start_state: Any = None
+        self._modulation: Tensor | None = None
+
+    def _check_options(self) -> None:
+        if not issubclass(self.policy_class, PlasticPolicy):
+            raise ValueError(
+                f"RecurrentA2C needs a policy with a recurrent core, not "
+                f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
+            )
+        if self.bptt_length is not None and not 1 <= self.bptt_length <= self.n_steps:
+            raise ValueError(
+                f"bptt_length must be from 1 to n_steps={self.n_steps}, or None for the whole "
+                f"rollout, not {self.bptt_length}"
+            )
+        if self.entropy not in ("shannon", "simpson"):
+            raise ValueError(f"entropy must be 'shannon' or 'simpson', not {self.entropy!r}")
+        if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
+            raise ValueError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
+        if self.n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, not {self.n_steps}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_state", "_start_state", "_modulation"]
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Fill the buffer with ``n_rollout_steps`` of every environment.
+
+        Returns False if a callback ended it early.
+        """
+        assert self._last_obs is not None
+        assert self._last_episode_starts is not None
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        state = self._carried_state(env.num_envs)
+        self._start_state = state
+        modulation = []
+        callback.on_rollout_start()
+
+        for _ in range(n_rollout_steps):
+            with torch.no_grad():
+                obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+                starts = torch.as_tensor(self._last_episode_starts, device=self.device)
+                actions, values, log_probs, state = self.policy.step(obs, state, starts)
+                modulation.append(self.policy.core.modulation(state))
+            action_array = actions.cpu().numpy()
+            new_obs, rewards, dones, infos = env.step(self.policy.clip(action_array))
+            self.num_timesteps += env.num_envs
+
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+
+            if self.bootstrap_truncated and dones.any():
+                rewards = rewards + self.gamma * self._values_after_truncation(dones, infos, state)
+            rollout_buffer.add(
+                self._last_obs,  # type: ignore[arg-type]
+                action_array,
+                rewards,
+                self._last_episode_starts,
+                values,
+                log_probs,
+            )
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+
+        self._last_state = state
+        signals = [signal for signal in modulation if signal is not None]
+        self._modulation = torch.stack(signals) if signals else None
+        with torch.no_grad():
+            obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
+            values = self.policy.predict_values(obs, state, torch.as_tensor(dones).to(self.device))
+        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _carried_state(self, n_envs: int) -> Any:
+        """The state the last rollout ended with, or a new one if there is none that fits."""
+        state = self._last_state
+        if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
+            return self.policy.initial_state(n_envs)
+        return state
+
+    def _values_after_truncation(
+        self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
+    ) -> np.ndarray:
+        """V of the observation after a time limit, (B,); 0 where there was none.
+
+        The state is the one AFTER the last step: the episode would have gone on from there.
+        """
+        values = np.zeros(len(dones), dtype=np.float32)
+        rows = [row for row in np.flatnonzero(dones) if infos[row].get("TimeLimit.truncated")]
+        if rows:
+            last = [infos[row]["terminal_observation"] for row in rows]
+            obs = self.policy.obs_to_tensor(_stack(last))[0]
+            with torch.no_grad():
+                cut = map_leaves(lambda leaf: leaf[rows], state)
+                values[rows] = self.policy.predict_values(obs, cut).flatten().cpu().numpy()
+        return values
+
+    def train(self) -> None:
+        """One gradient step on the whole rollout.
+
+        Raises:
+            FloatingPointError: if the gradient is not finite; the weights are left as they were.
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        buffer = self.rollout_buffer
+        advantages = self._to_tensor(buffer.advantages)
+        if self.normalize_advantage and advantages.numel() > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+        values, log_prob, distribution = self.policy.evaluate_rollout(
+            self._rollout_observations(),
+            self._rollout_actions(),
+            self._start_state,
+            torch.as_tensor(buffer.episode_starts, device=self.device),
+            self.bptt_length,
+        )
+        policy_loss = -(advantages * log_prob).mean()
+        value_loss = F.mse_loss(self._to_tensor(buffer.returns), values.flatten())
+        entropy_loss = self._concentration(distribution, log_prob).mean()
+        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+
+        self.policy.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        if not torch.isfinite(grad_norm):
+            raise FloatingPointError(
+                f"the gradient's norm is {float(grad_norm)} after {self.num_timesteps} steps; "
+                "lower the learning rate, or bound the trace (bound='hard' or 'soft')"
+            )
+        self.policy.optimizer.step()
+
+        self._n_updates += 1
+        self._log_update(policy_loss, value_loss, entropy_loss, grad_norm)
+
+    def _concentration(self, distribution: Distribution, log_prob: Tensor) -> Tensor:
+        if self.entropy == "simpson":
+            return simpson_concentration(distribution)
+        entropy = distribution.entropy()
+        return log_prob if entropy is None else -entropy  # SB3's estimate where there is no form
+
+    def _to_tensor(self, array: np.ndarray) -> Tensor:
+        """(T, B, ...) -> (T B, ...) on the device."""
+        return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self.device)
+
+    def _rollout_observations(self) -> PyTorchObs:
+        buffer = self.rollout_buffer
+        space = self.observation_space
+        if isinstance(buffer, DictRolloutBuffer):
+            return {
+                key: self._to_tensor(array).view(-1, *buffer.obs_shape[key])
+                for key, array in buffer.observations.items()
+            }
+        assert space.shape is not None
+        return self._to_tensor(buffer.observations).view(-1, *space.shape)
+
+    def _rollout_actions(self) -> Tensor:
+        actions = self._to_tensor(self.rollout_buffer.actions)
+        if isinstance(self.action_space, spaces.Discrete):
+            return actions.long().flatten()
+        return actions.float()
+
+    def _log_update(
+        self, policy_loss: Tensor, value_loss: Tensor, entropy_loss: Tensor, grad_norm: Tensor
+    ) -> None:
+        buffer = self.rollout_buffer
+        variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        record = self.logger.record
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record("train/explained_variance", variance)
+        record("train/entropy_loss", entropy_loss.item())
+        record("train/policy_loss", policy_loss.item())
+        record("train/value_loss", value_loss.item())
+        record("train/grad_norm", grad_norm.item())
+        if hasattr(self.policy, "log_std"):
+            record("train/std", torch.exp(self.policy.log_std).mean().item())
+        statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulation)
+        for name, value in statistics.items():
+            record(f"plastic/{name}", value)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "RecurrentA2C",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> "RecurrentA2C":
+        """As SB3's ``learn``."""
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
+
+
+def _stack(observations: list[Any]) -> Any:
+    """A batch of observations, arrays or dicts of arrays."""
+    if isinstance(observations[0], dict):
+        return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
+    return np.stack(observations)

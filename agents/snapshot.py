@@ -1,0 +1,101 @@
+"""The whole state of a training run between two updates, as a checkpoint holds it."""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.core.state import leaves, unflatten
+from plasticrl.runs import RunError, get_rng_state, set_rng_state
+
+
+def take(model: RecurrentA2C, elapsed: float) -> dict[str, Any]:
+    """Weights, optimizer, counters, random numbers, log, and where it can be had the environments.
+
+    Args:
+        model: between two updates.
+        elapsed: seconds trained so far.
+    """
+    native = isinstance(model.env, BatchVecEnv)
+    return {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "num_timesteps": model.num_timesteps,
+        "n_updates": model._n_updates,
+        "elapsed": elapsed,
+        "episodes": [
+            {"r": float(info["r"]), "l": int(info["l"])} for info in model.ep_info_buffer or ()
+        ],
+        # What the last update recorded is written together with the next rollout.
+        "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
+        "rng": get_rng_state(),
+        "environments": _environments(model) if native else None,
+    }
+
+
+def _environments(model: RecurrentA2C) -> dict[str, Any]:
+    assert isinstance(model.env, BatchVecEnv)
+    assert isinstance(model._last_obs, np.ndarray)
+    return {
+        "batch": {name: torch.from_numpy(leaf) for name, leaf in model.env.get_state().items()},
+        "last_obs": torch.from_numpy(model._last_obs),
+        "last_episode_starts": torch.from_numpy(np.asarray(model._last_episode_starts)),
+        "state": [] if model._last_state is None else leaves(model._last_state),
+    }
+
+
+def restore(model: RecurrentA2C, content: dict[str, Any]) -> None:
+    """Put an untrained model where ``take`` found one.
+
+    Environments without a saved state begin new episodes.
+
+    Raises:
+        RunError: if the checkpoint does not fit the model.
+    """
+    restore_policy(model.policy, content)
+    try:
+        model.policy.optimizer.load_state_dict(content["optimizer"])
+        model.num_timesteps = content["num_timesteps"]
+        model._n_updates = content["n_updates"]
+        model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
+        model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+        _restore_environments(model, content["environments"])
+        set_rng_state(content["rng"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise RunError(f"the checkpoint does not fit the run's config: {error!r}") from error
+
+
+def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
+    """Load the weights alone.
+
+    Raises:
+        RunError: if they do not fit, or are not finite.
+    """
+    try:
+        weights = content["policy"]
+        policy.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise RunError(f"the checkpoint's weights do not fit the run's config: {error}") from error
+    for name, parameter in policy.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise RunError(f"the checkpoint's {name} is not finite")
+
+
+def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> None:
+    if saved is None:
+        assert model.env is not None
+        assert model.seed is not None
+        model.env.seed(model.seed + model.num_timesteps)  # new episodes, not the first ones again
+        return
+    assert isinstance(model.env, BatchVecEnv)
+    model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
+    model._last_obs = saved["last_obs"].numpy()
+    model._last_episode_starts = saved["last_episode_starts"].numpy()
+    if saved["state"]:
+        template = model.policy.initial_state(model.n_envs)
+        tensors = [leaf.to(model.device) for leaf in saved["state"]]
+        model._last_state = unflatten(template, tensors)

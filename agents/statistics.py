@@ -1,0 +1,43 @@
+"""What a plastic core is doing, in a few numbers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plasticrl.core import Cell
+
+
+@torch.no_grad()
+def plasticity_statistics(
+    core: Cell[Any], state: Any, modulation: Tensor | None
+) -> dict[str, float]:
+    """Scalars for the log; empty for a core without plastic connections.
+
+    Args:
+        core: the cell.
+        state: its state at the rollout's end.
+        modulation: M over the rollout, (T, B, 1) or (T, B, N); None if unmodulated.
+
+    Returns:
+        ``alpha_abs_mean``; ``trace_abs_mean``; ``trace_saturation``, the share of traces at their
+        bound (only where there is one); ``eta`` (only where there is one); ``modulation_mean``,
+        ``modulation_std`` (only if modulated).
+    """
+    connection = core.connection
+    if connection is None:
+        return {}
+    trace = state.trace.abs()
+    statistics = {
+        "alpha_abs_mean": connection.alpha.abs().mean().item(),
+        "trace_abs_mean": trace.mean().item(),
+    }
+    limit = {"hard": connection.plasticity.clip, "soft": 1.0}.get(connection.plasticity.bound)
+    if limit is not None:
+        statistics["trace_saturation"] = (trace >= limit).float().mean().item()
+    if connection.eta is not None:
+        statistics["eta"] = connection.eta.item()
+    if modulation is not None:
+        statistics["modulation_mean"] = modulation.mean().item()
+        statistics["modulation_std"] = modulation.std().item()
+    return statistics

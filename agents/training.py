@@ -1,0 +1,197 @@
+"""Training runs: config -> environments -> RecurrentA2C -> run directory; and going on with one."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from rich.console import Console
+from stable_baselines3.common.vec_env import VecEnv
+
+from plasticrl.agents.callbacks import CheckpointCallback, ProgressCallback
+from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.logger import make_logger
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.snapshot import restore, restore_policy, take
+from plasticrl.agents.vec_env import make_vec_env
+from plasticrl.envs import HistoryObservation
+from plasticrl.runs import (
+    RunDirectory,
+    RunError,
+    from_dict,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    to_dict,
+)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what a wrong setting or a broken run raises into ``UsageError``."""
+    try:
+        yield
+    except (RunError, gym.error.Error, ValueError, TypeError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
+    """The run's environment, ``n_envs`` times."""
+    wrapper = HistoryObservation if config.history else None
+    return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> RecurrentA2C:
+    """The run's algorithm on ``env``, untrained."""
+    if config.device != "auto":
+        _check_device(config.device)
+    torch.set_num_threads(config.threads)
+    a2c = config.a2c
+    return RecurrentA2C(
+        _policy_for(env),
+        env,
+        learning_rate=a2c.learning_rate,
+        n_steps=a2c.n_steps,
+        bptt_length=a2c.bptt_length,
+        gamma=a2c.gamma,
+        gae_lambda=a2c.gae_lambda,
+        ent_coef=a2c.ent_coef,
+        entropy=a2c.entropy,
+        vf_coef=a2c.vf_coef,
+        max_grad_norm=a2c.max_grad_norm,
+        normalize_advantage=a2c.normalize_advantage,
+        bootstrap_truncated=a2c.bootstrap_truncated,
+        policy_kwargs={
+            "core": config.core.name,
+            "core_kwargs": config.core.options(),
+            "ortho_init": a2c.ortho_init,
+            "optimizer_kwargs": {"eps": a2c.adam_eps},
+        },
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def _policy_for(env: VecEnv) -> str:
+    space = env.observation_space
+    if isinstance(space, gym.spaces.Dict):
+        return "MultiInputPlasticPolicy"
+    return "CnnPlasticPolicy" if len(space.shape or ()) == 3 else "PlasticPolicy"
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} is not to be had here: {first_line}") from error
+
+
+def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
+    """Train from the start into a new run directory; the exit status."""
+    with user_errors():
+        env = build_env(config, config.n_envs)
+        model = build_model(config, env)
+        run = RunDirectory.create(
+            run_dir or _default_run_dir(preset, config.seed),
+            kind="rl",
+            preset=preset,
+            config=to_dict(config),
+            versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
+        )
+    return _learn(model, run, config.total_timesteps, config.checkpoint_every)
+
+
+def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> int:
+    """Go on with a run from its latest checkpoint; the exit status."""
+    with user_errors():
+        run, config = open_run(run_path)
+        if preset is not None and preset != run.preset:
+            raise UsageError(f"{run_path} is a run of {run.preset}, not of {preset}")
+        total = total_timesteps or config.total_timesteps
+        content = load_checkpoint(latest_checkpoint(run.checkpoints_path))
+        model = build_model(config, build_env(config, config.n_envs))
+        restore(model, content)
+        if model.num_timesteps >= total:
+            raise UsageError(
+                f"{run_path} is already trained for {model.num_timesteps:,} steps; "
+                "give a larger --total-timesteps to go on"
+            )
+    return _learn(model, run, total, config.checkpoint_every, content)
+
+
+def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
+    """A run of ``train_rl.py`` and its config.
+
+    Raises:
+        RunError: if it is missing, broken, of a newer format, or of another kind.
+    """
+    run = RunDirectory.open(path)
+    if run.kind != "rl":
+        raise RunError(f"{path} is a run of kind {run.kind!r}, not a reinforcement-learning run")
+    return run, from_dict(TrainConfig, run.config)
+
+
+def load_policy(path: Path) -> tuple[RunDirectory, TrainConfig, PlasticPolicy]:
+    """A run, its config, and its policy with the weights of the latest checkpoint, on the CPU."""
+    run, config = open_run(path)
+    content = load_checkpoint(latest_checkpoint(run.checkpoints_path))
+    model = build_model(replace(config, device="cpu"), build_env(config, 1))
+    restore_policy(model.policy, content)
+    return run, config, model.policy
+
+
+def _learn(
+    model: RecurrentA2C,
+    run: RunDirectory,
+    total: int,
+    checkpoint_every: int,
+    resumed: dict[str, Any] | None = None,
+) -> int:
+    """Learn up to ``total`` steps; ``resumed`` is the checkpoint the model came from."""
+    console = Console(stderr=True)
+    started = time.monotonic() - (resumed["elapsed"] if resumed else 0.0)
+
+    def save() -> None:
+        content = take(model, elapsed=time.monotonic() - started)
+        save_checkpoint(run.checkpoints_path, model.num_timesteps, content)
+
+    model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
+    progress = ProgressCallback(total)
+    checkpoints = CheckpointCallback(save, checkpoint_every)
+    console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
+    try:
+        model.learn(
+            total - model.num_timesteps,
+            callback=[progress, checkpoints],
+            reset_num_timesteps=False,
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        how = f"python train_rl.py --resume {run.path}"
+        console.print(f"interrupted; go on with: {how}", highlight=False, soft_wrap=True)
+        return 130
+    except FloatingPointError as error:
+        progress.close()
+        console.print(f"error: {error}", highlight=False, soft_wrap=True)
+        return 1
+    finally:
+        model.logger.close()
+    seconds = time.monotonic() - started
+    console.print(
+        f"trained {model.num_timesteps:,} steps in {seconds:.0f} s; "
+        f"measure with: python evaluate.py {run.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _default_run_dir(preset: str, seed: int) -> Path:
+    return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"

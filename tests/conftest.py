@@ -1,0 +1,39 @@
+"""What all tests share: one thread (the tensors are small), and the options of the golden vectors.
+
+python -m pytest tests/core/test_golden.py --golden DIR [--backend NAME]
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+GOLDEN = Path(__file__).parent / "core" / "golden"
+
+# No test is about time, and a failure must come back when it is run again.
+settings.register_profile("plasticrl", deadline=None, derandomize=True)
+settings.load_profile("plasticrl")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("plasticrl")
+    group.addoption("--golden", type=Path, default=GOLDEN, metavar="DIR", help="check vectors")
+    group.addoption("--backend", default="eager", metavar="NAME", help="backend of the core tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder: Path = config.getoption("--golden")
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--golden: there is no folder {str(folder)!r}")
+    if not any(folder.glob("*.npz")):
+        raise pytest.UsageError(f"--golden: there is no .npz file in {str(folder)!r}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,58 @@
+"""Every cell of the registry in its kinds, small, in float64, with weights that matter."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from plasticrl.core import CELLS, Cell, Plasticity, build_cell, cell_fields
+
+INPUT_SIZE = 6
+PLASTIC: list[dict[str, Any]] = [
+    {"bound": "decay", "alpha": "neuron"},
+    {"rule": "oja", "bound": "none", "alpha": "scalar"},
+    {"modulation": "simple", "fan_out": True, "clip": 0.3},
+    {"modulation": "simple", "bound": "soft", "modulator_activation": "sigmoid"},
+    {"modulation": "retroactive", "clip": 0.3, "modulator_activation": "linear"},
+    {"modulation": "retroactive", "rule": "oja", "bound": "soft", "fan_out": True},
+]
+MORE: dict[str, list[dict[str, Any]]] = {
+    "plastic_rnn": [
+        {"input_mode": "additive", "hidden_size": INPUT_SIZE},
+        {"input_mode": "clamped", "modulation": "simple"},
+    ],
+    "plastic_lstm": [{"modulation": "simple", "modulator_input": "cell"}],
+}
+
+
+def kinds() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, (_, config) in CELLS.items():
+        yield name, {}
+        plastic = PLASTIC if issubclass(config, Plasticity) else []
+        for options in plastic + MORE.get(name, []):
+            if name != "plastic_readout" or "modulation" not in options:
+                yield name, options
+
+
+def described(kind: tuple[str, dict[str, Any]]) -> str:
+    return "-".join([kind[0], *(f"{name}={value}" for name, value in kind[1].items())])
+
+
+@pytest.fixture(scope="session", params=kinds(), ids=described)
+def cell(request: pytest.FixtureRequest) -> Cell[Any]:
+    """A cell that reads six inputs. Its parameters are N(0, .5^2): plasticity is strong."""
+    name, options = request.param
+    size = {"hidden_size": 3} if "hidden_size" in cell_fields(name) else {}
+    built = build_cell(name, INPUT_SIZE, **{**size, **options}).double()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in built.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    return built
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> str:
+    """What --backend names: the specification, unless another is put to the same tests."""
+    name: str = request.config.getoption("--backend")
+    return name

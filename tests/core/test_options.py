@@ -1,0 +1,251 @@
+"""Options: a combination that means something works and changes something, another is refused."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor
+
+from plasticrl.core import CELLS, Cell, Plasticity, build_cell, sequence
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "rule": ("hebb", "oja"),
+    "bound": ("hard", "soft", "decay", "none"),
+    "clip": (1.0, 0.5),
+    "alpha": ("connection", "neuron", "scalar"),
+    "modulation": ("none", "simple", "retroactive"),
+    "fan_out": (False, True),
+    "modulator_activation": ("tanh", "sigmoid", "linear"),
+    "eta_init": (0.1, 0.2),
+}
+PLASTIC_CELLS = [name for name, (_, config) in CELLS.items() if issubclass(config, Plasticity)]
+
+
+def without_meaning(options: dict[str, Any]) -> set[str]:
+    """The options at fault in a combination, from what the equations say."""
+    modulation, bound = options["modulation"], options["bound"]
+    return {
+        name
+        for name, at_fault in {
+            "clip": options["clip"] != 1.0 and bound != "hard",
+            "fan_out": options["fan_out"] and modulation == "none",
+            "modulator_activation": options["modulator_activation"] != "tanh"
+            and modulation == "none",
+            "eta_init": options["eta_init"] != 0.1 and modulation == "simple",
+            "bound": bound == "decay" and (modulation == "retroactive" or options["rule"] == "oja"),
+        }.items()
+        if at_fault
+    }
+
+
+def combinations() -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*CHOICES.values()):
+        yield dict(zip(CHOICES, values, strict=True))
+
+
+def refusal(options: dict[str, Any]) -> str | None:
+    try:
+        Plasticity(**options)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def test_the_choices_here_are_all_there_are() -> None:
+    """Otherwise the two tests below leave a value out."""
+    hints = get_type_hints(Plasticity)
+    listed = {name: get_args(hints[name]) for name in hints if get_args(hints[name])}
+    assert listed.pop("alpha_init") == ("uniform", "normal")
+    assert {name: set(values) for name, values in listed.items()} == {
+        name: set(CHOICES[name]) for name in listed
+    }
+
+
+def test_exactly_the_combinations_without_a_meaning_are_refused() -> None:
+    """Otherwise an option is silently ignored, or a net of the papers cannot be built."""
+    for options in combinations():
+        assert (refusal(options) is not None) == bool(without_meaning(options)), options
+
+
+def test_a_refusal_names_the_option_at_fault() -> None:
+    """Otherwise the user must guess."""
+    for options in combinations():
+        message = refusal(options)
+        if message is not None:
+            named = {name for name in CHOICES if message.startswith(f"{name}=")}
+            assert named
+            assert named <= without_meaning(options), (options, message)
+
+
+def test_every_plastic_cell_refuses_the_same_combinations() -> None:
+    """Otherwise a cell's config forgets to call its base's checks."""
+    for name in PLASTIC_CELLS:
+        with pytest.raises(ValueError, match="clip=2"):
+            build_cell(name, 12, clip=2.0, bound="soft")
+
+
+@pytest.mark.parametrize("modulation", ["simple", "retroactive"])
+def test_the_readout_refuses_a_modulator(modulation: str) -> None:
+    """It would have nothing to read."""
+    with pytest.raises(ValueError, match=r"modulation=.*plastic_readout"):
+        build_cell("plastic_readout", 12, modulation=modulation)
+
+
+def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
+    """Nothing would read the cell."""
+    with pytest.raises(ValueError, match="modulator_input='cell' needs a neuromodulator"):
+        build_cell("plastic_lstm", 12, modulator_input="cell")
+
+
+# What must be set for an option to have a meaning, and what is chosen besides the literals.
+NEEDS: dict[str, dict[str, Any]] = {
+    "fan_out": {"modulation": "simple"},
+    "modulator_activation": {"modulation": "simple"},
+    "modulator_input": {"modulation": "simple"},
+}
+OTHER: dict[str, tuple[Any, ...]] = {
+    "clip": (0.1,),
+    "fan_out": (True,),
+    "eta_init": (0.7,),
+    "alpha_scale": (0.5,),
+    "weight_scale": (0.5,),
+    "label_gain": (1.0,),
+    "hidden_size": (),  # that the output's width follows is another test's
+}
+INITIAL = ("eta_init", "alpha_init", "alpha_scale", "weight_init", "weight_scale")
+HIDDEN_SIZE = {"additive": 6, "clamped": 3}
+
+
+def option_values() -> Iterator[tuple[str, str, Any]]:
+    """(cell, option, value) for every value that is not the default's."""
+    for name, (_, config) in CELLS.items():
+        hints = get_type_hints(config)
+        for field in dataclasses.fields(config):
+            unmodulated = name == "plastic_readout"
+            if unmodulated and (field.name == "modulation" or field.name in NEEDS):
+                continue
+            for value in get_args(hints[field.name]) or OTHER[field.name]:
+                if value != field.default:
+                    yield name, field.name, value
+
+
+def build(name: str, value: Any, **options: Any) -> Cell[Any]:
+    size = {"hidden_size": HIDDEN_SIZE.get(value, 3)}
+    return build_cell(name, 6, **{**(size if name in PLASTIC_CELLS else {}), **options}).double()
+
+
+def initial(cell: Cell[Any]) -> list[Tensor]:
+    return [parameter.detach() for parameter in cell.parameters()]
+
+
+def outputs(cell: Cell[Any]) -> list[Tensor]:
+    """Of a cell whose parameters follow from their shape: the same in all cells that have them."""
+    for name, parameter in cell.named_parameters():
+        generator = torch.Generator().manual_seed(2)
+        torch.nn.init.normal_(parameter, mean=0.5 if "eta" in name else 0.0, generator=generator)
+    inputs = torch.randn(12, 2, 6, generator=torch.Generator().manual_seed(3)).double()
+    return [sequence(cell, inputs * (inputs > -0.5), backend="eager")[0].detach()]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), list(option_values()))
+def test_every_value_of_every_option_changes_something(name: str, option: str, value: Any) -> None:
+    """Otherwise it is an option that does nothing."""
+    see = initial if option in INITIAL else outputs
+    needed = NEEDS.get(option, {})
+    torch.manual_seed(0)
+    usual = see(build(name, value, **needed))
+    torch.manual_seed(0)
+    chosen = see(build(name, value, **needed, **{option: value}))
+    assert any(not torch.equal(left, right) for left, right in zip(usual, chosen, strict=True))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_initial_weights_and_alpha_are_drawn_as_asked(distribution: str) -> None:
+    """U(0, s) lies in [0, s] with mean s / 2; N(0, s^2) has deviation s: BP's and DP's nets."""
+    torch.manual_seed(0)
+    cell = build_cell(
+        "plastic_rnn",
+        3,
+        hidden_size=100,
+        weight_init=distribution,
+        alpha_init=distribution,
+        weight_scale=0.3,
+        alpha_scale=0.6,
+    )
+    assert cell.connection is not None
+    for drawn, scale in ((cell.connection.weight, 0.3), (cell.connection.alpha, 0.6)):
+        if distribution == "uniform":
+            assert 0 <= drawn.min() < 0.01 * scale
+            assert 0.99 * scale < drawn.max() <= scale
+            assert abs(drawn.mean() - scale / 2) < 0.02 * scale
+        else:
+            assert abs(drawn.mean()) < 0.05 * scale
+            assert abs(drawn.std() - scale) < 0.05 * scale
+
+
+def test_eta_begins_where_asked_and_is_trained() -> None:
+    """Otherwise plasticity starts at another rate than the papers', or stays there."""
+    cell = build_cell("plastic_rnn", 3, eta_init=0.25)
+    assert cell.connection is not None
+    assert cell.connection.eta is not None
+    assert cell.connection.eta.requires_grad
+    assert cell.connection.eta.tolist() == [0.25]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "1", None, True])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *((name, option) for name in PLASTIC_CELLS for option in ("clip", "alpha_scale")),
+        ("plastic_rnn", "weight_scale"),
+        ("plastic_readout", "weight_scale"),
+        ("plastic_readout", "label_gain"),
+    ],
+)
+def test_a_scale_is_a_finite_number_above_zero(name: str, option: str, value: Any) -> None:
+    """Otherwise a net is built whose traces or weights are all NaN or zero."""
+    with pytest.raises(ValueError, match=f"^{option} must be a finite number above 0, not "):
+        build_cell(name, 12, **{option: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), "0.1", None, True])
+def test_eta_is_a_finite_number(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^eta_init must be a finite number, not "):
+        Plasticity(eta_init=value)
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None])
+def test_fan_out_is_true_or_false(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^fan_out must be true or false, not "):
+        Plasticity(modulation="simple", fan_out=value)
+
+
+def literals() -> Iterator[tuple[str, str]]:
+    for name, (_, config) in CELLS.items():
+        for option, hint in get_type_hints(config).items():
+            if get_args(hint):
+                yield name, option
+
+
+@pytest.mark.parametrize("value", ["Hebb", "", 1, None, ["hebb"]])
+@pytest.mark.parametrize(("name", "option"), list(literals()))
+def test_a_wrong_literal_is_refused_with_the_right_ones(name: str, option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{option} must be one of \w+, .*not "):
+        build_cell(name, 12, **{option: value})
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.0, "3", None, True])
+@pytest.mark.parametrize("name", [name for name in CELLS if name != "identity"])
+def test_a_size_is_an_integer_of_at_least_one(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^hidden_size must be an integer of at least 1, not "):
+        build_cell(name, 12, hidden_size=value)
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.0, "3", None, True])
+@pytest.mark.parametrize("name", CELLS)
+def test_an_input_size_is_an_integer_of_at_least_one(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^input_size must be an integer of at least 1, not "):
+        build_cell(name, value)

@@ -1,0 +1,159 @@
+"""The trace updates on a 2x2 example worked by hand, and what Oja's rule is known to find.
+
+pre = (1/2, -1)    post = (1, 1/5)       D = post pre^T = |  1/2    -1  |
+                                                          |  1/10  -1/5 |
+H = |  4/5  -9/10 |       rate 1/2:      r D =            |  1/4   -1/2 |
+    |   0    1/2  |                                       |  1/20  -1/10|
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from plasticrl.core import PlasticConnection, Plasticity
+from plasticrl.core.rules import BOUNDS, RULES
+
+
+def tensor(*rows: list[float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+PRE, POST = tensor([0.5, -1.0]), tensor([1.0, 0.2])
+TRACE = tensor([0.8, -0.9], [0.0, 0.5])[None]
+RATE = torch.tensor([0.5], dtype=torch.float64)
+ELIGIBILITY = tensor([0.4, 0.0], [-0.2, 0.1])[None]
+
+
+def same(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+
+
+def connection(eta: float = 0.25, **options: Any) -> PlasticConnection:
+    """A 2x2 connection whose modulator says 1/2, whatever it reads, and fans it out to 1/2, -1."""
+    built = PlasticConnection(2, 2, Plasticity(**options)).double()
+    with torch.no_grad():
+        if built.eta is not None:
+            built.eta.fill_(eta)
+        if built.modulator is not None:
+            built.modulator.weight.zero_()
+            built.modulator.bias.fill_(0.5)
+            if built.modulator.fan_out is not None:
+                built.modulator.fan_out.weight.copy_(tensor([1.0], [-1.0]))
+                built.modulator.fan_out.bias.copy_(torch.tensor([0.0, -0.5]))
+    return built
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        # H + r D
+        ("none", tensor([1.05, -1.4], [0.05, 0.4])),
+        # the same, cut at 1: the first row
+        ("hard", tensor([1.0, -1.0], [0.05, 0.4])),
+        # up by 1 - H, down by 1 + H: .8 + .25 x .2 = .85    -.9 - .5 x .1 = -.95
+        #                             0 + .05 x 1 = .05       .5 - .1 x 1.5 = .35
+        ("soft", tensor([0.85, -0.95], [0.05, 0.35])),
+        # H / 2 + r D: .4 + .25, -.45 - .5; .05, .25 - .1
+        ("decay", tensor([0.65, -0.95], [0.05, 0.15])),
+    ],
+)
+def test_hebb_under_each_bound(bound: str, expected: Tensor) -> None:
+    """Otherwise the bound is not the papers'."""
+    increment = RULES["hebb"](TRACE, PRE, POST)
+    same(increment[0], tensor([0.5, -1.0], [0.1, -0.2]))
+    same(BOUNDS[bound](TRACE, increment, RATE, 1.0)[0], expected)
+
+
+def test_oja() -> None:
+    """D = post (pre - post H), not post (pre - post w), nor without the square of post.
+
+    Row 1: 1 (.5 - .8) = -.3, 1 (-1 + .9) = -.1; row 2: .2 (.5 - 0) = .1, .2 (-1 - .1) = -.22.
+    """
+    increment = RULES["oja"](TRACE, PRE, POST)
+    same(increment[0], tensor([-0.3, -0.1], [0.1, -0.22]))
+    same(BOUNDS["none"](TRACE, increment, RATE, 1.0)[0], tensor([0.65, -0.95], [0.05, 0.39]))
+
+
+def test_the_hard_bound_is_at_the_chosen_clip() -> None:
+    """H + r D again, cut at 1.2: only -1.4 is beyond it."""
+    options = connection(eta=0.5, clip=1.2)
+    trace, _ = options.update(TRACE, None, PRE, POST, POST)
+    same(trace[0], tensor([1.05, -1.2], [0.05, 0.4]))
+
+
+def test_simple_modulation_takes_the_place_of_eta() -> None:
+    """M = 1/2, so H + M D is the unbounded example; otherwise M and eta are multiplied."""
+    options = connection(modulation="simple", modulator_activation="linear", bound="none")
+    trace, eligibility = options.update(TRACE, None, PRE, POST, POST)
+    same(trace[0], tensor([1.05, -1.4], [0.05, 0.4]))
+    assert eligibility is None
+
+
+def test_fan_out_is_by_target_neuron() -> None:
+    """M_1 = M = 1/2, M_2 = -M - 1/2 = -1: rows of the trace, not its columns.
+
+    Row 1 as without fan-out; row 2: 0 - .1, .5 + .2.
+    """
+    options = connection(
+        modulation="simple", modulator_activation="linear", bound="none", fan_out=True
+    )
+    trace, _ = options.update(TRACE, None, PRE, POST, POST)
+    same(trace[0], tensor([1.05, -1.4], [-0.1, 0.7]))
+
+
+def test_retroactive_modulation_uses_the_eligibility_from_before_the_step() -> None:
+    """H + E / 2 with the old E = ((.4, 0), (-.2, .1)); then E <- 3/4 E + 1/4 D.
+
+    Were E moved first, the trace's first entry would be .8 + .425 / 2 = 1.0125, not 1.
+    """
+    options = connection(modulation="retroactive", modulator_activation="linear", bound="none")
+    trace, eligibility = options.update(TRACE, ELIGIBILITY, PRE, POST, POST)
+    same(trace[0], tensor([1.0, -0.9], [-0.1, 0.55]))
+    assert eligibility is not None
+    same(eligibility[0], tensor([0.425, -0.25], [-0.125, 0.025]))
+
+
+def test_retroactive_oja_reads_the_trace() -> None:
+    """E <- 3/4 E + 1/4 D with Oja's D above, in which w has no place."""
+    options = connection(modulation="retroactive", modulator_activation="linear", rule="oja")
+    _, eligibility = options.update(TRACE, ELIGIBILITY, PRE, POST, POST)
+    assert eligibility is not None
+    same(eligibility[0], tensor([0.225, -0.025], [-0.125, 0.02]))
+
+
+def test_the_drive_is_of_fixed_and_plastic_weights() -> None:
+    """(w + alpha H) x: with w = 1 and alpha = ((1, 2), (3, 4)), rows are outputs.
+
+    Row 1: 1.8 x .5 - (1 - 1.8) = 1.7; row 2: 1 x .5 - 3 = -2.5.
+    """
+    plastic = connection()
+    with torch.no_grad():
+        plastic.weight.fill_(1.0)
+        plastic.alpha.copy_(tensor([1.0, 2.0], [3.0, 4.0]))
+    same(plastic(PRE, TRACE), tensor([1.7, -2.5]))
+
+
+def test_the_soft_bound_has_the_middle_of_both_slopes_where_nothing_changes() -> None:
+    """At d = 0 the slopes are 1 - H and 1 + H: any other value than their mean, 1, is a bias.
+
+    An episode's first retroactive step is there: its eligibility is zero.
+    """
+    delta = torch.zeros_like(TRACE, requires_grad=True)
+    BOUNDS["soft"](TRACE, delta, torch.ones_like(RATE), 1.0).sum().backward()
+    assert delta.grad is not None
+    same(delta.grad, torch.ones_like(TRACE))
+
+
+def test_oja_finds_the_principal_component() -> None:
+    """A linear neuron fed with (2, 2) and (1/2, -1/2) in turn ends at (1, 1) / sqrt 2.
+
+    There both increments vanish: (2, 2) gives y = |x|, x - y H = 0; the other gives y = 0.
+    """
+    inputs = tensor([2.0, 2.0], [0.5, -0.5])
+    trace = tensor([0.9, -0.3])[None]
+    for step in range(600):
+        pre = inputs[step % 2][None]
+        trace = trace + 0.05 * RULES["oja"](trace, pre, (trace @ pre[..., None])[..., 0])
+    torch.testing.assert_close(trace[0], tensor([0.5**0.5, 0.5**0.5]), rtol=0, atol=1e-12)

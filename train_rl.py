@@ -1,0 +1,12 @@
+"""Train a plastic agent:  python train_rl.py maze-quickstart"""
+
+import sys
+
+try:
+    from plasticrl.agents.command_line import train_main
+except ModuleNotFoundError as error:
+    print(f"error: {error}; run `pip install -c constraints.txt -e .` first", file=sys.stderr)
+    sys.exit(2)
+
+if __name__ == "__main__":
+    sys.exit(train_main())
