@@ -28,11 +28,11 @@ class CheckpointCallback(BaseCallback):
         self.every = every
         self.interrupted = False
         self._updates_saved = 0
-        self._handler: Any = None
+        self._handler: Any = signal.getsignal(signal.SIGINT)
 
     def _on_training_start(self) -> None:
         self._updates_saved = self.model._n_updates
-        self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGINT, self._on_interrupt)
 
     def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         self.interrupted = True
@@ -52,6 +52,9 @@ class CheckpointCallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.save()
+
+    def close(self) -> None:
+        """Leave Ctrl-C to who had it before."""
         signal.signal(signal.SIGINT, self._handler)
 
 

@@ -15,6 +15,9 @@ import tyro
 
 from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig, UsageError
 from plasticrl.agents.presets import PRESETS
+from plasticrl.runs import RunError
+
+_IN_JSON = {"True": "true", "False": "false", "None": "null"}
 
 
 def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
@@ -24,7 +27,7 @@ def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
         if not (name and equals):
             raise ValueError(f"expected name=value, got {token!r}")
         try:
-            value = json.loads(text.lower() if text in ("True", "False", "None") else text)
+            value = json.loads(_IN_JSON.get(text, text))
         except json.JSONDecodeError:
             value = text
         if isinstance(value, list | dict):
@@ -55,6 +58,9 @@ class TrainArguments(TrainConfig):
     """Go on with the run in this folder, with its own settings. Of the other flags only
     --total-timesteps may be given, to train longer."""
 
+    def __post_init__(self) -> None:
+        """Nothing: the ``TrainConfig`` made of it checks, and says it in one line, not in a box."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
@@ -77,7 +83,8 @@ class EvaluateArguments:
     record: Path | None = None
     """Write one episode to FILE.gif."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ``UsageError`` for what cannot be."""
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
         if not 0 <= self.seed < 2**31:
@@ -90,7 +97,8 @@ class EvaluateArguments:
 
 def parse_train(argv: Sequence[str]) -> TrainArguments:
     """The arguments of ``train_rl.py``: presets as subcommands, config fields as flags."""
-    if "--resume" in argv and not any(name in argv for name in PRESETS):
+    resumes = any(flag.partition("=")[0] == "--resume" for flag in argv)
+    if resumes and argv[0] not in PRESETS:
         return tyro.cli(_ResumeArguments, args=argv).as_train()
     presets = {name: make() for name, make in PRESETS.items()}
     arguments = _parse(argv, {name: preset.core for name, preset in presets.items()})
@@ -114,7 +122,10 @@ def _parse(argv: Sequence[str], cores: dict[str, CoreConfig]) -> TrainArguments:
         values |= {"core": cores[name], "env_kwargs": {}, "preset": name}
         configs[name] = ((make.__doc__ or "").splitlines()[0], TrainArguments(**values))
     return tyro.extras.overridable_config_cli(
-        configs, args=argv, description="Train a plastic agent. Choose a preset; flags change it."
+        configs,
+        args=argv,
+        description="Train a plastic agent. Choose a preset; flags change it. "
+        "Or go on with a run: --resume RUN.",
     )
 
 
@@ -157,19 +168,22 @@ def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
     try:
         return main(argv)
-    except UsageError as error:
+    except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _train(argv: Sequence[str]) -> int:
     arguments = parse_train(argv)
+    config = TrainConfig(
+        **{item.name: getattr(arguments, item.name) for item in fields(TrainConfig)}
+    )
     from plasticrl.agents import training
 
     if arguments.resume is None:
-        config = TrainConfig(
-            **{item.name: getattr(arguments, item.name) for item in fields(TrainConfig)}
-        )
         return training.train(config, arguments.preset, arguments.run_dir)
     if arguments.run_dir is not None:
         raise UsageError("--resume goes on in the run's own folder: leave --run-dir out")
@@ -184,6 +198,7 @@ def _train(argv: Sequence[str]) -> int:
 
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = tyro.cli(EvaluateArguments, args=argv)
+    arguments.check()
     from plasticrl.agents import evaluation
 
     return evaluation.report(arguments)

@@ -1,6 +1,7 @@
 """What a training run is, as data. Knows neither torch nor Stable-Baselines3."""
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -104,14 +105,14 @@ class TrainConfig:
     seed: int = 0
     """Seed of everything."""
     device: str = "cpu"
-    """cpu, cuda, or auto for cuda where there is one."""
+    """cpu, cuda (or cuda:1, ...), or auto for cuda where there is one."""
     threads: int = 1
     """Threads of torch on the CPU. Small nets run fastest on one, and two programs that both
     use all cores slow each other down many times."""
     checkpoint_every: int = 100
     """Updates between checkpoints."""
     core: CoreConfig = field(default_factory=CoreConfig)
-    """The recurrent core."""
+    """The recurrent core. None leaves an option at the core's own default."""
     a2c: A2CConfig = field(default_factory=A2CConfig)
     """The algorithm."""
 
@@ -128,6 +129,8 @@ class TrainConfig:
                 raise UsageError(f"{name} must be at least 1, not {value}")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"device must be cpu, cuda, cuda:N or auto, not {self.device!r}")
         above_zero = ("learning_rate", "adam_eps", "max_grad_norm")
         not_below_zero = ("ent_coef", "vf_coef", "gamma", "gae_lambda")
         for name in above_zero + not_below_zero:

@@ -22,7 +22,8 @@ from plasticrl.agents.training import build_env, load_policy, user_errors
 from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
 
 ROWS = 256
-"""Episodes played side by side; the numbers do not depend on it."""
+"""Episodes played side by side. The environments are seeded one by one and do not depend on it;
+which actions are sampled in them does, as the rows share one stream of random numbers."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,16 @@ def ablate(policy: PlasticPolicy) -> PlasticPolicy:
     return ablated
 
 
-def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
-    """Measure a run; what ``evaluation.json`` holds."""
-    with user_errors():
-        run, config, policy = load_policy(arguments.run)
+def evaluate(
+    arguments: EvaluateArguments, preset: str, config: TrainConfig, policy: PlasticPolicy
+) -> dict[str, Any]:
+    """Measure a policy; what ``evaluation.json`` holds."""
     ablated = ablate(policy) if arguments.ablate_plasticity else None
     options = (config, arguments.episodes, arguments.seed, arguments.deterministic)
     trained, random = measure(policy, *options), measure(None, *options)
     result: dict[str, Any] = {
         "env_id": config.env_id,
-        "preset": run.preset,
+        "preset": preset,
         "episodes": arguments.episodes,
         "reward_mean": trained.mean,
         "reward_ci95": list(trained.ci95),
@@ -130,40 +131,43 @@ def evaluate(arguments: EvaluateArguments) -> dict[str, Any]:
         without = measure(ablated, *options)
         result["ablated_reward_mean"] = without.mean
         result["ablated_reward_ci95"] = list(without.ci95)
-    with user_errors():
-        run.write_evaluation(result)
     return result
 
 
 def report(arguments: EvaluateArguments) -> int:
-    """``evaluate.py``: measure, print, record, play; the exit status."""
-    if arguments.record is not None:
-        with user_errors():
+    """``evaluate.py``: record, measure, print, play; the exit status."""
+    with user_errors():
+        if arguments.record is not None:
             check_gif_path(arguments.record)
-    result = evaluate(arguments)
+        run, config, policy = load_policy(arguments.run)
+
+    def episode(render_mode: str | None) -> EpisodeTrace:
+        """The first of the measured episodes."""
+        title = f"{run.preset}, episode {arguments.seed}"
+        seed, deterministic = arguments.seed, arguments.deterministic
+        return record_episode(policy, config, title, seed, render_mode, deterministic)
+
+    # Recorded before anything is measured: what cannot be drawn is said at once.
+    filmed = episode(_film_mode(config)) if arguments.record is not None else None
+    result = evaluate(arguments, run.preset, config, policy)
+    run.write_evaluation(result)
     if arguments.json:
         print(json.dumps(result))
     else:
         Console().print(_table(result))
-    if arguments.record is not None:
-        save_gif(_record(arguments, "rgb_array"), arguments.record)
+    if filmed is not None and arguments.record is not None:
+        with user_errors():
+            save_gif(filmed, arguments.record)
         print(f"recorded {arguments.record}", file=sys.stderr)
     if arguments.watch:
-        watch(_record(arguments, "ansi"), Console())
+        watch(episode("ansi" if "ansi" in render_modes(config) else None), Console())
     return 0
 
 
-def _record(arguments: EvaluateArguments, render_mode: str | None) -> EpisodeTrace:
-    """The first of the measured episodes."""
-    run, config, policy = load_policy(arguments.run)
-    title = f"{run.preset}, episode {arguments.seed}"
-    if render_mode not in render_modes(config):
-        if render_mode == "rgb_array":
-            raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
-        render_mode = None  # the terminal shows what there is
-    return record_episode(
-        policy, config, title, arguments.seed, render_mode, arguments.deterministic
-    )
+def _film_mode(config: TrainConfig) -> str:
+    if "rgb_array" not in render_modes(config):
+        raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
+    return "rgb_array"
 
 
 def _table(result: dict[str, Any]) -> Table:

@@ -246,7 +246,7 @@ class PlasticPolicy(ActorCriticPolicy):
             deterministic: the most likely action instead of a sample.
 
         Raises:
-            ValueError: for an ``(obs, info)`` tuple, or a state of another batch size.
+            ValueError: for an ``(obs, info)`` tuple, or a state of another batch size or core.
         """
         pair: Any = observation
         if isinstance(pair, tuple):
@@ -256,6 +256,11 @@ class PlasticPolicy(ActorCriticPolicy):
         n_envs = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
         carry = self.initial_state(n_envs)
         if state is not None:
+            if len(state) != len(leaves(carry)):
+                raise ValueError(
+                    f"state must be the {len(leaves(carry))} arrays that predict returned, "
+                    f"not {len(state)}"
+                )
             carry = unflatten(carry, [torch.tensor(leaf, device=self.device) for leaf in state])
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         with torch.no_grad():  # torch.tensor copies: SB3's evaluate_policy edits its arrays later

@@ -14,7 +14,7 @@ def maze_quickstart() -> TrainConfig:
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
         env_kwargs={"size": 7, "episode_length": 200},
-        total_timesteps=1_800_000,
+        total_timesteps=1_500_000,
         core=CoreConfig(
             hidden_size=64,
             modulation="simple",
@@ -23,7 +23,7 @@ def maze_quickstart() -> TrainConfig:
             weight_scale=0.001,
             alpha_scale=0.001,
         ),
-        a2c=A2CConfig(learning_rate=1e-3, bootstrap_truncated=False, ortho_init=False),
+        a2c=A2CConfig(learning_rate=3e-3, bootstrap_truncated=False, ortho_init=False),
     )
 
 

@@ -37,7 +37,7 @@ def record_episode(
     obs, _ = env.reset(seed=seed)
     state, done = None, False
     while not done:
-        picture = env.render() if render_mode is not None else None
+        picture = _picture(env, config) if render_mode is not None else None
         batch = policy.obs_to_tensor(obs)[0]
         actions, values, _, state = policy.step(batch, state, None, deterministic)
         action = policy.clip(actions.cpu().numpy())[0]
@@ -73,6 +73,13 @@ def _episode(title: str, steps: list[dict[str, Any]], render_mode: str | None) -
         modulation=np.array([m.mean().item() for m in column("modulation")]) if modulated else None,
         trace=torch.cat(column("trace")).cpu().numpy() if plastic else None,
     )
+
+
+def _picture(env: gym.Env[Any, Any], config: TrainConfig) -> Any:
+    try:
+        return env.render()
+    except gym.error.DependencyNotInstalled as error:
+        raise UsageError(f"{config.env_id} cannot be shown: {error}") from error
 
 
 def _single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:

@@ -76,8 +76,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         gae_lambda: float = 0.95,
         ent_coef: float = 0.0,
         entropy: Literal["shannon", "simpson"] = "shannon",
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
+        vf_coef: float = 0.05,
+        max_grad_norm: float = 4.0,
         normalize_advantage: bool = False,
         bootstrap_truncated: bool = True,
         stats_window_size: int = 100,
@@ -199,8 +199,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
             )
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
+            self._last_state = state
 
-        self._last_state = state
         signals = [signal for signal in modulation if signal is not None]
         self._modulation = torch.stack(signals) if signals else None
         with torch.no_grad():

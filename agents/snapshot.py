@@ -12,6 +12,19 @@ from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.state import leaves, unflatten
 from plasticrl.runs import RunError, get_rng_state, set_rng_state
 
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "policy": dict,
+    "optimizer": dict,
+    "num_timesteps": int,
+    "n_updates": int,
+    "elapsed": float,
+    "episodes": list,
+    "recorded": dict,
+    "rng": dict,
+    "environments": (dict, type(None)),
+}
+"""What a checkpoint holds."""
+
 
 def take(model: RecurrentA2C, elapsed: float) -> dict[str, Any]:
     """Weights, optimizer, counters, random numbers, log, and where it can be had the environments.
@@ -56,6 +69,9 @@ def restore(model: RecurrentA2C, content: dict[str, Any]) -> None:
     Raises:
         RunError: if the checkpoint does not fit the model.
     """
+    for name, expected in _TYPES.items():
+        if name not in content or not isinstance(content[name], expected):
+            raise RunError(f"the checkpoint's {name!r} is missing, or not what a run saves")
     restore_policy(model.policy, content)
     try:
         model.policy.optimizer.load_state_dict(content["optimizer"])
@@ -64,9 +80,9 @@ def restore(model: RecurrentA2C, content: dict[str, Any]) -> None:
         model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         _restore_environments(model, content["environments"])
-        set_rng_state(content["rng"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"the checkpoint does not fit the run's config: {error!r}") from error
+    set_rng_state(content["rng"])
 
 
 def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
@@ -91,7 +107,8 @@ def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> 
         assert model.seed is not None
         model.env.seed(model.seed + model.num_timesteps)  # new episodes, not the first ones again
         return
-    assert isinstance(model.env, BatchVecEnv)
+    if not isinstance(model.env, BatchVecEnv):
+        raise ValueError("it holds a native batch of environments")
     model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
     model._last_obs = saved["last_obs"].numpy()
     model._last_episode_starts = saved["last_episode_starts"].numpy()

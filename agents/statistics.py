@@ -39,5 +39,5 @@ def plasticity_statistics(
         statistics["eta"] = connection.eta.item()
     if modulation is not None:
         statistics["modulation_mean"] = modulation.mean().item()
-        statistics["modulation_std"] = modulation.std().item()
+        statistics["modulation_std"] = modulation.std(correction=0).item()
     return statistics

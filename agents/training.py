@@ -1,5 +1,7 @@
 """Training runs: config -> environments -> RecurrentA2C -> run directory; and going on with one."""
 
+import inspect
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,8 +23,9 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.snapshot import restore, restore_policy, take
 from plasticrl.agents.vec_env import make_vec_env
-from plasticrl.envs import HistoryObservation
+from plasticrl.envs import ENV_IDS, HistoryObservation
 from plasticrl.runs import (
+    CONFIG_NAME,
     RunDirectory,
     RunError,
     from_dict,
@@ -37,23 +41,57 @@ def user_errors() -> Iterator[None]:
     """Turn what a wrong setting or a broken run raises into ``UsageError``."""
     try:
         yield
-    except (RunError, gym.error.Error, ValueError, TypeError) as error:
+    except (RunError, gym.error.Error, ImportError, ValueError, TypeError) as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 
 def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
     """The run's environment, ``n_envs`` times."""
+    _check_env_kwargs(config)
     wrapper = HistoryObservation if config.history else None
     return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
 
 
-def build_model(config: TrainConfig, env: VecEnv) -> RecurrentA2C:
+def _check_env_kwargs(config: TrainConfig) -> None:
+    spec = gym.registry.get(config.env_id)
+    if spec is None:
+        return  # Gymnasium says what is wrong with it, or imports it first
+    native = config.env_id in ENV_IDS
+    creator = spec.vector_entry_point if native else spec.entry_point
+    make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return  # it takes any name, and says itself what it does not know
+    ours = ("num_envs", "autoreset_mode", "render_mode")
+    known = [parameter.name for parameter in parameters if parameter.name not in ours]
+    if not native:
+        known.append("max_episode_steps")  # Gymnasium's own
+    for name in config.env_kwargs:
+        if name not in known:
+            raise UsageError(
+                f"env_kwargs: {config.env_id} has no option {name!r}; it has {', '.join(known)}"
+            )
+
+
+class RunA2C(RecurrentA2C):
+    """The algorithm of a run: what it logs of time counts on when the run is resumed."""
+
+    run_started_ns = 0
+    """When it would have started, had it never stopped."""
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As SB3's, for the whole run and not the last call of ``learn``."""
+        self.start_time, self._num_timesteps_at_start = self.run_started_ns, 0
+        super().dump_logs(self._n_updates + 1)
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
     """The run's algorithm on ``env``, untrained."""
     if config.device != "auto":
         _check_device(config.device)
     torch.set_num_threads(config.threads)
     a2c = config.a2c
-    return RecurrentA2C(
+    return RunA2C(
         _policy_for(env),
         env,
         learning_rate=a2c.learning_rate,
@@ -90,7 +128,9 @@ def _check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} is not to be had here: {first_line}") from error
+        raise UsageError(
+            f"device {device!r} is not to be had here, use cpu or auto: {first_line}"
+        ) from error
 
 
 def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
@@ -115,9 +155,11 @@ def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> i
         if preset is not None and preset != run.preset:
             raise UsageError(f"{run_path} is a run of {run.preset}, not of {preset}")
         total = total_timesteps or config.total_timesteps
-        content = load_checkpoint(latest_checkpoint(run.checkpoints_path))
+        checkpoint = latest_checkpoint(run.checkpoints_path)
+        content = load_checkpoint(checkpoint)
         model = build_model(config, build_env(config, config.n_envs))
-        restore(model, content)
+        with _naming(checkpoint):
+            restore(model, content)
         if model.num_timesteps >= total:
             raise UsageError(
                 f"{run_path} is already trained for {model.num_timesteps:,} steps; "
@@ -135,20 +177,30 @@ def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
     run = RunDirectory.open(path)
     if run.kind != "rl":
         raise RunError(f"{path} is a run of kind {run.kind!r}, not a reinforcement-learning run")
-    return run, from_dict(TrainConfig, run.config)
+    return run, from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")
+
+
+@contextmanager
+def _naming(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{checkpoint}: {error}") from error
 
 
 def load_policy(path: Path) -> tuple[RunDirectory, TrainConfig, PlasticPolicy]:
     """A run, its config, and its policy with the weights of the latest checkpoint, on the CPU."""
     run, config = open_run(path)
-    content = load_checkpoint(latest_checkpoint(run.checkpoints_path))
+    checkpoint = latest_checkpoint(run.checkpoints_path)
+    content = load_checkpoint(checkpoint)
     model = build_model(replace(config, device="cpu"), build_env(config, 1))
-    restore_policy(model.policy, content)
+    with _naming(checkpoint):
+        restore_policy(model.policy, content)
     return run, config, model.policy
 
 
 def _learn(
-    model: RecurrentA2C,
+    model: RunA2C,
     run: RunDirectory,
     total: int,
     checkpoint_every: int,
@@ -156,10 +208,11 @@ def _learn(
 ) -> int:
     """Learn up to ``total`` steps; ``resumed`` is the checkpoint the model came from."""
     console = Console(stderr=True)
-    started = time.monotonic() - (resumed["elapsed"] if resumed else 0.0)
+    started = time.time() - (resumed["elapsed"] if resumed else 0.0)
+    model.run_started_ns = int(started * 1e9)
 
     def save() -> None:
-        content = take(model, elapsed=time.monotonic() - started)
+        content = take(model, elapsed=time.time() - started)
         save_checkpoint(run.checkpoints_path, model.num_timesteps, content)
 
     model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
@@ -174,7 +227,7 @@ def _learn(
         )
     except KeyboardInterrupt:
         progress.close()
-        how = f"python train_rl.py --resume {run.path}"
+        how = f"python train_rl.py --resume {shlex.quote(str(run.path))}"
         console.print(f"interrupted; go on with: {how}", highlight=False, soft_wrap=True)
         return 130
     except FloatingPointError as error:
@@ -182,11 +235,12 @@ def _learn(
         console.print(f"error: {error}", highlight=False, soft_wrap=True)
         return 1
     finally:
+        checkpoints.close()
         model.logger.close()
-    seconds = time.monotonic() - started
+    seconds = time.time() - started
     console.print(
         f"trained {model.num_timesteps:,} steps in {seconds:.0f} s; "
-        f"measure with: python evaluate.py {run.path}",
+        f"measure with: python evaluate.py {shlex.quote(str(run.path))}",
         highlight=False,
         soft_wrap=True,
     )

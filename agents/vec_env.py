@@ -36,6 +36,7 @@ class BatchVecEnv(VecEnv):
             )
         self.batch = batch
         super().__init__(batch.num_envs, batch.single_observation_space, batch.single_action_space)
+        self.metadata = batch.metadata  # a video's frame rate, among others
         self.returns = np.zeros(self.num_envs)
         self.lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.started = time.time()

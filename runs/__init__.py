@@ -10,7 +10,7 @@ config (and its `--help`) does not wait for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from plasticrl.runs.directory import RunDirectory
+from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import atomic_write
 from plasticrl.runs.metrics import MetricsLog, read_metrics
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plasticrl.runs.rng import get_rng_state, set_rng_state
 
 __all__ = [
+    "CONFIG_NAME",
     "MetricsLog",
     "RunDirectory",
     "RunError",

@@ -48,7 +48,7 @@ def latest_checkpoint(folder: str | Path) -> Path:
     """The checkpoint with the highest step; RunError where there is none."""
     checkpoints = _checkpoints(Path(folder))
     if not checkpoints:
-        raise RunError(f"there is no checkpoint in {folder}")
+        raise RunError(f"there is no checkpoint in {folder}: start the run again, elsewhere")
     return checkpoints[-1]
 
 

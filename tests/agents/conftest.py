@@ -1,0 +1,132 @@
+"""What the agents' tests share: small cores, small spaces, and an environment made of any two."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+
+CORES: dict[str, dict[str, Any]] = {
+    "default": {"core_kwargs": {"hidden_size": 7}},
+    "rnn": {"core": "rnn", "core_kwargs": {"hidden_size": 7}},
+    "gru": {"core": "gru", "core_kwargs": {"hidden_size": 7}},
+    "lstm": {"core": "lstm", "core_kwargs": {"hidden_size": 7}},
+    "identity": {"core": "identity"},
+    "plastic_rnn": {"core": "plastic_rnn", "core_kwargs": {"hidden_size": 7, "eta_init": 0.4}},
+    "plastic_rnn-retroactive": {
+        "core": "plastic_rnn",
+        "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},
+    },
+    "plastic_lstm": {
+        "core": "plastic_lstm",
+        "core_kwargs": {"hidden_size": 7, "modulation": "simple", "bound": "soft"},
+    },
+}
+
+OBSERVATIONS: dict[str, spaces.Space[Any]] = {
+    "Box": spaces.Box(-1.0, 1.0, (2, 3), np.float32),
+    "Discrete": spaces.Discrete(4),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
+    "MultiBinary": spaces.MultiBinary(3),
+    "Dict": spaces.Dict({"a": spaces.Box(-1.0, 1.0, (2,), np.float32), "b": spaces.Discrete(3)}),
+    "image": spaces.Box(0, 255, (36, 36, 1), np.uint8),
+}
+
+ACTIONS: dict[str, spaces.Space[Any]] = {
+    "Box": spaces.Box(-0.1, 0.2, (2, 2), np.float32),
+    "Discrete": spaces.Discrete(3),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
+    "MultiBinary": spaces.MultiBinary(3),
+}
+
+
+class SpaceEnv(gym.Env[Any, Any]):
+    """Random observations and rewards; an episode of ``length`` steps, terminated or truncated.
+
+    ``actions`` keeps what the environment was given; a reward is NaN from step ``nan_after`` on.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        observation: str = "Box",
+        action: str = "Discrete",
+        length: int = 4,
+        truncates: bool = False,
+        nan_after: int | None = None,
+    ) -> None:
+        self.observation_space = deepcopy(OBSERVATIONS[observation])  # random numbers of its own
+        self.action_space = deepcopy(ACTIONS[action])
+        self.length = length
+        self.truncates = truncates
+        self.nan_after = nan_after
+        self.actions: list[Any] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._time = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.actions.append(action)
+        self._time += 1
+        reward = float(self.np_random.normal())
+        if self.nan_after is not None and len(self.actions) > self.nan_after:
+            reward = float("nan")
+        over = self._time >= self.length
+        obs = self.observation_space.sample()
+        return obs, reward, over and not self.truncates, over and self.truncates, {}
+
+
+MakeVecEnv = Callable[..., VecMonitor]
+
+
+@pytest.fixture
+def make_env() -> type[SpaceEnv]:
+    """One environment; arguments as ``SpaceEnv``."""
+    return SpaceEnv
+
+
+@pytest.fixture
+def make_vec() -> MakeVecEnv:
+    """Several environments whose episodes end at different times; options as ``SpaceEnv``."""
+
+    def make(n_envs: int = 3, lengths: tuple[int, ...] | None = None, **options: Any) -> VecMonitor:
+        lengths = lengths or tuple(range(3, 3 + n_envs))
+        return VecMonitor(
+            DummyVecEnv(
+                [lambda length=length: SpaceEnv(length=length, **options) for length in lengths]
+            )
+        )
+
+    return make
+
+
+@pytest.fixture(params=CORES.values(), ids=CORES)
+def core(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The policy arguments of every core."""
+    kwargs: dict[str, Any] = request.param
+    return kwargs
+
+
+@pytest.fixture(params=[name for name in OBSERVATIONS if name != "image"])
+def observation(request: pytest.FixtureRequest) -> str:
+    """The name of every observation space of a vector policy, and Dict."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=ACTIONS)
+def action(request: pytest.FixtureRequest) -> str:
+    """The name of every action space."""
+    name: str = request.param
+    return name

@@ -1,0 +1,547 @@
+"""Bad input: one clear sentence that names it, exit status 2, and every file as it was."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plasticrl.agents import evaluation
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+
+ROOT = Path(__file__).parents[2]
+MAZE = "maze-quickstart"
+SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=60"]
+MANY_STEPS = "--total-timesteps=300"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert train_main([MAZE, *SIZES, "--checkpoint-every=1", "--run-dir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained_lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "lstm"
+    assert train_main([MAZE, *SIZES, "--core.name=lstm", "--run-dir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A run of one's own to break."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """Every file's bytes, and the folders."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Refused:
+    """Call a script's main function, which must refuse; the sentence it says."""
+    monkeypatch.chdir(tmp_path)
+    # What is refused is refused before the work, not after it.
+    monkeypatch.setattr(RecurrentA2C, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
+
+    def call(main: Callable[[list[str]], int], *argv: object) -> str:
+        before = contents(tmp_path)
+        capsys.readouterr()
+        assert main([str(argument) for argument in argv]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.fullmatch(r"error: [^\n]+\n", err)
+        assert contents(tmp_path) == before
+        return err
+
+    return call
+
+
+@pytest.fixture
+def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Call a main function with what is no command line; what tyro says, in one line."""
+
+    def call(main: Callable[[list[str]], int], *argv: object) -> str:
+        before = contents(tmp_path)
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in argv])
+        assert stop.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert contents(tmp_path) == before
+        return " ".join(re.sub(r"[^\x00-\x7f]", " ", err).split())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--n-envs 0", "n_envs must be at least 1, not 0"),
+        ("--n-envs -3", "n_envs must be at least 1, not -3"),
+        ("--total-timesteps 0", "total_timesteps must be at least 1, not 0"),
+        ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
+        ("--threads 0", "threads must be at least 1, not 0"),
+        ("--checkpoint-every 0", "checkpoint_every must be at least 1, not 0"),
+        ("--a2c.n-steps 0", "a2c.n_steps must be at least 1, not 0"),
+        ("--a2c.bptt-length 11", "bptt_length must be from 1 to n_steps=10, or None .*, not 11"),
+        ("--a2c.learning-rate nan", "a2c.learning_rate must be a finite number above 0, not nan"),
+        ("--a2c.learning-rate=-1", "a2c.learning_rate must be a finite number above 0, not -1.0"),
+        ("--a2c.ent-coef inf", "a2c.ent_coef must be a finite number of at least 0, not inf"),
+        ("--a2c.gamma 1.5", "gamma must be from 0 to 1, not 1.5"),
+        ("--device foo", "device must be cpu, cuda, cuda:N or auto, not 'foo'"),
+        ("--device meta", "device must be cpu, cuda, cuda:N or auto, not 'meta'"),
+        ("--device cuda:77", "device 'cuda:77' is not to be had here, use cpu or auto: "),
+        ("--env-id Foo-v0", "`Foo` doesn't exist"),
+        ("--env-id foo:Bar-v0", "No module named 'foo'"),
+        ("--env-kwargs size=8", "size must be odd, .*got 8"),
+        ("--env-kwargs size=big", "size must be an integer.* 'big'"),
+        (
+            "--env-kwargs sizze=9",
+            r"env_kwargs: plasticrl/GridMaze-v0 has no option 'sizze'; it has size, .*random_start",
+        ),
+        ("--env-kwargs num_envs=9", "has no option 'num_envs'; it has size, "),
+        (
+            "--env-id CartPole-v1 --env-kwargs size=9",
+            "CartPole-v1 has no option 'size'; it has sutton_barto_reward, max_episode_steps",
+        ),
+        (
+            "--env-id CartPole-v1 --history --env-kwargs size=9",
+            "CartPole-v1 has no option 'size'",
+        ),
+        ("--history --env-kwargs sizze=9", "plasticrl/GridMaze-v0 has no option 'sizze'"),
+        ("--env-id Pendulum-v1", "entropy='simpson' needs discrete actions, not a Box"),
+        ("--core.name foo", "there is no core 'foo' .*; there are rnn, gru, lstm, identity, "),
+        ("--core.name plastic_readout", "there is no core 'plastic_readout' for a policy"),
+        ("--core.name lstm --core.modulation simple", "core 'lstm' has no option 'modulation'; "),
+        ("--core.name identity", "core 'identity' has no option 'hidden_size'; it has none"),
+        ("--core.modulation none", "fan_out=True needs a neuromodulator"),
+        ("--core.modulation some", "modulation must be one of none, simple, retroactive, not"),
+        ("--core.bound soft", "clip=2.0 has no meaning with bound='soft'"),
+        ("--core.eta-init 0.2", "eta_init=0.2 has no meaning with modulation='simple'"),
+        ("--core.bound decay --core.clip None --core.rule oja", "no meaning with rule='oja'"),
+        ("--core.hidden-size 0", "hidden_size must be an integer of at least 1, not 0"),
+        ("--core.clip nan", "clip must be a finite number above 0, not nan"),
+        ("--core.input-mode additive", "input_mode='additive' with hidden_size=5 needs input_size"),
+    ],
+)
+def test_a_setting_that_cannot_be(
+    flags: str, sentence: str, refused: Refused, tmp_path: Path
+) -> None:
+    """A run would start with it, or end in a traceback."""
+    argv = [MAZE, *SIZES, *flags.split(), "--run-dir", tmp_path / "new"]
+    assert re.search(sentence, refused(train_main, *argv))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_no_gpu(refused: Refused) -> None:
+    """A run would be asked of a device that is not here."""
+    sentence = refused(train_main, MAZE, *SIZES, "--device", "cuda", "--run-dir", "new")
+    assert "device 'cuda' is not to be had here, use cpu or auto" in sentence
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], PRESETS),
+        (["maze-quikstart"], ["maze-quikstart", *PRESETS]),
+        ([MAZE, "--core.modulaton", "none"], ["--core.modulaton", "--core.modulation"]),
+        ([MAZE, "--n-envs", "x"], ["--n-envs", "'x'"]),
+        ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5'"]),
+        ([MAZE, "--n-envs"], ["--n-envs"]),
+        ([MAZE, "--a2c.entropy", "renyi"], ["--a2c.entropy", "renyi", "shannon", "simpson"]),
+        ([MAZE, "--env-kwargs", "nonsense"], ["--env-kwargs", "name=value", "'nonsense'"]),
+        ([MAZE, "--env-kwargs", "size=[1]"], ["--env-kwargs", "size must be a number"]),
+        (["--resume", "run", "--seed", "3"], ["--seed"]),
+        (["--resume", "run", "--run-dir", "new"], ["--run-dir"]),
+        (["--resume"], ["--resume"]),
+        (["--resume", MAZE, "--n-envs", "3"], ["--n-envs"]),
+    ],
+)
+def test_a_command_line_that_is_none(
+    argv: list[str], words: list[str], not_parsed: Refused
+) -> None:
+    """A slip of the fingers would be ignored, or not be named."""
+    said = not_parsed(train_main, *argv)
+    assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize("argv", [[], ["run", "--episode-count", "3"], ["run", "--episodes", "x"]])
+def test_an_evaluation_that_is_none(argv: list[str], not_parsed: Refused) -> None:
+    """As above."""
+    said = not_parsed(evaluate_main, *argv)
+    assert (argv[1] if argv else "Folder of the run") in said
+
+
+def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
+    """An older run would be overwritten."""
+    sentence = refused(train_main, MAZE, *SIZES, "--run-dir", run)
+    assert f"{run} already holds something: choose another folder, or resume" in sentence
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_run_directory_that_is_a_file(name: str, tmp_path: Path, refused: Refused) -> None:
+    """A file would be overwritten."""
+    (tmp_path / "file").write_text("mine")
+    sentence = refused(train_main, MAZE, *SIZES, "--run-dir", tmp_path / name)
+    assert f"cannot start a run in {tmp_path / name}: " in sentence
+
+
+def test_a_run_directory_that_cannot_be_made(refused: Refused) -> None:
+    """A traceback; /proc is writable for nobody, root included."""
+    assert "cannot start a run in /proc/new: " in refused(
+        train_main, MAZE, *SIZES, "--run-dir", "/proc/new"
+    )
+
+
+def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
+    """A flag would be ignored, or a run be two runs."""
+    flags = ["--seed=3", "--env-kwargs", "size=9", "--core.clip=3", MANY_STEPS]
+    sentence = refused(train_main, MAZE, "--resume", run, *flags)
+    assert "--resume goes on with the run's own settings: leave out " in sentence
+    assert sentence.endswith("leave out env_kwargs, seed, core\n")
+
+
+def test_resume_takes_no_other_folder(run: Path, refused: Refused) -> None:
+    """The user would look for the run in a folder that is not there."""
+    sentence = refused(train_main, MAZE, "--resume", run, "--run-dir", "new")
+    assert "leave --run-dir out" in sentence
+
+
+def test_resume_takes_no_other_preset(run: Path, refused: Refused) -> None:
+    """A preset would be ignored."""
+    sentence = refused(train_main, "maze-paper", "--resume", run)
+    assert f"{run} is a run of maze-quickstart, not of maze-paper" in sentence
+
+
+@pytest.mark.parametrize("steps", ["0", "-30"])
+def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
+    """As in a new run."""
+    sentence = refused(train_main, "--resume", run, "--total-timesteps", steps)
+    assert f"total_timesteps must be at least 1, not {steps}" in sentence
+
+
+@pytest.mark.parametrize("flags", [[], ["--total-timesteps=30"]])
+def test_a_finished_run_is_not_resumed(flags: list[str], run: Path, refused: Refused) -> None:
+    """It would train longer than was said, or lose its end."""
+    sentence = refused(train_main, "--resume", run, *flags)
+    assert f"{run} is already trained for 60 steps; give a larger --total-timesteps" in sentence
+
+
+def no_folder(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+def a_file(run: Path) -> None:
+    shutil.rmtree(run)
+    run.write_text("mine")
+
+
+def no_config(run: Path) -> None:
+    (run / "config.json").unlink()
+
+
+def cut_config(run: Path) -> None:
+    text = (run / "config.json").read_bytes()
+    (run / "config.json").write_bytes(text[: len(text) // 2])
+
+
+def edit(run: Path, *keys: str, value: Any) -> None:
+    config = json.loads((run / "config.json").read_text())
+    inner = config
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    (run / "config.json").write_text(json.dumps(config))
+
+
+def newer_format(run: Path) -> None:
+    edit(run, "format_version", value=99)
+
+
+def other_kind(run: Path) -> None:
+    edit(run, "kind", value="supervised")
+
+
+def unknown_key(run: Path) -> None:
+    edit(run, "config", "core", "colour", value="red")
+
+
+def wrong_type(run: Path) -> None:
+    edit(run, "config", "n_envs", value="many")
+
+
+def impossible_value(run: Path) -> None:
+    edit(run, "config", "n_envs", value=0)
+
+
+def other_size(run: Path) -> None:
+    edit(run, "config", "core", "hidden_size", value=6)
+
+
+def other_core(run: Path) -> None:
+    edit(run, "config", "core", value={**json_core(run), "name": "rnn"})
+
+
+def json_core(run: Path) -> dict[str, Any]:
+    core = json.loads((run / "config.json").read_text())["config"]["core"]
+    return dict.fromkeys(core) | {"hidden_size": core["hidden_size"]}
+
+
+def no_checkpoints(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+
+
+def newest(run: Path) -> Path:
+    return latest_checkpoint(run / "checkpoints")
+
+
+def truncated_checkpoint(run: Path) -> None:
+    data = newest(run).read_bytes()
+    newest(run).write_bytes(data[: len(data) // 2])
+
+
+def flipped_bit(run: Path) -> None:
+    path = newest(run)
+    data = bytearray(path.read_bytes())
+    weights = load_checkpoint(path)["policy"]["core.connection.weight"].numpy().tobytes()
+    data[data.index(weights)] ^= 1
+    path.write_bytes(data)
+
+
+def foreign_pickle(run: Path) -> None:
+    newest(run).write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+
+
+class Hostile:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("hacked"),)
+
+
+def hostile_pickle(run: Path) -> None:
+    torch.save({"format_version": 1, "content": {"policy": Hostile()}}, newest(run))
+
+
+def newer_checkpoint(run: Path) -> None:
+    torch.save({"format_version": 99, "content": {}}, newest(run))
+
+
+def change(run: Path, **values: Any) -> None:
+    content = load_checkpoint(newest(run))
+    save_checkpoint(run / "checkpoints", 60, {**content, **values})
+
+
+def other_content(run: Path) -> None:
+    save_checkpoint(run / "checkpoints", 60, {"something": 1})
+
+
+def nan_weights(run: Path) -> None:
+    weights = load_checkpoint(newest(run))["policy"]
+    weights["core.connection.alpha"][0, 0] = float("nan")
+    change(run, policy=weights)
+
+
+ANY_BREAKAGE = [
+    (no_folder, r"run directory {run} does not exist"),
+    (a_file, r"{run} is a file, not a run directory"),
+    (no_config, r"{run} is not a run directory: it has no config\.json"),
+    (cut_config, r"{run}/config\.json is not valid JSON"),
+    (newer_format, r"{run}/config\.json has format 99, .* reads up to 1: upgrade plasticrl"),
+    (other_kind, r"{run} is a run of kind 'supervised', not a reinforcement-learning run"),
+    (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are name, "),
+    (wrong_type, r"{run}/config\.json: config\.n_envs must be an integer, not 'many'"),
+    (impossible_value, r"{run}/config\.json: config: n_envs must be at least 1, not 0"),
+    (other_size, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
+    (other_core, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
+    (no_checkpoints, r"no checkpoint in {run}/checkpoints: start the run again, elsewhere"),
+    (truncated_checkpoint, r"{newest} is corrupt or not .*; delete it to go on from .*0030\.pt"),
+    (flipped_bit, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
+    (foreign_pickle, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
+    (hostile_pickle, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
+    (newer_checkpoint, r"{newest} has format 99, .* reads up to 1: upgrade plasticrl"),
+    (other_content, r"{newest}: the checkpoint's (weights do not fit|'policy' is missing)"),
+    (nan_weights, r"{newest}: the checkpoint's core\.connection\.alpha is not finite"),
+]
+
+
+def assert_sentence(said: str, pattern: str, run: Path) -> None:
+    newest_name = re.escape(str(run / "checkpoints" / "step_000000000060.pt"))
+    pattern = pattern.replace("{run}", re.escape(str(run))).replace("{newest}", newest_name)
+    assert re.search(pattern, said)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"), ANY_BREAKAGE, ids=[spoil.__name__ for spoil, _ in ANY_BREAKAGE]
+)
+def test_a_broken_run(
+    spoil: Callable[[Path], None], sentence: str, run: Path, refused: Refused
+) -> None:
+    """A run would be continued or measured with something else than what it was."""
+    spoil(run)
+    assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
+    assert_sentence(refused(evaluate_main, run, "--json"), sentence, run)
+    assert not Path("hacked").exists()
+
+
+def test_the_hostile_pickle_is_one(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """The test above would pass with a harmless file."""
+    monkeypatch.chdir(tmp_path)
+    hostile_pickle(run)
+    torch.load(newest(run), weights_only=False)
+    assert Path("hacked").exists()
+
+
+def other_envs(run: Path) -> None:
+    edit(run, "config", "n_envs", value=4)
+
+
+def foreign_env(run: Path) -> None:
+    env = load_checkpoint(newest(run))["environments"]
+    change(run, environments={**env, "batch": {}})
+
+
+def no_optimizer(run: Path) -> None:
+    change(run, optimizer={})
+
+
+def no_random_numbers(run: Path) -> None:
+    change(run, rng={"python": 3})
+
+
+def steps_in_words(run: Path) -> None:
+    change(run, num_timesteps="many")
+
+
+def spoiled_metrics(run: Path) -> None:
+    (run / "metrics.jsonl").write_text('{"step": 30}\nnonsense\n{"step": 60}\n')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (other_envs, r"{newest}: the checkpoint does not fit the run's config"),
+        (foreign_env, r"{newest}: the checkpoint does not fit the run's config"),
+        (no_optimizer, r"{newest}: the checkpoint does not fit the run's config"),
+        (no_random_numbers, r"{newest}: the random-number state is malformed"),
+        (steps_in_words, r"{newest}: the checkpoint's 'num_timesteps' is missing, or not what"),
+        (spoiled_metrics, r"{run}/metrics\.jsonl, line 2 is not valid JSON"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_run_that_cannot_be_continued(
+    spoil: Callable[[Path], None], sentence: str, run: Path, refused: Refused
+) -> None:
+    """It would go on from somewhere else, or end in a traceback."""
+    spoil(run)
+    assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--episodes 1", "episodes must be at least 2 for an interval, not 1"),
+        ("--episodes -4", "episodes must be at least 2 for an interval, not -4"),
+        ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
+        ("--json --watch", "give --watch in a call of its own"),
+        ("--record episode.mp4", r"cannot record to episode\.mp4: the name must end in \.gif"),
+        ("--record no/episode.gif", r"cannot record to no/episode\.gif: no is not a writable"),
+    ],
+)
+def test_an_evaluation_that_cannot_be(
+    flags: str, sentence: str, run: Path, refused: Refused
+) -> None:
+    """The user would wait for the measurement to hear of it."""
+    assert re.search(sentence, refused(evaluate_main, run, *flags.split()))
+
+
+def test_nothing_to_ablate(trained_lstm: Path, refused: Refused) -> None:
+    """The same agent would be measured twice."""
+    before = contents(trained_lstm)
+    sentence = refused(evaluate_main, trained_lstm, "--ablate-plasticity")
+    assert "--ablate-plasticity: the core 'lstm' has no plastic connections" in sentence
+    assert contents(trained_lstm) == before
+
+
+def test_ctrl_c_while_measuring(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback for a user who changed their mind; or half a measurement on disk."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "measure", interrupted)
+    assert evaluate_main([str(run)]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert not (run / "evaluation.json").exists()
+
+
+def script(*argv: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *map(str, argv)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["train_rl.py", MAZE, "--n-envs", "0"], "error: n_envs must be at least 1, not 0\n"),
+        (["evaluate.py", "no-run"], "error: run directory no-run does not exist\n"),
+    ],
+)
+def test_the_scripts_exit_with_2(argv: list[str], sentence: str) -> None:
+    """A shell script would go on after an error."""
+    done = script(*argv)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train_main", "--help"],
+        *(["train_main", preset, "--help"] for preset in PRESETS),
+        ["train_main", "--resume", "run", "--help"],
+        ["evaluate_main", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_help_imports_neither_torch_nor_sb3(argv: list[str]) -> None:
+    """Help would take seconds."""
+    main, *flags = argv
+    code = (
+        f"import sys\nfrom plasticrl.agents.command_line import {main} as main\n"
+        f"try:\n    main({flags!r})\n"
+        "except SystemExit as stop:\n"
+        "    heavy = {'torch', 'stable_baselines3', 'gymnasium', 'matplotlib'} & set(sys.modules)\n"
+        "    sys.exit(stop.code or ' '.join(heavy) or 0)\n"
+    )
+    done = script("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")

@@ -1,0 +1,244 @@
+"""Measuring, watching and recording a run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from plasticrl.agents import evaluation
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.evaluation import Measurement, ablate, measure
+from plasticrl.agents.training import build_env, load_policy
+
+ROOT = Path(__file__).parents[2]
+SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]
+KEYS = {
+    *("env_id", "preset", "episodes", "seed", "deterministic"),
+    *("reward_mean", "reward_ci95", "random_reward_mean", "random_reward_ci95"),
+}
+
+
+def train(path: Path, *flags: str) -> Path:
+    assert train_main(["maze-quickstart", *SIZES, *flags, "--run-dir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plastic agent in a maze of its own."""
+    path = tmp_path_factory.mktemp("runs") / "maze"
+    strong = ("--core.alpha-scale=2", "--core.weight-scale=1")  # so that plasticity matters
+    return train(path, *strong, "--env-kwargs", "size=5", "episode_length=9")
+
+
+@pytest.fixture(scope="module")
+def cart_pole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain LSTM on somebody else's environment."""
+    path = tmp_path_factory.mktemp("runs") / "cart_pole"
+    return train(path, "--env-id=CartPole-v1", "--history", "--core.name=lstm")
+
+
+def as_json(capsys: pytest.CaptureFixture[str], run: Path, *flags: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert evaluate_main([str(run), "--json", *flags]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    result: dict[str, Any] = json.loads(out)
+    assert out.count("\n") == 1
+    assert json.loads((run / "evaluation.json").read_text()) == result
+    return result
+
+
+def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that reads the numbers would miss one, or find another call's."""
+    result = as_json(capsys, maze, "--episodes", "6", "--seed", "5")
+    assert result.keys() == KEYS
+    _, config, policy = load_policy(maze)
+    trained, random = measure(policy, config, 6, 5), measure(None, config, 6, 5)
+    assert result == {
+        "env_id": "plasticrl/GridMaze-v0",
+        "preset": "maze-quickstart",
+        "episodes": 6,
+        "reward_mean": trained.mean,
+        "reward_ci95": list(trained.ci95),
+        "random_reward_mean": random.mean,
+        "random_reward_ci95": list(random.ci95),
+        "seed": 5,
+        "deterministic": False,
+    }
+
+
+def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The numbers of the ablated agent would be missing, or those of another agent."""
+    flags = ("--episodes", "40", "--seed", "5")
+    plain, result = (
+        as_json(capsys, maze, *flags),
+        as_json(capsys, maze, *flags, "--ablate-plasticity"),
+    )
+    _, config, policy = load_policy(maze)
+    ablated = measure(ablate(policy), config, 40, 5)
+    assert result.pop("ablated_reward_mean") == ablated.mean
+    assert result.pop("ablated_reward_ci95") == list(ablated.ci95)
+    assert result == plain
+    assert ablated.mean != plain["reward_mean"]
+
+
+def test_ablation_zeroes_alpha_in_a_copy(maze: Path) -> None:
+    """The trained agent itself would be measured without plasticity; or other weights be lost."""
+    policy = load_policy(maze)[2]
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    after = ablate(policy).state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"core.connection.alpha"}
+    assert not after["core.connection.alpha"].any()
+
+
+def test_stdout_of_the_script_is_json_alone(maze: Path) -> None:
+    """``evaluate.py RUN --json | jq`` would choke on a warning or a greeting."""
+    done = subprocess.run(
+        [sys.executable, "evaluate.py", str(maze), "--episodes", "3", "--json"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout).keys() == KEYS
+
+
+@pytest.mark.parametrize("run", ["maze", "cart_pole"])
+def test_the_same_seed_gives_the_same_numbers(
+    run: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result could not be checked, or the seed would not matter."""
+    path: Path = request.getfixturevalue(run)
+    first = as_json(capsys, path, "--episodes", "8")
+    torch.rand(3)
+    assert as_json(capsys, path, "--episodes", "8") == first
+    other = as_json(capsys, path, "--episodes", "8", "--seed", "7")
+    assert other["random_reward_mean"] != first["random_reward_mean"]
+
+
+@pytest.mark.parametrize("run", ["maze", "cart_pole"])
+def test_episodes_do_not_depend_on_the_rows(
+    run: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Episode k would be another one when more are played side by side."""
+    _, config, policy = load_policy(request.getfixturevalue(run))
+    side_by_side = measure(policy, config, 10, seed=3, deterministic=True).rewards
+    monkeypatch.setattr(evaluation, "ROWS", 4)
+    in_pieces = measure(policy, config, 10, seed=3, deterministic=True).rewards
+    assert in_pieces.tolist() == side_by_side.tolist()
+    assert len(set(side_by_side)) > 1
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
+    """Our numbers could not be compared with anybody's."""
+    _, config, policy = load_policy(maze)
+    ours = measure(policy, config, 12, 3, deterministic).rewards
+    env = build_env(config, 12)
+    env.seed(3)
+    torch.manual_seed(3)
+    theirs, _ = evaluate_policy(
+        policy, env, 12, deterministic=deterministic, return_episode_rewards=True
+    )
+    assert ours.tolist() == theirs
+
+
+def test_sb3_measures_the_same_where_episodes_differ_in_length(cart_pole: Path) -> None:
+    """What comes after an episode's end would be counted, or its end be missed."""
+    _, config, policy = load_policy(cart_pole)
+    ours = measure(policy, config, 12, 3, deterministic=True).rewards
+    env = build_env(config, 12)
+    env.seed(3)
+    theirs, _ = evaluate_policy(policy, env, 12, return_episode_rewards=True)
+    assert sorted(ours.tolist()) == sorted(theirs)
+
+
+def test_the_interval_by_hand() -> None:
+    """mean +- 1.96 s / sqrt(n) of 1, 2, 3, 4: s^2 = 5/3."""
+    measurement = Measurement(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert measurement.mean == 2.5
+    assert measurement.ci95 == pytest.approx((1.2348, 3.7652), abs=1e-4)
+
+
+def test_the_table_names_every_agent(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The user would see a number without knowing whose."""
+    assert evaluate_main([str(maze), "--episodes", "3", "--ablate-plasticity"]) == 0
+    out = capsys.readouterr().out
+    assert all(agent in out for agent in ("random walk", "trained", "trained, plasticity ablated"))
+
+
+def test_record_writes_a_gif_of_the_first_episode(
+    maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No picture, or stdout that is no longer JSON alone."""
+    path = tmp_path / "episode.gif"
+    assert evaluate_main([str(maze), "--json", "--episodes", "2", "--record", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["episodes"] == 2
+    assert err == f"recorded {path}\n"
+    with Image.open(path) as gif:
+        assert gif.format == "GIF"
+        assert gif.n_frames == 9  # type: ignore[attr-defined]  # a frame for every step
+        for frame in range(9):
+            gif.seek(frame)
+            gif.load()
+
+
+def test_recording_changes_no_number(
+    maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The random numbers of the recording would leak into the measurement."""
+    plain = as_json(capsys, maze, "--episodes", "4")
+    assert (
+        evaluate_main(
+            [str(maze), "--json", "--episodes", "4", "--record", str(tmp_path / "episode.gif")]
+        )
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out) == plain
+
+
+@pytest.mark.parametrize("run", ["maze", "cart_pole"])
+def test_watch_in_a_pipe_is_plain_lines(
+    run: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape codes in a log file; or nothing to see where there is no picture."""
+    path: Path = request.getfixturevalue(run)
+    capsys.readouterr()
+    assert evaluate_main([str(path), "--episodes", "2", "--watch"]) == 0
+    out, _ = capsys.readouterr()
+    assert "\x1b" not in out
+    assert "maze-quickstart, episode 1000000\n" in out
+    assert " steps, " in out.splitlines()[-1]
+
+
+def test_what_cannot_be_drawn_is_said_before_the_measurement(
+    cart_pole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Minutes of measuring, and then a traceback: CartPole draws with pygame, which is not here."""
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
+    target = tmp_path / "episode.gif"
+    capsys.readouterr()
+    assert evaluate_main([str(cart_pole), "--record", str(target)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: CartPole-v1 cannot be shown: pygame is not installed")
+    assert err.count("\n") == 1
+    assert not target.exists()

@@ -1,0 +1,210 @@
+"""A run that was stopped and continued is the run that was never stopped, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from plasticrl.agents.command_line import train_main
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.runs import latest_checkpoint, load_checkpoint, read_metrics
+
+ROOT = Path(__file__).parents[2]
+
+# 3 environments x 10 steps: an update every 30 steps. Episodes of 7 steps are cut by rollouts.
+SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--checkpoint-every=2"]
+MAZE = ["maze-quickstart", *SIZES, "--env-kwargs", "size=5", "episode_length=7"]
+CUES = ["cue-reward-quickstart", *SIZES, "--env-kwargs", "episode_length=9"]
+RUNS = {
+    "maze": MAZE,
+    "retroactive": [*MAZE, "--core.modulation", "retroactive", "--a2c.bptt-length", "4"],
+    "plastic_lstm": [*MAZE, "--core.name", "plastic_lstm", "--core.bound", "soft"],
+    "lstm": [*MAZE, "--core.name", "lstm", "--a2c.bootstrap-truncated"],
+    "cue-reward": CUES,
+}
+
+
+def train(path: Path, flags: list[str], total: int) -> Path:
+    assert train_main([*flags, "--total-timesteps", str(total), "--run-dir", str(path)]) == 0
+    return path
+
+
+def resume(path: Path, total: int | None = None) -> None:
+    # TensorBoard sorts event files by the second in their names: no user resumes within it.
+    for file in (path / "tensorboard").iterdir():
+        second = file.name.split(".")[3]
+        file.rename(file.with_name(file.name.replace(second, str(int(second) - 100))))
+    more = [] if total is None else ["--total-timesteps", str(total)]
+    assert train_main(["--resume", str(path), *more]) == 0
+
+
+def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """TensorBoard's curves, as TensorBoard reads them."""
+    events = EventAccumulator(str(run / "tensorboard"), purge_orphaned_data=True).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if tag != "time/fps"
+    }
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    clock = ("time/fps", "time/time_elapsed")
+    lines = read_metrics(run / "metrics.jsonl")
+    return [{name: line[name] for name in line if name not in clock} for line in lines]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def assert_same_run(run: Path, unbroken: Path) -> None:
+    one, other = (
+        load_checkpoint(latest_checkpoint(path / "checkpoints")) for path in (run, unbroken)
+    )
+    assert one.keys() == other.keys()
+    different = [name for name in one if name != "elapsed" and not same(one[name], other[name])]
+    assert different == []
+    assert rows(run) == rows(unbroken)
+    curves = scalars(unbroken)
+    assert {tag.partition("/")[0] for tag in curves} >= {"rollout", "train"}
+    assert scalars(run) == curves
+
+
+@pytest.mark.parametrize("flags", RUNS.values(), ids=RUNS)
+def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -> None:
+    """Something that decides the future is not in the checkpoint."""
+    unbroken = train(tmp_path / "unbroken", flags, total=240)
+    run = train(tmp_path / "run", flags, total=90)
+    resume(run, total=150)
+    resume(run, total=240)
+    assert_same_run(run, unbroken)
+
+
+def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
+    """The comparison of runs would not see a difference."""
+    one = train(tmp_path / "one", MAZE, total=60)
+    other = train(tmp_path / "other", [*MAZE, "--seed", "1"], total=60)
+    with pytest.raises(AssertionError, match="policy"):
+        assert_same_run(one, other)
+    assert rows(one) != rows(other)
+    assert scalars(one) != scalars(other)
+
+
+def test_the_clock_counts_on(tmp_path: Path) -> None:
+    """Speed and time of a resumed run would be those of its last piece, or nonsense."""
+    run = train(tmp_path / "run", MAZE, total=60)
+    newest = latest_checkpoint(run / "checkpoints")
+    saved = torch.load(newest, weights_only=True)
+    saved["content"]["elapsed"] = 1000.0  # as if the first piece had taken so long
+    torch.save(saved, newest)
+    resume(run, total=120)
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["time/iterations"] for line in lines] == [1, 2, 3, 4]
+    assert [line["time/total_timesteps"] for line in lines] == [30, 60, 90, 120]
+    assert all(line["time/time_elapsed"] >= 1000 for line in lines[2:])
+    assert all(line["time/fps"] == 0 for line in lines[2:])  # 120 steps in 1000 seconds
+    assert load_checkpoint(latest_checkpoint(run / "checkpoints"))["elapsed"] > 1000
+
+
+def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
+    """``train_rl.py`` as a process; ``before`` is run in it first."""
+    code = f"import sys\n{before}\nfrom train_rl import train_main\nsys.exit(train_main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *argv],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
+    """Work would be lost on Ctrl-C, or the user not told how to go on."""
+    run = tmp_path / "run"
+    flags = [*MAZE, "--checkpoint-every", "1000000"]  # so that only Ctrl-C can have saved
+    process = start([*flags, "--total-timesteps", "1000000000", "--run-dir", str(run)])
+    while process.poll() is None and not (run / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert out == ""
+    first, last = err.splitlines()
+    assert first == f"run directory: {run}"
+    assert last == f"interrupted; go on with: python train_rl.py --resume {run}"
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    total = load_checkpoint(checkpoint)["num_timesteps"] + 60
+    resume(run, total)
+    assert_same_run(run, train(tmp_path / "unbroken", flags, total))
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """What was logged after the checkpoint would be there twice, or the run be lost."""
+    run = tmp_path / "run"
+    # Killed in the update after step 210, which is logged; the last checkpoint is of step 180.
+    kill = """
+import os, signal
+from plasticrl.agents import RecurrentA2C
+train = RecurrentA2C.train
+def killed(model):
+    train(model)
+    if model.num_timesteps == 210:
+        os.kill(os.getpid(), signal.SIGKILL)
+RecurrentA2C.train = killed
+"""
+    process = start([*MAZE, "--total-timesteps", "300", "--run-dir", str(run)], before=kill)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert rows(run)[-1]["step"] == 210
+    assert latest_checkpoint(run / "checkpoints").name == "step_000000000180.pt"
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 24')  # a line that was being written
+    resume(run)
+    assert_same_run(run, train(tmp_path / "unbroken", MAZE, total=300))
+
+
+def test_a_second_ctrl_c_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A long update could not be stopped; or the half of it would be saved."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def pressed_twice(self: RecurrentA2C) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on after the second Ctrl-C")
+
+    monkeypatch.setattr(RecurrentA2C, "train", pressed_twice)
+    argv = [*MAZE, "--total-timesteps", "300", "--run-dir", str(tmp_path / "run")]
+    assert train_main(argv) == 130
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_environment_without_saved_state_begins_new_episodes(tmp_path: Path) -> None:
+    """A run on somebody else's environment could not be resumed."""
+    flags = ["maze-quickstart", *SIZES, "--env-id=CartPole-v1", "--history", "--core.name=lstm"]
+    run = train(tmp_path / "run", flags, total=60)
+    before = load_checkpoint(latest_checkpoint(run / "checkpoints"))
+    resume(run, total=120)
+    after = load_checkpoint(latest_checkpoint(run / "checkpoints"))
+    assert [row["step"] for row in rows(run)] == [30, 60, 90, 120]
+    assert [row["train/n_updates"] for row in rows(run)[1:]] == [1, 2, 3]
+    assert not same(before["policy"], after["policy"])
+    assert after["n_updates"] == 4

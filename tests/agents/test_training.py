@@ -1,0 +1,168 @@
+"""What a training run leaves in its directory."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plasticrl.agents.command_line import train_main
+from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.training import open_run
+from plasticrl.runs import RunDirectory, read_metrics
+
+# 3 environments x 10 steps: an update every 30 steps, 5 of them, a checkpoint after every second.
+TINY = [
+    "maze-quickstart",
+    *("--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=150"),
+    *("--checkpoint-every=2", "--env-kwargs", "size=5", "episode_length=7"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "deep" / "run"
+    assert train_main([*TINY, "--run-dir", str(path)]) == 0
+    return path
+
+
+def test_the_run_directory_holds_what_it_should(run: Path) -> None:
+    """A run could not be read, resumed or watched, or leaves litter."""
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+
+
+def test_the_config_is_the_run(run: Path) -> None:
+    """A run could not be repeated from its config."""
+    opened, config = open_run(run)
+    assert opened.preset == "maze-quickstart"
+    assert config == TrainConfig(
+        env_kwargs={"size": 5, "episode_length": 7},
+        n_envs=3,
+        total_timesteps=150,
+        checkpoint_every=2,
+        core=CoreConfig(
+            hidden_size=5,
+            modulation="simple",
+            fan_out=True,
+            clip=2.0,
+            weight_scale=0.001,
+            alpha_scale=0.001,
+        ),
+        a2c=A2CConfig(n_steps=10, bootstrap_truncated=False, ortho_init=False),
+    )
+    libraries = {"plasticrl", "torch", "numpy", "python", "stable-baselines3", "gymnasium"}
+    assert opened.versions.keys() == libraries
+
+
+def test_the_last_three_checkpoints_stay(run: Path) -> None:
+    """The disk would fill up, or the end of the run would be lost."""
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert names == [f"step_{step:012d}.pt" for step in (60, 120, 150)]
+
+
+def test_a_checkpoint_runs_no_code(run: Path) -> None:
+    """Opening somebody's run would run somebody's code."""
+    for path in (run / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)["content"]
+        assert {"policy", "optimizer", "rng", "environments", "num_timesteps"} <= content.keys()
+
+
+def test_one_line_of_metrics_for_every_rollout(run: Path) -> None:
+    """A curve would have holes."""
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [30, 60, 90, 120, 150]
+    assert [row["time/iterations"] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(row["rollout/ep_len_mean"] == 7 for row in rows)
+    wanted = {"train/learning_rate", "train/grad_norm", "train/policy_loss"}
+    wanted |= {f"plastic/{name}" for name in ("alpha_abs_mean", "trace_saturation")}
+    assert wanted <= rows[-1].keys()
+
+
+def test_the_same_seed_gives_the_same_run(run: Path, tmp_path: Path) -> None:
+    """A result could not be reproduced."""
+    assert train_main([*TINY, "--run-dir", str(tmp_path / "again")]) == 0
+    assert train_main([*TINY, "--seed", "1", "--run-dir", str(tmp_path / "other")]) == 0
+    assert _numbers(tmp_path / "again") == _numbers(run)
+    assert _numbers(tmp_path / "other") != _numbers(run)
+
+
+def _numbers(run: Path) -> list[dict[str, Any]]:
+    rows = read_metrics(run / "metrics.jsonl")
+    return [{name: row[name] for name in row if not name.startswith("time/")} for row in rows]
+
+
+def test_the_default_directory_is_new_and_under_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs would land in each other's folders."""
+    monkeypatch.chdir(tmp_path)
+    assert train_main(TINY) == 0
+    (run,) = (tmp_path / "logs").iterdir()
+    assert run.name.startswith("maze-quickstart-seed0-")
+    assert RunDirectory.open(run).preset == "maze-quickstart"
+
+
+def test_the_last_lines_say_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user would not know what to do with the run; or stdout would not be clean."""
+    run = tmp_path / "a folder with spaces and a very long name that is longer than a terminal line"
+    assert train_main([*TINY, "--run-dir", str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, last = err.splitlines()
+    assert first == f"run directory: {run}"
+    assert last.startswith("trained 150 steps in ")
+    assert last.endswith(f"measure with: python evaluate.py '{run}'")
+
+
+def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:
+    """The last update would be made of a part of a rollout, or be missing."""
+    assert train_main([*TINY, "--total-timesteps", "61", "--run-dir", str(tmp_path / "run")]) == 0
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 90
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken run would go on for hours, or overwrite its last good checkpoint."""
+    train = RecurrentA2C.train
+
+    def diverge(self: RecurrentA2C) -> None:
+        if self.num_timesteps == 90:
+            raise FloatingPointError("the gradient's norm is nan")
+        train(self)
+
+    monkeypatch.setattr(RecurrentA2C, "train", diverge)
+    assert train_main([*TINY, "--run-dir", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.endswith("error: the gradient's norm is nan\n")
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [
+        "step_000000000060.pt"
+    ]
+
+
+def test_a_run_gives_ctrl_c_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that trains could not be interrupted afterwards, however the training ended."""
+    before = signal.getsignal(signal.SIGINT)
+    assert train_main([*TINY, "--run-dir", str(tmp_path / "good")]) == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+    def diverge(_: RecurrentA2C) -> None:
+        assert signal.getsignal(signal.SIGINT) is not before
+        raise FloatingPointError
+
+    monkeypatch.setattr(RecurrentA2C, "train", diverge)
+    assert train_main([*TINY, "--run-dir", str(tmp_path / "bad")]) == 1
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_config_json_has_every_setting(run: Path) -> None:
+    """A later default would change an old run."""
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config.keys() == TrainConfig.__dataclass_fields__.keys()
+    assert config["core"].keys() == CoreConfig.__dataclass_fields__.keys()
+    assert config["a2c"].keys() == A2CConfig.__dataclass_fields__.keys()
