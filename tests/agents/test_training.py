@@ -52,7 +52,7 @@ def test_the_config_is_the_run(run: Path) -> None:
             weight_scale=0.001,
             alpha_scale=0.001,
         ),
-        a2c=A2CConfig(n_steps=10, bootstrap_truncated=False, ortho_init=False),
+        a2c=A2CConfig(n_steps=10, learning_rate=3e-3, bootstrap_truncated=False, ortho_init=False),
     )
     libraries = {"plasticrl", "torch", "numpy", "python", "stable-baselines3", "gymnasium"}
     assert opened.versions.keys() == libraries
