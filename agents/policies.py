@@ -56,7 +56,8 @@ class PlasticPolicy(ActorCriticPolicy):
         core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm". None: a
             simple-modulated plastic_rnn with fan-out.
         core_kwargs: the core's options, plasticity's included, flat; see ``build_cell``.
-        net_arch: layers between the core and the heads, in SB3's notation. None: none.
+        net_arch: layers between the core and the heads, in SB3's notation; None is SB3's default,
+            two of 64 for each head ([] after a NatureCNN). The papers' nets have none: [].
         activation_fn: activation of those layers.
         ortho_init: orthogonal initialisation of everything but the core, as in SB3.
         log_std_init: initial log standard deviation of continuous actions.
@@ -100,7 +101,7 @@ class PlasticPolicy(ActorCriticPolicy):
             observation_space,
             action_space,
             lr_schedule,
-            net_arch=[] if net_arch is None else net_arch,
+            net_arch=net_arch,
             activation_fn=activation_fn,
             ortho_init=ortho_init,
             log_std_init=log_std_init,

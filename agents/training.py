@@ -108,6 +108,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
         policy_kwargs={
             "core": config.core.name,
             "core_kwargs": config.core.options(),
+            "net_arch": [],  # as in the papers, the heads read the core itself
             "ortho_init": a2c.ortho_init,
             "optimizer_kwargs": {"eps": a2c.adam_eps},
         },

@@ -20,7 +20,12 @@ settings.load_profile("plasticrl")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("plasticrl")
     group.addoption("--golden", type=Path, default=GOLDEN, metavar="DIR", help="check vectors")
-    group.addoption("--backend", default="eager", metavar="NAME", help="backend of the core tests")
+    group.addoption(
+        "--backend",
+        choices=("eager", "fused"),
+        help="backend of the core tests, fused standing for eager in cells that have no fused one; "
+        "by default both",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

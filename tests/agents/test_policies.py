@@ -127,7 +127,9 @@ def test_the_net_arch_lies_between_core_and_heads() -> None:
     assert policy.action_net.in_features == 5
     assert policy.value_net.in_features == 6
     assert isinstance(policy.mlp_extractor.policy_net[1], torch.nn.ReLU)
-    assert make().action_net.in_features == make().core.hidden_size
+    assert make().action_net.in_features == 64  # SB3's default
+    heads_on_the_core = make(net_arch=[])
+    assert heads_on_the_core.action_net.in_features == heads_on_the_core.core.hidden_size
 
 
 # Saving
@@ -404,7 +406,7 @@ class Rollout:
 @pytest.mark.parametrize("name", RECURRENT)
 def test_bptt_length_cuts_the_gradient_and_not_the_value(name: str, length: int) -> None:
     """Otherwise ``bptt_length`` does nothing, cuts elsewhere, or changes the loss itself."""
-    rollout = Rollout(make(core=name, core_kwargs={"hidden_size": 4}))
+    rollout = Rollout(make(core=name, core_kwargs={"hidden_size": 4}, net_arch=[]))
     loss, gradient = rollout.truncated(length)
     hand_loss, hand_gradient = rollout.by_hand(length)
     whole_loss, whole_gradient = rollout.truncated(None)

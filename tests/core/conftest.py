@@ -51,8 +51,9 @@ def cell(request: pytest.FixtureRequest) -> Cell[Any]:
     return built
 
 
-@pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest) -> str:
-    """What --backend names: the specification, unless another is put to the same tests."""
-    name: str = request.config.getoption("--backend")
-    return name
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Put the specification and the fast backend to the same tests, or the one --backend names."""
+    if "backend" in metafunc.fixturenames:
+        name = metafunc.config.getoption("--backend")
+        backends = {"eager": ["eager"], "fused": ["auto"], None: ["eager", "auto"]}
+        metafunc.parametrize("backend", backends[name])

@@ -1,0 +1,161 @@
+"""The fused backend equals the eager one, in value and gradient, wherever it is used."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from plasticrl.core import CELLS, Cell, build_cell
+from plasticrl.core.backends import eager, fused
+from plasticrl.core.state import leaves, unflatten
+
+N_CHECKS = 60
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
+
+
+@st.composite
+def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
+    """A plastic_rnn of any kind and an odd or even number of neurons, whose bounds are met."""
+    options: dict[str, Any] = {
+        "hidden_size": draw(st.integers(1, 19)),
+        "rule": draw(st.sampled_from(["hebb", "oja"])),
+        "bound": draw(st.sampled_from(["hard", "soft", "decay", "none"])),
+        "alpha": draw(st.sampled_from(["connection", "neuron", "scalar"])),
+        "modulation": draw(st.sampled_from(["none", "simple", "retroactive"])),
+        "input_mode": draw(st.sampled_from(["weights", "additive", "clamped"])),
+        "weight_scale": 0.5,
+        "alpha_scale": 1.0,
+    }
+    if options["bound"] == "hard":
+        options["clip"] = 0.3
+    if options["bound"] == "decay":
+        options |= {"rule": "hebb", "modulation": draw(st.sampled_from(["none", "simple"]))}
+    if options["modulation"] != "none":
+        options["fan_out"] = draw(st.booleans())
+        activations = ["tanh", "sigmoid", "linear"]
+        options["modulator_activation"] = draw(st.sampled_from(activations))
+    size = (
+        options["hidden_size"]
+        * {"weights": 0, "additive": 1, "clamped": 2}[str(options["input_mode"])]
+    )
+    dtype = draw(st.sampled_from([torch.float64, torch.float32]))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    return build_cell("plastic_rnn", size or 3, **options).to(dtype)
+
+
+class Case:
+    """Inputs, a state and episode starts for a cell, and upstream gradients for all it gives."""
+
+    def __init__(self, cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
+        dtype = next(cell.parameters()).dtype
+        inputs = torch.randn(n_steps, n_rows, cell.input_size, dtype=dtype)
+        if getattr(cell, "input_mode", None) == "clamped":
+            inputs[..., cell.hidden_size :] = (inputs[..., cell.hidden_size :] > 0).to(dtype)
+        self.cell, self.inputs = cell, inputs.requires_grad_()
+        empty = cell.initial_state(n_rows)
+        given = [(torch.randn_like(leaf) * 0.2).requires_grad_() for leaf in leaves(empty)]
+        self.state = unflatten(empty, given)
+        self.starts = torch.rand(n_steps, n_rows) < p_start
+        self.upstream = [torch.randn(n_steps, n_rows, cell.hidden_size, dtype=dtype)]
+        self.upstream += [torch.randn_like(leaf) for leaf in given]
+
+    def results(self, run: Any) -> dict[str, Tensor]:
+        """Outputs, final state and the gradient of everything that has one, by name."""
+        outputs, final = run(self.cell, self.inputs, self.state, self.starts)
+        given = [outputs, *leaves(final)]
+        parameters = dict(self.cell.named_parameters())
+        asked = [self.inputs, *leaves(self.state), *parameters.values()]
+        gradients = torch.autograd.grad(given, asked, self.upstream)
+        state = self.state._fields[: len(leaves(self.state))]
+        names = ["outputs", *(f"final {name}" for name in state), "d inputs"]
+        names += [f"d {name}" for name in [*state, *parameters]]
+        return dict(zip(names, [*given, *gradients], strict=True))
+
+
+@settings(max_examples=N_CHECKS)
+@given(
+    cell=plastic_cells(),
+    n_steps=st.sampled_from([1, 2, 3, 5, 9, 12]),
+    n_rows=st.sampled_from([1, 2, 5]),
+    p_start=st.sampled_from([0.0, 0.2, 0.7]),
+)
+def test_fused_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
+    """Otherwise the fast path computes something else than the equations."""
+    case = Case(cell, n_steps, n_rows, p_start)
+    expected = case.results(eager.run)
+    for name, value in case.results(fused.run).items():
+        tolerance = TOLERANCE[value.dtype]
+        worst = ((value - expected[name]).abs() / (1 + expected[name].abs())).max().item()
+        assert worst < tolerance, f"{name} is off by {worst}"
+
+
+@settings(max_examples=N_CHECKS // 2)
+@given(cell=plastic_cells(), starts=st.booleans())
+def test_a_step_without_gradient_equals_eager(cell: Cell[Any], starts: bool) -> None:
+    """Otherwise an agent acts by another net than the one that is trained."""
+    case = Case(cell, 1, 3, 0.5 if starts else 0.0)
+    with torch.no_grad():
+        ours, state = fused.run(cell, case.inputs, case.state, case.starts)
+        theirs, expected = eager.run(cell, case.inputs, case.state, case.starts)
+    tolerance = TOLERANCE[ours.dtype]
+    for left, right in zip([ours, *leaves(state)], [theirs, *leaves(expected)], strict=True):
+        torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"modulation": "retroactive", "fan_out": True}])
+def test_the_same_bits_every_time(options: dict[str, Any], n_threads: int) -> None:
+    """Otherwise a seed does not repeat a run."""
+    torch.manual_seed(0)
+    case = Case(build_cell("plastic_rnn", 3, hidden_size=33, **options), 40, 5, 0.1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        first = case.results(fused.run)
+        for _ in range(5):
+            for name, value in case.results(fused.run).items():
+                assert torch.equal(value, first[name]), name
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_is_not_finite_stays_visible() -> None:
+    """Otherwise a diverged run goes on with made-up numbers."""
+    case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 3, 2, 0.0)
+    with torch.no_grad():
+        case.inputs[1, 0, 0] = torch.nan
+        outputs, _ = fused.run(case.cell, case.inputs, case.state, None)
+    assert outputs[0].isfinite().all()
+    assert outputs[1:, 0].isnan().all()
+    assert outputs[:, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in CELLS if name != "plastic_rnn"])
+def test_asked_by_name_it_says_what_it_cannot_run(name: str) -> None:
+    """Otherwise ``backend="fused"`` is silently something else."""
+    cell = build_cell(name, 8)
+    with pytest.raises(ValueError, match=r"fused.*auto"):
+        fused.run(cell, torch.zeros(2, 3, 8), cell.initial_state(3), None)
+
+
+def test_it_runs_in_a_forked_process() -> None:
+    """Otherwise a DataLoader or SubprocVecEnv that forks hangs on threads that are not there."""
+    code = (
+        "import os, torch\n"
+        "from plasticrl.core import build_cell, sequence\n"
+        "torch.set_num_threads(2)\n"
+        "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
+        "run = lambda: sequence(cell, torch.ones(2, 4, 3), backend='fused')\n"
+        "run()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    run()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
