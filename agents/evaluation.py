@@ -78,14 +78,14 @@ def _play(
     obs = env.reset()
     random_actions = batch_space(env.action_space, rows)
     random_actions.seed(seed)
-    state = None
+    state = None if policy is None else policy.initial_state(rows)
     total, playing = np.zeros(rows), np.ones(rows, dtype=bool)
     while playing.any():
         if policy is None:
             actions = random_actions.sample()
         else:
-            step = policy.step(obs_as_tensor(obs, policy.device), state, None, deterministic)  # type: ignore[arg-type]
-            actions, state = policy.clip(step.actions.cpu().numpy()), step.state
+            tensor, _ = policy.act(obs_as_tensor(obs, policy.device), state, None, deterministic)  # type: ignore[arg-type]
+            actions = policy.clip(tensor.cpu().numpy())
         obs, rewards, dones, _ = env.step(np.asarray(actions))
         total += rewards * playing
         playing &= ~dones

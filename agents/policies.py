@@ -26,9 +26,10 @@ from stable_baselines3.common.torch_layers import (
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
-from plasticrl.core import CELLS, build_cell, sequence
-from plasticrl.core.state import detach, leaves, unflatten
+from plasticrl.core import CELLS, build_cell, sequence, step_
+from plasticrl.core.state import detach, leaves, map_leaves, unflatten
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
 """The cells a policy can have; the readout is none: it reads labels, not observations."""
@@ -141,7 +142,7 @@ class PlasticPolicy(ActorCriticPolicy):
         episode_starts: Tensor | None = None,
         deterministic: bool = False,
     ) -> PolicyStep:
-        """Act on one observation of every environment.
+        """Act on one observation of every environment; ``state`` is left as it is. No gradient.
 
         Args:
             obs: a batch of observations (B, ...), or a dict of such.
@@ -149,12 +150,37 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is an episode's first.
             deterministic: the most likely action instead of a sample.
         """
-        latent, state = self._advance(obs, state, episode_starts)
-        distribution, values = self._heads(latent)
-        actions = distribution.get_actions(deterministic=deterministic)
-        log_probs = distribution.log_prob(actions)
-        actions = actions.reshape((-1, *self.action_space.shape))  # type: ignore[misc]
+        state = (
+            self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
+        )
+        actions, latent = self.act(obs, state, episode_starts, deterministic)
+        values, log_probs = self.judge(latent, actions)
         return PolicyStep(actions, values, log_probs, state)
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: PyTorchObs,
+        state: Any,
+        episode_starts: Tensor | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (B, ...) and the core's output (B, N); ``state`` is changed in place.
+
+        The fast way through a rollout: what the actions are worth, ``judge`` says afterwards, for
+        all steps at once. Arguments as ``step``.
+        """
+        latent = step_(self.core, self._features(obs), state, episode_starts)
+        latent_pi = self.mlp_extractor.forward_actor(latent)
+        distribution = self._get_action_dist_from_latent(latent_pi)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions.reshape((-1, *self.action_space.shape)), latent  # type: ignore[misc]
+
+    @torch.no_grad()
+    def judge(self, latent: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (M, 1) and log-probabilities (M,) of actions (M, ...) at core outputs (M, N)."""
+        distribution, values = self._heads(latent)
+        return values, distribution.log_prob(actions.flatten(1) if actions.dim() > 1 else actions)
 
     def forward(
         self,
@@ -254,7 +280,7 @@ class PlasticPolicy(ActorCriticPolicy):
             return super().predict(pair)  # type: ignore[arg-type]  # SB3's error for (obs, info)
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
-        n_envs = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        n_envs = _n_rows(obs)
         carry = self.initial_state(n_envs)
         if state is not None:
             if len(state) != len(leaves(carry)):
@@ -264,10 +290,10 @@ class PlasticPolicy(ActorCriticPolicy):
                 )
             carry = unflatten(carry, [torch.tensor(leaf, device=self.device) for leaf in state])
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
-        with torch.no_grad():  # torch.tensor copies: SB3's evaluate_policy edits its arrays later
-            step = self.step(obs, carry, torch.tensor(starts, device=self.device), deterministic)
-        actions = self.clip(step.actions.cpu().numpy())
-        new_state = tuple(leaf.cpu().numpy() for leaf in leaves(step.state))
+        # torch.tensor copies: SB3's evaluate_policy edits its arrays later.
+        tensor, _ = self.act(obs, carry, torch.tensor(starts, device=self.device), deterministic)
+        actions = self.clip(tensor.cpu().numpy())
+        new_state = tuple(leaf.cpu().numpy() for leaf in leaves(carry))
         return (actions if batched else actions.squeeze(axis=0)), new_state
 
     def clip(self, actions: np.ndarray) -> np.ndarray:
@@ -288,6 +314,14 @@ class PlasticPolicy(ActorCriticPolicy):
         outputs, state = sequence(self.core, self._features(obs).unsqueeze(0), state, starts)
         return outputs.squeeze(0), state
 
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        if not isinstance(self.action_dist, CategoricalDistribution):
+            return super()._get_action_dist_from_latent(latent_pi)
+        # As SB3's, without torch's check of every argument: a third of the time of acting.
+        logits = self.action_net(latent_pi)
+        self.action_dist.distribution = Categorical(logits=logits, validate_args=False)
+        return self.action_dist
+
     def _heads(self, latent: Tensor) -> tuple[Distribution, Tensor]:
         latent_pi, latent_vf = self.mlp_extractor(latent)
         return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
@@ -303,6 +337,10 @@ class MultiInputPlasticPolicy(PlasticPolicy):
     """``PlasticPolicy`` for Dict observations, through SB3's ``CombinedExtractor``."""
 
     default_features_extractor = CombinedExtractor
+
+
+def _n_rows(obs: PyTorchObs) -> int:
+    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
 
 
 def simpson_concentration(distribution: Distribution) -> Tensor:

@@ -126,7 +126,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         super()._setup_model()
         self._last_state: Any = None
         self._start_state: Any = None
-        self._modulation: Tensor | None = None
+        self._modulating: Tensor | None = None
 
     def _check_options(self) -> None:
         if not issubclass(self.policy_class, PlasticPolicy):
@@ -150,7 +150,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_state", "_start_state", "_modulation"]
+        return [*super()._excluded_save_params(), "_last_state", "_start_state", "_modulating"]
 
     def collect_rollouts(
         self,
@@ -168,22 +168,27 @@ class RecurrentA2C(OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         state = self._carried_state(env.num_envs)
-        self._start_state = state
-        modulation = []
+        self._start_state = map_leaves(Tensor.clone, state)
+        latents, modulating = [], []
+        unjudged = torch.zeros(env.num_envs), torch.zeros(env.num_envs)  # filled in at the end
         callback.on_rollout_start()
 
         for _ in range(n_rollout_steps):
-            with torch.no_grad():
-                obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
-                starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-                actions, values, log_probs, state = self.policy.step(obs, state, starts)
-                modulation.append(self.policy.core.modulation(state))
+            obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+            starts = torch.as_tensor(self._last_episode_starts, device=self.device)
+            actions, latent = self.policy.act(obs, state, starts)
+            latents.append(latent)
+            activity = self.policy.core.modulating_activity(state)
+            if activity is not None:
+                modulating.append(activity.clone())
             action_array = actions.cpu().numpy()
             new_obs, rewards, dones, infos = env.step(self.policy.clip(action_array))
             self.num_timesteps += env.num_envs
 
             callback.update_locals(locals())
             if not callback.on_step():
+                # A run that goes on from here does so with what belongs together.
+                self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
                 return False
             self._update_info_buffer(infos, dones)
 
@@ -194,15 +199,15 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 action_array,
                 rewards,
                 self._last_episode_starts,
-                values,
-                log_probs,
+                *unjudged,
             )
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
-            self._last_state = state
 
-        signals = [signal for signal in modulation if signal is not None]
-        self._modulation = torch.stack(signals) if signals else None
+        values, log_probs = self.policy.judge(torch.cat(latents), self._rollout_actions())
+        rollout_buffer.values[:] = values.view(-1, env.num_envs).cpu()
+        rollout_buffer.log_probs[:] = log_probs.view(-1, env.num_envs).cpu()
+        self._modulating = torch.stack(modulating) if modulating else None
         with torch.no_grad():
             obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
             values = self.policy.predict_values(obs, state, torch.as_tensor(dones).to(self.device))
@@ -215,8 +220,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """The state the last rollout ended with, or a new one if there is none that fits."""
         state = self._last_state
         if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
-            return self.policy.initial_state(n_envs)
-        return state
+            self._last_state = self.policy.initial_state(n_envs)
+        return self._last_state
 
     def _values_after_truncation(
         self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
@@ -314,7 +319,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         record("train/grad_norm", grad_norm.item())
         if hasattr(self.policy, "log_std"):
             record("train/std", torch.exp(self.policy.log_std).mean().item())
-        statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulation)
+        statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulating)
         for name, value in statistics.items():
             record(f"plastic/{name}", value)
 

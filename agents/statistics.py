@@ -10,14 +10,14 @@ from plasticrl.core import Cell
 
 @torch.no_grad()
 def plasticity_statistics(
-    core: Cell[Any], state: Any, modulation: Tensor | None
+    core: Cell[Any], state: Any, modulating: Tensor | None
 ) -> dict[str, float]:
     """Scalars for the log; empty for a core without plastic connections.
 
     Args:
         core: the cell.
         state: its state at the rollout's end.
-        modulation: M over the rollout, (T, B, 1) or (T, B, N); None if unmodulated.
+        modulating: what the modulator read in the rollout, (T, B, N); None if unmodulated.
 
     Returns:
         ``alpha_abs_mean``; ``trace_abs_mean``; ``trace_saturation``, the share of traces at their
@@ -37,6 +37,7 @@ def plasticity_statistics(
         statistics["trace_saturation"] = (trace >= limit).float().mean().item()
     if connection.eta is not None:
         statistics["eta"] = connection.eta.item()
+    modulation = None if modulating is None else connection.modulation(modulating)
     if modulation is not None:
         statistics["modulation_mean"] = modulation.mean().item()
         statistics["modulation_std"] = modulation.std(correction=0).item()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.state import select
+from plasticrl.core.state import map_leaves, select
 
 
 def run(
@@ -21,3 +21,11 @@ def run(
         output, state = cell.step(drive, state)
         outputs.append(output)
     return torch.stack(outputs), state
+
+
+def step_(cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None) -> Tensor:
+    """Outputs (B, N); arguments as ``plasticrl.core.step_``, checked."""
+    starts = None if episode_starts is None else episode_starts.unsqueeze(0)
+    outputs, new = run(cell, inputs.unsqueeze(0), state, starts)
+    map_leaves(Tensor.copy_, state, new)
+    return outputs[0]

@@ -34,9 +34,12 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.plasticity import Plasticity
-from plasticrl.core.state import map_leaves, select
+from plasticrl.core.state import leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
+
+THREAD_WORK = 500_000
+"""Connections passed over for which another thread is worth waking, some 0.2 ms."""
 
 Parameters = tuple[Tensor | None, ...]
 """weight (N, N), alpha (N, N), eta (1,), and the modulator's weight (1, N), bias (1,), fan-out
@@ -62,26 +65,47 @@ def run(
     Raises:
         ValueError: for a cell, device or dtype that has no compiled loops.
     """
+    plastic, drive, mask = _prepared(cell, inputs)
+    connection = plastic.connection
+    outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
+        connection.plasticity, episode_starts, mask, drive, *state, *_parameters(connection)
+    )
+    return outputs, PlasticRNNState(hidden, *traces)
+
+
+def step_(cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None) -> Tensor:
+    """Outputs (B, N); arguments as ``plasticrl.core.step_``, checked.
+
+    Raises:
+        ValueError: as ``run``.
+    """
+    plastic, drive, mask = _prepared(cell, inputs)
+    connection = plastic.connection
+    net = _Net(connection.plasticity, _parameters(connection), pad=1)
+    n_rows = len(inputs)
+    if not all(leaf.is_contiguous() for leaf in leaves(state)):
+        raise ValueError("a state that is not contiguous cannot be changed in place")
+    arrays = (_array(state.hidden), _array(state.trace), net.array(state.eligibility, 3))
+    given = (_array(drive), _bools(mask, 2), _bools(episode_starts, 1, (n_rows,)))
+    groups = _groups(n_rows, net.n**2)
+    _in_threads(net.kernels[0], groups, *net.arguments, mask is not None, *given, arrays)
+    outputs: Tensor = state.hidden.clone()
+    return outputs
+
+
+def _prepared(cell: Cell[Any], inputs: Tensor) -> tuple[PlasticRNN, Tensor, Tensor | None]:
+    """The cell, the drive of its units and the mask of those that are clamped to it."""
     if not supports(cell, inputs):
         raise ValueError(
             f"backend 'fused' runs plastic_rnn in float32 or float64 on the CPU, not "
             f"{type(cell).__name__} with {inputs.dtype} inputs on {inputs.device}; use 'auto'"
         )
     assert isinstance(cell, PlasticRNN)
-    connection = cell.connection
-    drive, mask = cell.project(inputs), None
-    if cell.input_mode == "clamped":
-        drive, given = drive.chunk(2, dim=2)
-        mask = given != 0
-    parameters = _parameters(connection)
-    if len(inputs) == 1 and not torch.is_grad_enabled():
-        if episode_starts is not None and episode_starts.any():
-            state = select(episode_starts[0], cell.initial_state(inputs.shape[1]), state)
-        return _step(connection.plasticity, drive, mask, state, parameters)
-    outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
-        connection.plasticity, episode_starts, mask, drive, *state, *parameters
-    )
-    return outputs, PlasticRNNState(hidden, *traces)
+    drive = cell.project(inputs)
+    if cell.input_mode != "clamped":
+        return cell, drive, None
+    values, given = drive.chunk(2, dim=-1)
+    return cell, values, given != 0
 
 
 def _parameters(connection: PlasticConnection) -> Parameters:
@@ -96,26 +120,6 @@ def _parameters(connection: PlasticConnection) -> Parameters:
         None if fan_out is None else fan_out.weight,
         None if fan_out is None else fan_out.bias,
     )
-
-
-def _step(
-    plasticity: Plasticity,
-    drive: Tensor,
-    mask: Tensor | None,
-    state: PlasticRNNState,
-    parameters: Parameters,
-) -> tuple[Tensor, PlasticRNNState]:
-    """One step without gradient: outputs (1, B, N) and the new state."""
-    net = _Net(plasticity, parameters, pad=1)
-    new = map_leaves(torch.empty_like, state)
-    before, after = (
-        (_array(leaves.hidden), _array(leaves.trace), net.array(leaves.eligibility, 3))
-        for leaves in (state, new)
-    )
-    inputs = (_array(drive[0]), _bools(None if mask is None else mask[0], 2))
-    fixed = (*net.arguments, mask is not None)
-    _in_threads(net.kernels[0], drive.shape[1], *fixed, *inputs, before, after)
-    return new.hidden.unsqueeze(0), new
 
 
 class _Net:
@@ -168,7 +172,8 @@ class _Sequence(torch.autograd.Function):
         x = _array(outputs)
         out = (x, signal, kept, kept_e, _array(final), net.array(final_e, 3), every)
         fixed = (*net.arguments, mask is not None)
-        _in_threads(net.kernels[1], n_rows, *fixed, _array(drive), *clamp_and_starts, state, out)
+        groups = _groups(n_rows, n_steps * net.n**2)
+        _in_threads(net.kernels[1], groups, *fixed, _array(drive), *clamp_and_starts, state, out)
         if every:
             ctx.save_for_backward(outputs, hidden, mask, *parameters)
             ctx.net, ctx.starts = net, clamp_and_starts[1]
@@ -180,8 +185,7 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, g_outputs, g_hidden, g_trace, g_eligibility):  # type: ignore[no-untyped-def]
         outputs, hidden, mask, *parameters = ctx.saved_tensors
         net, x, (signal, *_) = ctx.net, _array(outputs), ctx.kept
-        n_rows = x.shape[1]
-        groups = _groups(n_rows)
+        groups = _groups(x.shape[1], len(x) * net.n**2)
         d_drive, d_rate, d_signal = np.empty_like(x), np.empty_like(x), np.zeros_like(signal)
         d_alpha = np.zeros((len(groups), *net.arguments[0][1].shape), net.dtype)
         d_eta = np.zeros((len(groups), 1), net.dtype)
@@ -192,7 +196,7 @@ class _Sequence(torch.autograd.Function):
         fixed = (*net.arguments, mask is not None, _bools(mask, 3), ctx.starts, _array(hidden))
         _in_threads(
             net.kernels[2],
-            n_rows,
+            groups,
             *(*fixed, (x, *ctx.kept), upstream),
             (d_drive, d_rate, d_signal, d_alpha, d_eta, *d_state),
         )
@@ -225,9 +229,10 @@ def _fan_out_gradients(g_rate: Tensor, signal: np.ndarray) -> tuple[Tensor, Tens
     return g_rate.T @ torch.from_numpy(signal).view(-1, 1), g_rate.sum(dim=0)
 
 
-def _groups(n_rows: int) -> list[tuple[int, int]]:
-    """Rows [first, last) of every thread."""
-    count = max(1, min(n_rows, torch.get_num_threads()))
+def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
+    """Rows [first, last) of every thread; ``row_work`` connections are passed over in a row."""
+    worthwhile = 1 + n_rows * row_work // THREAD_WORK
+    count = max(1, min(n_rows, torch.get_num_threads(), worthwhile))
     cuts = [n_rows * group // count for group in range(count + 1)]
     return list(itertools.pairwise(cuts))
 
@@ -241,9 +246,11 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _in_threads(kernel: Callable[..., None], n_rows: int, *arguments: Any) -> None:
+def _in_threads(
+    kernel: Callable[..., None], groups: list[tuple[int, int]], *arguments: Any
+) -> None:
     """Run the kernel on all rows: the first group here, the others in threads beside it."""
-    first, *others = enumerate(_groups(n_rows))
+    first, *others = enumerate(groups)
     futures = [
         _pool(len(others)).submit(kernel, *arguments, group, *rows) for group, rows in others
     ]
@@ -264,4 +271,5 @@ def _bools(tensor: Tensor | None, n_axes: int, shape: tuple[int, ...] | None = N
 
 def _padded(matrix: Tensor, pad: int) -> np.ndarray:
     """Rows filled up with zeros to a multiple of ``pad``."""
-    return _array(F.pad(matrix.detach(), (0, -matrix.shape[1] % pad)))
+    missing = -matrix.shape[1] % pad
+    return _array(F.pad(matrix.detach(), (0, missing)) if missing else matrix)

@@ -134,21 +134,26 @@ def compiled(soft: bool, retroactive: bool):
     """
 
     @njit(**_COMPILE)
-    def step(net, options, activation, clamp, drive, mask, state, out, group, first, last):
+    def step(net, options, activation, clamp, drive, mask, starts, state, group, first, last):
         weight, alpha, modulator = net
         clip, decay, oja, eta = options
-        hidden, trace, eligibility = state
-        x, final, final_eligibility = out
+        hidden, traces, eligibilities = state
         n = weight.shape[0]
         dtype = weight.dtype
+        pre = np.zeros(n, dtype)
         rate = np.zeros(n, dtype)
         leak = np.zeros(n, dtype)
         for b in range(first, last):
-            pre, post = hidden[b], x[b]
+            post, H, E = hidden[b], traces[b], eligibilities[b if retroactive else 0 : b + 1]
+            if starts[b]:
+                post[:] = 0
+                H[:] = 0
+                E[:] = 0
+            pre[:] = post
             for j in range(n):
                 product = dtype.type(0)
                 for i in range(n):
-                    product += (weight[j, i] + alpha[j, i] * trace[b, j, i]) * pre[i]
+                    product += (weight[j, i] + alpha[j, i] * H[j, i]) * pre[i]
                 post[j] = product if clamp else product + drive[b, j]
             _tanh(post, n)
             if clamp:
@@ -161,18 +166,18 @@ def compiled(soft: bool, retroactive: bool):
                 xj, rj, cj = post[j], rate[j], leak[j]
                 u, v = rj * xj, rj * cj
                 for i in range(n):
-                    h = trace[b, j, i]
+                    h = H[j, i]
                     if retroactive:
-                        e = eligibility[b, j, i]
+                        e = E[0, j, i]
                         d = rj * e
-                        final_eligibility[b, j, i] = e + eta * (xj * pre[i] - cj * h - e)
+                        E[0, j, i] = e + eta * (xj * pre[i] - cj * h - e)
                     else:
                         d = u * pre[i] - v * h
                     if soft:
                         h = h + d - abs(d) * h
                     else:
                         h = h + d
-                    final[b, j, i] = min(max(h, -clip), clip)
+                    H[j, i] = min(max(h, -clip), clip)
 
     @njit(**_COMPILE)
     def forward(

@@ -43,6 +43,13 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         """Output (B, N) and new state from an input (B, I) and the state."""
         return self.step(self.project(input), state)
 
+    def modulating_activity(self, state: CellState) -> Tensor | None:
+        """What the neuromodulator reads of the state after step t, (B, N); None without one."""
+        return None
+
     def modulation(self, state: CellState) -> Tensor | None:
         """M(t), (B, 1) or (B, N), read from the state after step t; None if unmodulated."""
-        return None
+        activity = self.modulating_activity(state)
+        if activity is None or self.connection is None:
+            return None
+        return self.connection.modulation(activity)

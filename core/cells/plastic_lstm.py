@@ -92,6 +92,7 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
         )
         return hidden, PlasticLSTMState(hidden, cell, *traces)
 
-    def modulation(self, state: PlasticLSTMState) -> Tensor | None:
-        activity = state.cell if self.modulator_input == "cell" else state.hidden
-        return self.connection.modulation(activity)
+    def modulating_activity(self, state: PlasticLSTMState) -> Tensor | None:
+        if self.connection.modulator is None:
+            return None
+        return state.cell if self.modulator_input == "cell" else state.hidden

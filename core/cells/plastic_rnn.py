@@ -92,5 +92,5 @@ class PlasticRNN(Cell[PlasticRNNState]):
         )
         return hidden, PlasticRNNState(hidden, *traces)
 
-    def modulation(self, state: PlasticRNNState) -> Tensor | None:
-        return self.connection.modulation(state.hidden)
+    def modulating_activity(self, state: PlasticRNNState) -> Tensor | None:
+        return None if self.connection.modulator is None else state.hidden

@@ -444,21 +444,26 @@ def test_a_new_learn_starts_new_episodes(make_vec: Any) -> None:
 
 def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(make_vec: Any) -> None:
     """Otherwise the observation is of one moment and the state of another."""
-    model = make(make_vec(lengths=(50, 50)))
-    seen: list[tuple[Tensor, list[Tensor]]] = []
-    step = model.policy.step
+    model, whole = make(make_vec(lengths=(50, 50))), make(make_vec(lengths=(50, 50)))
+    whole.policy.load_state_dict(model.policy.state_dict())
+    seen: list[list[Tensor]] = []
 
-    def spy(obs: Tensor, state: Any, *rest: Any) -> Any:
-        seen.append((obs.clone(), [leaf.clone() for leaf in leaves(state)]))
-        return step(obs, state, *rest)
+    def watch(one: RecurrentA2C) -> None:
+        act = one.policy.act
 
-    model.policy.step = spy  # type: ignore[method-assign]
-    model.learn(1000, callback=Each(lambda _: len(seen) < 13))
-    assert len(seen) == 13
+        def spy(obs: Tensor, state: Any, *rest: Any) -> Any:
+            seen.append([obs.clone(), *(leaf.clone() for leaf in leaves(state))])
+            return act(obs, state, *rest, deterministic=True)
+
+        one.policy.act = spy  # type: ignore[method-assign]
+
+    watch(model)
+    model.learn(1000, callback=Each(lambda _: len(seen) < 3))
     model.learn(1, callback=Each(lambda _: False), reset_num_timesteps=False)
-    stopped, resumed = seen[12], seen[13]
-    assert torch.equal(stopped[0], resumed[0])
-    assert all(map(torch.equal, stopped[1], resumed[1]))
+    watch(whole)
+    whole.learn(1000, callback=Each(lambda _: len(seen) < 8))
+    assert len(seen) == 8
+    assert all(map(torch.equal, seen[3], seen[7]))  # the fourth step, after a stop and without
 
 
 def test_the_learning_rate_follows_its_schedule(make_vec: Any) -> None:
@@ -554,14 +559,14 @@ def test_the_numbers_in_the_log(make_vec: Any) -> None:
     core_kwargs = {"hidden_size": 7, "modulation": "simple", "clip": 0.05}
     model = make(make_vec(), policy_kwargs={"core_kwargs": core_kwargs}, learning_rate=0.0)
     signals: list[Tensor] = []
-    step = model.policy.step
+    act = model.policy.act
 
-    def spy(*args: Any) -> Any:
-        result = step(*args)
-        signals.append(model.policy.core.connection.modulator(result.state.hidden))  # type: ignore[union-attr]
+    def spy(obs: Tensor, state: Any, *rest: Any) -> Any:
+        result = act(obs, state, *rest)
+        signals.append(model.policy.core.connection.modulator(state.hidden))  # type: ignore[union-attr]
         return result
 
-    model.policy.step = spy  # type: ignore[method-assign]
+    model.policy.act = spy  # type: ignore[method-assign]
     collect(model)
     logged = model.logger.name_to_value
     modulation = torch.stack(signals).detach().numpy()
