@@ -117,7 +117,8 @@ class PlasticPolicy(ActorCriticPolicy):
         # The core is built here, before SB3 makes the one optimizer that owns every parameter.
         width = int(self.features_dim)  # a numpy integer for MultiDiscrete observations
         if self.core_name is None:
-            options = DEFAULT_CORE_KWARGS | self.core_kwargs
+            unmodulated = self.core_kwargs.get("modulation") == "none"
+            options = ({} if unmodulated else DEFAULT_CORE_KWARGS) | self.core_kwargs
             self.core = build_cell(DEFAULT_CORE, width, **options)
         else:
             self.core = build_cell(self.core_name, width, **self.core_kwargs)

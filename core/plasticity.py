@@ -94,7 +94,7 @@ class Plasticity:
                 if getattr(self, name) != default[name]:
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} needs a neuromodulator: "
-                        "set modulation to 'simple' or 'retroactive'"
+                        "leave it out, or set modulation to 'simple' or 'retroactive'"
                     )
         if not self.has_eta and self.eta_init != default["eta_init"]:
             raise ValueError(

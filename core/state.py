@@ -25,7 +25,15 @@ def leaves(state: tuple[Any, ...]) -> list[Tensor]:
 
 
 def unflatten(template: State, tensors: list[Tensor]) -> State:
-    """A state with ``template``'s type and gaps, filled with ``tensors``: undoes ``leaves``."""
+    """A state with ``template``'s type and gaps, filled with ``tensors``: undoes ``leaves``.
+
+    Raises:
+        ValueError: if there are more or fewer tensors than the template has.
+    """
+    if len(tensors) != len(leaves(template)):
+        raise ValueError(
+            f"a {type(template).__name__} has {len(leaves(template))} tensors, not {len(tensors)}"
+        )
     remaining = iter(tensors)
     return map_leaves(lambda _: next(remaining), template)
 

@@ -110,6 +110,12 @@ def test_a_bad_argument_is_named(options: dict[str, Any], words: str) -> None:
         make(**options)
 
 
+def test_the_default_core_can_do_without_modulation() -> None:
+    """Otherwise the error is about an option of the default's that the user never set."""
+    policy = make(core_kwargs={"modulation": "none", "hidden_size": 4})
+    assert policy.core.connection.modulator is None  # type: ignore[union-attr]
+
+
 @all_kinds
 def test_one_optimizer_owns_every_parameter_once(kind: Kind, core: dict[str, Any]) -> None:
     """Otherwise a part of the net never learns, or learns twice."""

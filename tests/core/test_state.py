@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -36,6 +37,13 @@ def test_unflatten_undoes_leaves() -> None:
     assert back.gap is None
     assert back.last is state.last
     assert unflatten(IdentityState(), []) == IdentityState()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_unflatten_counts(count: int) -> None:
+    """Otherwise a tensor is dropped in silence, or the error is the interpreter's."""
+    with pytest.raises(ValueError, match=f"2 tensors, not {count}"):
+        unflatten(pair(0.0, 0.0), [torch.zeros(2)] * count)
 
 
 def test_map_leaves_takes_corresponding_leaves() -> None:
