@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.utils import obs_as_tensor
 
+from plasticrl.agents.acting import Actor
 from plasticrl.agents.command_line import EvaluateArguments
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.policies import PlasticPolicy
@@ -78,13 +79,13 @@ def _play(
     obs = env.reset()
     random_actions = batch_space(env.action_space, rows)
     random_actions.seed(seed)
-    state = None if policy is None else policy.initial_state(rows)
+    act = None if policy is None else Actor(policy, policy.initial_state(rows))
     total, playing = np.zeros(rows), np.ones(rows, dtype=bool)
     while playing.any():
-        if policy is None:
+        if policy is None or act is None:
             actions = random_actions.sample()
         else:
-            tensor, _ = policy.act(obs_as_tensor(obs, policy.device), state, None, deterministic)  # type: ignore[arg-type]
+            tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
             actions = policy.clip(tensor.cpu().numpy())
         obs, rewards, dones, _ = env.step(np.asarray(actions))
         total += rewards * playing

@@ -26,10 +26,10 @@ from stable_baselines3.common.torch_layers import (
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
-from torch.distributions import Categorical
 
-from plasticrl.core import CELLS, build_cell, sequence, step_
-from plasticrl.core.state import detach, leaves, map_leaves, unflatten
+from plasticrl.agents.acting import Actor
+from plasticrl.core import CELLS, build_cell, sequence
+from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
 """The cells a policy can have; the readout is none: it reads labels, not observations."""
@@ -151,31 +151,12 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is an episode's first.
             deterministic: the most likely action instead of a sample.
         """
-        state = (
+        mine = (
             self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
         )
-        actions, latent = self.act(obs, state, episode_starts, deterministic)
+        actions, latent = Actor(self, mine)(obs, episode_starts, deterministic)
         values, log_probs = self.judge(latent, actions)
-        return PolicyStep(actions, values, log_probs, state)
-
-    @torch.no_grad()
-    def act(
-        self,
-        obs: PyTorchObs,
-        state: Any,
-        episode_starts: Tensor | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Actions (B, ...) and the core's output (B, N); ``state`` is changed in place.
-
-        The fast way through a rollout: what the actions are worth, ``judge`` says afterwards, for
-        all steps at once. Arguments as ``step``.
-        """
-        latent = step_(self.core, self._features(obs), state, episode_starts)
-        latent_pi = self.mlp_extractor.forward_actor(latent)
-        distribution = self._get_action_dist_from_latent(latent_pi)
-        actions = distribution.get_actions(deterministic=deterministic)
-        return actions.reshape((-1, *self.action_space.shape)), latent  # type: ignore[misc]
+        return PolicyStep(actions, values, log_probs, mine)
 
     @torch.no_grad()
     def judge(self, latent: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,8 +185,7 @@ class PlasticPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
     ) -> Distribution:
         """Distribution of the actions of every environment; arguments as ``step``."""
-        latent, _ = self._advance(obs, state, episode_starts)
-        return self._heads(latent)[0]
+        return self.distribution_of(self._advance(obs, state, episode_starts)[0])
 
     def evaluate_rollout(
         self,
@@ -290,9 +270,11 @@ class PlasticPolicy(ActorCriticPolicy):
                     f"not {len(state)}"
                 )
             carry = unflatten(carry, [torch.tensor(leaf, device=self.device) for leaf in state])
+            check_state(carry, self.initial_state(0), n_envs)
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies: SB3's evaluate_policy edits its arrays later.
-        tensor, _ = self.act(obs, carry, torch.tensor(starts, device=self.device), deterministic)
+        episode_starts = torch.tensor(starts, device=self.device)
+        tensor, _ = Actor(self, carry)(obs, episode_starts, deterministic)
         actions = self.clip(tensor.cpu().numpy())
         new_state = tuple(leaf.cpu().numpy() for leaf in leaves(carry))
         return (actions if batched else actions.squeeze(axis=0)), new_state
@@ -315,17 +297,13 @@ class PlasticPolicy(ActorCriticPolicy):
         outputs, state = sequence(self.core, self._features(obs).unsqueeze(0), state, starts)
         return outputs.squeeze(0), state
 
-    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
-        if not isinstance(self.action_dist, CategoricalDistribution):
-            return super()._get_action_dist_from_latent(latent_pi)
-        # As SB3's, without torch's check of every argument: a third of the time of acting.
-        logits = self.action_net(latent_pi)
-        self.action_dist.distribution = Categorical(logits=logits, validate_args=False)
-        return self.action_dist
+    def distribution_of(self, latent: Tensor) -> Distribution:
+        """Distribution of the actions at core outputs (M, N)."""
+        return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent))
 
     def _heads(self, latent: Tensor) -> tuple[Distribution, Tensor]:
-        latent_pi, latent_vf = self.mlp_extractor(latent)
-        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf)
+        values = self.value_net(self.mlp_extractor.forward_critic(latent))
+        return self.distribution_of(latent), values
 
 
 class CnnPlasticPolicy(PlasticPolicy):

@@ -24,6 +24,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.acting import Actor
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -169,6 +170,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         rollout_buffer.reset()
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
+        act = Actor(self.policy, state)
         latents, modulating = [], []
         unjudged = torch.zeros(env.num_envs), torch.zeros(env.num_envs)  # filled in at the end
         callback.on_rollout_start()
@@ -176,7 +178,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         for _ in range(n_rollout_steps):
             obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
             starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-            actions, latent = self.policy.act(obs, state, starts)
+            actions, latent = act(obs, starts)
             latents.append(latent)
             activity = self.policy.core.modulating_activity(state)
             if activity is not None:

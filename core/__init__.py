@@ -8,7 +8,7 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.modulation import Neuromodulator
 from plasticrl.core.plasticity import Plasticity
-from plasticrl.core.sequence import sequence, step_
+from plasticrl.core.sequence import sequence, stepper
 
 __all__ = [
     "CELLS",
@@ -19,5 +19,5 @@ __all__ = [
     "build_cell",
     "cell_fields",
     "sequence",
-    "step_",
+    "stepper",
 ]

@@ -1,6 +1,6 @@
 """The way through time: inputs of many steps, a state, episode starts -> outputs, state.
 
-``sequence`` is the one that learns; ``step_`` is for acting, one step at a time.
+``sequence`` is the one that learns; ``stepper`` is for acting, one step at a time.
 """
 
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plasticrl.core.backends import BACKENDS, Backend
+from plasticrl.core.backends import BACKENDS, Advance, Backend
 from plasticrl.core.backends.fused import supports
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.state import check_state
+from plasticrl.core.state import check_state, leaves
 
 
 def sequence(
@@ -51,34 +51,33 @@ def sequence(
     return chosen.run(cell, inputs, state, _starts(episode_starts, inputs))
 
 
-@torch.no_grad()
-def step_(
-    cell: Cell[Any],
-    inputs: Tensor,
-    state: Any,
-    episode_starts: Tensor | None = None,
-    backend: str = "auto",
-) -> Tensor:
-    """One step without gradient that changes ``state`` in place.
+def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Advance:
+    """For acting: a function that runs one step without gradient and changes ``state`` in place.
+
+    It takes inputs (B, I) and, or None, episode starts (B,), and gives outputs (B, N). It is made
+    for many steps with the same weights: make another one when they have changed.
 
     Args:
         cell: any cell.
-        inputs: (B, I).
-        state: the cell's state before the step, and after it.
-        episode_starts: (B,), true where an episode starts with this step.
+        state: the cell's state before the first step, and after each.
         backend: as in ``sequence``.
-
-    Returns:
-        Outputs (B, N).
 
     Raises:
         ValueError: for a shape that does not fit, or an unknown backend.
     """
-    chosen = _choose(backend, cell, inputs)
-    if inputs.dim() != 2 or inputs.shape[1] != cell.input_size:
-        raise ValueError(f"inputs must be (batch, {cell.input_size}), not {tuple(inputs.shape)}")
-    check_state(state, cell.initial_state(0), inputs.shape[0])
-    return chosen.step_(cell, inputs, state, _starts(episode_starts, inputs))
+    n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
+    check_state(state, cell.initial_state(0), n_rows or 0)
+    example = next(cell.parameters(), torch.empty(0))
+    advance = _choose(backend, cell, example).stepper(cell, state)
+
+    @torch.no_grad()
+    def checked(inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
+        expected = (len(inputs) if n_rows is None else n_rows, cell.input_size)
+        if inputs.shape != expected:
+            raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
+        return advance(inputs, _starts(episode_starts, inputs))
+
+    return checked
 
 
 def _choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:

@@ -1,5 +1,6 @@
 """The specification: plain torch, one step at a time, to be read beside the equations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,9 +24,13 @@ def run(
     return torch.stack(outputs), state
 
 
-def step_(cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None) -> Tensor:
-    """Outputs (B, N); arguments as ``plasticrl.core.step_``, checked."""
-    starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-    outputs, new = run(cell, inputs.unsqueeze(0), state, starts)
-    map_leaves(Tensor.copy_, state, new)
-    return outputs[0]
+def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """A function that advances ``state``; as ``plasticrl.core.stepper``, checked."""
+
+    def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+        starts = None if episode_starts is None else episode_starts.unsqueeze(0)
+        outputs, new = run(cell, inputs.unsqueeze(0), state, starts)
+        map_leaves(Tensor.copy_, state, new)
+        return outputs[0]
+
+    return advance

@@ -23,11 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plasticrl.core.backends.kernels import (
+    ADDITIVE,
+    CLAMPED,
     LINEAR,
     NO_MODULATION,
     PAD,
     SIGMOID,
     TANH,
+    WEIGHTS,
     compiled,
 )
 from plasticrl.core.cells.cell import Cell
@@ -37,6 +40,8 @@ from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.state import leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
+
+INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
 
 THREAD_WORK = 500_000
 """Connections passed over for which another thread is worth waking, some 0.2 ms."""
@@ -65,47 +70,52 @@ def run(
     Raises:
         ValueError: for a cell, device or dtype that has no compiled loops.
     """
-    plastic, drive, mask = _prepared(cell, inputs)
+    plastic = _supported(cell, inputs)
     connection = plastic.connection
+    drive, mask = plastic.project(inputs), None
+    if plastic.input_mode == "clamped":
+        drive, given = drive.chunk(2, dim=2)
+        mask = given != 0
     outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
         connection.plasticity, episode_starts, mask, drive, *state, *_parameters(connection)
     )
     return outputs, PlasticRNNState(hidden, *traces)
 
 
-def step_(cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None) -> Tensor:
-    """Outputs (B, N); arguments as ``plasticrl.core.step_``, checked.
+def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """A function that advances ``state``; as ``plasticrl.core.stepper``, checked.
 
     Raises:
-        ValueError: as ``run``.
+        ValueError: as ``run``; or for a state that is not contiguous.
     """
-    plastic, drive, mask = _prepared(cell, inputs)
-    connection = plastic.connection
-    net = _Net(connection.plasticity, _parameters(connection), pad=1)
-    n_rows = len(inputs)
+    plastic = _supported(cell, state.hidden)
     if not all(leaf.is_contiguous() for leaf in leaves(state)):
         raise ValueError("a state that is not contiguous cannot be changed in place")
+    net = _Net(plastic.connection.plasticity, _parameters(plastic.connection), pad=1)
+    layer = (None, None) if plastic.input is None else (plastic.input.weight, plastic.input.bias)
+    projection = (net.array(layer[0], 2), net.array(layer[1], 1))
+    fixed = (*net.arguments, INPUT_MODES[plastic.input_mode], projection)
     arrays = (_array(state.hidden), _array(state.trace), net.array(state.eligibility, 3))
-    given = (_array(drive), _bools(mask, 2), _bools(episode_starts, 1, (n_rows,)))
-    groups = _groups(n_rows, net.n**2)
-    _in_threads(net.kernels[0], groups, *net.arguments, mask is not None, *given, arrays)
-    outputs: Tensor = state.hidden.clone()
-    return outputs
+    n_rows, hidden = len(state.hidden), state.hidden
+    groups, nowhere = _groups(n_rows, net.n**2), np.zeros(n_rows, bool)
+
+    def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+        starts = nowhere if episode_starts is None else _array(episode_starts)
+        _in_threads(net.kernels[0], groups, *fixed, _array(inputs), starts, arrays)
+        outputs: Tensor = hidden.clone()
+        return outputs
+
+    return advance
 
 
-def _prepared(cell: Cell[Any], inputs: Tensor) -> tuple[PlasticRNN, Tensor, Tensor | None]:
-    """The cell, the drive of its units and the mask of those that are clamped to it."""
+def _supported(cell: Cell[Any], inputs: Tensor) -> PlasticRNN:
     if not supports(cell, inputs):
         raise ValueError(
             f"backend 'fused' runs plastic_rnn in float32 or float64 on the CPU, not "
             f"{type(cell).__name__} with {inputs.dtype} inputs on {inputs.device}; use 'auto'"
         )
     assert isinstance(cell, PlasticRNN)
-    drive = cell.project(inputs)
-    if cell.input_mode != "clamped":
-        return cell, drive, None
-    values, given = drive.chunk(2, dim=-1)
-    return cell, values, given != 0
+    return cell
 
 
 def _parameters(connection: PlasticConnection) -> Parameters:

@@ -25,6 +25,7 @@ from numba.extending import overload
 PAD = 16
 TANH, SIGMOID, LINEAR = 0, 1, 2
 NO_MODULATION = -1
+WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
 
 # Reordering sums is allowed, taking infinities and NaN for impossible is not: a row that has
 # diverged must say so.
@@ -134,8 +135,9 @@ def compiled(soft: bool, retroactive: bool):
     """
 
     @njit(**_COMPILE)
-    def step(net, options, activation, clamp, drive, mask, starts, state, group, first, last):
+    def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
         weight, alpha, modulator = net
+        input_weight, input_bias = projection
         clip, decay, oja, eta = options
         hidden, traces, eligibilities = state
         n = weight.shape[0]
@@ -154,12 +156,18 @@ def compiled(soft: bool, retroactive: bool):
                 product = dtype.type(0)
                 for i in range(n):
                     product += (weight[j, i] + alpha[j, i] * H[j, i]) * pre[i]
-                post[j] = product if clamp else product + drive[b, j]
+                if mode == WEIGHTS:
+                    product += input_bias[j]
+                    for i in range(input_weight.shape[1]):
+                        product += input_weight[j, i] * inputs[b, i]
+                elif mode == ADDITIVE:
+                    product += inputs[b, j]
+                post[j] = product
             _tanh(post, n)
-            if clamp:
+            if mode == CLAMPED:
                 for j in range(n):
-                    if mask[b, j]:
-                        post[j] = drive[b, j]
+                    if inputs[b, n + j] != 0:
+                        post[j] = inputs[b, j]
             _rates(rate, post, n, activation, modulator, eta)
             _leaks(leak, post, n, decay, oja)
             for j in range(n):
@@ -376,7 +384,6 @@ def compiled(soft: bool, retroactive: bool):
                     _rates(rate, x[t, b], n, activation, modulator, eta)
                     _leaks(leak, x[t, b], n, decay, oja)
                     g_before[:] = 0
-                    later = Hs[min(following, t1 - 1) - t0]
                     now = Hs[t - t0]
                     now_e = Es[t - t0 if retroactive else 0]
                     for j in range(n):
@@ -384,20 +391,21 @@ def compiled(soft: bool, retroactive: bool):
                         u, v = rj * xj, rj * cj
                         sum_rate, sum_pre, sum_trace, sum_eta = zero, zero, zero, zero
                         for i in range(width):
-                            q = gj * pre[i]
-                            d_alpha[j, i] += later[j, i] * q
-                            g_pre[i] += gj * (weight[j, i] + alpha[j, i] * later[j, i])
-                            g = gH[j, i] + alpha[j, i] * q
-                            h = now[j, i]
+                            h, a, p = now[j, i], alpha[j, i], before[i]
                             if retroactive:
                                 e = now_e[j, i]
                                 d = rj * e
                             else:
-                                d = u * before[i] - v * h
+                                d = u * p - v * h
                             if soft:
                                 moved = h + d - abs(d) * h
                             else:
                                 moved = h + d
+                            later = min(max(moved, -clip), clip)  # as the forward pass had it
+                            q = gj * pre[i]
+                            d_alpha[j, i] += later * q
+                            g_pre[i] += gj * (weight[j, i] + a * later)
+                            g = gH[j, i] + a * q
                             g = g if abs(moved) <= clip else zero
                             if soft:
                                 slope = h if d > zero else (-h if d < zero else zero)
@@ -408,14 +416,14 @@ def compiled(soft: bool, retroactive: bool):
                             if retroactive:
                                 g_e = gE[j, i]
                                 sum_rate += g_d * e
-                                sum_eta += g_e * (xj * before[i] - cj * h - e)
-                                sum_pre += g_e * before[i]
+                                sum_eta += g_e * (xj * p - cj * h - e)
+                                sum_pre += g_e * p
                                 sum_trace += g_e * h
                                 g_before[i] += eta * xj * g_e
                                 gE[j, i] = rj * g_d + (one - eta) * g_e
                                 gH[j, i] = g - eta * cj * g_e
                             else:
-                                sum_pre += g_d * before[i]
+                                sum_pre += g_d * p
                                 sum_trace += g_d * h
                                 g_before[i] += u * g_d
                                 gH[j, i] = g - v * g_d

@@ -11,6 +11,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
 from plasticrl.agents import CnnPlasticPolicy, PlasticPolicy, RecurrentA2C
+from plasticrl.agents.acting import Actor
 from plasticrl.core.state import leaves, map_leaves
 
 POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
@@ -442,25 +443,26 @@ def test_a_new_learn_starts_new_episodes(make_vec: Any) -> None:
         torch.testing.assert_close(again, collected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(make_vec: Any) -> None:
+def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
+    make_vec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise the observation is of one moment and the state of another."""
     model, whole = make(make_vec(lengths=(50, 50))), make(make_vec(lengths=(50, 50)))
     whole.policy.load_state_dict(model.policy.state_dict())
     seen: list[list[Tensor]] = []
 
-    def watch(one: RecurrentA2C) -> None:
-        act = one.policy.act
+    class Watched(Actor):
+        def __init__(self, policy: Any, state: Any) -> None:
+            super().__init__(policy, state)
+            self.state = state
 
-        def spy(obs: Tensor, state: Any, *rest: Any) -> Any:
-            seen.append([obs.clone(), *(leaf.clone() for leaf in leaves(state))])
-            return act(obs, state, *rest, deterministic=True)
+        def __call__(self, obs: Any, *rest: Any) -> Any:
+            seen.append([obs.clone(), *(leaf.clone() for leaf in leaves(self.state))])
+            return super().__call__(obs, *rest, deterministic=True)
 
-        one.policy.act = spy  # type: ignore[method-assign]
-
-    watch(model)
+    monkeypatch.setattr("plasticrl.agents.recurrent_a2c.Actor", Watched)
     model.learn(1000, callback=Each(lambda _: len(seen) < 3))
     model.learn(1, callback=Each(lambda _: False), reset_num_timesteps=False)
-    watch(whole)
     whole.learn(1000, callback=Each(lambda _: len(seen) < 8))
     assert len(seen) == 8
     assert all(map(torch.equal, seen[3], seen[7]))  # the fourth step, after a stop and without
@@ -554,19 +556,19 @@ def test_the_names_in_the_log(
     assert np.isfinite(numbers).all()
 
 
-def test_the_numbers_in_the_log(make_vec: Any) -> None:
+def test_the_numbers_in_the_log(make_vec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a curve is there, but of something else."""
     core_kwargs = {"hidden_size": 7, "modulation": "simple", "clip": 0.05}
     model = make(make_vec(), policy_kwargs={"core_kwargs": core_kwargs}, learning_rate=0.0)
     signals: list[Tensor] = []
-    act = model.policy.act
 
-    def spy(obs: Tensor, state: Any, *rest: Any) -> Any:
-        result = act(obs, state, *rest)
-        signals.append(model.policy.core.connection.modulator(state.hidden))  # type: ignore[union-attr]
-        return result
+    class Listening(Actor):
+        def __call__(self, *args: Any) -> Any:
+            actions, latent = super().__call__(*args)
+            signals.append(model.policy.core.connection.modulator(latent))  # type: ignore[union-attr]
+            return actions, latent
 
-    model.policy.act = spy  # type: ignore[method-assign]
+    monkeypatch.setattr("plasticrl.agents.recurrent_a2c.Actor", Listening)
     collect(model)
     logged = model.logger.name_to_value
     modulation = torch.stack(signals).detach().numpy()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plasticrl.core import CELLS, Cell, build_cell, step_
+from plasticrl.core import CELLS, Cell, build_cell, stepper
 from plasticrl.core.backends import eager, fused
 from plasticrl.core.state import leaves, map_leaves, unflatten
 
@@ -96,13 +96,12 @@ def test_fused_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start:
 
 @settings(max_examples=N_CHECKS // 2)
 @given(cell=plastic_cells(), starts=st.booleans())
-def test_a_step_without_gradient_equals_eager(cell: Cell[Any], starts: bool) -> None:
+def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
     """Otherwise an agent acts by another net than the one that is trained."""
     case = Case(cell, 1, 3, 0.5 if starts else 0.0)
     ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
-    given = cell, case.inputs[0]
-    output = step_(*given, ours, case.starts[0], "fused")
-    expected = step_(*given, theirs, case.starts[0], "eager")
+    output = stepper(cell, ours, "fused")(case.inputs[0], case.starts[0])
+    expected = stepper(cell, theirs, "eager")(case.inputs[0], case.starts[0])
     tolerance = TOLERANCE[output.dtype]
     for left, right in zip([output, *leaves(ours)], [expected, *leaves(theirs)], strict=True):
         torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from plasticrl.core import Cell, build_cell, sequence, step_
+from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import BACKENDS
 from plasticrl.core.state import leaves, map_leaves, unflatten
 
@@ -154,23 +154,25 @@ def test_a_step_in_place_is_a_sequence_of_one(cell: Cell[Any], backend: str) -> 
     inputs, state = random_inputs(cell, 4, 3), random_state(cell)
     starts = torch.tensor([[0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 1, 1]])
     acting = map_leaves(lambda leaf: leaf.detach().clone(), state)
+    advance = stepper(cell, acting, backend)
     with torch.no_grad():
         for given_input, starting in zip(inputs, starts, strict=True):
             expected, state = sequence(cell, given_input[None], state, starting[None], "eager")
-            output = step_(cell, given_input, acting, starting, backend)
+            output = advance(given_input, starting)
             torch.testing.assert_close(output, expected[0])
             for ours, theirs in zip(leaves(acting), leaves(state), strict=True):
                 torch.testing.assert_close(ours, theirs)
-    output = step_(cell, inputs[0], acting, None, backend)
+    output = advance(inputs[0])
     assert not output.requires_grad
 
 
 def test_a_step_in_place_keeps_what_it_gave_before(cell: Cell[Any], backend: str) -> None:
     """Otherwise the next step changes the outputs of the last one."""
     inputs, state = random_inputs(cell, 2, 3), cell.initial_state(3)
-    first = step_(cell, inputs[0], state, None, backend)
+    advance = stepper(cell, state, backend)
+    first = advance(inputs[0])
     kept = first.clone()
-    step_(cell, inputs[1], state, None, backend)
+    advance(inputs[1])
     assert torch.equal(first, kept)
 
 
@@ -362,14 +364,18 @@ def test_a_state_of_another_cell_is_refused(backend: str) -> None:
 def test_a_step_refuses_inputs_of_another_shape(shape: tuple[int, ...], backend: str) -> None:
     """(1, 3, 2) is a sequence, not a step."""
     cell = build_cell("plastic_rnn", 2, hidden_size=3)
-    with pytest.raises(ValueError, match=r"inputs must be \(batch, 2\)"):
-        step_(cell, torch.zeros(shape), cell.initial_state(3), None, backend)
+    advance = stepper(cell, cell.initial_state(3), backend)
+    with pytest.raises(ValueError, match=r"inputs must be \(3, 2\)"):
+        advance(torch.zeros(shape))
 
 
 def test_a_step_refuses_what_does_not_fit(backend: str) -> None:
     """Otherwise one row's state is broadcast, or a start is taken for all rows."""
     cell, inputs = build_cell("plastic_rnn", 2, hidden_size=3), torch.zeros(3, 2)
-    with pytest.raises(ValueError, match=r"state\.hidden must be \(3, 3\)"):
-        step_(cell, inputs, cell.initial_state(1), None, backend)
+    with pytest.raises(ValueError, match=r"inputs must be \(1, 2\)"):
+        stepper(cell, cell.initial_state(1), backend)(inputs)
     with pytest.raises(ValueError, match=r"episode_starts must be \(3,\)"):
-        step_(cell, inputs, cell.initial_state(3), torch.zeros(1), backend)
+        stepper(cell, cell.initial_state(3), backend)(inputs, torch.zeros(1))
+    other = build_cell("gru", 2, hidden_size=3).initial_state(3)
+    with pytest.raises(ValueError, match="must be a PlasticRNNState, not a GRUState"):
+        stepper(cell, other, backend)

@@ -1,0 +1,101 @@
+"""Acting: observation -> features -> one step of the core -> action, without gradient.
+
+What the actions are worth is not asked here: ``PlasticPolicy.judge`` says it of a whole rollout.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from stable_baselines3.common.distributions import CategoricalDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor, nn
+
+from plasticrl.core import stepper
+
+
+class Actor:
+    """A policy at work on one batch of environments.
+
+    Made for as many steps as the weights stay what they are; ``state`` is changed in place.
+
+    Args:
+        policy: a policy with a ``core``.
+        state: the core's state before the first step, and after each.
+    """
+
+    def __init__(self, policy: Any, state: Any) -> None:
+        self.policy = policy
+        self.advance = stepper(policy.core, state)
+        self.head = _linear_head(policy)
+
+    @torch.no_grad()
+    def __call__(
+        self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (B, ...) and the core's outputs (B, N).
+
+        Args:
+            obs: a batch of observations (B, ...), or a dict of such.
+            episode_starts: (B,), true where the observation is an episode's first.
+            deterministic: the most likely action instead of a sample.
+
+        Raises:
+            FloatingPointError: if the policy gives NaN.
+        """
+        policy = self.policy
+        features: Tensor = policy.extract_features(obs)
+        latent = self.advance(features, episode_starts)
+        if self.head is not None and not deterministic:
+            chance = torch.rand(len(latent), dtype=latent.dtype).numpy()
+            chosen = _sample(latent.numpy(), *self.head, chance)
+            if chosen[0] < 0:
+                raise FloatingPointError("the policy's output is not finite")
+            return torch.from_numpy(chosen), latent
+        distribution = policy.distribution_of(latent)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions.reshape((-1, *policy.action_space.shape)), latent
+
+
+def _linear_head(policy: ActorCriticPolicy) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weight (A, N) and bias (A,) of a categorical policy's head that reads the core itself.
+
+    It has a sampler of its own: torch's distribution takes longer than the rest of a small step.
+    """
+    categorical = isinstance(policy.action_dist, CategoricalDistribution)
+    if not categorical or len(policy.mlp_extractor.policy_net) or policy.device.type != "cpu":
+        return None
+    head = policy.action_net
+    assert isinstance(head, nn.Linear)
+    return head.weight.detach().numpy(), head.bias.detach().numpy()
+
+
+@njit(nogil=True, cache=True)
+def _sample(latent, weight, bias, chance):  # type: ignore[no-untyped-def]
+    """Actions (B,) with probabilities softmax(W x + b), where the distribution reaches ``chance``.
+
+    All -1 if one is not finite.
+    """
+    n_actions = len(bias)
+    actions = np.empty(len(latent), np.int64)
+    total = np.empty(n_actions, latent.dtype)
+    for b in range(len(latent)):
+        for a in range(n_actions):
+            total[a] = bias[a]
+            for i in range(latent.shape[1]):
+                total[a] += weight[a, i] * latent[b, i]
+        highest = total.max()
+        sum_ = latent.dtype.type(0)
+        for a in range(n_actions):
+            sum_ += np.exp(total[a] - highest)
+            total[a] = sum_
+        if not np.isfinite(sum_):
+            actions[:] = -1
+            return actions
+        action = 0
+        while action < n_actions - 1 and total[action] <= chance[b] * sum_:
+            action += 1
+        actions[b] = action
+    return actions

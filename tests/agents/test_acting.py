@@ -1,0 +1,68 @@
+"""Acting without gradient: the same net, and actions as likely as it says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from plasticrl.agents.acting import Actor
+from plasticrl.agents.policies import PlasticPolicy
+
+N_ROWS = 60_000
+CHI_SQUARE = 27.6
+"""Of two degrees of freedom; exceeded by chance once in a million."""
+
+
+def policy(**options: Any) -> PlasticPolicy:
+    torch.manual_seed(0)
+    box = spaces.Box(-1, 1, (3,), np.float32)
+    kwargs = {"core": "rnn", "core_kwargs": {"hidden_size": 4}, "net_arch": [], **options}
+    return PlasticPolicy(box, spaces.Discrete(3), lambda _: 1e-3, **kwargs)
+
+
+@pytest.mark.parametrize("net_arch", [[], [5]])
+def test_actions_are_as_frequent_as_the_policy_says(net_arch: list[int]) -> None:
+    """Otherwise the agent explores by another distribution than its loss is of."""
+    agent = policy(net_arch=net_arch, ortho_init=False)
+    with torch.no_grad():
+        agent.action_net.bias.copy_(torch.tensor([1.0, -1.5, 0.3]))
+    obs = torch.ones(1, 3).expand(N_ROWS, 3)
+    actions, latent = Actor(agent, agent.initial_state(N_ROWS))(obs)
+    counts = np.bincount(actions.numpy(), minlength=3)
+    probs = agent.get_distribution(obs[:1]).distribution.probs  # type: ignore[attr-defined]
+    expected = N_ROWS * probs.detach().numpy().flatten()
+    assert expected.min() > 100
+    assert ((counts - expected) ** 2 / expected).sum() < CHI_SQUARE
+    assert latent.shape == (N_ROWS, 4)
+
+
+def test_an_action_without_a_chance_is_never_taken() -> None:
+    """Otherwise rounding ends in the last action, or in one beyond."""
+    agent = policy()
+    with torch.no_grad():
+        agent.action_net.weight.zero_()
+        agent.action_net.bias.copy_(torch.tensor([-1e9, 0.0, -1e9]))
+    actions, _ = Actor(agent, agent.initial_state(N_ROWS))(torch.zeros(N_ROWS, 3))
+    assert (actions == 1).all()
+
+
+def test_the_seed_decides() -> None:
+    """Otherwise a run cannot be repeated."""
+    agent, obs, taken = policy(), torch.zeros(50, 3), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        taken.append(Actor(agent, agent.initial_state(50))(obs)[0])
+    assert torch.equal(taken[0], taken[1])
+    assert not torch.equal(taken[0], taken[2])
+
+
+@pytest.mark.parametrize("net_arch", [[], [5]])
+def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
+    """Otherwise it goes on with the last action, for ever."""
+    agent = policy(net_arch=net_arch)
+    with torch.no_grad():
+        agent.action_net.bias[1] = torch.nan
+    with pytest.raises((FloatingPointError, ValueError), match=r"finite|nan"):
+        Actor(agent, agent.initial_state(2))(torch.zeros(2, 3))
