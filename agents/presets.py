@@ -10,11 +10,17 @@ from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
 
 
 def maze_quickstart() -> TrainConfig:
-    """The grid maze of outer size 7, learned within 3 minutes on two cores."""
+    """The grid maze of outer size 9, learned within 3 minutes on two cores.
+
+    The papers' net but smaller, and four updates in an episode instead of one: the state is carried
+    over, the gradient ends with the rollout. That learns twice as fast a step; at 100 units or a
+    learning rate of 2e-3 training collapsed (seed 0).
+    """
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
-        env_kwargs={"size": 7, "episode_length": 200},
-        total_timesteps=1_500_000,
+        env_kwargs={"size": 9, "episode_length": 200},
+        total_timesteps=4_200_000,
+        checkpoint_every=400,
         core=CoreConfig(
             hidden_size=64,
             modulation="simple",
@@ -23,7 +29,7 @@ def maze_quickstart() -> TrainConfig:
             weight_scale=0.001,
             alpha_scale=0.001,
         ),
-        a2c=A2CConfig(learning_rate=3e-3, bootstrap_truncated=False, ortho_init=False),
+        a2c=A2CConfig(n_steps=50, bootstrap_truncated=False, ortho_init=False),
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-PAD = 16
+PAD = 8
 TANH, SIGMOID, LINEAR = 0, 1, 2
 NO_MODULATION = -1
 WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
