@@ -29,9 +29,10 @@ which actions are sampled in them does, as the rows share one stream of random n
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rewards of independent episodes, (episodes,)."""
+    """Rewards of independent episodes, (episodes,), and the trials in them, if there are any."""
 
     rewards: np.ndarray
+    trials: np.ndarray | None = None
 
     @property
     def mean(self) -> float:
@@ -43,6 +44,17 @@ class Measurement:
         """95 % confidence interval of the mean, by the normal approximation."""
         half = 1.96 * float(self.rewards.std(ddof=1)) / math.sqrt(len(self.rewards))
         return self.mean - half, self.mean + half
+
+    def described(self, prefix: str = "") -> dict[str, Any]:
+        """What ``evaluation.json`` says of it."""
+        description: dict[str, Any] = {
+            f"{prefix}reward_mean": self.mean,
+            f"{prefix}reward_ci95": list(self.ci95),
+        }
+        if self.trials is not None:
+            per_trial = float(self.rewards.sum() / self.trials.sum())
+            description[f"{prefix}reward_per_trial"] = per_trial
+        return description
 
 
 @torch.no_grad()
@@ -63,35 +75,38 @@ def measure(
         deterministic: the most likely action instead of a sample.
     """
     torch.manual_seed(seed)
-    rewards = [
+    played = [
         _play(policy, config, min(ROWS, episodes - first), seed + first, deterministic)
         for first in range(0, episodes, ROWS)
     ]
-    return Measurement(np.concatenate(rewards))
+    rewards, trials = (np.concatenate(columns) for columns in zip(*played, strict=True))
+    return Measurement(rewards, trials if trials.all() else None)
 
 
 def _play(
     policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
-) -> np.ndarray:
-    """The reward of the first episode of every row, (rows,)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reward and trials of the first episode of every row, (rows,); 0 trials where none count."""
     env = build_env(config, rows)
     env.seed(seed)
     obs = env.reset()
     random_actions = batch_space(env.action_space, rows)
     random_actions.seed(seed)
     act = None if policy is None else Actor(policy, policy.initial_state(rows))
-    total, playing = np.zeros(rows), np.ones(rows, dtype=bool)
+    total, trials, playing = np.zeros(rows), np.zeros(rows), np.ones(rows, dtype=bool)
     while playing.any():
         if policy is None or act is None:
             actions = random_actions.sample()
         else:
             tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
             actions = policy.clip(tensor.cpu().numpy())
-        obs, rewards, dones, _ = env.step(np.asarray(actions))
+        obs, rewards, dones, infos = env.step(np.asarray(actions))
         total += rewards * playing
+        for row in np.flatnonzero(dones & playing):
+            trials[row] = infos[row].get("trials", 0)
         playing &= ~dones
     env.close()
-    return total
+    return total, trials
 
 
 def ablate(policy: PlasticPolicy) -> PlasticPolicy:
@@ -121,17 +136,13 @@ def evaluate(
         "env_id": config.env_id,
         "preset": preset,
         "episodes": arguments.episodes,
-        "reward_mean": trained.mean,
-        "reward_ci95": list(trained.ci95),
-        "random_reward_mean": random.mean,
-        "random_reward_ci95": list(random.ci95),
+        **trained.described(),
+        **random.described("random_"),
         "seed": arguments.seed,
         "deterministic": arguments.deterministic,
     }
     if ablated is not None:
-        without = measure(ablated, *options)
-        result["ablated_reward_mean"] = without.mean
-        result["ablated_reward_ci95"] = list(without.ci95)
+        result |= measure(ablated, *options).described("ablated_")
     return result
 
 
@@ -176,10 +187,16 @@ def _table(result: dict[str, Any]) -> Table:
     table.add_column("agent")
     table.add_column("mean", justify="right")
     table.add_column("95 % interval", justify="right")
+    by_trial = "reward_per_trial" in result
+    if by_trial:
+        table.add_column("per trial", justify="right")
     rows = {"random walk": "random_reward", "trained": "reward"}
     if "ablated_reward_mean" in result:
         rows["trained, plasticity ablated"] = "ablated_reward"
     for label, name in rows.items():
         low, high = result[f"{name}_ci95"]
-        table.add_row(label, f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}")
+        cells = [f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}"]
+        if by_trial:
+            cells.append(f"{result[f'{name}_per_trial']:.2f}")
+        table.add_row(label, *cells)
     return table

@@ -242,3 +242,25 @@ def test_what_cannot_be_drawn_is_said_before_the_measurement(
     assert err.startswith("error: CartPole-v1 cannot be shown: pygame is not installed")
     assert err.count("\n") == 1
     assert not target.exists()
+
+
+def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any) -> None:
+    """Otherwise a cue-reward result cannot be compared with the papers', which are per trial."""
+    path = tmp_path / "cue"
+    sizes = ("--total-timesteps=8", "--n-envs=2", "--a2c.n-steps=2", "--core.hidden-size=4")
+    assert train_main(["cue-reward-quickstart", *sizes, "--run-dir", str(path)]) == 0
+    result = as_json(capsys, path, "--episodes", "4")
+    _, config, policy = load_policy(path)
+    measurement = measure(policy, config, 4, result["seed"])
+    assert measurement.trials is not None
+    assert (measurement.trials >= 120 // 5).all()  # a trial of one cue has 4 or 5 steps
+    assert (measurement.trials <= 120 // 4).all()
+    expected = measurement.rewards.sum() / measurement.trials.sum()
+    assert result["reward_per_trial"] == pytest.approx(expected)
+    assert abs(result["random_reward_per_trial"]) < 0.5
+
+
+def test_reward_per_trial_by_hand() -> None:
+    """3 - 1 points in 2 + 6 trials."""
+    measurement = Measurement(np.array([3.0, -1.0]), np.array([2.0, 6.0]))
+    assert measurement.described("x_")["x_reward_per_trial"] == 0.25
