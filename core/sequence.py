@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plasticrl.core.backends import BACKENDS, Advance, Backend
-from plasticrl.core.backends.fused import supports
+from plasticrl.core.backends import Advance, choose
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import check_state, leaves
 
@@ -38,7 +37,7 @@ def sequence(
     Raises:
         ValueError: for a shape that does not fit, or an unknown backend.
     """
-    chosen = _choose(backend, cell, inputs)
+    chosen = choose(backend, cell, inputs)
     if inputs.dim() != 3 or inputs.shape[2] != cell.input_size or inputs.shape[0] == 0:
         raise ValueError(
             f"inputs must be (steps, batch, {cell.input_size}) with at least one step, "
@@ -67,25 +66,20 @@ def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Advance:
     """
     n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
     check_state(state, cell.initial_state(0), n_rows or 0)
-    example = next(cell.parameters(), torch.empty(0))
-    advance = _choose(backend, cell, example).stepper(cell, state)
+    weight = next(cell.parameters(), None)
+    example = torch.empty(1) if weight is None else weight.new_empty(1)
+    advance = choose(backend, cell, example).stepper(cell, state)
 
     @torch.no_grad()
     def checked(inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
         expected = (len(inputs) if n_rows is None else n_rows, cell.input_size)
         if inputs.shape != expected:
             raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
+        if weight is not None and inputs.dtype != weight.dtype:
+            raise ValueError(f"inputs must be {weight.dtype} as the weights, not {inputs.dtype}")
         return advance(inputs, _starts(episode_starts, inputs))
 
     return checked
-
-
-def _choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
-    if backend == "auto":
-        backend = "fused" if supports(cell, inputs) else "eager"
-    elif backend not in BACKENDS:
-        raise ValueError(f"there is no backend {backend!r}; there are auto, {', '.join(BACKENDS)}")
-    return BACKENDS[backend]
 
 
 def _starts(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from plasticrl.core.backends import eager, fused
+from plasticrl.core.backends import eager, fused, torch_rnn, traceless
 from plasticrl.core.cells.cell import Cell
 
 Advance = Callable[[Tensor, Tensor | None], Tensor]
@@ -19,7 +19,31 @@ class Backend(NamedTuple):
     stepper: Callable[[Cell[Any], Any], Advance]
 
 
-BACKENDS = {
-    "eager": Backend(eager.run, eager.stepper),
-    "fused": Backend(fused.run, fused.stepper),
-}
+SPECIFICATION = Backend(eager.run, eager.stepper)
+FAST = (fused, traceless, torch_rnn)
+BACKENDS = ("auto", "eager", "fused")
+
+
+def choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
+    """What runs the cell on such inputs.
+
+    Args:
+        backend: "eager"; "fused", the first of ``FAST`` that supports them; or "auto", the same,
+            and eager if there is none.
+        cell: any cell.
+        inputs: of the length, device and dtype in question.
+
+    Raises:
+        ValueError: for an unknown backend, or "fused" where there is none.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    for module in FAST if backend != "eager" else ():
+        if module.supports(cell, inputs):
+            return Backend(module.run, module.stepper)
+    if backend == "fused":
+        raise ValueError(
+            f"backend 'fused' cannot run this {type(cell).__name__} on {inputs.dtype} inputs of "
+            f"{len(inputs)} steps on {inputs.device}; use 'auto'"
+        )
+    return SPECIFICATION

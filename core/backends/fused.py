@@ -65,15 +65,11 @@ def supports(cell: Cell[Any], inputs: Tensor) -> bool:
 def run(
     cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
 ) -> tuple[Tensor, Any]:
-    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked.
-
-    Raises:
-        ValueError: for a cell, device or dtype that has no compiled loops.
-    """
-    plastic = _supported(cell, inputs)
-    connection = plastic.connection
-    drive, mask = plastic.project(inputs), None
-    if plastic.input_mode == "clamped":
+    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
+    assert isinstance(cell, PlasticRNN)
+    connection = cell.connection
+    drive, mask = cell.project(inputs), None
+    if cell.input_mode == "clamped":
         drive, given = drive.chunk(2, dim=2)
         mask = given != 0
     outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
@@ -86,15 +82,15 @@ def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Te
     """A function that advances ``state``; as ``plasticrl.core.stepper``, checked.
 
     Raises:
-        ValueError: as ``run``; or for a state that is not contiguous.
+        ValueError: for a state that is not contiguous.
     """
-    plastic = _supported(cell, state.hidden)
+    assert isinstance(cell, PlasticRNN)
     if not all(leaf.is_contiguous() for leaf in leaves(state)):
         raise ValueError("a state that is not contiguous cannot be changed in place")
-    net = _Net(plastic.connection.plasticity, _parameters(plastic.connection), pad=1)
-    layer = (None, None) if plastic.input is None else (plastic.input.weight, plastic.input.bias)
+    net = _Net(cell.connection.plasticity, _parameters(cell.connection), pad=1)
+    layer = (None, None) if cell.input is None else (cell.input.weight, cell.input.bias)
     projection = (net.array(layer[0], 2), net.array(layer[1], 1))
-    fixed = (*net.arguments, INPUT_MODES[plastic.input_mode], projection)
+    fixed = (*net.arguments, INPUT_MODES[cell.input_mode], projection)
     arrays = (_array(state.hidden), _array(state.trace), net.array(state.eligibility, 3))
     n_rows, hidden = len(state.hidden), state.hidden
     groups, nowhere = _groups(n_rows, net.n**2), np.zeros(n_rows, bool)
@@ -106,16 +102,6 @@ def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Te
         return outputs
 
     return advance
-
-
-def _supported(cell: Cell[Any], inputs: Tensor) -> PlasticRNN:
-    if not supports(cell, inputs):
-        raise ValueError(
-            f"backend 'fused' runs plastic_rnn in float32 or float64 on the CPU, not "
-            f"{type(cell).__name__} with {inputs.dtype} inputs on {inputs.device}; use 'auto'"
-        )
-    assert isinstance(cell, PlasticRNN)
-    return cell
 
 
 def _parameters(connection: PlasticConnection) -> Parameters:

@@ -74,15 +74,8 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
         return projected
 
     def step(self, drive: Tensor, state: PlasticLSTMState) -> tuple[Tensor, PlasticLSTMState]:
-        drive_i, drive_f, drive_g, drive_o = drive.chunk(4, dim=1)
-        from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
         plastic = self.connection(state.hidden, state.trace)
-
-        candidate = torch.tanh(drive_g + plastic)
-        kept = torch.sigmoid(drive_f + from_f) * state.cell
-        cell = kept + torch.sigmoid(drive_i + from_i) * candidate
-        hidden = torch.sigmoid(drive_o + from_o) * torch.tanh(cell)
-
+        candidate, hidden, cell = self.gate(drive, state, plastic)
         traces = self.connection.update(
             state.trace,
             state.eligibility,
@@ -91,6 +84,17 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
             activity=cell if self.modulator_input == "cell" else hidden,
         )
         return hidden, PlasticLSTMState(hidden, cell, *traces)
+
+    def gate(
+        self, drive: Tensor, state: PlasticLSTMState, plastic: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidate, hidden and cell (B, N) from what the plastic connection gives (B, N)."""
+        drive_i, drive_f, drive_g, drive_o = drive.chunk(4, dim=1)
+        from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
+        candidate = torch.tanh(drive_g + plastic)
+        kept = torch.sigmoid(drive_f + from_f) * state.cell
+        cell = kept + torch.sigmoid(drive_i + from_i) * candidate
+        return candidate, torch.sigmoid(drive_o + from_o) * torch.tanh(cell), cell
 
     def modulating_activity(self, state: PlasticLSTMState) -> Tensor | None:
         if self.connection.modulator is None:

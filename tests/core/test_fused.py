@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plasticrl.core import CELLS, Cell, build_cell, stepper
+from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import eager, fused
 from plasticrl.core.state import leaves, map_leaves, unflatten
 
@@ -135,12 +135,18 @@ def test_what_is_not_finite_stays_visible() -> None:
     assert outputs[:, 1].isfinite().all()
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name != "plastic_rnn"])
+@pytest.mark.parametrize("name", ["identity", "plastic_readout", "plastic_lstm"])
 def test_asked_by_name_it_says_what_it_cannot_run(name: str) -> None:
     """Otherwise ``backend="fused"`` is silently something else."""
-    cell = build_cell(name, 8)
     with pytest.raises(ValueError, match=r"fused.*auto"):
-        fused.run(cell, torch.zeros(2, 3, 8), cell.initial_state(3), None)
+        sequence(build_cell(name, 8), torch.zeros(2, 3, 8), backend="fused")
+
+
+def test_a_step_refuses_another_dtype(backend: str) -> None:
+    """Otherwise the compiled step reads numbers of another size."""
+    cell = build_cell("plastic_rnn", 2, hidden_size=3)
+    with pytest.raises(ValueError, match=r"float32.*float64"):
+        stepper(cell, cell.initial_state(1), backend)(torch.zeros(1, 2).double())
 
 
 def test_it_runs_in_a_forked_process() -> None:

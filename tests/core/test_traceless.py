@@ -1,0 +1,112 @@
+"""The plastic LSTM without its trace equals the one with it, or steps aside."""
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.test_fused import Case
+
+from plasticrl.core import Cell, build_cell, sequence
+from plasticrl.core.backends import eager, traceless
+
+SIZE = 13
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> Cell[Any]:
+    """A plastic_lstm whose trace is a sum, in float64."""
+    options: dict[str, Any] = {
+        "bound": draw(st.sampled_from(["hard", "none"])),
+        "alpha": draw(st.sampled_from(["neuron", "scalar"])),
+        "modulation": draw(st.sampled_from(["none", "simple"])),
+        "alpha_scale": 1.0,
+    }
+    if options["bound"] == "hard":
+        options["clip"] = draw(st.sampled_from([0.5, 50.0]))
+    if options["modulation"] == "simple":
+        options["fan_out"] = draw(st.booleans())
+        options["modulator_input"] = draw(st.sampled_from(["hidden", "cell"]))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    return build_cell("plastic_lstm", 3, hidden_size=SIZE, **options).double()
+
+
+@settings(max_examples=60)
+@given(
+    cell=cells(),
+    n_steps=st.sampled_from([1, 2, 5, 12]),
+    n_rows=st.sampled_from([1, 3]),
+    p_start=st.sampled_from([0.0, 0.2]),
+)
+def test_it_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
+    """Otherwise leaving out the trace changes the net."""
+    case = Case(cell, n_steps, n_rows, p_start)
+    assert traceless.supports(cell, case.inputs)
+    expected = case.results(eager.run)
+    for name, value in case.results(traceless.run).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+def case(clip: float) -> Case:
+    torch.manual_seed(0)
+    options = {"modulation": "simple", "clip": clip, "alpha": "neuron"}
+    return Case(build_cell("plastic_lstm", 3, hidden_size=SIZE, **options).double(), 6, 2, 0.1)
+
+
+@pytest.mark.parametrize(("clip", "times"), [(0.3, 1), (100.0, 0)])
+def test_it_steps_aside_where_the_bound_may_bind(clip: float, times: int) -> None:
+    """Otherwise a trace grows past its bound; or the slow way is always taken."""
+    given_case = case(clip)
+    with patch.object(eager, "run", wraps=eager.run) as fallback:
+        found = given_case.results(traceless.run)
+    assert fallback.call_count == times
+    assert (found["final trace"].abs() == clip).any() == (clip < 1)
+
+
+def test_the_initial_trace_counts_for_the_guard() -> None:
+    """Otherwise a trace that is near its bound is taken over it."""
+    near = case(1.0)
+    near.state = near.state._replace(trace=torch.full_like(near.state.trace, 0.999))
+    with patch.object(eager, "run", wraps=eager.run) as fallback:
+        traceless.run(near.cell, near.inputs, near.state, None)
+    assert fallback.call_count == 1
+
+
+def test_nan_stays_visible_and_in_its_row() -> None:
+    """Otherwise a diverged row is hidden, or takes the others with it."""
+    broken = case(100.0)
+    with torch.no_grad():
+        broken.inputs[1, 0, 0] = torch.nan
+        starts = torch.zeros(6, 2, dtype=torch.bool)
+        starts[4, 0] = True
+        outputs, state = traceless.run(broken.cell, broken.inputs, broken.state, starts)
+    assert outputs[1:4, 0].isnan().all()
+    assert outputs[4:].isfinite().all()
+    assert outputs[:, 1].isfinite().all()
+    assert state.trace.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": "connection"},
+        {"rule": "oja", "alpha": "neuron"},
+        {"bound": "soft", "alpha": "neuron"},
+        {"bound": "decay", "alpha": "scalar"},
+        {"modulation": "retroactive", "alpha": "neuron"},
+    ],
+)
+def test_what_is_no_sum_keeps_its_trace(options: dict[str, Any]) -> None:
+    """Otherwise a rule it does not know is taken for plain Hebb."""
+    cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, **options)
+    assert not traceless.supports(cell, torch.zeros(2, 1, 3))
+    sequence(cell, torch.zeros(2, 1, 3))
+
+
+def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:
+    """There, T^2 N numbers are more than T N^2."""
+    cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, alpha="neuron")
+    assert traceless.supports(cell, torch.zeros(SIZE - 1, 1, 3))
+    assert not traceless.supports(cell, torch.zeros(SIZE, 1, 3))
