@@ -3,14 +3,21 @@
 ``sequence`` is the one that learns; ``stepper`` is for acting, one step at a time.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from plasticrl.core.backends import Advance, choose
+from plasticrl.core.backends import choose
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import check_state, leaves
+
+
+class Stepper(Protocol):
+    """What ``stepper`` makes."""
+
+    def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
+        """Outputs (B, N) from inputs (B, I) and episode starts (B,)."""
 
 
 def sequence(
@@ -29,7 +36,8 @@ def sequence(
         episode_starts: (T, B), true at [t, b] where an episode of row b starts with step t: before
             that step the row's state becomes the initial state. No value and no gradient crosses.
         backend: "eager", the readable specification; "fused", the same numbers, fast and in little
-            memory; "auto", fused where it supports the cell, device and dtype, else eager.
+            memory; "auto", fused where it supports the cell, device and dtype, else eager. Higher
+            derivatives and ``torch.func`` need eager.
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
@@ -50,11 +58,11 @@ def sequence(
     return chosen.run(cell, inputs, state, _starts(episode_starts, inputs))
 
 
-def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Advance:
+def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Stepper:
     """For acting: a function that runs one step without gradient and changes ``state`` in place.
 
-    It takes inputs (B, I) and, or None, episode starts (B,), and gives outputs (B, N). It is made
-    for many steps with the same weights: make another one when they have changed.
+    The function takes inputs (B, I) and optionally episode starts (B,), and gives outputs (B, N).
+    It is made for many steps with the same weights: make another one when they have changed.
 
     Args:
         cell: any cell.

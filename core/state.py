@@ -66,3 +66,5 @@ def check_state(state: Any, template: Any, batch_size: int) -> None:
         given = None if leaf is None else tuple(leaf.shape)
         if given != shape:
             raise ValueError(f"state.{name} must be {shape}, not {given}")
+        if leaf is not None and leaf.dtype != expected.dtype:
+            raise ValueError(f"state.{name} must be {expected.dtype}, not {leaf.dtype}")

@@ -6,7 +6,7 @@ in between and runs the step's recursions in reverse, derived by hand as in BOHP
 
 Batch rows are divided among ``torch.get_num_threads()`` Python threads, in which numba's compiled
 loops run without the interpreter's lock: no second OpenMP pool spins beside torch's. The division
-depends on nothing else, so results are bit-identical from run to run.
+depends on the sizes and the number of threads alone, so results are bit-identical from run to run.
 """
 
 import itertools
@@ -41,6 +41,9 @@ from plasticrl.core.state import leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 
+LIMITS = {"hard": None, "soft": 1.0, "decay": math.inf, "none": math.inf}
+"""Largest absolute trace; None: the chosen ``clip``."""
+
 INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
 
 THREAD_WORK = 500_000
@@ -52,8 +55,11 @@ weight (N, 1) and fan-out bias (N,); None where there is none."""
 
 
 def supports(cell: Cell[Any], inputs: Tensor) -> bool:
-    """Whether ``run`` can run the cell on these inputs."""
-    if not isinstance(cell, PlasticRNN):
+    """Whether ``run`` can run the cell on these inputs: exactly what its loops are written for."""
+    if type(cell) is not PlasticRNN or type(cell.connection) is not PlasticConnection:
+        return False
+    plasticity = cell.connection.plasticity
+    if plasticity.rule not in ("hebb", "oja") or plasticity.bound not in LIMITS:
         return False
     weight = cell.connection.weight
     on_cpu = inputs.device.type == "cpu" and weight.device.type == "cpu"
@@ -73,7 +79,8 @@ def run(
         drive, given = drive.chunk(2, dim=2)
         mask = given != 0
     outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
-        connection.plasticity, episode_starts, mask, drive, *state, *_parameters(connection)
+        *(connection.plasticity, torch.is_grad_enabled(), episode_starts, mask, drive),
+        *(*state, *_parameters(connection)),
     )
     return outputs, PlasticRNNState(hidden, *traces)
 
@@ -129,10 +136,10 @@ class _Net:
         self.dtype = _array(weight).dtype
         self.retroactive = plasticity.modulation == "retroactive"
         self.kernels = compiled(plasticity.bound == "soft", self.retroactive)
-        limits = {"hard": plasticity.clip, "soft": 1.0}
+        limit = LIMITS[plasticity.bound]
         rate = 0.0 if eta is None else eta.item()
         decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
-        options = (limits.get(plasticity.bound, math.inf), decay, oja, rate)
+        options = (plasticity.clip if limit is None else limit, decay, oja, rate)
         modulated = plasticity.modulation != "none"
         self.arguments = (
             (_padded(weight, pad), _padded(alpha, pad), tuple(self.array(m, 1) for m in modulator)),
@@ -152,11 +159,11 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx, plasticity, starts, mask, drive, hidden, trace, eligibility, *parameters
+        ctx, plasticity, learns, starts, mask, drive, hidden, trace, eligibility, *parameters
     ):
         net = _Net(plasticity, parameters)
         n_steps, n_rows, _n = drive.shape
-        every = max(1, round(math.sqrt(n_steps))) if any(ctx.needs_input_grad) else 0
+        every = max(1, round(math.sqrt(n_steps))) if learns else 0
         n_kept = -(-n_steps // every) if every else 0
         kept = np.empty((n_kept, n_rows, *net.arguments[0][0].shape), net.dtype)
         kept_e = np.empty_like(kept if net.retroactive else kept[:0])
@@ -205,7 +212,7 @@ class _Sequence(torch.autograd.Function):
         _, _, eta, modulator, _, fan_out, _ = parameters
         g_eta = torch.from_numpy(d_eta.sum(axis=0)) if net.retroactive else g_rate.sum().view(1)
         return (
-            *(None, None, None, g_drive if mask is None else g_drive.masked_fill(~mask, 0)),
+            *(None, None, None, None, g_drive if mask is None else g_drive.masked_fill(~mask, 0)),
             *(torch.from_numpy(d_hidden), torch.from_numpy(d_trace)),
             torch.from_numpy(d_state[2]) if net.retroactive else None,
             *(g_weight, g_alpha, None if eta is None else g_eta),

@@ -85,6 +85,12 @@ def _tanh_overload(values, n):
 
 
 @njit(**_COMPILE)
+def tanh_(values):
+    """tanh of an array (n,), in place, as the loops take it."""
+    _tanh(values, len(values))
+
+
+@njit(**_COMPILE)
 def _rates(rate, post, n, activation, modulator, eta):
     """The rate of every target neuron into ``rate``; returns the modulation M.
 
@@ -135,6 +141,12 @@ def compiled(soft: bool, retroactive: bool):
     """
 
     @njit(**_COMPILE)
+    def bounded(h, d, clip):
+        """The trace h after a change by d."""
+        moved = h + d - abs(d) * h if soft else h + d
+        return min(max(moved, -clip), clip)
+
+    @njit(**_COMPILE)
     def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
         weight, alpha, modulator = net
         input_weight, input_bias = projection
@@ -181,11 +193,7 @@ def compiled(soft: bool, retroactive: bool):
                         E[0, j, i] = e + eta * (xj * pre[i] - cj * h - e)
                     else:
                         d = u * pre[i] - v * h
-                    if soft:
-                        h = h + d - abs(d) * h
-                    else:
-                        h = h + d
-                    H[j, i] = min(max(h, -clip), clip)
+                    H[j, i] = bounded(h, d, clip)
 
     @njit(**_COMPILE)
     def forward(
@@ -233,11 +241,7 @@ def compiled(soft: bool, retroactive: bool):
                                 E[j, i] = e + eta * (xj * before[i] - cj * h - e)
                             else:
                                 d = u * before[i] - v * h
-                            if soft:
-                                h = h + d - abs(d) * h
-                            else:
-                                h = h + d
-                            h = min(max(h, -clip), clip)
+                            h = bounded(h, d, clip)
                             H[j, i] = h
                             product += (weight[j, i] + alpha[j, i] * h) * pre[i]
                     else:
@@ -350,11 +354,7 @@ def compiled(soft: bool, retroactive: bool):
                                 new_e[j, i] = e + eta * (xj * before[i] - cj * h - e)
                             else:
                                 d = u * before[i] - v * h
-                            if soft:
-                                h = h + d - abs(d) * h
-                            else:
-                                h = h + d
-                            new[j, i] = min(max(h, -clip), clip)
+                            new[j, i] = bounded(h, d, clip)
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
                 g_total[:] = 0

@@ -20,6 +20,7 @@ from torch import Tensor
 from plasticrl.core.backends import eager
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
+from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.plasticity import Plasticity
 
 stepper = eager.stepper
@@ -27,7 +28,7 @@ stepper = eager.stepper
 
 def supports(cell: Cell[Any], inputs: Tensor) -> bool:
     """Whether ``run`` can run the cell, and is faster on these inputs than step by step."""
-    if not isinstance(cell, PlasticLSTM):
+    if type(cell) is not PlasticLSTM or type(cell.connection) is not PlasticConnection:
         return False
     options = cell.connection.plasticity
     sums = options.rule == "hebb" and options.bound in ("hard", "none")

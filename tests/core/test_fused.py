@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
-from plasticrl.core.backends import eager, fused
+from plasticrl.core.backends import eager, fused, kernels
+from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNConfig
+from plasticrl.core.rules import RULES
 from plasticrl.core.state import leaves, map_leaves, unflatten
 
 N_CHECKS = 60
@@ -107,21 +112,81 @@ def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
         torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("options", [{}, {"modulation": "retroactive", "fan_out": True}])
-def test_the_same_bits_every_time(options: dict[str, Any], n_threads: int) -> None:
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work, however little, is divided among three threads."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(fused, "THREAD_WORK", 1)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+KINDS: list[dict[str, Any]] = [{}, {"modulation": "retroactive", "fan_out": True, "rule": "oja"}]
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_the_same_bits_every_time(options: dict[str, Any]) -> None:
     """Otherwise a seed does not repeat a run."""
     torch.manual_seed(0)
     case = Case(build_cell("plastic_rnn", 3, hidden_size=33, **options), 40, 5, 0.1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        first = case.results(fused.run)
-        for _ in range(5):
-            for name, value in case.results(fused.run).items():
-                assert torch.equal(value, first[name]), name
-    finally:
-        torch.set_num_threads(before)
+    first = case.results(fused.run)
+    for _ in range(3):
+        for name, value in case.results(fused.run).items():
+            assert torch.equal(value, first[name]), name
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.usefixtures("three_threads")
+def test_threads_share_the_rows(options: dict[str, Any]) -> None:
+    """Otherwise a row is left out or done twice, a sum lost, or the result left to chance."""
+    torch.manual_seed(0)
+    cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
+    case = Case(cell, 9, 5, 0.1)
+    assert fused._groups(5, 9 * 7**2) == [(0, 1), (1, 3), (3, 5)]
+    expected, first = case.results(eager.run), case.results(fused.run)
+    for name, value in case.results(fused.run).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
+        assert torch.equal(value, first[name]), name
+    ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
+    output = stepper(cell, ours, "fused")(case.inputs[0], case.starts[0])
+    torch.testing.assert_close(
+        output, stepper(cell, theirs, "eager")(case.inputs[0], case.starts[0])
+    )
+
+
+def test_without_gradient_no_trace_is_kept() -> None:
+    """Otherwise acting and inference take the memory of learning."""
+    case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 9, 2, 0.0)
+    with patch.object(np, "empty", wraps=np.empty) as empty, torch.no_grad():
+        sequence(case.cell, case.inputs, case.state, backend="fused")
+    assert all(4 not in call.args[0][2:] for call in empty.call_args_list if call.args[0][0])
+
+
+def test_what_the_loops_do_not_know_is_left_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a new rule or a subclass is silently run as something else."""
+
+    class Loud(PlasticRNN):
+        """Steps in its own way."""
+
+    monkeypatch.setitem(RULES, "anti", lambda trace, pre, post: -RULES["hebb"](trace, pre, post))
+    cell = build_cell("plastic_rnn", 3, hidden_size=4)
+    assert fused.supports(cell, torch.zeros(1, 1, 3))
+    assert not fused.supports(Loud(3, PlasticRNNConfig(hidden_size=4)), torch.zeros(1, 1, 3))
+    object.__setattr__(cell.connection.plasticity, "rule", "anti")  # type: ignore[union-attr]
+    assert not fused.supports(cell, torch.zeros(1, 1, 3))
+
+
+def test_tanh_in_single_precision() -> None:
+    """Otherwise a coefficient of the approximation is off."""
+    x = np.concatenate([np.linspace(-12, 12, 200_001), [np.inf, -np.inf, 1e-30, 0.0]])
+    values = x.astype(np.float32)
+    kernels.tanh_(values)
+    expected = np.tanh(x.astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(values, expected, rtol=3e-7, atol=0)
+    nan = np.array([np.nan], np.float32)
+    kernels.tanh_(nan)
+    assert np.isnan(nan).all()
 
 
 def test_what_is_not_finite_stays_visible() -> None:
@@ -154,6 +219,8 @@ def test_it_runs_in_a_forked_process() -> None:
     code = (
         "import os, torch\n"
         "from plasticrl.core import build_cell, sequence\n"
+        "from plasticrl.core.backends import fused\n"
+        "fused.THREAD_WORK = 1\n"
         "torch.set_num_threads(2)\n"
         "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
         "run = lambda: sequence(cell, torch.ones(2, 4, 3), backend='fused')\n"

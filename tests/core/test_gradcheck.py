@@ -13,6 +13,8 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 
 from plasticrl.core import Cell, Plasticity, build_cell, sequence
+from plasticrl.core.modulation import ACTIVATIONS
+from plasticrl.core.rules import BOUNDS, RULES
 from plasticrl.core.state import leaves, unflatten
 
 STEPS, BATCH, SIZE = 3, 2, 3
@@ -35,12 +37,12 @@ def with_clip(options: dict[str, Any]) -> dict[str, Any]:
 def plasticities(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
     """Every valid combination; the choices given take the place of all there are."""
     every: dict[str, tuple[Any, ...]] = {
-        "rule": ("hebb", "oja"),
-        "bound": ("hard", "soft", "decay", "none"),
+        "rule": tuple(RULES),
+        "bound": tuple(BOUNDS),
         "modulation": ("none", "simple", "retroactive"),
         "alpha": ("connection", "neuron", "scalar"),
         "fan_out": (False, True),
-        "modulator_activation": ("tanh", "sigmoid", "linear"),
+        "modulator_activation": tuple(ACTIVATIONS),
         **choices,
     }
     combined = (
