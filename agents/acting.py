@@ -1,6 +1,7 @@
 """Acting: observation -> features -> one step of the core -> action, without gradient.
 
-What the actions are worth is not asked here: ``PlasticPolicy.judge`` says it of a whole rollout.
+What the actions are worth is not asked here: ``PlasticPolicy.evaluate_outputs`` says it of a whole
+rollout.
 """
 
 from typing import Any
@@ -10,10 +11,16 @@ import torch
 from numba import njit
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from plasticrl.core import stepper
+
+DIVERGED = (
+    "the net's activity is not finite: lower the learning rate, or bound the trace "
+    "(bound='hard' or 'soft')"
+)
 
 
 class Actor:
@@ -43,38 +50,46 @@ class Actor:
             deterministic: the most likely action instead of a sample.
 
         Raises:
-            FloatingPointError: if the policy gives NaN.
+            FloatingPointError: if the core or the policy gives NaN or infinity.
         """
         policy = self.policy
         features: Tensor = policy.extract_features(obs)
         latent = self.advance(features, episode_starts)
         if self.head is not None and not deterministic:
-            chance = torch.rand(len(latent), dtype=latent.dtype).numpy()
-            chosen = _sample(latent.numpy(), *self.head, chance)
+            uniform = torch.rand(len(latent), dtype=latent.dtype).numpy()
+            chosen = _sample(latent.numpy(), *self.head, uniform)
             if chosen[0] < 0:
-                raise FloatingPointError("the policy's output is not finite")
+                raise FloatingPointError(DIVERGED)
             return torch.from_numpy(chosen), latent
+        if not latent.isfinite().all():
+            raise FloatingPointError(DIVERGED)
         distribution = policy.distribution_of(latent)
         actions = distribution.get_actions(deterministic=deterministic)
         return actions.reshape((-1, *policy.action_space.shape)), latent
 
 
-def _linear_head(policy: ActorCriticPolicy) -> tuple[np.ndarray, np.ndarray] | None:
+def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """Weight (A, N) and bias (A,) of a categorical policy's head that reads the core itself.
 
     It has a sampler of its own: torch's distribution takes longer than the rest of a small step.
+    None where a subclass has a distribution, a head or an extractor of another kind.
     """
-    categorical = isinstance(policy.action_dist, CategoricalDistribution)
-    if not categorical or len(policy.mlp_extractor.policy_net) or policy.device.type != "cpu":
+    head, hook = policy.action_net, "_get_action_dist_from_latent"
+    plain = (
+        type(policy.action_dist) is CategoricalDistribution
+        and getattr(type(policy), hook) is getattr(ActorCriticPolicy, hook)
+        and type(policy).distribution_of.__module__ == "plasticrl.agents.policies"
+        and type(policy.mlp_extractor) is MlpExtractor
+        and type(head) is nn.Linear
+    )
+    if not plain or len(policy.mlp_extractor.policy_net) or policy.device.type != "cpu":
         return None
-    head = policy.action_net
-    assert isinstance(head, nn.Linear)
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
 @njit(nogil=True, cache=True)
-def _sample(latent, weight, bias, chance):  # type: ignore[no-untyped-def]
-    """Actions (B,) with probabilities softmax(W x + b), where the distribution reaches ``chance``.
+def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
+    """Actions (B,) with probabilities softmax(W x + b), where their sum reaches ``uniform`` (B,).
 
     All -1 if one is not finite.
     """
@@ -95,7 +110,7 @@ def _sample(latent, weight, bias, chance):  # type: ignore[no-untyped-def]
             actions[:] = -1
             return actions
         action = 0
-        while action < n_actions - 1 and total[action] <= chance[b] * sum_:
+        while action < n_actions - 1 and total[action] <= uniform[b] * sum_:
             action += 1
         actions[b] = action
     return actions

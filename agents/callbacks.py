@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from stable_baselines3.common.callbacks import BaseCallback
 
 
-class CheckpointCallback(BaseCallback):
+class RunCheckpoints(BaseCallback):
     """Calls ``save`` between updates: every so many, on Ctrl-C, and at the end.
 
     The first Ctrl-C lets the update in progress finish, saves, and raises ``KeyboardInterrupt``;

@@ -171,6 +171,9 @@ def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -199,6 +202,6 @@ def _train(argv: Sequence[str]) -> int:
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = tyro.cli(EvaluateArguments, args=argv)
     arguments.check()
-    from plasticrl.agents import evaluation
+    from plasticrl.agents.report import report
 
-    return evaluation.report(arguments)
+    return report(arguments)

@@ -1,26 +1,19 @@
-"""Measuring, watching and recording a trained agent."""
+"""Measuring a trained agent, with its plasticity and without."""
 
 import copy
-import json
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector.utils import batch_space
-from rich.console import Console
-from rich.table import Table
 from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
-from plasticrl.agents.command_line import EvaluateArguments
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, render_modes
-from plasticrl.agents.training import build_env, load_policy, user_errors
-from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
+from plasticrl.agents.training import build_env
 
 ROWS = 256
 """Episodes played side by side. The environments are seeded one by one and do not depend on it;
@@ -126,77 +119,35 @@ def ablate(policy: PlasticPolicy) -> PlasticPolicy:
 
 
 def evaluate(
-    arguments: EvaluateArguments, preset: str, config: TrainConfig, policy: PlasticPolicy
+    policy: PlasticPolicy,
+    config: TrainConfig,
+    preset: str,
+    episodes: int,
+    seed: int,
+    deterministic: bool = False,
+    ablate_plasticity: bool = False,
 ) -> dict[str, Any]:
-    """Measure a policy; what ``evaluation.json`` holds."""
-    ablated = ablate(policy) if arguments.ablate_plasticity else None
-    options = (config, arguments.episodes, arguments.seed, arguments.deterministic)
-    trained, random = measure(policy, *options), measure(None, *options)
+    """Measure a policy beside a random walk; what ``evaluation.json`` holds.
+
+    Args:
+        policy, config, episodes, seed, deterministic: as ``measure``.
+        preset: the run's, to be named in the result.
+        ablate_plasticity: measure also with every plasticity coefficient zero.
+
+    Raises:
+        UsageError: if there is nothing to ablate.
+    """
+    ablated = ablate(policy) if ablate_plasticity else None
+    options = (config, episodes, seed, deterministic)
     result: dict[str, Any] = {
         "env_id": config.env_id,
         "preset": preset,
-        "episodes": arguments.episodes,
-        **trained.described(),
-        **random.described("random_"),
-        "seed": arguments.seed,
-        "deterministic": arguments.deterministic,
+        "episodes": episodes,
+        **measure(policy, *options).described(),
+        **measure(None, *options).described("random_"),
+        "seed": seed,
+        "deterministic": deterministic,
     }
     if ablated is not None:
         result |= measure(ablated, *options).described("ablated_")
     return result
-
-
-def report(arguments: EvaluateArguments) -> int:
-    """``evaluate.py``: record, measure, print, play; the exit status."""
-    with user_errors():
-        if arguments.record is not None:
-            check_gif_path(arguments.record)
-        run, config, policy = load_policy(arguments.run)
-
-    def episode(render_mode: str | None) -> EpisodeTrace:
-        """The first of the measured episodes."""
-        title = f"{run.preset}, episode {arguments.seed}"
-        seed, deterministic = arguments.seed, arguments.deterministic
-        return record_episode(policy, config, title, seed, render_mode, deterministic)
-
-    # Recorded before anything is measured: what cannot be drawn is said at once.
-    filmed = episode(_film_mode(config)) if arguments.record is not None else None
-    result = evaluate(arguments, run.preset, config, policy)
-    run.write_evaluation(result)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        Console().print(_table(result))
-    if filmed is not None and arguments.record is not None:
-        with user_errors():
-            save_gif(filmed, arguments.record)
-        print(f"recorded {arguments.record}", file=sys.stderr)
-    if arguments.watch:
-        watch(episode("ansi" if "ansi" in render_modes(config) else None), Console())
-    return 0
-
-
-def _film_mode(config: TrainConfig) -> str:
-    if "rgb_array" not in render_modes(config):
-        raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
-    return "rgb_array"
-
-
-def _table(result: dict[str, Any]) -> Table:
-    table = Table(title=f"{result['preset']}: reward per episode, {result['episodes']} episodes")
-    table.add_column("agent")
-    table.add_column("mean", justify="right")
-    table.add_column("95 % interval", justify="right")
-    by_trial = "reward_per_trial" in result
-    if by_trial:
-        table.add_column("per trial", justify="right")
-    rows = {"random walk": "random_reward", "trained": "reward"}
-    if "ablated_reward_mean" in result:
-        rows["trained, plasticity ablated"] = "ablated_reward"
-    for label, name in rows.items():
-        low, high = result[f"{name}_ci95"]
-        cells = [f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}"]
-        if by_trial:
-            cells.append(f"{result[f'{name}_per_trial']:.2f}")
-        table.add_row(label, *cells)
-    return table

@@ -155,13 +155,13 @@ class PlasticPolicy(ActorCriticPolicy):
             self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
         )
         actions, latent = Actor(self, mine)(obs, episode_starts, deterministic)
-        values, log_probs = self.judge(latent, actions)
+        values, log_probs = self.evaluate_outputs(latent, actions)
         return PolicyStep(actions, values, log_probs, mine)
 
     @torch.no_grad()
-    def judge(self, latent: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate_outputs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Values (M, 1) and log-probabilities (M,) of actions (M, ...) at core outputs (M, N)."""
-        distribution, values = self._heads(latent)
+        distribution, values = self._heads(outputs)
         return values, distribution.log_prob(actions.flatten(1) if actions.dim() > 1 else actions)
 
     def forward(

@@ -84,10 +84,12 @@ def _picture(env: gym.Env[Any, Any], config: TrainConfig) -> Any:
 
 def _single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     try:
-        options: dict[str, Any] = {"render_mode": render_mode, **config.env_kwargs}
+        options: dict[str, Any] = dict(config.env_kwargs)
+        if render_mode is not None:
+            options["render_mode"] = render_mode
         env = gym.make(config.env_id, **options)
         return HistoryObservation(env) if config.history else env
-    except (gym.error.Error, ImportError) as error:
+    except (gym.error.Error, ImportError, TypeError) as error:
         raise UsageError(f"{config.env_id} cannot be shown: {error}") from error
 
 

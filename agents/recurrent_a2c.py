@@ -135,6 +135,10 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 f"RecurrentA2C needs a policy with a recurrent core, not "
                 f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
             )
+        if not (isinstance(self.n_steps, int | np.integer) and self.n_steps >= 1):
+            raise ValueError(f"n_steps must be an integer of at least 1, not {self.n_steps}")
+        if not isinstance(self.bptt_length, int | np.integer | None):
+            raise ValueError(f"bptt_length must be an integer or None, not {self.bptt_length}")
         if self.bptt_length is not None and not 1 <= self.bptt_length <= self.n_steps:
             raise ValueError(
                 f"bptt_length must be from 1 to n_steps={self.n_steps}, or None for the whole "
@@ -144,11 +148,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
             raise ValueError(f"entropy must be 'shannon' or 'simpson', not {self.entropy!r}")
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
             raise ValueError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
-        if self.n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1, not {self.n_steps}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        for name in ("ent_coef", "vf_coef"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be a finite number of at least 0")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_last_state", "_start_state", "_modulating"]
@@ -162,6 +169,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
     ) -> bool:
         """Fill the buffer with ``n_rollout_steps`` of every environment.
 
+        Values and log-probabilities are computed for all steps at once, at the end: callbacks find
+        them in the buffer from ``on_rollout_end`` on.
+
         Returns False if a callback ended it early.
         """
         assert self._last_obs is not None
@@ -171,20 +181,22 @@ class RecurrentA2C(OnPolicyAlgorithm):
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         act = Actor(self.policy, state)
-        latents, modulating = [], []
-        unjudged = torch.zeros(env.num_envs), torch.zeros(env.num_envs)  # filled in at the end
+        outputs, modulating = [], []
+        not_yet = torch.zeros(env.num_envs)  # values and log-probabilities come after the loop
+        n_steps = 0
         callback.on_rollout_start()
 
-        for _ in range(n_rollout_steps):
-            obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+        while n_steps < n_rollout_steps:
+            obs_tensor = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
             starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-            actions, latent = act(obs, starts)
-            latents.append(latent)
+            action_tensor, output = act(obs_tensor, starts)
+            outputs.append(output)
             activity = self.policy.core.modulating_activity(state)
             if activity is not None:
-                modulating.append(activity.clone())
-            action_array = actions.cpu().numpy()
-            new_obs, rewards, dones, infos = env.step(self.policy.clip(action_array))
+                modulating.append(output if activity is state.hidden else activity.clone())
+            actions = action_tensor.cpu().numpy()
+            clipped_actions = self.policy.clip(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
 
             callback.update_locals(locals())
@@ -193,30 +205,38 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
                 return False
             self._update_info_buffer(infos, dones)
+            n_steps += 1
 
             if self.bootstrap_truncated and dones.any():
                 rewards = rewards + self.gamma * self._values_after_truncation(dones, infos, state)
             rollout_buffer.add(
                 self._last_obs,  # type: ignore[arg-type]
-                action_array,
+                actions,
                 rewards,
                 self._last_episode_starts,
-                *unjudged,
+                not_yet,
+                not_yet,
             )
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
 
-        values, log_probs = self.policy.judge(torch.cat(latents), self._rollout_actions())
-        rollout_buffer.values[:] = values.view(-1, env.num_envs).cpu()
-        rollout_buffer.log_probs[:] = log_probs.view(-1, env.num_envs).cpu()
         self._modulating = torch.stack(modulating) if modulating else None
-        with torch.no_grad():
-            obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
-            values = self.policy.predict_values(obs, state, torch.as_tensor(dones).to(self.device))
-        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        self._fill_in(rollout_buffer, torch.cat(outputs), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    @torch.no_grad()
+    def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
+        """Values, log-probabilities, returns and advantages from the core's outputs (T B, N)."""
+        values, log_probs = self.policy.evaluate_outputs(outputs, self._rollout_actions())
+        buffer.values[:] = values.view(-1, buffer.n_envs).cpu()
+        buffer.log_probs[:] = log_probs.view(-1, buffer.n_envs).cpu()
+        dones = np.asarray(self._last_episode_starts)
+        obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+        starts = torch.as_tensor(dones, device=self.device)
+        last_values = self.policy.predict_values(obs, state, starts)
+        buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
 
     def _carried_state(self, n_envs: int) -> Any:
         """The state the last rollout ended with, or a new one if there is none that fits."""

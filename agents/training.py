@@ -14,9 +14,10 @@ import gymnasium as gym
 import torch
 from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.agents.callbacks import CheckpointCallback, ProgressCallback
+from plasticrl.agents.callbacks import ProgressCallback, RunCheckpoints
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.logger import make_logger
 from plasticrl.agents.policies import PlasticPolicy
@@ -48,8 +49,37 @@ def user_errors() -> Iterator[None]:
 def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
     """The run's environment, ``n_envs`` times."""
     _check_env_kwargs(config)
-    wrapper = HistoryObservation if config.history else None
-    return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
+    wrapper = None
+    if config.history:
+        wrapper = HistoryObservation
+        if config.env_id in ENV_IDS:
+            raise UsageError(f"--history: {config.env_id} shows its history already")
+        spec = gym.registry.get(config.env_id)
+        limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
+        if limit is None:
+            raise UsageError(
+                f"--history: {config.env_id} has no time limit to measure time by; "
+                "give one with --env-kwargs max_episode_steps=N"
+            )
+    env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
+    _check_spaces(config.env_id, env)
+    return env
+
+
+def _check_spaces(env_id: str, env: VecEnv) -> None:
+    plain = (
+        gym.spaces.Box,
+        gym.spaces.Discrete,
+        gym.spaces.MultiDiscrete,
+        gym.spaces.MultiBinary,
+    )
+    if not isinstance(env.action_space, plain):
+        raise UsageError(f"{env_id}: cannot act in a {type(env.action_space).__name__} space")
+    space = env.observation_space
+    parts = space.spaces.values() if isinstance(space, gym.spaces.Dict) else (space,)
+    for part in parts:
+        if not isinstance(part, plain):
+            raise UsageError(f"{env_id}: cannot observe a {type(part).__name__} space")
 
 
 def _check_env_kwargs(config: TrainConfig) -> None:
@@ -89,7 +119,6 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
     """The run's algorithm on ``env``, untrained."""
     if config.device != "auto":
         _check_device(config.device)
-    torch.set_num_threads(config.threads)
     a2c = config.a2c
     return RunA2C(
         _policy_for(env),
@@ -121,7 +150,18 @@ def _policy_for(env: VecEnv) -> str:
     space = env.observation_space
     if isinstance(space, gym.spaces.Dict):
         return "MultiInputPlasticPolicy"
-    return "CnnPlasticPolicy" if len(space.shape or ()) == 3 else "PlasticPolicy"
+    image = is_image_space(space) and min(_sides(space)) >= SMALLEST_IMAGE
+    return "CnnPlasticPolicy" if image else "PlasticPolicy"
+
+
+SMALLEST_IMAGE = 36
+"""Pixels a side that SB3's ``NatureCNN`` needs; a smaller one is read as a vector."""
+
+
+def _sides(image: gym.spaces.Space[Any]) -> tuple[int, ...]:
+    """Pixels of an image (H, W, channels) or (channels, H, W), channels left out."""
+    assert image.shape is not None
+    return tuple(sorted(image.shape)[1:])
 
 
 def _check_device(device: str) -> None:
@@ -136,6 +176,7 @@ def _check_device(device: str) -> None:
 
 def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
     """Train from the start into a new run directory; the exit status."""
+    torch.set_num_threads(config.threads)
     with user_errors():
         env = build_env(config, config.n_envs)
         model = build_model(config, env)
@@ -158,6 +199,7 @@ def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> i
         total = total_timesteps or config.total_timesteps
         checkpoint = latest_checkpoint(run.checkpoints_path)
         content = load_checkpoint(checkpoint)
+        torch.set_num_threads(config.threads)
         model = build_model(config, build_env(config, config.n_envs))
         with _naming(checkpoint):
             restore(model, content)
@@ -208,6 +250,8 @@ def _learn(
     resumed: dict[str, Any] | None = None,
 ) -> int:
     """Learn up to ``total`` steps; ``resumed`` is the checkpoint the model came from."""
+    env = model.env
+    assert env is not None
     console = Console(stderr=True)
     started = time.time() - (resumed["elapsed"] if resumed else 0.0)
     model.run_started_ns = int(started * 1e9)
@@ -218,7 +262,7 @@ def _learn(
 
     model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
     progress = ProgressCallback(total)
-    checkpoints = CheckpointCallback(save, checkpoint_every)
+    checkpoints = RunCheckpoints(save, checkpoint_every)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     try:
         model.learn(
@@ -227,7 +271,7 @@ def _learn(
             reset_num_timesteps=False,
         )
     except KeyboardInterrupt:
-        progress.close()
+        progress.close()  # before anything is said below it
         how = f"python train_rl.py --resume {shlex.quote(str(run.path))}"
         console.print(f"interrupted; go on with: {how}", highlight=False, soft_wrap=True)
         return 130
@@ -236,7 +280,9 @@ def _learn(
         console.print(f"error: {error}", highlight=False, soft_wrap=True)
         return 1
     finally:
+        progress.close()
         checkpoints.close()
+        env.close()
         model.logger.close()
     seconds = time.time() - started
     console.print(

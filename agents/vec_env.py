@@ -157,7 +157,8 @@ def make_vec_env(
         wrapper_class: put around every single environment, which does without the native batch.
 
     Raises:
-        ValueError: for an option that the environment does not take.
+        TypeError: for an option that the environment does not have.
+        ValueError: for a value that it does not take.
         gymnasium.error.Error: for an id that is not registered.
     """
     if env_id not in ENV_IDS or wrapper_class is not None:

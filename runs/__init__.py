@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError
-from plasticrl.runs.files import atomic_write
+from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import from_dict, to_dict
 
@@ -30,6 +30,7 @@ __all__ = [
     "get_rng_state",
     "latest_checkpoint",
     "load_checkpoint",
+    "null_non_finite",
     "read_metrics",
     "save_checkpoint",
     "set_rng_state",

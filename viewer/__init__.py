@@ -1,6 +1,6 @@
 """One recorded episode and its renderers: an animated GIF, and the terminal.
 
-Knows numpy, Pillow and rich; neither torch nor Stable-Baselines3.
+Knows numpy, matplotlib, Pillow and rich; neither torch nor Stable-Baselines3.
 """
 
 from plasticrl.viewer.episode import EpisodeTrace

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.policies import PlasticPolicy
@@ -66,3 +67,28 @@ def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
         agent.action_net.bias[1] = torch.nan
     with pytest.raises((FloatingPointError, ValueError), match=r"finite|nan"):
         Actor(agent, agent.initial_state(2))(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("net_arch", [[], [5]])
+def test_a_core_that_has_diverged_says_so(net_arch: list[int], deterministic: bool) -> None:
+    """Otherwise the error is another one for every kind of action."""
+    agent = policy(net_arch=net_arch)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.nan), None, deterministic)
+
+
+class Masked(PlasticPolicy):
+    """Never takes the first action."""
+
+    def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> Distribution:
+        logits = self.action_net(latent_pi).index_fill(1, torch.tensor([0]), -1e9)
+        return self.action_dist.proba_distribution(action_logits=logits)  # type: ignore[call-arg]
+
+
+def test_a_subclass_acts_by_its_own_distribution() -> None:
+    """Otherwise it acts by one distribution and learns by another."""
+    box = spaces.Box(-1, 1, (3,), np.float32)
+    agent = Masked(box, spaces.Discrete(3), lambda _: 1e-3, core="rnn", net_arch=[])
+    actions, _ = Actor(agent, agent.initial_state(500))(torch.zeros(500, 3))
+    assert set(actions.tolist()) == {1, 2}

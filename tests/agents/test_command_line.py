@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +26,32 @@ ROOT = Path(__file__).parents[2]
 MAZE = "maze-quickstart"
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=60"]
 MANY_STEPS = "--total-timesteps=300"
+
+
+class Tower(gym.Env[Any, Any]):
+    """Somebody's environment: small images, no time limit, no ``render_mode``."""
+
+    def __init__(self, observes: str = "image", acts: str = "discrete") -> None:
+        image = gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)
+        choices = gym.spaces.Discrete(2)
+        self.observation_space: gym.spaces.Space[Any] = image
+        self.action_space: gym.spaces.Space[Any] = choices
+        if observes == "tuple":
+            self.observation_space = gym.spaces.Tuple((choices, choices))
+        if acts == "dict":
+            self.action_space = gym.spaces.Dict({"a": choices})
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return self.observation_space.sample(), 1.0, self.steps == 5, False, {}
+
+
+gym.register("Tower-v0", Tower)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +158,10 @@ def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
             "CartPole-v1 has no option 'size'",
         ),
         ("--history --env-kwargs sizze=9", "plasticrl/GridMaze-v0 has no option 'sizze'"),
+        ("--history", "plasticrl/GridMaze-v0 shows its history already"),
+        ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=N"),
+        ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
+        ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
         ("--env-id Pendulum-v1", "entropy='simpson' needs discrete actions, not a Box"),
         ("--core.name foo", "there is no core 'foo' .*; there are rnn, gru, lstm, identity, "),
         ("--core.name plastic_readout", "there is no core 'plastic_readout' for a policy"),
@@ -145,6 +177,7 @@ def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--core.input-mode additive", "input_mode='additive' with hidden_size=5 needs input_size"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")  # Gymnasium's, of Tower-v0
 def test_a_setting_that_cannot_be(
     flags: str, sentence: str, refused: Refused, tmp_path: Path
 ) -> None:
@@ -216,7 +249,7 @@ def test_a_run_directory_that_cannot_be_made(refused: Refused) -> None:
 
 def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
     """A flag would be ignored, or a run be two runs."""
-    flags = ["--seed=3", "--env-kwargs", "size=9", "--core.clip=3", MANY_STEPS]
+    flags = ["--seed=3", "--env-kwargs", "size=11", "--core.clip=3", MANY_STEPS]
     sentence = refused(train_main, MAZE, "--resume", run, *flags)
     assert "--resume goes on with the run's own settings: leave out " in sentence
     assert sentence.endswith("leave out env_kwargs, seed, core\n")
@@ -545,3 +578,33 @@ def test_help_imports_neither_torch_nor_sb3(argv: list[str]) -> None:
     done = script("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")
+def test_an_environment_of_somebody_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Small images are too small for a NatureCNN, and what cannot be drawn is said in a line."""
+    path = tmp_path / "tower"
+    sizes = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4"]
+    argv = ["maze-quickstart", "--env-id=Tower-v0", *sizes, "--run-dir", str(path)]
+    assert train_main(argv) == 0
+    assert evaluate_main([str(path), "--episodes=2", "--watch"]) == 0
+    capsys.readouterr()
+    assert evaluate_main([str(path), "--episodes=2", "--record", f"{path}.gif"]) == 2
+    assert "--record: Tower-v0 gives no pictures" in capsys.readouterr().err
+
+
+def test_a_policy_that_diverges_while_it_is_measured(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user gets a traceback from the depths of torch."""
+    checkpoint = latest_checkpoint(run / "checkpoints")
+    content = load_checkpoint(checkpoint)
+    weights = content["policy"]
+    alpha = weights["core.connection.alpha"]
+    alpha[:] = 3e38  # sums of terms with both signs: infinity minus infinity
+    save_checkpoint(run / "checkpoints", 10**9, content)
+    capsys.readouterr()
+    assert evaluate_main([str(run), "--episodes=2"]) == 1
+    assert capsys.readouterr().err.startswith("error: the net's activity is not finite")

@@ -614,6 +614,12 @@ def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
         ({"gae_lambda": 2.0}, "gae_lambda"),
         ({"gae_lambda": float("nan")}, "gae_lambda"),
         ({"policy": "MlpPolicy"}, "MlpPolicy"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm"),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm"),
+        ({"vf_coef": float("nan")}, "vf_coef"),
+        ({"ent_coef": -0.1}, "ent_coef"),
+        ({"bptt_length": 2.5}, "bptt_length"),
+        ({"n_steps": 2.5}, "n_steps"),
     ],
 )
 def test_a_bad_argument_is_named(options: dict[str, Any], words: str, make_vec: Any) -> None:

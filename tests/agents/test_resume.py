@@ -186,8 +186,8 @@ def test_a_second_ctrl_c_stops_at_once(
     before = signal.getsignal(signal.SIGINT)
 
     def pressed_twice(self: RecurrentA2C) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         pytest.fail("went on after the second Ctrl-C")
 
     monkeypatch.setattr(RecurrentA2C, "train", pressed_twice)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from plasticrl.agents.command_line import train_main
 from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
+from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training import open_run
 from plasticrl.runs import RunDirectory, read_metrics
@@ -39,20 +41,15 @@ def test_the_config_is_the_run(run: Path) -> None:
     """A run could not be repeated from its config."""
     opened, config = open_run(run)
     assert opened.preset == "maze-quickstart"
-    assert config == TrainConfig(
+    preset = PRESETS["maze-quickstart"]()
+    assert config == replace(
+        preset,
         env_kwargs={"size": 5, "episode_length": 7},
         n_envs=3,
         total_timesteps=150,
         checkpoint_every=2,
-        core=CoreConfig(
-            hidden_size=5,
-            modulation="simple",
-            fan_out=True,
-            clip=2.0,
-            weight_scale=0.001,
-            alpha_scale=0.001,
-        ),
-        a2c=A2CConfig(n_steps=10, learning_rate=3e-3, bootstrap_truncated=False, ortho_init=False),
+        core=replace(preset.core, hidden_size=5),
+        a2c=replace(preset.a2c, n_steps=10),
     )
     libraries = {"plasticrl", "torch", "numpy", "python", "stable-baselines3", "gymnasium"}
     assert opened.versions.keys() == libraries

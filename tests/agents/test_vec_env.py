@@ -255,7 +255,7 @@ def test_a_foreign_environment_is_sb3s() -> None:
 
 def test_a_bad_option_or_id_is_an_error() -> None:
     """Otherwise a misspelt option is ignored."""
-    with pytest.raises((TypeError, ValueError), match="episode_lenth"):
+    with pytest.raises(TypeError, match="episode_lenth"):
         make_vec_env(ENV_IDS[0], 2, 5, {"episode_lenth": 3})
     with pytest.raises(gym.error.Error, match="NoSuchThing"):
         make_vec_env("NoSuchThing-v0", 2, 5)
