@@ -88,6 +88,28 @@ class A2CConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """An option of the environment that becomes harder while the agent learns."""
+
+    option: str | None = None
+    """The environment's option; None: no curriculum."""
+    stages: tuple[int, ...] = ()
+    """Its values, one after the other; evaluation is at the environment's own."""
+    threshold: float = 0.85
+    """Reward per trial (per episode, where there are no trials) at which the next stage begins."""
+    episodes: int = 100
+    """How many of the last episodes count."""
+
+    def __post_init__(self) -> None:
+        if (self.option is None) != (not self.stages):
+            raise UsageError("a curriculum needs both: curriculum.option and curriculum.stages")
+        if self.episodes < 1:
+            raise UsageError(f"curriculum.episodes must be at least 1, not {self.episodes}")
+        if not math.isfinite(self.threshold):
+            raise UsageError(f"curriculum.threshold must be a finite number, not {self.threshold}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run, whole."""
 
@@ -115,6 +137,8 @@ class TrainConfig:
     """The recurrent core. None leaves an option at the core's own default."""
     a2c: A2CConfig = field(default_factory=A2CConfig)
     """The algorithm."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """What becomes harder while the agent learns."""
 
     def __post_init__(self) -> None:
         at_least_one = {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.vec_env import BatchVecEnv
@@ -22,16 +23,18 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "recorded": dict,
     "rng": dict,
     "environments": (dict, type(None)),
+    "curriculum": (dict, type(None)),
 }
 """What a checkpoint holds."""
 
 
-def take(model: RecurrentA2C, elapsed: float) -> dict[str, Any]:
+def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:
     """Weights, optimizer, counters, random numbers, log, and where it can be had the environments.
 
     Args:
         model: between two updates.
         elapsed: seconds trained so far.
+        curriculum: the run's, if it has one.
     """
     native = isinstance(model.env, BatchVecEnv)
     return {
@@ -47,6 +50,7 @@ def take(model: RecurrentA2C, elapsed: float) -> dict[str, Any]:
         "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
         "rng": get_rng_state(),
         "environments": _environments(model) if native else None,
+        "curriculum": None if curriculum is None else curriculum.state(),
     }
 
 
@@ -61,8 +65,10 @@ def _environments(model: RecurrentA2C) -> dict[str, Any]:
     }
 
 
-def restore(model: RecurrentA2C, content: dict[str, Any]) -> None:
-    """Put an untrained model where ``take`` found one.
+def restore(
+    model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None = None
+) -> None:
+    """Put an untrained model, and the run's curriculum, where ``take`` found them.
 
     Environments without a saved state begin new episodes.
 
@@ -80,6 +86,8 @@ def restore(model: RecurrentA2C, content: dict[str, Any]) -> None:
         model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         _restore_environments(model, content["environments"])
+        if curriculum is not None:
+            curriculum.restore(content["curriculum"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"the checkpoint does not fit the run's config: {error!r}") from error
     set_rng_state(content["rng"])

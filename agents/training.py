@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.callbacks import ProgressCallback, RunCheckpoints
 from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.logger import make_logger
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
@@ -101,6 +102,14 @@ def _check_env_kwargs(config: TrainConfig) -> None:
             raise UsageError(
                 f"env_kwargs: {config.env_id} has no option {name!r}; it has {', '.join(known)}"
             )
+
+
+def build_curriculum(config: TrainConfig) -> Curriculum | None:
+    """The run's curriculum, at its first stage."""
+    chosen = config.curriculum
+    if chosen.option is None:
+        return None
+    return Curriculum(chosen.option, chosen.stages, chosen.threshold, chosen.episodes)
 
 
 class RunA2C(RecurrentA2C):
@@ -187,7 +196,7 @@ def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
             config=to_dict(config),
             versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
         )
-    return _learn(model, run, config.total_timesteps, config.checkpoint_every)
+    return _learn(model, run, config, config.total_timesteps, build_curriculum(config))
 
 
 def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> int:
@@ -201,14 +210,15 @@ def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> i
         content = load_checkpoint(checkpoint)
         torch.set_num_threads(config.threads)
         model = build_model(config, build_env(config, config.n_envs))
+        curriculum = build_curriculum(config)
         with _naming(checkpoint):
-            restore(model, content)
+            restore(model, content, curriculum)
         if model.num_timesteps >= total:
             raise UsageError(
                 f"{run_path} is already trained for {model.num_timesteps:,} steps; "
                 "give a larger --total-timesteps to go on"
             )
-    return _learn(model, run, total, config.checkpoint_every, content)
+    return _learn(model, run, config, total, curriculum, content)
 
 
 def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
@@ -245,8 +255,9 @@ def load_policy(path: Path) -> tuple[RunDirectory, TrainConfig, PlasticPolicy]:
 def _learn(
     model: RunA2C,
     run: RunDirectory,
+    config: TrainConfig,
     total: int,
-    checkpoint_every: int,
+    curriculum: Curriculum | None,
     resumed: dict[str, Any] | None = None,
 ) -> int:
     """Learn up to ``total`` steps; ``resumed`` is the checkpoint the model came from."""
@@ -257,17 +268,17 @@ def _learn(
     model.run_started_ns = int(started * 1e9)
 
     def save() -> None:
-        content = take(model, elapsed=time.time() - started)
+        content = take(model, time.time() - started, curriculum)
         save_checkpoint(run.checkpoints_path, model.num_timesteps, content)
 
     model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
     progress = ProgressCallback(total)
-    checkpoints = RunCheckpoints(save, checkpoint_every)
+    checkpoints = RunCheckpoints(save, config.checkpoint_every)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     try:
         model.learn(
             total - model.num_timesteps,
-            callback=[progress, checkpoints],
+            callback=[progress, checkpoints, *([curriculum] if curriculum else [])],
             reset_num_timesteps=False,
         )
     except KeyboardInterrupt:

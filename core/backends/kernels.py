@@ -132,6 +132,13 @@ def _load_before(pre, x, hidden, starts, t, b, n):
         pre[:n] = x[t - 1, b]
 
 
+@njit(**_COMPILE)
+def _bounded(h, d, clip, soft):
+    """The trace h after a change by d."""
+    moved = h + d - abs(d) * h if soft else h + d
+    return min(max(moved, -clip), clip)
+
+
 @functools.cache
 def compiled(soft: bool, retroactive: bool):
     """The kernels (step, forward, backward) of a kind of update; numba compiles each on first use.
@@ -139,12 +146,6 @@ def compiled(soft: bool, retroactive: bool):
     All take ``net`` = (weight (N, P), alpha (N, P), modulator), ``options`` = (clip, decay, oja,
     eta) in the arrays' type, the modulator's activation, and the rows [first, last).
     """
-
-    @njit(**_COMPILE)
-    def bounded(h, d, clip):
-        """The trace h after a change by d."""
-        moved = h + d - abs(d) * h if soft else h + d
-        return min(max(moved, -clip), clip)
 
     @njit(**_COMPILE)
     def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
@@ -193,7 +194,7 @@ def compiled(soft: bool, retroactive: bool):
                         E[0, j, i] = e + eta * (xj * pre[i] - cj * h - e)
                     else:
                         d = u * pre[i] - v * h
-                    H[j, i] = bounded(h, d, clip)
+                    H[j, i] = _bounded(h, d, clip, soft)
 
     @njit(**_COMPILE)
     def forward(
@@ -241,7 +242,7 @@ def compiled(soft: bool, retroactive: bool):
                                 E[j, i] = e + eta * (xj * before[i] - cj * h - e)
                             else:
                                 d = u * before[i] - v * h
-                            h = bounded(h, d, clip)
+                            h = _bounded(h, d, clip, soft)
                             H[j, i] = h
                             product += (weight[j, i] + alpha[j, i] * h) * pre[i]
                     else:
@@ -354,7 +355,7 @@ def compiled(soft: bool, retroactive: bool):
                                 new_e[j, i] = e + eta * (xj * before[i] - cj * h - e)
                             else:
                                 d = u * before[i] - v * h
-                            new[j, i] = bounded(h, d, clip)
+                            new[j, i] = _bounded(h, d, clip, soft)
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
                 g_total[:] = 0

@@ -1,8 +1,10 @@
 """The fused backend equals the eager one, in value and gradient, wherever it is used."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -212,6 +214,26 @@ def test_a_step_refuses_another_dtype(backend: str) -> None:
     cell = build_cell("plastic_rnn", 2, hidden_size=3)
     with pytest.raises(ValueError, match=r"float32.*float64"):
         stepper(cell, cell.initial_state(1), backend)(torch.zeros(1, 2).double())
+
+
+def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
+    """Otherwise every start of every program waits ten seconds (numba does not say why)."""
+    code = (
+        "import torch\n"
+        "from plasticrl.core import build_cell, sequence, stepper\n"
+        "from plasticrl.core.backends.kernels import compiled\n"
+        "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
+        "sequence(cell, torch.ones(2, 4, 3))[0].sum().backward()\n"
+        "stepper(cell, cell.initial_state(1))(torch.ones(1, 3))\n"
+        "print([sum(k.stats.cache_hits.values()) for k in compiled(False, False)])\n"
+    )
+    given = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = [sys.executable, "-c", code]
+    first, second = (
+        subprocess.run(run, env=given, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert (first, second) == ("[0, 0, 0]\n", "[1, 1, 1]\n")
 
 
 def test_it_runs_in_a_forked_process() -> None:

@@ -1,0 +1,79 @@
+"""A curriculum: an environment's option, made harder when the agent is good enough."""
+
+from collections import deque
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from plasticrl.agents.config import UsageError
+
+
+class Curriculum(BaseCallback):
+    """Sets an option of the environments, stage after stage; an SB3 callback.
+
+    After every rollout, if the reward per trial of the last episodes (per episode, where the
+    environment counts no ``trials``) is at least ``threshold``, every environment's
+    ``set_<option>`` is called with the next stage. An episode that has begun is not changed.
+
+    Args:
+        option: the option's name.
+        stages: its values, one after the other; the first one is set when training starts.
+        threshold: reward at which the next stage begins.
+        episodes: how many of the last ones count; none from before the stage began.
+    """
+
+    def __init__(
+        self, option: str, stages: tuple[int, ...], threshold: float, episodes: int = 100
+    ) -> None:
+        super().__init__()
+        self.option = option
+        self.stages = stages
+        self.threshold = threshold
+        self.stage = 0
+        self.window: deque[tuple[float, int]] = deque(maxlen=episodes)  # reward and trials
+
+    def _on_training_start(self) -> None:
+        self._set()
+
+    def _on_step(self) -> bool:
+        for row in self.locals["dones"].nonzero()[0]:
+            info = self.locals["infos"][row]
+            self.window.append((float(info["episode"]["r"]), int(info.get("trials", 1))))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        rewards, trials = zip(*self.window, strict=True) if self.window else ((), ())
+        self.logger.record(f"curriculum/{self.option}", self.stages[self.stage])
+        if not rewards:
+            return
+        reward = sum(rewards) / sum(trials)
+        self.logger.record("curriculum/reward", reward)
+        full = len(self.window) == self.window.maxlen
+        if full and reward >= self.threshold and self.stage + 1 < len(self.stages):
+            self.stage += 1
+            self.window.clear()
+            self._set()
+
+    def _set(self) -> None:
+        method = f"set_{self.option}"
+        try:
+            self.training_env.env_method(method, self.stages[self.stage])
+        except AttributeError as error:
+            raise UsageError(
+                f"curriculum: the environment has no {method}, so {self.option!r} cannot change"
+            ) from error
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {"stage": self.stage, "window": [list(episode) for episode in self.window]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken.
+
+        Raises:
+            ValueError: if it is not such a state.
+        """
+        if not 0 <= state["stage"] < len(self.stages):
+            raise ValueError(f"the curriculum has {len(self.stages)} stages, not {state['stage']}")
+        self.stage = int(state["stage"])
+        self.window.extend((float(reward), int(trials)) for reward, trials in state["window"])

@@ -1,0 +1,118 @@
+"""A whole A2C iteration on the grid maze, collect and train, eager against fused core."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
+
+from benchmarks.measuring import MILLI, Settings, in_turn
+from benchmarks.report import Row, Table
+from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.training import build_env, build_model
+from plasticrl.core import Cell
+from plasticrl.core.backends import Backend, choose
+
+PRESET = "maze-quickstart"
+N_ENVS = 30
+N_STEPS, QUICK_N_STEPS = 200, 20
+N_NEURONS, QUICK_N_NEURONS = 100, 32
+
+NOTES = (
+    "Both in turn, in one process, each with its own model and environments from the same seed.",
+    "rollout: acting, environments and returns; train: logging, loss, gradient and step.",
+    "eager: the core, in rollout and loss, on the eager backend; all else is the same.",
+)
+
+# The function of that name hides the module from an import.
+_SEQUENCE = sys.modules["plasticrl.core.sequence"]
+
+
+class Parts(NamedTuple):
+    """Seconds of one iteration."""
+
+    iteration: float
+    rollout: float
+    train: float
+
+
+class _Clock(BaseCallback):
+    """When the rollout began and ended."""
+
+    def _on_rollout_start(self) -> None:
+        self.rollout_start = perf_counter()
+
+    def _on_rollout_end(self) -> None:
+        self.rollout_end = perf_counter()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def measure(settings: Settings) -> list[Table]:
+    """One table: the iteration and its two parts."""
+    n_steps = QUICK_N_STEPS if settings.quick else N_STEPS
+    n_neurons = QUICK_N_NEURONS if settings.quick else N_NEURONS
+    actions = {
+        "eager": _learner(settings.threads, n_steps, n_neurons, _eager_core),
+        "auto": _learner(settings.threads, n_steps, n_neurons, nullcontext),
+    }
+    in_turn(actions, 1)  # warm-up
+    parts = in_turn(actions, settings.repeat)
+    rows = [_row(part, parts) for part in Parts._fields]
+    title = f"GridMaze 9 x 9, {N_ENVS} environments x {n_steps} steps, N = {n_neurons}"
+    return [Table(title, rows, NOTES)]
+
+
+def _learner(
+    threads: int,
+    n_steps: int,
+    n_neurons: int,
+    core: Callable[[], AbstractContextManager[Any]],
+) -> Callable[[], Parts]:
+    """A function that runs the next iteration of a model of its own, its core as ``core`` says."""
+    preset = PRESETS[PRESET]()
+    config = replace(
+        preset,
+        n_envs=N_ENVS,
+        threads=threads,
+        core=replace(preset.core, hidden_size=n_neurons),
+        a2c=replace(preset.a2c, n_steps=n_steps),
+    )
+    model = build_model(config, build_env(config, config.n_envs))
+
+    def iterate() -> Parts:
+        clock = _Clock()
+        with core():
+            model.learn(N_ENVS * n_steps, callback=clock, reset_num_timesteps=False)
+        end = perf_counter()
+        start, middle = clock.rollout_start, clock.rollout_end
+        return Parts(end - start, middle - start, end - middle)
+
+    return iterate
+
+
+def _eager_core() -> AbstractContextManager[Any]:
+    """No backend but the eager one: a policy has no switch for it."""
+
+    def eager(_backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
+        return choose("eager", cell, inputs)
+
+    return patch.object(_SEQUENCE, "choose", eager)
+
+
+def _row(part: str, parts: dict[str, list[Parts]]) -> Row:
+    eager = median(getattr(one, part) for one in parts["eager"])
+    auto = median(getattr(one, part) for one in parts["auto"])
+    return {
+        "part": part,
+        "eager [ms]": eager / MILLI,
+        "auto [ms]": auto / MILLI,
+        "eager / auto": eager / auto,
+    }
