@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plasticrl.agents.curriculum import Curriculum
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
     from plasticrl.agents.recurrent_a2c import RecurrentA2C
     from plasticrl.agents.vec_env import BatchVecEnv, make_vec_env
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchVecEnv",
     "CnnPlasticPolicy",
+    "Curriculum",
     "MultiInputPlasticPolicy",
     "PlasticPolicy",
     "RecurrentA2C",
@@ -24,6 +26,7 @@ __all__ = [
 _HOMES = {
     "BatchVecEnv": "vec_env",
     "CnnPlasticPolicy": "policies",
+    "Curriculum": "curriculum",
     "MultiInputPlasticPolicy": "policies",
     "PlasticPolicy": "policies",
     "RecurrentA2C": "recurrent_a2c",

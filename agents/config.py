@@ -100,14 +100,6 @@ class CurriculumConfig:
     episodes: int = 100
     """How many of the last episodes count."""
 
-    def __post_init__(self) -> None:
-        if (self.option is None) != (not self.stages):
-            raise UsageError("a curriculum needs both: curriculum.option and curriculum.stages")
-        if self.episodes < 1:
-            raise UsageError(f"curriculum.episodes must be at least 1, not {self.episodes}")
-        if not math.isfinite(self.threshold):
-            raise UsageError(f"curriculum.threshold must be a finite number, not {self.threshold}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -147,6 +139,7 @@ class TrainConfig:
             "threads": self.threads,
             "checkpoint_every": self.checkpoint_every,
             "a2c.n_steps": self.a2c.n_steps,
+            "curriculum.episodes": self.curriculum.episodes,
         }
         for name, value in at_least_one.items():
             if value < 1:
@@ -155,6 +148,12 @@ class TrainConfig:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, cuda, cuda:N or auto, not {self.device!r}")
+        if (self.curriculum.option is None) != (not self.curriculum.stages):
+            raise UsageError("a curriculum needs both: curriculum.option and curriculum.stages")
+        if not math.isfinite(self.curriculum.threshold):
+            raise UsageError(
+                f"curriculum.threshold must be a finite number, not {self.curriculum.threshold}"
+            )
         above_zero = ("learning_rate", "adam_eps", "max_grad_norm")
         not_below_zero = ("ent_coef", "vf_coef", "gamma", "gae_lambda")
         for name in above_zero + not_below_zero:

@@ -67,6 +67,14 @@ def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
     return env
 
 
+def build_training_env(config: TrainConfig) -> VecEnv:
+    """The run's environments, at the first stage of its curriculum if it has one."""
+    option, stages = config.curriculum.option, config.curriculum.stages
+    if option is not None:
+        config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
+    return build_env(config, config.n_envs)
+
+
 def _check_spaces(env_id: str, env: VecEnv) -> None:
     plain = (
         gym.spaces.Box,
@@ -187,8 +195,7 @@ def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
     """Train from the start into a new run directory; the exit status."""
     torch.set_num_threads(config.threads)
     with user_errors():
-        env = build_env(config, config.n_envs)
-        model = build_model(config, env)
+        model = build_model(config, build_training_env(config))
         run = RunDirectory.create(
             run_dir or _default_run_dir(preset, config.seed),
             kind="rl",
@@ -209,7 +216,7 @@ def resume(run_path: Path, preset: str | None, total_timesteps: int | None) -> i
         checkpoint = latest_checkpoint(run.checkpoints_path)
         content = load_checkpoint(checkpoint)
         torch.set_num_threads(config.threads)
-        model = build_model(config, build_env(config, config.n_envs))
+        model = build_model(config, build_training_env(config))
         curriculum = build_curriculum(config)
         with _naming(checkpoint):
             restore(model, content, curriculum)

@@ -28,6 +28,10 @@ RUNS = {
     "plastic_lstm": [*MAZE, "--core.name", "plastic_lstm", "--core.bound", "soft"],
     "lstm": [*MAZE, "--core.name", "lstm", "--a2c.bootstrap-truncated"],
     "cue-reward": CUES,
+    "curriculum": [
+        *("cue-reward-tuned", *SIZES, "--env-kwargs", "episode_length=9"),
+        *("--curriculum.threshold=-2", "--curriculum.episodes=8"),
+    ],
 }
 
 
