@@ -182,7 +182,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
         self._start_state = map_leaves(Tensor.clone, state)
         act = Actor(self.policy, state)
         outputs, modulating = [], []
-        not_yet = torch.zeros(env.num_envs)  # values and log-probabilities come after the loop
         n_steps = 0
         callback.on_rollout_start()
 
@@ -204,19 +203,13 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 # A run that goes on from here does so with what belongs together.
                 self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
                 return False
-            self._update_info_buffer(infos, dones)
+            if dones.any():
+                self._update_info_buffer(infos, dones)
+                if self.bootstrap_truncated:
+                    after = self._values_after_truncation(dones, infos, state)
+                    rewards = rewards + self.gamma * after
+            self._store(rollout_buffer, n_steps, actions, rewards)
             n_steps += 1
-
-            if self.bootstrap_truncated and dones.any():
-                rewards = rewards + self.gamma * self._values_after_truncation(dones, infos, state)
-            rollout_buffer.add(
-                self._last_obs,  # type: ignore[arg-type]
-                actions,
-                rewards,
-                self._last_episode_starts,
-                not_yet,
-                not_yet,
-            )
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
 
@@ -225,6 +218,23 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _store(
+        self, buffer: RolloutBuffer, step: int, actions: np.ndarray, rewards: np.ndarray
+    ) -> None:
+        """What ``buffer.add`` does, but for the values and log-probabilities that come later."""
+        if isinstance(buffer, DictRolloutBuffer):
+            assert isinstance(self._last_obs, dict)
+            for key, stored in buffer.observations.items():
+                stored[step] = self._last_obs[key].reshape(stored.shape[1:])
+        else:
+            assert isinstance(self._last_obs, np.ndarray)
+            buffer.observations[step] = self._last_obs.reshape(buffer.observations.shape[1:])
+        buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
+        buffer.rewards[step] = rewards
+        buffer.episode_starts[step] = self._last_episode_starts
+        buffer.pos = step + 1
+        buffer.full = buffer.pos == buffer.buffer_size
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
