@@ -5,7 +5,8 @@ import sys
 try:
     from plasticrl.agents.command_line import train_main
 except ModuleNotFoundError as error:
-    print(f"error: {error}; run `pip install -c constraints.txt -e .` first", file=sys.stderr)
+    how = "use .venv/bin/python, which `make demo` makes, or `pip install -c constraints.txt -e .`"
+    print(f"error: {error} for {sys.executable}: {how}", file=sys.stderr)
     sys.exit(2)
 
 if __name__ == "__main__":

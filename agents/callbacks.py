@@ -59,7 +59,7 @@ class RunCheckpoints(BaseCallback):
 
 
 class ProgressCallback(BaseCallback):
-    """A progress bar with the mean reward of the last episodes; silent where stderr is no terminal.
+    """A progress bar with the mean reward of the last episodes; without a terminal, ten lines.
 
     Args:
         total_timesteps: where the bar ends.
@@ -67,19 +67,23 @@ class ProgressCallback(BaseCallback):
 
     def __init__(self, total_timesteps: int) -> None:
         super().__init__()
-        console = Console(stderr=True)
+        self.console = Console(stderr=True)
+        self.tenths = 0
         self.progress = Progress(
-            TextColumn("training"),
+            TextColumn("{task.fields[doing]}"),
             BarColumn(),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
             TextColumn("reward {task.fields[reward]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
-        self.task = self.progress.add_task("", total=total_timesteps, reward="-")
+        self.total_timesteps = total_timesteps
+        self.task = self.progress.add_task(
+            "", total=total_timesteps, reward="-", doing="starting (compiles, the first time)"
+        )
 
     def _on_training_start(self) -> None:
         self.progress.start()
@@ -87,7 +91,13 @@ class ProgressCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         episodes = self.model.ep_info_buffer or ()
         reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
-        self.progress.update(self.task, completed=self.model.num_timesteps, reward=reward)
+        steps = self.model.num_timesteps
+        if self.model._n_updates:
+            self.progress.update(self.task, completed=steps, reward=reward, doing="training")
+        tenths = 10 * steps // self.total_timesteps
+        if not self.console.is_terminal and tenths > self.tenths:
+            self.console.print(f"{tenths}0 %: {steps:,} steps, reward {reward}", highlight=False)
+        self.tenths = tenths
 
     def _on_step(self) -> bool:
         return True

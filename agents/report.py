@@ -30,7 +30,7 @@ def report(arguments: "EvaluateArguments") -> int:
 
     def episode(render_mode: str | None) -> EpisodeTrace:
         """The first of the measured episodes."""
-        title = f"{run.preset}, episode {arguments.seed}"
+        title = f"{run.preset}, seed {arguments.seed}"
         seed, deterministic = arguments.seed, arguments.deterministic
         return record_episode(policy, config, title, seed, render_mode, deterministic)
 

@@ -2,12 +2,14 @@
 
 import inspect
 import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import gymnasium as gym
@@ -286,11 +288,12 @@ def _learn(
         model.learn(
             total - model.num_timesteps,
             callback=[progress, checkpoints, *([curriculum] if curriculum else [])],
+            log_interval=1,
             reset_num_timesteps=False,
         )
     except KeyboardInterrupt:
         progress.close()  # before anything is said below it
-        how = f"python train_rl.py --resume {shlex.quote(str(run.path))}"
+        how = f"{_python()} train_rl.py --resume {shlex.quote(str(run.path))}"
         console.print(f"interrupted; go on with: {how}", highlight=False, soft_wrap=True)
         return 130
     except FloatingPointError as error:
@@ -305,11 +308,20 @@ def _learn(
     seconds = time.time() - started
     console.print(
         f"trained {model.num_timesteps:,} steps in {seconds:.0f} s; "
-        f"measure with: python evaluate.py {shlex.quote(str(run.path))}",
+        f"measure with: {_python()} evaluate.py {shlex.quote(str(run.path))}",
         highlight=False,
         soft_wrap=True,
     )
     return 0
+
+
+def _python() -> str:
+    """This interpreter, as one types it here."""
+    path = Path(sys.executable)
+    if which("python") == str(path):
+        return "python"
+    inside = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
 
 
 def _default_run_dir(preset: str, seed: int) -> Path:

@@ -82,5 +82,6 @@ def test_a_script_without_the_package_says_so(name: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: No module named 'plasticrl'; run `pip install ")
+    assert done.stderr.startswith("error: No module named 'plasticrl' for ")
+    assert "use .venv/bin/python" in done.stderr
     assert done.stderr.count("\n") == 1

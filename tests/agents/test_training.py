@@ -1,7 +1,10 @@
 """What a training run leaves in its directory."""
 
 import json
+import re
+import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,10 +114,14 @@ def test_the_last_lines_say_how_to_go_on(
     assert train_main([*TINY, "--run-dir", str(run)]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    first, last = err.splitlines()
+    first, *progress, last = err.splitlines()
     assert first == f"run directory: {run}"
+    assert progress[-1].startswith("100 %: 150 steps, reward ")
     assert last.startswith("trained 150 steps in ")
-    assert last.endswith(f"measure with: python evaluate.py '{run}'")
+    python = re.fullmatch(r".*measure with: (\S+) evaluate\.py (.*)", last)
+    assert python is not None
+    assert shutil.which(python[1]) == sys.executable
+    assert python[2] == f"'{run}'"
 
 
 def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:
