@@ -3,6 +3,7 @@
 python -m pytest tests/core/test_golden.py --golden DIR [--backend NAME]
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import torch
 from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "core" / "golden"
+
+# Without a GPU Triton's loops run in its interpreter, if they are told so before it is imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # No test is about time, and a failure must come back when it is run again.
 settings.register_profile("plasticrl", deadline=None, derandomize=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
-from plasticrl.core.backends import eager, fused, kernels
+from plasticrl.core.backends import cpu, eager, fused, kernels
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNConfig
 from plasticrl.core.rules import RULES
 from plasticrl.core.state import leaves, map_leaves, unflatten
@@ -118,7 +118,7 @@ def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work, however little, is divided among three threads."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(fused, "THREAD_WORK", 1)
+    monkeypatch.setattr(cpu, "THREAD_WORK", 1)
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
@@ -145,7 +145,7 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
-    assert fused._groups(5, 9 * 7**2) == [(0, 1), (1, 3), (3, 5)]
+    assert cpu._groups(5, 9 * 7**2) == [(0, 1), (1, 3), (3, 5)]
     expected, first = case.results(eager.run), case.results(fused.run)
     for name, value in case.results(fused.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
@@ -189,6 +189,17 @@ def test_tanh_in_single_precision() -> None:
     nan = np.array([np.nan], np.float32)
     kernels.tanh_(nan)
     assert np.isnan(nan).all()
+
+
+def test_any_order_in_memory() -> None:
+    """Otherwise a transposed batch or state comes back as whatever lay in memory."""
+    cell = build_cell("plastic_rnn", 4, hidden_size=4, input_mode="additive", alpha_scale=1.0)
+    inputs, trace = torch.randn(3, 5, 4).transpose(0, 1), torch.randn(3, 4, 4).transpose(1, 2)
+    state = cell.initial_state(3)._replace(trace=trace)
+    outputs, final = sequence(cell, inputs, state, backend="fused")
+    expected, expected_final = sequence(cell, inputs, state, backend="eager")
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(final.trace, expected_final.trace)
 
 
 def test_what_is_not_finite_stays_visible() -> None:
@@ -241,8 +252,8 @@ def test_it_runs_in_a_forked_process() -> None:
     code = (
         "import os, torch\n"
         "from plasticrl.core import build_cell, sequence\n"
-        "from plasticrl.core.backends import fused\n"
-        "fused.THREAD_WORK = 1\n"
+        "from plasticrl.core.backends import cpu\n"
+        "cpu.THREAD_WORK = 1\n"
         "torch.set_num_threads(2)\n"
         "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
         "run = lambda: sequence(cell, torch.ones(2, 4, 3), backend='fused')\n"

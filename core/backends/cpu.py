@@ -1,0 +1,186 @@
+"""The fused backend's loops on the CPU: numba's, over NumPy's view of the tensors.
+
+Batch rows are divided among ``torch.get_num_threads()`` Python threads, in which numba's compiled
+loops run without the interpreter's lock: no second OpenMP pool spins beside torch's. The division
+depends on the sizes and the number of threads alone, so results are bit-identical from run to run.
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plasticrl.core.backends.kernels import (
+    ADDITIVE,
+    CLAMPED,
+    LINEAR,
+    NO_MODULATION,
+    PAD,
+    SIGMOID,
+    TANH,
+    WEIGHTS,
+    compiled,
+)
+from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
+from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+
+ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
+
+INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
+
+THREAD_WORK = 500_000
+"""Connections passed over for which another thread is worth waking, some 0.2 ms."""
+
+
+class NumbaKernels:
+    """The loops for tensors on the CPU; see ``Kernels``."""
+
+    def forward(self, net: Net, given: Given, every: int) -> Ran:
+        arrays, state = _Arrays(net), given.state
+        n_steps, n_rows, n = given.drive.shape
+        n_kept = -(-n_steps // every) if every else 0
+        kept = np.empty((n_kept, n_rows, *arrays.arguments[0][0].shape), arrays.dtype)
+        kept_e = np.empty_like(kept if net.retroactive else kept[:0])
+        outputs, signal = _like(given.drive), np.empty((n_steps, n_rows), arrays.dtype)
+        final = _like(state.trace)
+        final_e = None if state.eligibility is None else _like(state.eligibility)
+        before = (_array(state.hidden), _array(state.trace), arrays.of(state.eligibility, 3))
+        out = (_array(outputs), signal, kept, kept_e, _array(final), arrays.of(final_e, 3), every)
+        fixed = (*arrays.arguments, given.mask is not None, _array(given.drive))
+        clamped_and_starts = (_bools(given.mask, 3), _array(given.starts))
+        groups = _groups(n_rows, n_steps * n**2)
+        _in_threads(arrays.kernels[1], groups, *fixed, *clamped_and_starts, before, out)
+        return Ran(outputs, final, final_e, torch.from_numpy(signal), (kept, kept_e))
+
+    def backward(
+        self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
+    ) -> Gradients:
+        arrays, x = _Arrays(net), _array(past.outputs)
+        signal = past.signal.numpy()
+        groups = _groups(x.shape[1], len(x) * x.shape[2] ** 2)
+        d_drive, d_rate, d_signal = np.empty_like(x), np.empty_like(x), np.zeros_like(signal)
+        d_alpha = np.zeros((len(groups), *arrays.arguments[0][1].shape), arrays.dtype)
+        d_eta = np.zeros((len(groups), 1), arrays.dtype)
+        g_hidden, g_trace, g_eligibility = g_state
+        upstream_e = arrays.of(g_eligibility if net.retroactive else None, 3)
+        upstream = (_array(g_outputs), _array(g_hidden), _array(g_trace), upstream_e)
+        d_hidden, d_trace, d_eligibility = (np.empty_like(leaf) for leaf in upstream[1:])
+        clamped_and_starts = (past.mask is not None, _bools(past.mask, 3), _array(past.starts))
+        _in_threads(
+            *(arrays.kernels[2], groups, *arrays.arguments, *clamped_and_starts),
+            *(_array(past.hidden), (x, signal, *past.kept, past.every), upstream),
+            (d_drive, d_rate, d_signal, d_alpha, d_eta, d_hidden, d_trace, d_eligibility),
+        )
+        return Gradients(
+            drive=torch.from_numpy(d_drive),
+            rate=torch.from_numpy(d_rate),
+            signal=torch.from_numpy(d_signal),
+            hidden=torch.from_numpy(d_hidden),
+            trace=torch.from_numpy(d_trace),
+            eligibility=torch.from_numpy(d_eligibility) if net.retroactive else None,
+            alpha=torch.from_numpy(d_alpha.sum(axis=0)[:, : x.shape[2]].copy()),
+            eta=torch.from_numpy(d_eta.sum(axis=0)),
+        )
+
+    def stepper(
+        self, cell: PlasticRNN, state: PlasticRNNState
+    ) -> Callable[[Tensor, Tensor | None], Tensor]:
+        arrays = _Arrays(Net.of(cell.connection), pad=1)
+        layer = (None, None) if cell.input is None else (cell.input.weight, cell.input.bias)
+        projection = (arrays.of(layer[0], 2), arrays.of(layer[1], 1))
+        fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
+        hidden, (n_rows, n) = state.hidden, state.hidden.shape
+        changed = (_array(hidden), _array(state.trace), arrays.of(state.eligibility, 3))
+        groups, nowhere = _groups(n_rows, n**2), np.zeros(n_rows, bool)
+
+        def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+            starts = nowhere if episode_starts is None else _array(episode_starts)
+            _in_threads(arrays.kernels[0], groups, *fixed, _array(inputs), starts, changed)
+            outputs: Tensor = hidden.clone()
+            return outputs
+
+        return advance
+
+
+class _Arrays:
+    """A plastic net as the kernels read it."""
+
+    def __init__(self, net: Net, pad: int = PAD) -> None:
+        self.dtype = _array(net.weight).dtype
+        plasticity = net.plasticity
+        self.kernels = compiled(plasticity.bound == "soft", net.retroactive)
+        rate = 0.0 if net.eta is None else net.eta.item()
+        decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
+        options = (net.clip, decay, oja, rate)
+        modulated = plasticity.modulation != "none"
+        modulator = (net.reader, net.reader_bias, net.fan_out, net.fan_out_bias)
+        matrices = (_padded(net.weight, pad), _padded(net.alpha, pad))
+        self.arguments = (
+            (*matrices, tuple(self.of(parameter, 1) for parameter in modulator)),
+            tuple(self.dtype.type(option) for option in options),
+            ACTIVATIONS[plasticity.modulator_activation] if modulated else NO_MODULATION,
+        )
+
+    def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
+        """The tensor's numbers with ``n_axes`` axes, none of them where there is no tensor."""
+        if tensor is None:
+            return np.zeros((0,) * n_axes, self.dtype)
+        return _array(tensor).ravel() if n_axes == 1 else _array(tensor)
+
+
+def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
+    """Rows [first, last) of every thread; ``row_work`` connections are passed over in a row."""
+    worthwhile = 1 + n_rows * row_work // THREAD_WORK
+    count = max(1, min(n_rows, torch.get_num_threads(), worthwhile))
+    cuts = [n_rows * group // count for group in range(count + 1)]
+    return list(itertools.pairwise(cuts))
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="plasticrl")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def _in_threads(
+    kernel: Callable[..., None], groups: list[tuple[int, int]], *arguments: Any
+) -> None:
+    """Run the kernel on all rows: the first group here, the others in threads beside it."""
+    first, *others = enumerate(groups)
+    futures = [
+        _pool(len(others)).submit(kernel, *arguments, group, *rows) for group, rows in others
+    ]
+    kernel(*arguments, first[0], *first[1])
+    for future in futures:
+        future.result()
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """An empty one in C order, whatever the order of this one: the kernels write to it."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _bools(mask: Tensor | None, n_axes: int) -> np.ndarray:
+    """The mask as booleans, or nothing at all."""
+    return np.zeros((0,) * n_axes, bool) if mask is None else _array(mask)
+
+
+def _padded(matrix: Tensor, pad: int) -> np.ndarray:
+    """Rows filled up with zeros to a multiple of ``pad``."""
+    missing = -matrix.shape[1] % pad
+    return _array(F.pad(matrix.detach(), (0, missing)) if missing else matrix)

@@ -1,0 +1,163 @@
+"""The GPU's loops equal the specification: on a GPU if there is one, else interpreted."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core import test_golden
+from tests.core.test_fused import TOLERANCE, Case, plastic_cells
+
+from plasticrl.core import Cell, build_cell
+from plasticrl.core.backends import eager, fused
+from plasticrl.core.state import leaves, map_leaves
+
+pytest.importorskip("triton", reason="Triton, for the GPU's loops, is not installed")
+from plasticrl.core.backends.cuda import TritonKernels
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ON_CHIP, TILED = TritonKernels(n_programs=2), TritonKernels(rows=8, n_programs=2)
+VARIANTS = pytest.mark.parametrize("kernels", [ON_CHIP, TILED], ids=["on-chip", "tiled"])
+KINDS: list[dict[str, Any]] = [{}, {"modulation": "retroactive", "fan_out": True, "rule": "oja"}]
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+VECTORS = {path.stem: test_golden.load(path) for path in GOLDEN}
+PLASTIC_RNNS = [name for name, vector in VECTORS.items() if vector.core == "plastic_rnn"]
+OF_EACH_SORT = ("rnn_simple_fanout_hard", "rnn_retroactive_soft", "associative_clamped_decay")
+
+
+class DeviceCase(Case):
+    """A case on the device, its results on the CPU."""
+
+    def on(self, device: str) -> "DeviceCase":
+        self.cell = self.cell.to(device)
+        self.inputs = self.inputs.detach().to(device).requires_grad_()
+        self.state = map_leaves(lambda x: x.detach().to(device).requires_grad_(), self.state)
+        self.starts = self.starts.to(device)
+        self.upstream = [upstream.to(device) for upstream in self.upstream]
+        return self
+
+    def results_with(self, kernels: TritonKernels) -> dict[str, torch.Tensor]:
+        def run(*arguments: Any) -> Any:
+            return fused.run(*arguments, kernels)
+
+        found = self.on(DEVICE).results(run)
+        return {name: value.cpu() for name, value in found.items()}
+
+
+@VARIANTS
+@settings(max_examples=12)
+@given(
+    cell=plastic_cells(),
+    n_steps=st.sampled_from([1, 2, 5, 9]),
+    n_rows=st.sampled_from([1, 3]),
+    p_start=st.sampled_from([0.0, 0.3]),
+)
+def test_triton_equals_eager(
+    kernels: TritonKernels, cell: Cell[Any], n_steps: int, n_rows: int, p_start: float
+) -> None:
+    """Otherwise a net learns something else on the GPU."""
+    case = DeviceCase(cell, n_steps, n_rows, p_start)
+    expected = case.results(eager.run)
+    for name, value in case.results_with(kernels).items():
+        tolerance = TOLERANCE[value.dtype]
+        worst = ((value - expected[name].cpu()).abs() / (1 + expected[name].abs().cpu())).max()
+        assert worst < tolerance, f"{name} is off by {worst}"
+
+
+@VARIANTS
+@settings(max_examples=8)
+@given(cell=plastic_cells(), p_start=st.sampled_from([0.0, 0.5]))
+def test_a_step_of_triton_equals_eager(
+    kernels: TritonKernels, cell: Cell[Any], p_start: float
+) -> None:
+    """Otherwise an agent acts by another net on the GPU."""
+    case = DeviceCase(cell, 2, 3, p_start).on(DEVICE)
+    ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
+    step, expected = fused.stepper(cell, ours, kernels), eager.stepper(cell, theirs)
+    tolerance = TOLERANCE[case.inputs.dtype]
+    with torch.no_grad():
+        for inputs, starts in zip(case.inputs, case.starts, strict=True):
+            pairs = [(step(inputs, starts), expected(inputs, starts))]
+            pairs += zip(leaves(ours), leaves(theirs), strict=True)
+            for left, right in pairs:
+                torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+def golden_runs() -> Iterator[Any]:
+    """Every vector on chip, one of each sort in tiles; all of them with the slow tests."""
+    for name in PLASTIC_RNNS:
+        marks = () if name in OF_EACH_SORT else pytest.mark.slow
+        yield pytest.param(ON_CHIP, name, id=f"on-chip-{name}")
+        yield pytest.param(TILED, name, id=f"tiled-{name}", marks=marks)
+
+
+@pytest.mark.parametrize(("kernels", "name"), list(golden_runs()))
+def test_golden_vectors(kernels: TritonKernels, name: str) -> None:
+    """Otherwise the GPU's equations differ from the papers'."""
+    meta, arrays = VECTORS[name].meta, VECTORS[name].arrays
+    vector = test_golden.Vector(meta, {key: array.to(DEVICE) for key, array in arrays.items()})
+    ours = patch.object(fused, "kernels_for", lambda device_type: kernels)
+    with ours, torch.device(DEVICE):
+        whole = test_golden.run(vector, "fused", one_by_one=False)
+    for value, expected in vector.expected.items():
+        if value in whole.values:
+            test_golden.same(whole.values[value], expected, value)
+    for parameter, gradient in test_golden.expected_gradients(vector):
+        test_golden.same(whole.gradients[parameter], gradient, parameter)
+    expected_traces = [vector.expected[n][-1] for n in whole.final._fields if n in vector.expected]
+    for found, expected in zip(leaves(whole.final), expected_traces, strict=True):
+        test_golden.same(found, expected, "final state")
+
+
+@VARIANTS
+@pytest.mark.parametrize("options", KINDS)
+def test_the_same_bits_every_time(kernels: TritonKernels, options: dict[str, Any]) -> None:
+    """Otherwise a seed does not repeat a run."""
+    torch.manual_seed(0)
+    case = DeviceCase(build_cell("plastic_rnn", 3, hidden_size=9, **options), 3, 3, 0.1)
+    first = case.results_with(kernels)
+    for name, value in case.results_with(kernels).items():
+        assert torch.equal(value, first[name]), name
+
+
+@VARIANTS
+def test_what_is_not_finite_stays_visible(kernels: TritonKernels) -> None:
+    """Otherwise a diverged run goes on with made-up numbers; a new episode is clean again."""
+    case = DeviceCase(build_cell("plastic_rnn", 3, hidden_size=4), 4, 2, 0.0).on(DEVICE)
+    case.starts[3] = True
+    with torch.no_grad():
+        case.inputs[1, 0, 0] = torch.nan
+        outputs, _ = fused.run(case.cell, case.inputs, case.state, case.starts, kernels)
+    assert outputs[0].isfinite().all()
+    assert outputs[1:3, 0].isnan().all()
+    assert outputs[:, 1].isfinite().all()
+    assert outputs[3].isfinite().all()
+
+
+def test_the_interpreter_takes_nothing_that_the_compiler_refuses() -> None:
+    """Otherwise all of the above holds and no GPU can run it."""
+    environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, str(Path(__file__).parent / "compile_triton.py"), "20", "257"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.stdout.split() == 4 * ["forward", "backward"], done.stderr
+
+
+def test_without_a_gpu_triton_is_not_imported() -> None:
+    """Otherwise every start waits for it, and there is no start where it is not installed."""
+    code = (
+        "import sys, torch\n"
+        "from plasticrl.core import build_cell, stepper\n"
+        "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
+        "stepper(cell, cell.initial_state(1), 'fused')\n"
+        "print('triton' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "False\n"
