@@ -39,7 +39,7 @@ def same_weights(left: RecurrentA2C, right: RecurrentA2C) -> bool:
 
 def collect(model: RecurrentA2C, updates: int = 1) -> RecurrentA2C:
     """Learn for some updates; the buffer then holds the last rollout."""
-    return model.learn(updates * model.n_steps * model.n_envs)
+    return model.learn(updates * model.n_steps * model.n_envs, log_interval=1)
 
 
 class Recorder(KVWriter):
@@ -196,7 +196,7 @@ def steps_of(model: RecurrentA2C, updates: int = 1) -> dict[str, np.ndarray]:
         rewards.append(step["rewards"].copy())
         dones.append(step["dones"].copy())
 
-    model.learn(updates * model.n_steps * model.n_envs, callback=Each(keep))
+    model.learn(updates * model.n_steps * model.n_envs, callback=Each(keep), log_interval=1)
     n = model.n_steps
     return {"rewards": np.stack(rewards[-n:]), "dones": np.stack(dones[-n:])}
 

@@ -120,7 +120,7 @@ def test_the_last_lines_say_how_to_go_on(
     assert last.startswith("trained 150 steps in ")
     python = re.fullmatch(r".*measure with: (\S+) evaluate\.py (.*)", last)
     assert python is not None
-    assert shutil.which(python[1]) == sys.executable
+    assert Path(shutil.which(python[1]) or "").absolute() == Path(sys.executable)
     assert python[2] == f"'{run}'"
 
 
