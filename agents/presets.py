@@ -20,7 +20,7 @@ def maze_quickstart() -> TrainConfig:
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
         env_kwargs={"size": 9, "episode_length": 200},
-        total_timesteps=4_200_000,
+        total_timesteps=3_600_000,
         checkpoint_every=400,
         core=CoreConfig(
             hidden_size=64,
