@@ -19,7 +19,7 @@ class Curriculum(BaseCallback):
         option: the option's name.
         stages: its values, one after the other; the first one is set when training starts.
         threshold: reward at which the next stage begins.
-        episodes: how many of the last ones count; none from before the stage began.
+        episodes: how many of the last ones count; none that ended before the stage began.
     """
 
     def __init__(
