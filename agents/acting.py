@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numba import njit
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
@@ -37,8 +38,8 @@ class Actor:
         self.policy = policy
         self.advance = stepper(policy.core, state)
         self.head = _linear_head(policy)
+        self.reads_features = not _sees_vectors(policy)
 
-    @torch.no_grad()
     def __call__(
         self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -52,8 +53,11 @@ class Actor:
         Raises:
             FloatingPointError: if the core or the policy gives NaN or infinity.
         """
-        policy = self.policy
-        features: Tensor = policy.extract_features(obs)
+        if self.reads_features:
+            features = self._features(obs)
+        else:
+            assert isinstance(obs, Tensor)
+            features = obs.float()
         latent = self.advance(features, episode_starts)
         if self.head is not None and not deterministic:
             uniform = torch.rand(len(latent), dtype=latent.dtype).numpy()
@@ -63,9 +67,30 @@ class Actor:
             return torch.from_numpy(chosen), latent
         if not latent.isfinite().all():
             raise FloatingPointError(DIVERGED)
-        distribution = policy.distribution_of(latent)
-        actions = distribution.get_actions(deterministic=deterministic)
-        return actions.reshape((-1, *policy.action_space.shape)), latent
+        return self._actions(latent, deterministic), latent
+
+    @torch.no_grad()
+    def _features(self, obs: PyTorchObs) -> Tensor:
+        features: Tensor = self.policy.extract_features(obs)
+        return features
+
+    @torch.no_grad()
+    def _actions(self, latent: Tensor, deterministic: bool) -> Tensor:
+        distribution = self.policy.distribution_of(latent)
+        actions: Tensor = distribution.get_actions(deterministic=deterministic)
+        return actions.reshape((-1, *self.policy.action_space.shape))
+
+
+def _sees_vectors(policy: Any) -> bool:
+    """Whether the features are the observations themselves: nothing to scale or to flatten."""
+    space = policy.observation_space
+    return (
+        type(policy.features_extractor) is FlattenExtractor
+        and type(policy).extract_features is ActorCriticPolicy.extract_features
+        and isinstance(space, spaces.Box)
+        and len(space.shape) == 1
+        and space.dtype == np.float32
+    )
 
 
 def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -87,7 +112,7 @@ def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
     """Actions (B,) with probabilities softmax(W x + b), where their sum reaches ``uniform`` (B,).
 

@@ -181,6 +181,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         act = Actor(self.policy, state)
+        activity = self.policy.core.modulating_activity(state)  # moves in place, as the state
         outputs, modulating = [], []
         n_steps = 0
         callback.on_rollout_start()
@@ -190,7 +191,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
             starts = torch.as_tensor(self._last_episode_starts, device=self.device)
             action_tensor, output = act(obs_tensor, starts)
             outputs.append(output)
-            activity = self.policy.core.modulating_activity(state)
             if activity is not None:
                 modulating.append(output if activity is state.hidden else activity.clone())
             actions = action_tensor.cpu().numpy()

@@ -78,7 +78,6 @@ def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Stepper:
     example = torch.empty(1) if weight is None else weight.new_empty(1)
     advance = choose(backend, cell, example).stepper(cell, state)
 
-    @torch.no_grad()
     def checked(inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
         expected = (len(inputs) if n_rows is None else n_rows, cell.input_size)
         if inputs.shape != expected:

@@ -96,7 +96,8 @@ class NumbaKernels:
         layer = (None, None) if cell.input is None else (cell.input.weight, cell.input.bias)
         projection = (arrays.of(layer[0], 2), arrays.of(layer[1], 1))
         fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
-        hidden, (n_rows, n) = state.hidden, state.hidden.shape
+        hidden = state.hidden.detach()
+        n_rows, n = hidden.shape
         changed = (_array(hidden), _array(state.trace), arrays.of(state.eligibility, 3))
         groups, nowhere = _groups(n_rows, n**2), np.zeros(n_rows, bool)
 

@@ -29,7 +29,7 @@ TILE = 32 * 1024
 """Bytes of a tile of a trace that stays in memory."""
 
 PROGRAMS = 4
-"""Programs of the backward pass per processor; each has scratch memory for sqrt(T) traces."""
+"""Programs of the backward pass per processor; each has scratch memory for 2 sqrt(T) traces."""
 
 OptionalTensors = tuple[Tensor | None, Tensor | None]
 
@@ -107,6 +107,7 @@ class TritonKernels:
         net = Net.of(cell.connection)
         pointers = _pointers(net)
 
+        @torch.no_grad()
         def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
             starts = None if episode_starts is None else episode_starts.unsqueeze(0)
             given = Given.of(cell, inputs.unsqueeze(0), state, starts)

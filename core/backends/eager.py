@@ -27,6 +27,7 @@ def run(
 def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Tensor]:
     """A function that advances ``state``; as ``plasticrl.core.stepper``, checked."""
 
+    @torch.no_grad()
     def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
         outputs, new = run(cell, inputs.unsqueeze(0), state, starts)

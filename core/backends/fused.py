@@ -1,8 +1,9 @@
 """The fused backend: a whole sequence as one differentiable function.
 
-What is stored is the activity and every ~sqrt(T)-th trace; the backward pass recomputes the traces
-in between and runs the step's recursions in reverse, derived by hand as in BOHP 2016 (arXiv
-1609.02228). Memory is B sqrt(T) N^2 numbers instead of several times B T N^2.
+What is stored is the activity and every ~2 sqrt(T)-th trace; the backward pass recomputes the
+traces in between, one row at a time, and runs the step's recursions in reverse, derived by hand as
+in BOHP 2016 (arXiv 1609.02228). Memory is B sqrt(T) N^2 / 2 numbers instead of several times
+B T N^2.
 
 The loops over the trace are numba's on the CPU (``cpu``) and Triton's on the GPU (``cuda``); the
 gradients that need no trace are a few products of whole sequences, here.
@@ -105,7 +106,7 @@ class _Sequence(torch.autograd.Function):
         *parameters,
     ):
         n_steps = len(drive)
-        every = max(1, round(math.sqrt(n_steps))) if learns else 0
+        every = round(2 * math.sqrt(n_steps)) if learns else 0
         given = Given(drive, mask, starts, PlasticRNNState(hidden, trace, eligibility))
         ran = kernels.forward(Net(plasticity, *parameters), given, every)
         if every:
@@ -123,7 +124,7 @@ class _Sequence(torch.autograd.Function):
         g = ctx.kernels.backward(net, past, g_outputs, PlasticRNNState(*g_state))
         through_weights = g.drive if mask is None else g.drive.masked_fill(mask, 0)
         before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
-        before = before.masked_fill(starts.unsqueeze(2), 0)
+        before.masked_fill_(starts.unsqueeze(2), 0)
         g_weight = through_weights.flatten(0, 1).T @ before.flatten(0, 1)
         g_eta = g.eta if net.retroactive else g.rate.sum().view(1)
         modulated, fanned = net.reader is not None, net.fan_out is not None
