@@ -32,10 +32,13 @@ class Actor:
     Args:
         policy: a policy with a ``core``.
         state: the core's state before the first step, and after each.
+        n_steps: how many steps there will be, for random numbers drawn at once.
     """
 
-    def __init__(self, policy: Any, state: Any) -> None:
+    def __init__(self, policy: Any, state: Any, n_steps: int = 1) -> None:
         self.policy = policy
+        self.n_steps = n_steps
+        self.uniforms: list[np.ndarray] = []
         self.advance = stepper(policy.core, state)
         self.head = _linear_head(policy)
         self.reads_features = not _sees_vectors(policy)
@@ -60,8 +63,9 @@ class Actor:
             features = obs.float()
         latent = self.advance(features, episode_starts)
         if self.head is not None and not deterministic:
-            uniform = torch.rand(len(latent), dtype=latent.dtype).numpy()
-            chosen = _sample(latent.numpy(), *self.head, uniform)
+            if not self.uniforms:
+                self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy())
+            chosen = _sample(latent.numpy(), *self.head, self.uniforms.pop())
             if chosen[0] < 0:
                 raise FloatingPointError(DIVERGED)
             return torch.from_numpy(chosen), latent

@@ -11,9 +11,9 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
+from plasticrl.agents.building import build_env
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training import build_env
 
 ROWS = 256
 """Episodes played side by side. The environments are seeded one by one and do not depend on it;

@@ -180,7 +180,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         rollout_buffer.reset()
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
-        act = Actor(self.policy, state)
+        act = Actor(self.policy, state, n_rollout_steps)
         activity = self.policy.core.modulating_activity(state)  # moves in place, as the state
         outputs, modulating = [], []
         n_steps = 0

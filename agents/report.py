@@ -8,10 +8,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from plasticrl.agents.building import user_errors
 from plasticrl.agents.config import UsageError
 from plasticrl.agents.evaluation import evaluate
 from plasticrl.agents.recording import record_episode, render_modes
-from plasticrl.agents.training import load_policy, user_errors
+from plasticrl.agents.training import load_policy
 from plasticrl.runs import null_non_finite
 from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
 

@@ -14,9 +14,10 @@ from PIL import Image
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from plasticrl.agents import evaluation
+from plasticrl.agents.building import build_env
 from plasticrl.agents.command_line import evaluate_main, train_main
 from plasticrl.agents.evaluation import Measurement, ablate, measure
-from plasticrl.agents.training import build_env, load_policy
+from plasticrl.agents.training import load_policy
 
 ROOT = Path(__file__).parents[2]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]

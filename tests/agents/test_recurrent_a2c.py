@@ -452,8 +452,8 @@ def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
     seen: list[list[Tensor]] = []
 
     class Watched(Actor):
-        def __init__(self, policy: Any, state: Any) -> None:
-            super().__init__(policy, state)
+        def __init__(self, policy: Any, state: Any, n_steps: int) -> None:
+            super().__init__(policy, state, n_steps)
             self.state = state
 
         def __call__(self, obs: Any, *rest: Any) -> Any:

@@ -1,0 +1,173 @@
+"""What a config describes, built: its environments, curriculum and model, untrained."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.envs.registration import load_env_creator
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+
+from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.vec_env import make_vec_env
+from plasticrl.envs import ENV_IDS, HistoryObservation
+from plasticrl.runs import RunError
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what a wrong setting or a broken run raises into ``UsageError``."""
+    try:
+        yield
+    except (RunError, gym.error.Error, ImportError, ValueError, TypeError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
+    """The run's environment, ``n_envs`` times."""
+    _check_env_kwargs(config)
+    wrapper = None
+    if config.history:
+        wrapper = HistoryObservation
+        if config.env_id in ENV_IDS:
+            raise UsageError(f"--history: {config.env_id} shows its history already")
+        spec = gym.registry.get(config.env_id)
+        limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
+        if limit is None:
+            raise UsageError(
+                f"--history: {config.env_id} has no time limit to measure time by; "
+                "give one with --env-kwargs max_episode_steps=N"
+            )
+    env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
+    _check_spaces(config.env_id, env)
+    return env
+
+
+def build_training_env(config: TrainConfig) -> VecEnv:
+    """The run's environments, at the first stage of its curriculum if it has one."""
+    option, stages = config.curriculum.option, config.curriculum.stages
+    if option is not None:
+        config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
+    return build_env(config, config.n_envs)
+
+
+def _check_spaces(env_id: str, env: VecEnv) -> None:
+    plain = (
+        gym.spaces.Box,
+        gym.spaces.Discrete,
+        gym.spaces.MultiDiscrete,
+        gym.spaces.MultiBinary,
+    )
+    if not isinstance(env.action_space, plain):
+        raise UsageError(f"{env_id}: cannot act in a {type(env.action_space).__name__} space")
+    space = env.observation_space
+    parts = space.spaces.values() if isinstance(space, gym.spaces.Dict) else (space,)
+    for part in parts:
+        if not isinstance(part, plain):
+            raise UsageError(f"{env_id}: cannot observe a {type(part).__name__} space")
+
+
+def _check_env_kwargs(config: TrainConfig) -> None:
+    spec = gym.registry.get(config.env_id)
+    if spec is None:
+        return  # Gymnasium says what is wrong with it, or imports it first
+    native = config.env_id in ENV_IDS
+    creator = spec.vector_entry_point if native else spec.entry_point
+    make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return  # it takes any name, and says itself what it does not know
+    ours = ("num_envs", "autoreset_mode", "render_mode")
+    known = [parameter.name for parameter in parameters if parameter.name not in ours]
+    if not native:
+        known.append("max_episode_steps")  # Gymnasium's own
+    for name in config.env_kwargs:
+        if name not in known:
+            raise UsageError(
+                f"env_kwargs: {config.env_id} has no option {name!r}; it has {', '.join(known)}"
+            )
+
+
+def build_curriculum(config: TrainConfig) -> Curriculum | None:
+    """The run's curriculum, at its first stage."""
+    chosen = config.curriculum
+    if chosen.option is None:
+        return None
+    return Curriculum(chosen.option, chosen.stages, chosen.threshold, chosen.episodes)
+
+
+class RunA2C(RecurrentA2C):
+    """The algorithm of a run: what it logs of time counts on when the run is resumed."""
+
+    run_started_ns = 0
+    """When it would have started, had it never stopped."""
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As SB3's, for the whole run and not the last call of ``learn``."""
+        self.start_time, self._num_timesteps_at_start = self.run_started_ns, 0
+        super().dump_logs(self._n_updates + 1)
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
+    """The run's algorithm on ``env``, untrained."""
+    if config.device != "auto":
+        _check_device(config.device)
+    a2c = config.a2c
+    return RunA2C(
+        _policy_for(env),
+        env,
+        learning_rate=a2c.learning_rate,
+        n_steps=a2c.n_steps,
+        bptt_length=a2c.bptt_length,
+        gamma=a2c.gamma,
+        gae_lambda=a2c.gae_lambda,
+        ent_coef=a2c.ent_coef,
+        entropy=a2c.entropy,
+        vf_coef=a2c.vf_coef,
+        max_grad_norm=a2c.max_grad_norm,
+        normalize_advantage=a2c.normalize_advantage,
+        bootstrap_truncated=a2c.bootstrap_truncated,
+        policy_kwargs={
+            "core": config.core.name,
+            "core_kwargs": config.core.options(),
+            "net_arch": [],  # as in the papers, the heads read the core itself
+            "ortho_init": a2c.ortho_init,
+            "optimizer_kwargs": {"eps": a2c.adam_eps},
+        },
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def _policy_for(env: VecEnv) -> str:
+    space = env.observation_space
+    if isinstance(space, gym.spaces.Dict):
+        return "MultiInputPlasticPolicy"
+    image = is_image_space(space) and min(_sides(space)) >= SMALLEST_IMAGE
+    return "CnnPlasticPolicy" if image else "PlasticPolicy"
+
+
+SMALLEST_IMAGE = 36
+"""Pixels a side that SB3's ``NatureCNN`` needs; a smaller one is read as a vector."""
+
+
+def _sides(image: gym.spaces.Space[Any]) -> tuple[int, ...]:
+    """Pixels of an image (H, W, channels) or (channels, H, W), channels left out."""
+    assert image.shape is not None
+    return tuple(sorted(image.shape)[1:])
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UsageError(
+            f"device {device!r} is not to be had here, use cpu or auto: {first_line}"
+        ) from error
