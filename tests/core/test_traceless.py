@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.test_fused import Case
+from tests.core.cases import Case
 
 from plasticrl.core import Cell, build_cell, sequence
 from plasticrl.core.backends import eager, traceless

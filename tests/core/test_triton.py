@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core import test_golden
-from tests.core.test_fused import TOLERANCE, Case, plastic_cells
+from tests.core.cases import TOLERANCE, Case, plastic_cells
 
 from plasticrl.core import Cell, build_cell
 from plasticrl.core.backends import eager, fused
