@@ -1,0 +1,71 @@
+"""What every fast way to run a sequence is compared with the eager one on."""
+
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from plasticrl.core import Cell, build_cell
+from plasticrl.core.state import leaves, unflatten
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
+
+
+@st.composite
+def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
+    """A plastic_rnn of any kind and an odd or even number of neurons, whose bounds are met."""
+    options: dict[str, Any] = {
+        "hidden_size": draw(st.integers(1, 19)),
+        "rule": draw(st.sampled_from(["hebb", "oja"])),
+        "bound": draw(st.sampled_from(["hard", "soft", "decay", "none"])),
+        "alpha": draw(st.sampled_from(["connection", "neuron", "scalar"])),
+        "modulation": draw(st.sampled_from(["none", "simple", "retroactive"])),
+        "input_mode": draw(st.sampled_from(["weights", "additive", "clamped"])),
+        "weight_scale": 0.5,
+        "alpha_scale": 1.0,
+    }
+    if options["bound"] == "hard":
+        options["clip"] = 0.3
+    if options["bound"] == "decay":
+        options |= {"rule": "hebb", "modulation": draw(st.sampled_from(["none", "simple"]))}
+    if options["modulation"] != "none":
+        options["fan_out"] = draw(st.booleans())
+        activations = ["tanh", "sigmoid", "linear"]
+        options["modulator_activation"] = draw(st.sampled_from(activations))
+    size = (
+        options["hidden_size"]
+        * {"weights": 0, "additive": 1, "clamped": 2}[str(options["input_mode"])]
+    )
+    dtype = draw(st.sampled_from([torch.float64, torch.float32]))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    return build_cell("plastic_rnn", size or 3, **options).to(dtype)
+
+
+class Case:
+    """Inputs, a state and episode starts for a cell, and upstream gradients for all it gives."""
+
+    def __init__(self, cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
+        dtype = next(cell.parameters()).dtype
+        inputs = torch.randn(n_steps, n_rows, cell.input_size, dtype=dtype)
+        if getattr(cell, "input_mode", None) == "clamped":
+            inputs[..., cell.hidden_size :] = (inputs[..., cell.hidden_size :] > 0).to(dtype)
+        self.cell, self.inputs = cell, inputs.requires_grad_()
+        empty = cell.initial_state(n_rows)
+        given = [(torch.randn_like(leaf) * 0.2).requires_grad_() for leaf in leaves(empty)]
+        self.state = unflatten(empty, given)
+        self.starts = torch.rand(n_steps, n_rows) < p_start
+        self.upstream = [torch.randn(n_steps, n_rows, cell.hidden_size, dtype=dtype)]
+        self.upstream += [torch.randn_like(leaf) for leaf in given]
+
+    def results(self, run: Any) -> dict[str, Tensor]:
+        """Outputs, final state and the gradient of everything that has one, by name."""
+        outputs, final = run(self.cell, self.inputs, self.state, self.starts)
+        given = [outputs, *leaves(final)]
+        parameters = dict(self.cell.named_parameters())
+        asked = [self.inputs, *leaves(self.state), *parameters.values()]
+        gradients = torch.autograd.grad(given, asked, self.upstream)
+        state = self.state._fields[: len(leaves(self.state))]
+        names = ["outputs", *(f"final {name}" for name in state), "d inputs"]
+        names += [f"d {name}" for name in [*state, *parameters]]
+        return dict(zip(names, [*given, *gradients], strict=True))
