@@ -6,8 +6,9 @@ A subclass gives three functions of arrays and nothing else:
     advance(world, action, draws) -> world, reward    one step in every row
     observe(rows, world) -> observation               what every row sees now
 
-`draws` (B, n) are uniform numbers in [0, 1), the only randomness there is. This module calls the
-three and picks rows with `where`: the functions never hear of seeds, masks or autoreset.
+`draws` (n, B) are uniform numbers in [0, 1), the only randomness there is. This module calls the
+three and picks rows with `where`: the functions never hear of seeds, masks or autoreset. They are
+written against the array API: the same lines run on numpy and, with a device, on torch's tensors.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,16 @@ from plasticrl.envs.arrays import (
     Bools,
     Floats,
     Frame,
+    HostArray,
     Info,
     Ints,
     Observations,
     any_of,
+    namespace,
     select,
+    to_host,
 )
-from plasticrl.envs.counter_random import row_key, uniforms
+from plasticrl.envs.counter_random import DrawnAhead, event_places, row_key, uniforms
 
 RENDER_MODES = ("rgb_array", "ansi")
 METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 8}
@@ -53,18 +57,41 @@ class Rows(NamedTuple):
     done: Bools  # the episode is over and the row waits for its reset
 
 
+class State(NamedTuple, Generic[WorldT]):
+    """All that moves in a batch."""
+
+    rows: Rows
+    world: WorldT
+
+
+class Transition(NamedTuple):
+    """What one step of a batch gives, each with B rows."""
+
+    observation: Observations  # (B, features) what to act on next, after a same-step autoreset
+    reward: Floats  # (B,)
+    truncated: Bools  # (B,) the episode is over
+    final_observation: Observations  # (B, features) before a same-step autoreset
+    final_info: dict[str, Array]  # `episode_info` before a same-step autoreset; name -> (B,)
+
+
 class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     """Many rows of one environment, stepped together.
 
-    Row k, reset with seed s, is exactly the single environment reset with seed s + k, ever after.
+    Row k, reset with seed s, is exactly the single environment reset with seed s + k, ever after,
+    on every device.
 
     Args:
         num_envs: number of rows B.
         observation_space, action_space: of one row.
-        world: the subclass's state before the first reset, with B rows.
+        world: the subclass's state before the first reset, with B rows, of numpy.
         episode_length: steps after which an episode is truncated.
         autoreset_mode: as in `gymnasium.vector.SyncVectorEnv`.
         render_mode: None, "rgb_array" or "ansi".
+        device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors there. A step
+            on a device never waits for it, and autoreset is `SAME_STEP`.
+
+    Raises:
+        ValueError: no such mode, no such device, or a device and another autoreset mode.
     """
 
     start_draws: int  # uniform numbers a new episode takes, in one row
@@ -79,6 +106,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         episode_length: int,
         autoreset_mode: str | AutoresetMode,
         render_mode: str | None,
+        device: str | None,
     ) -> None:
         self.num_envs = num_envs
         self.single_observation_space: Space[Any] = observation_space
@@ -86,14 +114,44 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
         self.n_actions = int(action_space.n)
-        self.episode_length = episode_length
-        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode, device)
         self.metadata = {**METADATA, "autoreset_mode": self.autoreset_mode}
         self.render_mode = arguments.choice("render_mode", render_mode, (None, *RENDER_MODES))
+        self.xp = namespace(device)
+        self.device = device
+        self.episode_length = episode_length
+        self._start_places = self.put(event_places(self.start_draws))
+        self._step_places = self.put(event_places(self.step_draws))
+        self._next_draws = (
+            DrawnAhead(self._step_places, num_envs) if device is None else self._drawn_now
+        )
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
-        self._rows = self._blank_rows()
-        self._world = world
+        self._blank = Rows._make(self.put(leaf) for leaf in _blank_rows(num_envs, self.n_actions))
+        self.state = State(self._blank, type(world)._make(self.put(leaf) for leaf in world))
+
+    @property
+    def episode_length(self) -> int:
+        """Steps after which an episode is truncated."""
+        return self._episode_length
+
+    @episode_length.setter
+    def episode_length(self, steps: int) -> None:
+        self._episode_length = steps
+        # A tensor divides exactly; by a Python number, a GPU multiplies with its reciprocal.
+        self._divisor = self.put(np.array([steps], dtype=np.float64))
+
+    def put(self, array: HostArray) -> Array:
+        """Copy an array of numpy to where this batch's arrays live."""
+        return self.xp.asarray(array, device=self.device, copy=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the namespace: a module can be neither copied nor pickled."""
+        return {name: value for name, value in vars(self).items() if name != "xp"}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Find the namespace again."""
+        vars(self).update(attributes, xp=namespace(attributes["device"]))
 
     def start(self, world: WorldT, draws: Floats) -> WorldT:
         """Return the world at an episode's start, from the one before it and `draws` (B, n)."""
@@ -132,9 +190,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.seed_rows(mask, [_generator(one) for one in self._row_seeds(seed)])
         return self.begin(mask), {}
 
-    def seed_rows(self, mask: Bools, generators: Sequence[np.random.Generator | None]) -> None:
+    def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
         """Draw a key for each row of `mask` that has a generator, or has no key yet."""
-        key, counter = self._rows.key.copy(), self._rows.counter.copy()
+        rows = self.state.rows
+        key, counter = to_host(rows.key), to_host(rows.counter)
         for row in np.flatnonzero(mask).tolist():
             generator = generators[row]
             if generator is None and not self._seeded[row]:
@@ -142,22 +201,50 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             if generator is not None:
                 key[row], counter[row] = row_key(generator), 0
         self._seeded |= mask
-        self._rows = self._rows._replace(key=key, counter=counter)
+        rows = rows._replace(key=self.put(key), counter=self.put(counter))
+        self.state = self.state._replace(rows=rows)
 
-    def begin(self, mask: Bools) -> Observations:
+    def begin(self, mask: HostArray) -> Observations:
         """Start new episodes in the rows of `mask` and return what all rows see."""
-        self._renew(mask)
+        self.state = self._renewed(self.put(mask), self.state, self.state)
         self._started = True
-        return self.observe(self._rows, self._world)
+        return self.observe(*self.state)
+
+    def transition(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Transition]:
+        """Return the state one step later, and what the step gives: a pure function.
+
+        `state` stays as it is, `self` too. On a device nothing here waits for it and no shape
+        depends on data, so that a CUDA graph can capture it; capture it again after `set_state`,
+        `set_n_cues` or a change of an attribute. The state and the transition may share arrays
+        with each other and with `state` and `action`: copy what is to be written into.
+
+        Args:
+            state: of this batch, after its first reset.
+            action: (B,) int64. Its values are not checked, which would wait for the device: one
+                out of range is an index out of range, or gives values that mean nothing.
+        """
+        moved = self._moved(state, action)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            moved = self._renewed(state.rows.done, state, moved)
+        after, seen = moved, self.observe(*moved)
+        observation = seen
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            after = self._renewed(moved.rows.done, moved, moved)
+            observation = seen if after is moved else self.observe(*after)
+        rows = moved.rows
+        info = self.episode_info(moved.world)
+        return after, Transition(observation, rows.previous_reward, rows.done, seen, info)
 
     def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, Info]:
         """Take one step in every row.
 
         Args:
-            actions: (B,) integers.
+            actions: (B,) integers; with a device, a tensor there, whose values are not checked.
 
         Returns:
-            observations (B, features), rewards (B,), terminated (B,), truncated (B,), infos.
+            observations (B, features), rewards (B,), terminated (B,), truncated (B,), infos. With a
+            device, infos are those of a step that ends an episode, whether one ends or not, and
+            `final_obs` is one tensor (B, features).
 
         Raises:
             InvalidAction: wrong shape or type, or out of range.
@@ -165,21 +252,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """
         action = self._checked(actions)
         self._require_reset()
-        again = self._rows.done
-        if self.autoreset_mode is AutoresetMode.DISABLED and any_of(again):
-            raise ResetNeeded(f"the episode is over in rows {_few(again)}: call reset before step")
-        before = (self._rows, self._world)
-        self._advance(action)
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP and any_of(again):
-            self._renew(again, before)
-        reward, truncated = self._rows.previous_reward.copy(), self._rows.done.copy()
-        observation = self.observe(self._rows, self._world)
-        infos = self._end_info(truncated)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and any_of(truncated):
-            infos = _final(observation, infos, truncated)
-            self._renew(truncated)
-            observation = self.observe(self._rows, self._world)
-        return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, infos
+        if self.autoreset_mode is AutoresetMode.DISABLED and any_of(self.state.rows.done):
+            over = _few(self.state.rows.done)
+            raise ResetNeeded(f"the episode is over in rows {over}: call reset before step")
+        self.state, result = self.transition(self.state, action)
+        reward, truncated = self._copy(result.reward), self._copy(result.truncated)
+        terminated = self._copy(self._blank.done)
+        return result.observation, reward, terminated, truncated, self._infos(result)
 
     def render(self) -> tuple[Frame | str, ...] | None:
         """Return one frame (`rgb_array`) or text (`ansi`) for each row."""
@@ -191,13 +270,16 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self._require_reset()
         return tuple(self.draw(row) for row in range(self.num_envs))
 
-    def get_state(self) -> dict[str, Array]:
-        """Return copies of every array that decides what happens from here on, each (B, ...)."""
-        self._require_reset()
-        return {name: leaf.copy() for name, leaf in self._leaves().items()}
+    def get_state(self) -> dict[str, HostArray]:
+        """Return copies of every array that decides what happens from here on, each (B, ...).
 
-    def set_state(self, state: dict[str, Array]) -> None:
-        """Continue, bit for bit, from a state that `get_state` gave.
+        They are numpy's, with a device too, where this waits for it.
+        """
+        self._require_reset()
+        return self._leaves()
+
+    def set_state(self, state: dict[str, HostArray]) -> None:
+        """Continue, bit for bit, from a state that `get_state` gave, on any device.
 
         Raises:
             ValueError: an array is missing or unknown, or has another shape or dtype.
@@ -211,55 +293,96 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         for name, leaf in current.items():
             _check_leaf(name, state[name], leaf)
         rows = len(Rows._fields)
-        leaves = [state[name].copy() for name in current]
-        self._rows = Rows._make(leaves[:rows])
-        self._world = type(self._world)._make(leaves[rows:])
+        leaves = [self.put(state[name]) for name in current]
+        world = type(self.state.world)._make(leaves[rows:])
+        self.state = State(Rows._make(leaves[:rows]), world)
         self._seeded[:] = True
         self._started = True
 
-    def _leaves(self) -> dict[str, Array]:
-        return {**self._rows._asdict(), **self._world._asdict()}
+    def _leaves(self) -> dict[str, HostArray]:
+        leaves = {**self.state.rows._asdict(), **self.state.world._asdict()}
+        return {name: to_host(leaf) for name, leaf in leaves.items()}
 
-    def _blank_rows(self) -> Rows:
-        zeros = np.zeros(self.num_envs, dtype=np.int64)
-        none = np.full_like(zeros, self.n_actions)
-        return Rows(zeros, zeros, zeros, none, zeros.astype(np.float64), zeros.astype(np.bool_))
-
-    def _renew(self, mask: Bools, before: tuple[Rows, WorldT] | None = None) -> None:
-        """Put new episodes, drawn from the state `before` (now), into the rows of `mask`."""
-        rows, world = before or (self._rows, self._world)
-        draws = uniforms(rows.key, rows.counter, self.start_draws)
-        blank = self._blank_rows()._replace(key=rows.key, counter=rows.counter + 1)
-        self._rows = select(mask, blank, self._rows)
-        self._world = select(mask, self.start(world, draws), self._world)
-
-    def _advance(self, action: Ints) -> None:
-        rows = self._rows
-        draws = uniforms(rows.key, rows.counter, self.step_draws)
-        self._world, reward = self.advance(self._world, action, draws)
+    def _moved(self, state: State[WorldT], action: Ints) -> State[WorldT]:
+        """One step on in every row, without autoreset."""
+        rows = state.rows
+        draws, counter = self._next_draws(rows.key, rows.counter)
+        world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
-        done = steps >= self.episode_length
-        self._rows = Rows(rows.key, rows.counter + 1, steps, action, reward, done)
+        done = steps >= self._episode_length
+        return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
-    def _end_info(self, done: Bools) -> Info:
-        """The info of rows whose episode ends here, laid out as Gymnasium's vector infos."""
+    def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
+        """As `DrawnAhead`, without memory."""
+        return uniforms(self.xp, key, counter, self._step_places), counter + 1
+
+    def _renewed(self, mask: Bools, before: State[WorldT], state: State[WorldT]) -> State[WorldT]:
+        """`state` with new episodes, drawn from the state `before`, in the rows of `mask`.
+
+        Where it can be known without waiting that there are none, this is `state` itself.
+        """
+        if self.device is None and not any_of(mask):
+            return state
+        rows, world = before
+        draws = uniforms(self.xp, rows.key, rows.counter, self._start_places)
+        blank = self._blank._replace(key=rows.key, counter=rows.counter + 1)
+        return State(
+            select(self.xp, mask, blank, state.rows),
+            select(self.xp, mask, self.start(world, draws), state.world),
+        )
+
+    def _time(self, rows: Rows) -> Floats:
+        """(B,) steps so far / episode length."""
+        return rows.steps / self._divisor
+
+    def _copy(self, array: Array) -> Array:
+        """A copy for the caller, who may write into it."""
+        return array.copy() if self.device is None else array.clone()
+
+    def _infos(self, result: Transition) -> Info:
+        """The infos of rows whose episode ends, laid out as Gymnasium's vector infos."""
+        done = result.truncated
+        if self.device is None and not any_of(done):
+            return {}
         infos: Info = {}
-        if any_of(done):
-            for name, value in self.episode_info(self._world).items():
-                infos[name] = np.where(done, value, np.zeros_like(value))
-                infos[f"_{name}"] = done.copy()
-        return infos
+        for name, value in result.final_info.items():
+            infos[name] = self.xp.where(done, value, self.xp.zeros_like(value))
+            infos[f"_{name}"] = self._copy(done)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            return infos
+        final = result.final_observation
+        return {
+            "final_obs": _final(final, done) if self.device is None else final,
+            "_final_obs": self._copy(done),
+            "final_info": infos,
+            "_final_info": self._copy(done),
+        }
 
     def _checked(self, actions: Ints) -> Ints:
-        action: Array = np.asarray(actions)
+        """A copy of the actions in int64: the caller may reuse the array."""
+        if self.device is not None:
+            return self._checked_tensor(actions)
+        action = np.asarray(actions)
         if action.shape != (self.num_envs,) or action.dtype.kind not in "iu":
             raise InvalidAction(
                 f"actions must be integers of shape ({self.num_envs},), "
                 f"got {action.dtype} of shape {action.shape}"
             )
-        if action.min() < 0 or action.max() >= self.n_actions:
+        action = action.astype(np.int64)
+        if any_of(action.view(np.uint64) >= self.n_actions):  # negative ones are large there
             raise InvalidAction(f"actions must be in 0 .. {self.n_actions - 1}, got {actions!r}")
-        return action.astype(np.int64)  # a copy: the caller may reuse the array
+        return action
+
+    def _checked_tensor(self, actions: Ints) -> Ints:
+        like = self.state.rows.key
+        if type(actions) is not type(like) or actions.device != like.device:
+            raise InvalidAction(f"actions must be a tensor on {like.device}, got {actions!r}")
+        if actions.shape != like.shape or not self.xp.isdtype(actions.dtype, "integral"):
+            raise InvalidAction(
+                f"actions must be integers of shape ({self.num_envs},), "
+                f"got {actions.dtype} of shape {tuple(actions.shape)}"
+            )
+        return self.xp.astype(actions, self.xp.int64)
 
     def _require_reset(self) -> None:
         if not self._started:
@@ -274,7 +397,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             raise ValueError(f"seed must have {self.num_envs} entries, one a row, got {len(seed)}")
         return [None if one is None else int(one) for one in seed]
 
-    def _reset_mask(self, options: Info | None) -> Bools:
+    def _reset_mask(self, options: Info | None) -> HostArray:
         check_options(options, allowed=("reset_mask",))
         if not options:
             return np.ones(self.num_envs, dtype=np.bool_)
@@ -298,31 +421,37 @@ def check_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
         raise ValueError(f"unknown reset options {unknown}, expected one of {list(allowed)}")
 
 
-def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+def _autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:
     try:
-        return AutoresetMode(mode)
+        known = AutoresetMode(mode)
     except ValueError:
-        known = [one.value for one in AutoresetMode]
-        raise ValueError(f"autoreset_mode must be one of {known}, got {mode!r}") from None
+        names = [one.value for one in AutoresetMode]
+        raise ValueError(f"autoreset_mode must be one of {names}, got {mode!r}") from None
+    if device is not None and known is not AutoresetMode.SAME_STEP:
+        raise ValueError(
+            f"autoreset_mode must be {AutoresetMode.SAME_STEP} with device={device!r}, got {known}"
+        )
+    return known
+
+
+def _blank_rows(num_envs: int, n_actions: int) -> Rows:
+    zeros = np.zeros(num_envs, dtype=np.int64)
+    none = np.full_like(zeros, n_actions)
+    return Rows(zeros, zeros, zeros, none, zeros.astype(np.float64), zeros.astype(np.bool_))
 
 
 def _generator(seed: int | None) -> np.random.Generator | None:
     return None if seed is None else seeding.np_random(seed)[0]
 
 
-def _final(observation: Observations, info: Info, done: Bools) -> Info:
-    """The infos of a same-step autoreset, as SyncVectorEnv's: None in rows that are not done."""
-    final_obs = np.full(done.shape, None, dtype=object)
-    final_obs[done] = np.fromiter(observation[done], dtype=object, count=int(done.sum()))
-    return {
-        "final_obs": final_obs,
-        "_final_obs": done.copy(),
-        "final_info": info,
-        "_final_info": done.copy(),
-    }
+def _final(observation: HostArray, done: HostArray) -> HostArray:
+    """The last observations of a same-step autoreset, as SyncVectorEnv's: None in other rows."""
+    final = np.full(done.shape, None, dtype=object)
+    final[done] = np.fromiter(observation[done], dtype=object, count=int(done.sum()))
+    return final
 
 
-def _check_leaf(name: str, leaf: object, expected: Array) -> None:
+def _check_leaf(name: str, leaf: object, expected: HostArray) -> None:
     if not isinstance(leaf, np.ndarray):
         raise ValueError(f"state[{name!r}] must be a numpy array, got {type(leaf).__name__}")
     if leaf.shape != expected.shape or leaf.dtype != expected.dtype:
@@ -332,6 +461,6 @@ def _check_leaf(name: str, leaf: object, expected: Array) -> None:
         )
 
 
-def _few(mask: Bools, most: int = 8) -> str:
+def _few(mask: HostArray, most: int = 8) -> str:
     rows = np.flatnonzero(mask)
     return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")

@@ -5,15 +5,18 @@
 
 which is the splitmix64 sequence started at k and read at any place (Steele, Lea & Flood 2014, "Fast
 splittable pseudorandom number generators", OOPSLA). So a whole batch draws at once, and a row draws
-the same numbers in a batch of one and in a batch of thousands.
+the same numbers in a batch of one and in a batch of thousands, by numpy and by torch.
 
 The 64 bits are kept in int64, whose products wrap around as unsigned ones do, and a right shift is
 made logical with a mask: torch has no arithmetic for uint64.
 """
 
+from typing import Any
+
+import array_api_compat.numpy
 import numpy as np
 
-from plasticrl.envs.arrays import Floats, Ints
+from plasticrl.envs.arrays import Array, Floats, HostArray, Ints
 
 DRAWS_PER_EVENT = 128  # an event (a reset or a step) owns this many places of the sequence
 
@@ -27,7 +30,6 @@ GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 _FRACTION = (1 << 53) - 1
 _EVENT = _signed(DRAWS_PER_EVENT * 0x9E3779B97F4A7C15 % (1 << 64))
-_PLACES = np.arange(1, DRAWS_PER_EVENT + 1, dtype=np.int64) * GOLDEN
 
 
 def _shift(bits: Ints, places: int) -> Ints:
@@ -42,27 +44,68 @@ def mix(bits: Ints) -> Ints:
     return bits ^ _shift(bits, 31)
 
 
-def uniforms(key: Ints, counter: Ints, n: int) -> Floats:
-    """Draw `n` numbers in [0, 1) for every row.
+def event_places(n: int) -> HostArray:
+    """(n, 1) where an event's first `n` numbers stand, n at most `DRAWS_PER_EVENT`."""
+    return np.arange(1, n + 1, dtype=np.int64)[:, None] * GOLDEN
+
+
+def uniforms(xp: Any, key: Ints, counter: Ints, places: Ints) -> Floats:
+    """Draw numbers in [0, 1) for every row.
 
     Args:
+        xp: the arrays' namespace.
         key: (B,) the rows' keys.
-        counter: (B,) the number of the event in each row.
-        n: how many, at most `DRAWS_PER_EVENT`.
+        counter: (..., B) the number of the event in each row.
+        places: (n, 1) `event_places`.
 
     Returns:
-        (B, n) multiples of 2^-53.
+        (..., n, B) multiples of 2^-53.
     """
     start = key + counter * _EVENT
-    places = start[:, None] + _PLACES[:n]
-    return (mix(places) & _FRACTION).astype(np.float64) * 2.0**-53
+    return xp.astype(mix(start[..., None, :] + places) & _FRACTION, xp.float64) * 2.0**-53
 
 
-def integers(uniform: Floats, n: int | Ints) -> Ints:
+def integers(xp: Any, uniform: Floats, n: int | Ints) -> Ints:
     """Turn numbers in [0, 1) into integers in 0 .. n - 1 (n up to 2^53)."""
-    return (uniform * n).astype(np.int64)
+    return xp.astype(uniform * n, xp.int64)
 
 
 def row_key(generator: np.random.Generator) -> int:
     """Draw a row's key from Gymnasium's generator, once, when the row is seeded."""
     return int(generator.integers(-(2**63), 2**63, dtype=np.int64))
+
+
+class DrawnAhead:
+    """numpy's `uniforms` of events that follow each other, several events in one go.
+
+    For a few rows a call costs more than its numbers. Whoever asks for anything but the event that
+    was promised next gets it all the same, drawn anew.
+
+    Args:
+        places: (n, 1) `event_places`.
+        num_envs: number of rows B.
+    """
+
+    most_events = 64
+    most_numbers = 4096  # in one go
+
+    def __init__(self, places: HostArray, num_envs: int) -> None:
+        self._places = places
+        self._size = min(self.most_events, max(1, self.most_numbers // (len(places) * num_envs)))
+        self._ahead = np.arange(self._size + 1)[:, None]
+        self._key: Array = None
+        self._draws: list[Array] = []
+        self._counters: list[Array] = []
+        self._next = 0
+
+    def __call__(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
+        """Return the event's numbers (n, B) and the counter (B,) of the next one."""
+        index = self._next
+        promised = index < len(self._draws)
+        if not (promised and key is self._key and counter is self._counters[index]):
+            index = 0
+            counters = counter + self._ahead
+            self._key, self._counters = key, list(counters)
+            self._draws = list(uniforms(array_api_compat.numpy, key, counters[:-1], self._places))
+        self._next = index + 1
+        return self._draws[index], self._counters[index + 1]

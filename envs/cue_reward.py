@@ -18,15 +18,26 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import Array, Bools, Floats, Frame, Ints, Observations, rows_of
+from plasticrl.envs.arrays import (
+    Array,
+    Bools,
+    Floats,
+    Frame,
+    HostArray,
+    Ints,
+    Observations,
+    rows_of,
+    to_host,
+)
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
 from plasticrl.envs.drawing import CuePicture, cue_frame, cue_text
-from plasticrl.envs.history import write_history
+from plasticrl.envs.history import history_table, write_history
 from plasticrl.envs.single import SingleEnv
 
 MAX_CUES = 32
 MAX_BITS = 52  # of a random cue, which is drawn as one integer from a 53-bit uniform number
+DIGIT_BITS = 10  # of a random cue, looked up together
 EXTRA_FEATURES = 7  # go, bias, time, reward, unused, and the two actions
 
 
@@ -76,6 +87,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         cue_kind: str = "random",
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        device: str | None = None,
     ) -> None:
         num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         arguments.choice("cue_kind", cue_kind, ("random", "one_hot"))
@@ -89,12 +101,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         if max_extra_blanks is not None:
             max_extra_blanks = arguments.integer("max_extra_blanks", max_extra_blanks, minimum=0)
         self.max_extra_blanks = max_extra_blanks
-        # One row per previous action, and a last one, all zero, for "none yet".
-        self._one_hot = np.eye(3, 2, dtype=np.float32)
-        self._byte_places = np.arange(0, self.cue_bits, 8)
-        self._digits = np.eye(self.cue_bits + 1, self.cue_bits, dtype=np.float32)
-        if not self.one_hot_cues:
-            self._digits = _byte_table()
+        self._most_cues = n_cues  # there have ever been
         super().__init__(
             num_envs,
             self._space(),
@@ -103,51 +110,61 @@ class CueRewardBatch(BatchEnv[CueWorld]):
             arguments.integer("episode_length", episode_length, minimum=1),
             autoreset_mode,
             render_mode,
+            device,
         )
+        one_hot = np.eye(self.cue_bits + 1, self.cue_bits, dtype=np.float32)
+        self._digits = self.put(one_hot if self.one_hot_cues else _digit_table())
+        self._digit_places = self.put(np.arange(0, self.cue_bits, DIGIT_BITS))
+        self._views = self.put(_views(self.cue_bits))
+        self._row_starts = self.put(np.arange(num_envs) * MAX_CUES)
+        self._right, self._wrong, self._no_answer = (
+            self.put(np.full(num_envs, reward)) for reward in (1.0, -1.0, 0.0)
+        )
+        self._fresh = self.state.world
 
     def set_n_cues(self, n_cues: int) -> None:
         """Have `n_cues` cues from each row's next episode on; the observation space stays."""
         n_cues = self._checked_n_cues(n_cues)
-        after = np.full_like(self._world.next_n_cues, n_cues)
-        self._world = self._world._replace(next_n_cues=after)
+        self._most_cues = max(self._most_cues, n_cues)
+        world = self.state.world
+        after = self.xp.full_like(world.next_n_cues, n_cues)
+        self.state = self.state._replace(world=world._replace(next_n_cues=after))
+
+    def set_state(self, state: dict[str, HostArray]) -> None:
+        """Continue, bit for bit, from a state that `get_state` gave, on any device."""
+        super().set_state(state)
+        self._most_cues = max(self._most_cues, int(state["next_n_cues"].max()))
 
     def start(self, world: CueWorld, draws: Floats) -> CueWorld:
-        """Draw cues, a target and the first trial's length; `draws` is (B, MAX_CUES + 2)."""
+        """Draw cues, a target and the first trial's length; `draws` is (MAX_CUES + 2, B)."""
         n_cues = world.next_n_cues
-        fresh = _blank_world(self.num_envs, 0)
-        return fresh._replace(
+        return self._fresh._replace(
             n_cues=n_cues,
             next_n_cues=n_cues,
-            cues=self._draw_cues(n_cues, draws[:, 2:]),
-            target=integers(draws[:, 1], n_cues),
-            length=self._trial_length(n_cues, draws[:, 0]),
+            cues=self._draw_cues(n_cues, draws[2:]),
+            target=integers(self.xp, draws[1], n_cues),
+            length=self._trial_length(n_cues, draws[0]),
         )
 
     def advance(self, world: CueWorld, action: Ints, draws: Floats) -> tuple[CueWorld, Floats]:
-        """Answer, then move on to the next place in the trial; `draws` is (B, 2)."""
+        """Answer, then move on to the next place in the trial; `draws` is (2, B)."""
         # `event` decides the reward's flip at a go step, the length at a new trial and, between
         # the two, cue or blank: never two of them at the same step.
-        event, which = draws[:, 0], draws[:, 1]
+        event, which = draws
         go = _is_go(world)
-        right = (action == 1) == world.target_shown
-        reward = np.where(right != (event < self.reward_flip_probability), 1.0, -1.0)
-        world = self._next_place(world._replace(trials=world.trials + go), event)
-        return _next_cue(world, event, which), np.where(go, reward, 0.0)
+        paid = action == world.target_shown
+        if self.reward_flip_probability:
+            paid = paid != (event < self.reward_flip_probability)
+        where = self.xp.where
+        reward = where(go, where(paid, self._right, self._wrong), self._no_answer)
+        return self._moved_on(world, world.trials + go, event, which), reward
 
     def observe(self, rows: Rows, world: CueWorld) -> Observations:
         """Return (B, cue_bits + 7): bits, go, bias, time, previous reward, unused, action."""
         bits = self.cue_bits
-        out = np.zeros((self.num_envs, bits + EXTRA_FEATURES), dtype=np.float32)
+        out = rows_of(self._views, _is_go(world) * 3 + rows.previous_action)
         out[:, :bits] = self._bits_in_sight(world)
-        out[:, bits] = _is_go(world)
-        out[:, bits + 1] = 1.0
-        write_history(
-            out[:, bits + 2 :],
-            rows.steps / self.episode_length,
-            rows.previous_reward,
-            rows_of(self._one_hot, rows.previous_action),
-            unused=1,
-        )
+        write_history(out[:, bits + 2 :], self._time(rows), rows.previous_reward)
         return out
 
     def episode_info(self, world: CueWorld) -> dict[str, Array]:
@@ -155,36 +172,37 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return {"trials": world.trials}
 
     @property
-    def target(self) -> Ints:
+    def target(self) -> HostArray:
         """(B,) index of the cue that counts."""
-        return self._world.target.copy()
+        return to_host(self.state.world.target)
 
     @property
-    def target_shown(self) -> Bools:
+    def target_shown(self) -> HostArray:
         """(B,) whether the target has been shown in the present trial."""
-        return self._world.target_shown.copy()
+        return to_host(self.state.world.target_shown)
 
     @property
-    def cues(self) -> Observations:
+    def cues(self) -> HostArray:
         """(B, MAX_CUES, cue_bits) the cues as they are shown; rows beyond n_cues mean nothing."""
-        return self._bits(self._world.cues)
+        codes = self.state.world.cues
+        return to_host(self._bits(codes, codes < 0))
 
     @property
-    def n_cues(self) -> Ints:
+    def n_cues(self) -> HostArray:
         """(B,) cues in the present episode."""
-        return self._world.n_cues.copy()
+        return to_host(self.state.world.n_cues)
 
     def draw(self, row: int) -> Frame | str:
         """Picture one row: what is in sight, the episode's cues, the go light, the last reward."""
-        world = self._world
+        rows, world = self.state
         picture = CuePicture(
-            sight=self._bits_in_sight(world)[row],
-            cues=self.cues[row, : world.n_cues[row]],
+            sight=to_host(self._bits_in_sight(world)[row]),
+            cues=self.cues[row, : int(world.n_cues[row])],
             target=int(world.target[row]),
             cue=int(world.cue[row]),
             go=bool(_is_go(world)[row]),
-            reward=float(self._rows.previous_reward[row]),
-            step=int(self._rows.steps[row]),
+            reward=float(rows.previous_reward[row]),
+            step=int(rows.steps[row]),
             episode_length=self.episode_length,
         )
         return cue_text(picture) if self.render_mode == "ansi" else cue_frame(picture)
@@ -195,43 +213,69 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         For j = N - n .. N - 1: draw t from 0 .. j and take t, or j if t has been taken before
         (Bentley & Floyd 1987, "A sample of brilliance", CACM 30(9)).
         """
-        codes = np.full((self.num_envs, MAX_CUES), -1, dtype=np.int64)
-        for i in range(int(n_cues.max())):
+        where = self.xp.where
+        codes = self.xp.full_like(self._fresh.cues, -1)
+        for i in range(self._most_cues):
             if self.one_hot_cues:
-                code = np.full_like(n_cues, i)
+                code = self.xp.full_like(n_cues, i)
             else:
                 last = 2**self.cue_bits - n_cues + i
-                code = integers(draws[:, i], last + 1)
-                taken = (codes[:, :i] == code[:, None]).any(axis=1)
-                code = np.where(taken, last, code)
-            codes[:, i] = np.where(i < n_cues, code, -1)
+                code = integers(self.xp, draws[i], last + 1)
+                taken = self.xp.any(codes[:, :i] == code[:, None], axis=1)
+                code = where(taken, last, code)
+            codes[:, i] = where(i < n_cues, code, -1)
         return codes
 
     def _trial_length(self, n_cues: Ints, uniform: Floats) -> Ints:
-        most = n_cues - 1 if self.max_extra_blanks is None else self.max_extra_blanks
-        return n_cues // 2 + 3 + integers(uniform, most + 1)
+        extra = n_cues if self.max_extra_blanks is None else self.max_extra_blanks + 1
+        return (n_cues >> 1) + 3 + integers(self.xp, uniform, extra)
 
-    def _next_place(self, world: CueWorld, event: Floats) -> CueWorld:
-        """Count one place on; after the last one a new trial begins."""
-        over = world.place + 1 == world.length
-        return world._replace(
-            place=np.where(over, 0, world.place + 1),
-            length=np.where(over, self._trial_length(world.n_cues, event), world.length),
-            shown=np.where(over, 0, world.shown),
-            target_shown=world.target_shown & ~over,
+    def _moved_on(self, world: CueWorld, trials: Ints, event: Floats, which: Floats) -> CueWorld:
+        """Count one place on, in a new trial after the last one, and decide what it shows.
+
+        Whether the place has a cue, and which, is one step of Fisher and Yates' shuffle.
+        """
+        where, n_cues = self.xp.where, world.n_cues
+        place = world.place + 1
+        going = place != world.length
+        place, shown = place * going, world.shown * going
+        length = where(going, world.length, self._trial_length(n_cues, event))
+
+        left = length - 2 - place  # places for cues and blanks, this one included; -1 at the end
+        wanted = (n_cues >> 1) - shown  # 0 at the end
+        show = going & (event * abs(left) < wanted)
+        first = self._row_starts + shown
+        pick = where(show, first + integers(self.xp, which, n_cues - shown), first)
+        order = self._copy(world.order).reshape(-1)
+        chosen = order[pick]
+        order[pick] = order[first]
+        order[first] = chosen
+        cue = where(show, chosen, -1)
+        return CueWorld(
+            n_cues=n_cues,
+            next_n_cues=world.next_n_cues,
+            cues=world.cues,
+            order=order.reshape(-1, MAX_CUES),
+            target=world.target,
+            place=place,
+            length=length,
+            shown=shown + show,
+            cue=cue,
+            target_shown=(world.target_shown & going) | (cue == world.target),
+            trials=trials,
         )
 
     def _bits_in_sight(self, world: CueWorld) -> Observations:
         """(B, cue_bits) the cue in sight, or zeros."""
-        code = world.cues[np.arange(self.num_envs), world.cue]
-        return self._bits(np.where(world.cue < 0, -1, code))
+        codes = world.cues.reshape(-1)[self._row_starts + world.cue]
+        return self._bits(codes, world.cue < 0)
 
-    def _bits(self, codes: Ints) -> Observations:
-        """Codes (...) as inputs (..., cue_bits): +1 and -1, or one-hot; zeros for code -1."""
+    def _bits(self, codes: Ints, blank: Bools) -> Observations:
+        """Codes (...) as inputs (..., cue_bits): +1 and -1, or one-hot; zeros where `blank`."""
         digit = codes[..., None]
         if not self.one_hot_cues:
-            digit = (digit >> self._byte_places) & 255
-        digit = np.where(codes[..., None] < 0, len(self._digits) - 1, digit)
+            digit = (digit >> self._digit_places) & (2**DIGIT_BITS - 1)
+        digit = self.xp.where(blank[..., None], len(self._digits) - 1, digit)
         bits = rows_of(self._digits, digit).reshape(*codes.shape, -1)
         return bits[..., : self.cue_bits]
 
@@ -262,36 +306,25 @@ def _blank_world(num_envs: int, n_cues: int) -> CueWorld:
     return CueWorld(number, number, cues, order, zeros, zeros, zeros, zeros, none, no, zeros)
 
 
-def _byte_table() -> Observations:
-    """(257, 8) the bits of each byte as +1 and -1, the lowest first; a last row of zeros."""
-    table = np.zeros((257, 8), dtype=np.float32)
-    table[:256] = (np.arange(256)[:, None] >> np.arange(8)) % 2 * 2 - 1
+def _digit_table() -> HostArray:
+    """(1025, 10) the bits of each digit as +1 and -1, the lowest first; a last row of zeros."""
+    table = np.zeros((2**DIGIT_BITS + 1, DIGIT_BITS), dtype=np.float32)
+    table[:-1] = (np.arange(2**DIGIT_BITS)[:, None] >> np.arange(DIGIT_BITS)) % 2 * 2 - 1
     return table
+
+
+def _views(bits: int) -> HostArray:
+    """(6, bits + 7) the observation by go and previous action; cue, time and reward left zero."""
+    views = np.zeros((2, 3, bits + EXTRA_FEATURES), dtype=np.float32)
+    views[1, :, bits] = 1.0  # go
+    views[..., bits + 1] = 1.0  # bias
+    views[..., bits + 2 :] = history_table(2, unused=1)
+    return views.reshape(6, -1)
 
 
 def _is_go(world: CueWorld) -> Bools:
     """The last place but one asks for the answer."""
-    go: Bools = world.place == world.length - 2
-    return go
-
-
-def _next_cue(world: CueWorld, event: Floats, which: Floats) -> CueWorld:
-    """Decide whether the place has a cue, and which: one step of Fisher and Yates' shuffle."""
-    left = world.length - 2 - world.place  # places for cues and blanks, this one included
-    wanted = world.n_cues // 2 - world.shown
-    show = (world.place > 0) & (left > 0) & (event * left < wanted)
-    row = np.arange(len(show))
-    pick = world.shown + integers(which, world.n_cues - world.shown)
-    chosen, first = world.order[row, pick], world.order[row, world.shown]
-    order = world.order.copy()
-    order[row, pick] = np.where(show, first, chosen)
-    order[row, world.shown] = np.where(show, chosen, first)
-    return world._replace(
-        order=order,
-        shown=world.shown + show,
-        cue=np.where(show, chosen, -1),
-        target_shown=world.target_shown | (show & (chosen == world.target)),
-    )
+    return world.place == world.length - 2
 
 
 class CueReward(SingleEnv[CueRewardBatch]):

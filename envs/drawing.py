@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plasticrl.envs.arrays import Array, Bools, Floats, Frame, Ints
+from plasticrl.envs.arrays import Frame, HostArray
 
 Colour = tuple[int, int, int]
 
@@ -32,7 +32,7 @@ class Canvas:
     """A picture to paint on; positions and sizes are (x, y) in pixels."""
 
     def __init__(self, width: int, height: int, colour: Colour = PAPER) -> None:
-        self.pixels: Floats = np.full((height, width, 3), colour, dtype=np.float64)
+        self.pixels: HostArray = np.full((height, width, 3), colour, dtype=np.float64)
 
     def box(
         self, centre: tuple[float, float], half: tuple[float, float], radius: float, colour: Colour
@@ -71,7 +71,9 @@ def _span(centre: float, half: float, size: int) -> tuple[int, int]:
     return max(int(centre - half) - 1, 0), min(int(centre + half) + 3, size)
 
 
-def maze_frame(walls: Bools, agent: Ints, goal: Ints, hit: bool, part: float) -> Frame:
+def maze_frame(
+    walls: HostArray, agent: HostArray, goal: HostArray, hit: bool, part: float
+) -> Frame:
     """Picture a maze: walls, the goal (it lights up when it has just been hit), agent, time bar.
 
     Args:
@@ -89,7 +91,7 @@ def maze_frame(walls: Bools, agent: Ints, goal: Ints, hit: bool, part: float) ->
     lines = (edge[:, None] | edge) & ~_enlarged(walls, cell)
     canvas.pixels[:side][lines] = FAINT
 
-    def middle(place: Ints) -> tuple[float, float]:
+    def middle(place: HostArray) -> tuple[float, float]:
         return (float(place[1]) + 0.5) * cell, (float(place[0]) + 0.5) * cell
 
     canvas.box(middle(goal), (0.45 * cell, 0.45 * cell), 0.2 * cell, GOAL if hit else GOAL_GLOW)
@@ -101,12 +103,17 @@ def maze_frame(walls: Bools, agent: Ints, goal: Ints, hit: bool, part: float) ->
     return canvas.frame()
 
 
-def _enlarged(cells: Array, factor: int) -> Array:
+def _enlarged(cells: HostArray, factor: int) -> HostArray:
     return cells.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def maze_text(
-    walls: Bools, agent: Ints, goal: Ints, reward: float, step: int, episode_length: int
+    walls: HostArray,
+    agent: HostArray,
+    goal: HostArray,
+    reward: float,
+    step: int,
+    episode_length: int,
 ) -> str:
     """Write a maze: walls █, free cells ·, goal ◎, agent ●, two columns to a cell."""
     cells = np.where(walls, "██", "· ")
@@ -119,8 +126,8 @@ def maze_text(
 class CuePicture(NamedTuple):
     """What a picture of the cue-reward task shows."""
 
-    sight: Array  # (bits,) in sight, all zero for a blank
-    cues: Array  # (n_cues, bits) of the episode
+    sight: HostArray  # (bits,) in sight, all zero for a blank
+    cues: HostArray  # (n_cues, bits) of the episode
     target: int
     cue: int  # index of the cue in sight, -1 for none
     go: bool
@@ -159,7 +166,7 @@ def cue_frame(picture: CuePicture) -> Frame:
 
 
 def _tiles(
-    canvas: Canvas, bits: Array, left: float, y: float, tile: int, half_height: float
+    canvas: Canvas, bits: HostArray, left: float, y: float, tile: int, half_height: float
 ) -> None:
     for place, bit in enumerate(bits):
         colour = PLUS if bit > 0 else MINUS if bit < 0 else (96, 104, 122)
@@ -177,5 +184,5 @@ def cue_text(picture: CuePicture) -> str:
     return "\n".join(lines)
 
 
-def _bit_text(bits: Array) -> str:
+def _bit_text(bits: HostArray) -> str:
     return "".join("■" if bit > 0 else "□" if bit < 0 else "·" for bit in bits)

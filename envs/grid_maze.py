@@ -16,11 +16,19 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import Bools, Floats, Frame, Ints, Observations, rows_of
+from plasticrl.envs.arrays import (
+    Floats,
+    Frame,
+    HostArray,
+    Ints,
+    Observations,
+    rows_of,
+    to_host,
+)
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
 from plasticrl.envs.drawing import maze_frame, maze_text
-from plasticrl.envs.history import write_history
+from plasticrl.envs.history import history_table, write_history
 from plasticrl.envs.single import SingleEnv
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])  # up, down, left, right as (row, column)
@@ -38,12 +46,12 @@ class MazeWorld(NamedTuple):
 class MazeTables(NamedTuple):
     """A maze of F free cells as look-up tables."""
 
-    walls: Bools  # (size, size)
-    cells: Ints  # (F, 2) row and column of each free cell, row-major
-    next_cell: Ints  # (F, 4) free cell after each move
-    sight: Observations  # (F, 11) the 3x3 window, the unused input, the bias
+    walls: HostArray  # (size, size)
+    cells: HostArray  # (F, 2) row and column of each free cell, row-major
+    next_cell: HostArray  # (F, 4) free cell after each move
+    sight: HostArray  # (F, 11) the 3x3 window, the unused input, the bias
     centre: int
-    goals: Ints  # (G,) free cells where the goal may be
+    goals: HostArray  # (G,) free cells where the goal may be
 
 
 class MazeArguments(TypedDict, total=False):
@@ -79,12 +87,20 @@ def build_maze(size: int, goal_region: str) -> MazeTables:
     )
 
 
-def _sight(walls: Bools, cells: Ints) -> Observations:
+def _sight(walls: HostArray, cells: HostArray) -> HostArray:
     rows, columns = (offset.ravel() - 1 for offset in np.indices((3, 3)))
     sight = np.zeros((len(cells), WINDOW + 2), dtype=np.float32)
     sight[:, :WINDOW] = walls[cells[:, :1] + rows, cells[:, 1:] + columns]
     sight[:, WINDOW + 1] = 1.0  # bias
     return sight
+
+
+def _views(sight: HostArray) -> HostArray:
+    """(F (A + 1), 17) the observation by cell and previous action, time and reward left zero."""
+    history = history_table(len(MOVES))
+    shape = (len(sight), len(history))
+    parts = (np.broadcast_to(part, (*shape, part.shape[-1])) for part in (sight[:, None], history))
+    return np.concatenate([*parts], axis=-1).reshape(-1, N_FEATURES)
 
 
 class GridMazeBatch(BatchEnv[MazeWorld]):
@@ -106,6 +122,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         random_start: bool = False,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        device: str | None = None,
     ) -> None:
         num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         size = arguments.integer("size", size, minimum=5)
@@ -119,8 +136,6 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self.step_penalty = arguments.number("step_penalty", step_penalty)
         self.random_start = arguments.flag("random_start", random_start)
         self.maze = build_maze(size, goal_region)
-        # One row per previous action, and a last one, all zero, for "none yet".
-        self._one_hot = np.eye(len(MOVES) + 1, len(MOVES), dtype=np.float32)
         centre = np.full(num_envs, self.maze.centre)
         super().__init__(
             num_envs,
@@ -130,57 +145,64 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
             arguments.integer("episode_length", episode_length, minimum=1),
             autoreset_mode,
             render_mode,
+            device,
         )
+        self._next_cell = self.put(self.maze.next_cell.ravel())
+        self._goals = self.put(self.maze.goals)
+        self._views = self.put(_views(self.maze.sight))
+        self._no_reward = self.put(np.zeros(num_envs))
 
     def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
-        """Draw a goal, and a start if it is random; `draws` is (B, 2)."""
-        goal = rows_of(self.maze.goals, integers(draws[:, 0], len(self.maze.goals)))
+        """Draw a goal, and a start if it is random; `draws` is (2, B)."""
+        goal = self._goals[integers(self.xp, draws[0], len(self.maze.goals))]
         if not self.random_start:
-            return MazeWorld(np.full_like(goal, self.maze.centre), goal)
-        return MazeWorld(self._elsewhere(draws[:, 1], goal), goal)
+            return MazeWorld(self.xp.full_like(goal, self.maze.centre), goal)
+        return MazeWorld(self._elsewhere(draws[1], goal), goal)
 
     def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
-        """Move; `draws` (B, 1) says where a teleport would lead."""
-        cell = self.maze.next_cell[world.agent, action]
-        bump, hit = cell == world.agent, cell == world.goal
-        reward = self.goal_reward * hit - self.wall_penalty * bump - self.step_penalty
-        agent = np.where(hit, self._elsewhere(draws[:, 0], world.goal), cell)
+        """Move; `draws` (1, B) says where a teleport would lead."""
+        where = self.xp.where
+        cell = self._next_cell[world.agent * len(MOVES) + action]
+        hit = cell == world.goal
+        reward = where(hit, self.goal_reward, self._no_reward)
+        if self.wall_penalty:
+            reward = where(cell == world.agent, reward - self.wall_penalty, reward)
+        if self.step_penalty:
+            reward = reward - self.step_penalty
+        agent = where(hit, self._elsewhere(draws[0], world.goal), cell)
         return MazeWorld(agent, world.goal), reward
 
     def observe(self, rows: Rows, world: MazeWorld) -> Observations:
         """Return (B, 17): window, unused, bias, time, previous reward, previous action."""
-        out = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
-        out[:, : WINDOW + 2] = rows_of(self.maze.sight, world.agent)
-        write_history(
-            out[:, WINDOW + 2 :],
-            rows.steps / self.episode_length,
-            rows.previous_reward,
-            rows_of(self._one_hot, rows.previous_action),
-        )
+        view = world.agent * (len(MOVES) + 1) + rows.previous_action
+        out = rows_of(self._views, view)
+        write_history(out[:, WINDOW + 2 :], self._time(rows), rows.previous_reward)
         return out
 
     @property
-    def agent_position(self) -> Ints:
+    def agent_position(self) -> HostArray:
         """(B, 2) row and column of the agent."""
-        return self.maze.cells[self._world.agent]
+        position: HostArray = self.maze.cells[to_host(self.state.world.agent)]
+        return position
 
     @property
-    def goal_position(self) -> Ints:
+    def goal_position(self) -> HostArray:
         """(B, 2) row and column of the goal."""
-        return self.maze.cells[self._world.goal]
+        position: HostArray = self.maze.cells[to_host(self.state.world.goal)]
+        return position
 
     def draw(self, row: int) -> Frame | str:
         """Picture one row: the maze, the goal, the agent, the time that has passed."""
         agent, goal = self.agent_position[row], self.goal_position[row]
-        reward = float(self._rows.previous_reward[row])
-        step = int(self._rows.steps[row])
+        reward = float(self.state.rows.previous_reward[row])
+        step = int(self.state.rows.steps[row])
         if self.render_mode == "ansi":
             return maze_text(self.maze.walls, agent, goal, reward, step, self.episode_length)
         return maze_frame(self.maze.walls, agent, goal, reward > 0, step / self.episode_length)
 
     def _elsewhere(self, uniform: Floats, goal: Ints) -> Ints:
         """A random free cell other than the goal: skip over its place."""
-        cell = integers(uniform, len(self.maze.cells) - 1)
+        cell = integers(self.xp, uniform, len(self.maze.cells) - 1)
         return cell + (cell >= goal)
 
     def _space(self) -> Box:

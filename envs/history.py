@@ -14,22 +14,32 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import Array, Floats, Info
+from plasticrl.envs.arrays import Array, HostArray, Info
 
 
-def write_history(out: Array, time: Array, reward: Array, action: Array, unused: int = 0) -> None:
-    """Write the history features into `out`, in place: time, reward, unused inputs, action.
+def write_history(out: Array, time: Array, reward: Array) -> None:
+    """Write the history's first features into `out`, in place: time, reward.
 
     Args:
-        out: (..., 2 + unused + A), the place of the history in the observation.
+        out: (..., 2 + n) the place of the history in the observation; the action stands last.
         time: (...) steps so far / episode length.
         reward: (...) previous reward.
-        action: (..., A) previous action as a vector (one-hot if discrete), zero at the first step.
-        unused: inputs left as they are between the reward and the action.
     """
     out[..., 0] = time
     out[..., 1] = reward
-    out[..., 2 + unused :] = action
+
+
+def history_table(n_actions: int, unused: int = 0) -> HostArray:
+    """Tabulate the history by previous action, with time and reward left zero.
+
+    Args:
+        n_actions: number A of actions.
+        unused: inputs that stay zero, between the reward and the action.
+
+    Returns:
+        (A + 1, 2 + unused + A) float32; the last row, all zero, is for "none yet".
+    """
+    return np.eye(n_actions + 1, 2 + unused + n_actions, k=2 + unused, dtype=np.float32)
 
 
 class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -86,7 +96,7 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             info,
         )
 
-    def _with_history(self, observation: Any, reward: float, action: Array) -> Any:
+    def _with_history(self, observation: Any, reward: float, action: HostArray) -> Any:
         time = min(self._steps / self.horizon, 1.0)
         if not self._flat:
             return {
@@ -98,7 +108,8 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         size = len(observation)
         out = np.zeros(self.observation_space.shape or (), dtype=self.observation_space.dtype)
         out[:size] = observation
-        write_history(out[size:], np.asarray(time), np.asarray(reward), action)
+        out[size + 2 :] = action
+        write_history(out[size:], time, reward)
         return out
 
 
@@ -121,8 +132,8 @@ def _action_box(space: Space[Any]) -> Box:
         )
     flat = flatten_space(space)
     assert isinstance(flat, Box)
-    low: Floats = np.minimum(flat.low, 0.0)
-    high: Floats = np.maximum(flat.high, 0.0)
+    low: HostArray = np.minimum(flat.low, 0.0)
+    high: HostArray = np.maximum(flat.high, 0.0)
     return Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import Env, logger
 from gymnasium.error import InvalidAction
 
-from plasticrl.envs.arrays import Array, Frame, Info, Observations
+from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
 from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv, check_options
 
 BatchT = TypeVar("BatchT", bound=BatchEnv[Any])
@@ -59,11 +59,11 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
         frames = self.batch.render()
         return None if frames is None else frames[0]
 
-    def get_state(self) -> dict[str, Array]:
+    def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (1, ...)."""
         return self.batch.get_state()
 
-    def set_state(self, state: dict[str, Array]) -> None:
+    def set_state(self, state: dict[str, HostArray]) -> None:
         """Continue, bit for bit, from a state that `get_state` gave."""
         self.batch.set_state(state)
         self._seeded = True

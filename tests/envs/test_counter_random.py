@@ -1,8 +1,27 @@
 """Counter-based random numbers against splitmix64's published sequence, and their uniformity."""
 
-import numpy as np
+from typing import Any
 
-from plasticrl.envs.counter_random import DRAWS_PER_EVENT, GOLDEN, integers, mix, uniforms
+import array_api_compat.numpy as xp
+import array_api_compat.torch as torch_xp
+import numpy as np
+import pytest
+import torch
+
+from plasticrl.envs.counter_random import (
+    DRAWS_PER_EVENT,
+    GOLDEN,
+    DrawnAhead,
+    event_places,
+    integers,
+    mix,
+    uniforms,
+)
+
+
+def draw(key: Any, counter: Any, n: int) -> Any:
+    """(n, B) numbers of one event a row."""
+    return uniforms(xp, key, counter, event_places(n))
 
 
 def test_mix_is_splitmix64() -> None:
@@ -23,23 +42,23 @@ def test_events_follow_each_other_in_the_sequence() -> None:
     for event in (0, 1, 5):
         places = np.arange(1, 4, dtype=np.int64) + event * DRAWS_PER_EVENT
         bits = mix(places * GOLDEN + 1234567).view(np.uint64) % 2**53
-        got = uniforms(key, np.array([event]), 3)
-        np.testing.assert_array_equal(got[0], bits / 2**53)
+        got = draw(key, np.array([event]), 3)
+        np.testing.assert_array_equal(got[:, 0], bits / 2**53)
 
 
 def test_rows_draw_for_themselves() -> None:
     key = np.arange(50, dtype=np.int64) * 977
     counter = np.arange(50, dtype=np.int64) % 7
-    together = uniforms(key, counter, 9)
+    together = draw(key, counter, 9)
     for row in range(50):
-        alone = uniforms(key[row : row + 1], counter[row : row + 1], 4)
-        np.testing.assert_array_equal(together[row, :4], alone[0])
+        alone = draw(key[row : row + 1], counter[row : row + 1], 4)
+        np.testing.assert_array_equal(together[:4, row], alone[:, 0])
 
 
 def test_numbers_are_uniform_and_independent() -> None:
     """Neighbouring keys, events and draws: even histogram, no correlation along any axis."""
     key, counter = (grid.ravel() for grid in np.indices((200, 50), dtype=np.int64))
-    draws = uniforms(key, counter, 8)
+    draws = draw(key, counter, 8).T
     assert draws.min() >= 0
     assert draws.max() < 1
     assert np.abs(np.histogram(draws, 10, (0, 1))[0] / draws.size - 0.1).max() < 0.005
@@ -52,4 +71,33 @@ def test_numbers_are_uniform_and_independent() -> None:
 def test_integers_cover_their_range() -> None:
     top = np.array([0.0, 1 - 2.0**-53])
     for n in (1, 3, 2**53, 2**52 + 1, 10**9 + 7):
-        assert integers(top, n).tolist() == [0, n - 1]
+        assert integers(xp, top, n).tolist() == [0, n - 1]
+
+
+@pytest.mark.parametrize("n_rows", [1, 30, 5_000])
+def test_drawn_ahead_is_drawn_now(n_rows: int) -> None:
+    """Also where the counter jumps, in one row or in all, is set back, or the key is another."""
+    rng = np.random.default_rng(0)
+    draws = DrawnAhead(event_places(2), n_rows)
+    key, counter = rng.integers(-(2**63), 2**63, n_rows), np.zeros(n_rows, dtype=np.int64)
+    for step in range(300):
+        numbers, following = draws(key, counter)
+        np.testing.assert_array_equal(numbers, draw(key, counter, 2))
+        np.testing.assert_array_equal(following, counter + 1)
+        again = draws(key, counter)[0] if step % 50 == 10 else numbers
+        np.testing.assert_array_equal(again, numbers)
+        if step % 50 == 20:
+            following = following + (np.arange(n_rows) == 0)
+        if step % 50 == 30:
+            key = key + 1
+        counter = counter if step % 50 == 40 else following
+
+
+def test_torch_draws_the_same_numbers() -> None:
+    key = np.random.default_rng(0).integers(-(2**63), 2**63, 1_000)
+    counter = np.arange(1_000) * 12_345
+    on_torch = (torch.from_numpy(array) for array in (key, counter, event_places(34)))
+    got = uniforms(torch_xp, *on_torch)
+    assert got.numpy().tobytes() == draw(key, counter, 34).tobytes()
+    cells = integers(torch_xp, got, 64)
+    np.testing.assert_array_equal(cells.numpy(), integers(xp, got.numpy(), 64))

@@ -1,6 +1,8 @@
 """What every environment of the table promises: a new row of the table is tested here as it is."""
 
+import copy
 import importlib
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -172,6 +175,22 @@ def test_saved_state_continues_bit_for_bit(
         for action in actions(batch, 3, 12 if mode is AutoresetMode.DISABLED else 60):
             assert_same(batch.step(action), other.step(action), "step")
         assert_same(state, copy, "the saved state is a copy")
+
+
+@all_ids
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_copies_and_pickles_go_their_own_way(env_id: str, device: str | None) -> None:
+    """A planner copies its environment and tries what would happen."""
+    batch = make_batch(env_id, autoreset_mode="SameStep", episode_length=7, device=device)
+    batch.reset(seed=0)
+    path = [one if device is None else torch.from_numpy(one) for one in actions(batch, 0, 20)]
+    for action in path[:5]:
+        batch.step(action)
+    others = [copy.deepcopy(batch), pickle.loads(pickle.dumps(batch))]
+    expected = [batch.step(action)[0] for action in path]
+    for other in others:
+        for action, observation in zip(path, expected, strict=True):
+            assert (other.step(action)[0] == observation).all()
 
 
 @all_ids
