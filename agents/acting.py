@@ -64,7 +64,7 @@ class Actor:
         latent = self.advance(features, episode_starts)
         if self.head is not None and not deterministic:
             if not self.uniforms:
-                self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy())
+                self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
             chosen = _sample(latent.numpy(), *self.head, self.uniforms.pop())
             if chosen[0] < 0:
                 raise FloatingPointError(DIVERGED)
@@ -103,17 +103,23 @@ def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
     It has a sampler of its own: torch's distribution takes longer than the rest of a small step.
     None where a subclass has a distribution, a head or an extractor of another kind.
     """
-    head, hook = policy.action_net, "_get_action_dist_from_latent"
-    plain = (
+    head = policy.action_net
+    linear = type(policy.mlp_extractor) is MlpExtractor and type(head) is nn.Linear
+    if not (linear and chooses_by_logits(policy)) or policy.device.type != "cpu":
+        return None
+    if len(policy.mlp_extractor.policy_net):
+        return None
+    return head.weight.detach().numpy(), head.bias.detach().numpy()
+
+
+def chooses_by_logits(policy: Any) -> bool:
+    """Whether the actions' probabilities are softmax(what the action head gives), no more to it."""
+    hook = "_get_action_dist_from_latent"
+    return (
         type(policy.action_dist) is CategoricalDistribution
         and getattr(type(policy), hook) is getattr(ActorCriticPolicy, hook)
         and type(policy).distribution_of.__module__ == "plasticrl.agents.policies"
-        and type(policy.mlp_extractor) is MlpExtractor
-        and type(head) is nn.Linear
     )
-    if not plain or len(policy.mlp_extractor.policy_net) or policy.device.type != "cpu":
-        return None
-    return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})

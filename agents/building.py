@@ -1,7 +1,7 @@
 """What a config describes, built: its environments, curriculum and model, untrained."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ import gymnasium as gym
 import torch
 from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.config import TrainConfig, UsageError
@@ -29,8 +30,8 @@ def user_errors() -> Iterator[None]:
         raise UsageError(" ".join(str(error).split())) from error
 
 
-def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
-    """The run's environment, ``n_envs`` times."""
+def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> VecEnv:
+    """The run's environment, ``n_envs`` times; ``device`` as in ``make_vec_env``."""
     _check_env_kwargs(config)
     wrapper = None
     if config.history:
@@ -44,17 +45,20 @@ def build_env(config: TrainConfig, n_envs: int) -> VecEnv:
                 f"--history: {config.env_id} has no time limit to measure time by; "
                 "give one with --env-kwargs max_episode_steps=N"
             )
-    env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper)
+    env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
     _check_spaces(config.env_id, env)
     return env
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """The run's environments, at the first stage of its curriculum if it has one."""
+    """The run's environments on its device, at the first stage of its curriculum if it has one."""
+    if config.device != "auto":
+        _check_device(config.device)
     option, stages = config.curriculum.option, config.curriculum.stages
     if option is not None:
         config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
-    return build_env(config, config.n_envs)
+    device = get_device(config.device)
+    return build_env(config, config.n_envs, None if device.type == "cpu" else str(device))
 
 
 def _check_spaces(env_id: str, env: VecEnv) -> None:
@@ -83,7 +87,7 @@ def _check_env_kwargs(config: TrainConfig) -> None:
     parameters = inspect.signature(make).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return  # it takes any name, and says itself what it does not know
-    ours = ("num_envs", "autoreset_mode", "render_mode")
+    ours = ("num_envs", "autoreset_mode", "render_mode", "device")
     known = [parameter.name for parameter in parameters if parameter.name not in ours]
     if not native:
         known.append("max_episode_steps")  # Gymnasium's own
@@ -116,13 +120,11 @@ class RunA2C(RecurrentA2C):
 
 def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
     """The run's algorithm on ``env``, untrained."""
-    if config.device != "auto":
-        _check_device(config.device)
     a2c = config.a2c
     return RunA2C(
         _policy_for(env),
         env,
-        learning_rate=a2c.learning_rate,
+        learning_rate=_schedule(a2c.learning_rate, a2c.learning_rate_decay),
         n_steps=a2c.n_steps,
         bptt_length=a2c.bptt_length,
         gamma=a2c.gamma,
@@ -143,6 +145,13 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
         seed=config.seed,
         device=config.device,
     )
+
+
+def _schedule(start: float, decay: float) -> float | Callable[[float], float]:
+    """SB3's schedule, by the remaining progress from 1 to 0."""
+    if not decay:
+        return start
+    return lambda remaining: start * min(1.0, remaining / decay)
 
 
 def _policy_for(env: VecEnv) -> str:

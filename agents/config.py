@@ -65,6 +65,8 @@ class A2CConfig:
     """Steps after which the gradient through time is cut; None: the whole rollout."""
     learning_rate: float = 1e-3
     """Adam's step size."""
+    learning_rate_decay: float = 0.0
+    """Last part of the training, from 0 to 1, in which it falls linearly to zero."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     gamma: float = 0.9
@@ -153,6 +155,10 @@ class TrainConfig:
         if not math.isfinite(self.curriculum.threshold):
             raise UsageError(
                 f"curriculum.threshold must be a finite number, not {self.curriculum.threshold}"
+            )
+        if not 0 <= self.a2c.learning_rate_decay <= 1:
+            raise UsageError(
+                f"a2c.learning_rate_decay must be from 0 to 1, not {self.a2c.learning_rate_decay}"
             )
         above_zero = ("learning_rate", "adam_eps", "max_grad_norm")
         not_below_zero = ("ent_coef", "vf_coef", "gamma", "gae_lambda")

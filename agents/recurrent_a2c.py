@@ -24,13 +24,13 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.acting import Actor
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
     PlasticPolicy,
     simpson_concentration,
 )
+from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
 
@@ -180,61 +180,40 @@ class RecurrentA2C(OnPolicyAlgorithm):
         rollout_buffer.reset()
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
-        act = Actor(self.policy, state, n_rollout_steps)
-        activity = self.policy.core.modulating_activity(state)  # moves in place, as the state
-        outputs, modulating = [], []
-        n_steps = 0
         callback.on_rollout_start()
 
-        while n_steps < n_rollout_steps:
-            obs_tensor = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
-            starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-            action_tensor, output = act(obs_tensor, starts)
-            outputs.append(output)
-            if activity is not None:
-                modulating.append(output if activity is state.hidden else activity.clone())
-            actions = action_tensor.cpu().numpy()
-            clipped_actions = self.policy.clip(actions)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
+        kind = DeviceRollout if self._stays_on_device(env) else HostRollout
+        rollout = kind(
+            *(self.policy, env, state, self._last_obs, self._last_episode_starts),
+            n_rollout_steps,
+        )
+        for n_steps, step in enumerate(rollout):
+            actions, rewards, dones, infos = step.actions, step.rewards, step.dones, step.infos
+            new_obs = rollout.obs
             self.num_timesteps += env.num_envs
 
             callback.update_locals(locals())
             if not callback.on_step():
                 # A run that goes on from here does so with what belongs together.
-                self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+                self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
             if dones.any():
                 self._update_info_buffer(infos, dones)
                 if self.bootstrap_truncated:
                     after = self._values_after_truncation(dones, infos, state)
                     rewards = rewards + self.gamma * after
-            self._store(rollout_buffer, n_steps, actions, rewards)
-            n_steps += 1
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts = dones
+            _store(rollout_buffer, n_steps, step._replace(rewards=rewards))
 
-        self._modulating = torch.stack(modulating) if modulating else None
-        self._fill_in(rollout_buffer, torch.cat(outputs), state)
+        self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
+        self._modulating = torch.stack(rollout.modulating) if rollout.modulating else None
+        self._fill_in(rollout_buffer, torch.cat(rollout.outputs), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _store(
-        self, buffer: RolloutBuffer, step: int, actions: np.ndarray, rewards: np.ndarray
-    ) -> None:
-        """What ``buffer.add`` does, but for the values and log-probabilities that come later."""
-        if isinstance(buffer, DictRolloutBuffer):
-            assert isinstance(self._last_obs, dict)
-            for key, stored in buffer.observations.items():
-                stored[step] = self._last_obs[key].reshape(stored.shape[1:])
-        else:
-            assert isinstance(self._last_obs, np.ndarray)
-            buffer.observations[step] = self._last_obs.reshape(buffer.observations.shape[1:])
-        buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
-        buffer.rewards[step] = rewards
-        buffer.episode_starts[step] = self._last_episode_starts
-        buffer.pos = step + 1
-        buffer.full = buffer.pos == buffer.buffer_size
+    def _stays_on_device(self, env: VecEnv) -> bool:
+        """The value after a time limit needs the state in the middle of a rollout, on the host."""
+        return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
@@ -368,6 +347,20 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return super().learn(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
+
+
+def _store(buffer: RolloutBuffer, position: int, step: Step) -> None:
+    """What ``buffer.add`` does, but for the values and log-probabilities that come later."""
+    if isinstance(buffer, DictRolloutBuffer):
+        for key, stored in buffer.observations.items():
+            stored[position] = step.obs[key].reshape(stored.shape[1:])
+    else:
+        buffer.observations[position] = step.obs.reshape(buffer.observations.shape[1:])
+    buffer.actions[position] = step.actions.reshape(buffer.actions.shape[1:])
+    buffer.rewards[position] = step.rewards
+    buffer.episode_starts[position] = step.episode_starts
+    buffer.pos = position + 1
+    buffer.full = buffer.pos == buffer.buffer_size
 
 
 def _stack(observations: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plasticrl.envs import ENV_IDS, BatchEnv
+from plasticrl.envs.arrays import to_host
 
 
 class BatchVecEnv(VecEnv):
@@ -45,12 +46,11 @@ class BatchVecEnv(VecEnv):
         """New episodes everywhere, with the seeds and options set before."""
         if any(self._options):
             raise ValueError(f"reset options are not supported, got {self._options[0]}")
-        obs: VecEnvObs
         obs, _ = self.batch.reset(seed=self._seeds)
         self._reset_seeds()
         self.returns[:] = 0
         self.lengths[:] = 0
-        return obs
+        return to_host(obs)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions (B,) for ``step_wait``."""
@@ -58,29 +58,50 @@ class BatchVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Observations (B, ...), rewards (B,), dones (B,) and one info for each row."""
-        obs, rewards, terminated, truncated, batch_info = self.batch.step(self._actions)
-        dones = terminated | truncated
+        action = self._actions if self.batch.device is None else self.batch.put(self._actions)
+        obs, rewards, _, dones, info = self.batch.step(action)
+        if self.batch.device is not None:
+            obs, rewards, dones = (to_host(array) for array in (obs, rewards, dones))
+        infos = self.monitor(rewards, dones, info.get("final_obs"), info.get("final_info", {}))
+        return obs, rewards.astype(np.float32), dones, infos
+
+    def monitor(
+        self,
+        rewards: np.ndarray,
+        dones: np.ndarray,
+        final_obs: Any,
+        final_info: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Count a step; one info for each row, of its episode where it ends.
+
+        Args:
+            rewards: (B,).
+            dones: (B,), true at an episode's end, which is always its time limit.
+            final_obs: (B, ...), the observations before the reset; read where an episode ends.
+            final_info: name -> (B,), what the batch says of finished episodes.
+        """
         self.returns += rewards
         self.lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(dones).tolist():
-            infos[row] = self._end_of_episode(row, batch_info, bool(truncated[row]))
-        self.returns[dones] = 0
-        self.lengths[dones] = 0
-        return obs, rewards.astype(np.float32), dones, infos
+        if dones.any():
+            told = {n: to_host(a) for n, a in final_info.items() if not n.startswith("_")}
+            final_obs = to_host(final_obs)
+            for row in np.flatnonzero(dones).tolist():
+                infos[row] = {name: array[row] for name, array in told.items()} | {
+                    "terminal_observation": final_obs[row],
+                    "TimeLimit.truncated": True,
+                    "episode": self._episode(row),
+                }
+            self.returns[dones] = 0
+            self.lengths[dones] = 0
+        return infos
 
-    def _end_of_episode(self, row: int, batch_info: dict[str, Any], cut: bool) -> dict[str, Any]:
-        final = batch_info["final_info"]
-        info = {name: final[name][row] for name in final if not name.startswith("_")}
-        episode = {
+    def _episode(self, row: int) -> dict[str, Any]:
+        """What SB3's ``Monitor`` says of an episode that ends."""
+        return {
             "r": round(float(self.returns[row]), 6),
             "l": int(self.lengths[row]),
             "t": round(time.time() - self.started, 6),
-        }
-        return info | {
-            "terminal_observation": batch_info["final_obs"][row],
-            "TimeLimit.truncated": cut,
-            "episode": episode,
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
@@ -146,6 +167,7 @@ def make_vec_env(
     seed: int | None = None,
     env_kwargs: dict[str, Any] | None = None,
     wrapper_class: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
+    device: str | None = None,
 ) -> VecEnv:
     """``n_envs`` environments as one SB3 ``VecEnv``: the native batch where there is one.
 
@@ -155,6 +177,8 @@ def make_vec_env(
         seed: environment k is seeded with seed + k at the next reset.
         env_kwargs: options of the environment.
         wrapper_class: put around every single environment, which does without the native batch.
+        device: where the native batch lives, if there is one: None for numpy's memory, or torch's
+            name of a device, where ``RecurrentA2C`` takes all steps of a rollout without the host.
 
     Raises:
         TypeError: for an option that the environment does not have.
@@ -166,7 +190,11 @@ def make_vec_env(
             env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
         )
     batch = gym.make_vec(
-        env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **(env_kwargs or {})
+        env_id,
+        num_envs=n_envs,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        device=device,
+        **(env_kwargs or {}),
     )
     assert isinstance(batch, BatchEnv)
     vec_env = BatchVecEnv(batch)

@@ -29,9 +29,12 @@ def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Te
 
     @torch.no_grad()
     def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-        starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-        outputs, new = run(cell, inputs.unsqueeze(0), state, starts)
+        before = state
+        # On a GPU the question would make the host wait for it.
+        if episode_starts is not None and (episode_starts.is_cuda or episode_starts.any()):
+            before = select(episode_starts, cell.initial_state(len(inputs)), state)
+        output, new = cell.step(cell.project(inputs), before)
         map_leaves(Tensor.copy_, state, new)
-        return outputs[0]
+        return output
 
     return advance

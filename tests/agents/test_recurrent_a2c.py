@@ -460,7 +460,7 @@ def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
             seen.append([obs.clone(), *(leaf.clone() for leaf in leaves(self.state))])
             return super().__call__(obs, *rest, deterministic=True)
 
-    monkeypatch.setattr("plasticrl.agents.recurrent_a2c.Actor", Watched)
+    monkeypatch.setattr("plasticrl.agents.rollout.Actor", Watched)
     model.learn(1000, callback=Each(lambda _: len(seen) < 3))
     model.learn(1, callback=Each(lambda _: False), reset_num_timesteps=False)
     whole.learn(1000, callback=Each(lambda _: len(seen) < 8))
@@ -568,7 +568,7 @@ def test_the_numbers_in_the_log(make_vec: Any, monkeypatch: pytest.MonkeyPatch) 
             signals.append(model.policy.core.connection.modulator(latent))  # type: ignore[union-attr]
             return actions, latent
 
-    monkeypatch.setattr("plasticrl.agents.recurrent_a2c.Actor", Listening)
+    monkeypatch.setattr("plasticrl.agents.rollout.Actor", Listening)
     collect(model)
     logged = model.logger.name_to_value
     modulation = torch.stack(signals).detach().numpy()
