@@ -213,10 +213,11 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def transition(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Transition]:
         """Return the state one step later, and what the step gives: a pure function.
 
-        `state` stays as it is, `self` too. On a device nothing here waits for it and no shape
-        depends on data, so that a CUDA graph can capture it; capture it again after `set_state`,
-        `set_n_cues` or a change of an attribute. The state and the transition may share arrays
-        with each other and with `state` and `action`: copy what is to be written into.
+        `state` stays as it is, and so does all of `self` that a result depends on. On a device
+        nothing here waits for it and no shape depends on data, so that a CUDA graph can capture it;
+        capture it again after `set_state`, `set_n_cues` or a change of an attribute. The state and
+        the transition may share arrays with each other and with `state` and `action`: copy what is
+        to be written into.
 
         Args:
             state: of this batch, after its first reset.
