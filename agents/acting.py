@@ -41,7 +41,7 @@ class Actor:
         self.uniforms: list[np.ndarray] = []
         self.advance = stepper(policy.core, state)
         self.head = _linear_head(policy)
-        self.reads_features = not _sees_vectors(policy)
+        self.extracts_features = not _sees_vectors(policy)
 
     def __call__(
         self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
@@ -56,7 +56,7 @@ class Actor:
         Raises:
             FloatingPointError: if the core or the policy gives NaN or infinity.
         """
-        if self.reads_features:
+        if self.extracts_features:
             features = self._features(obs)
         else:
             assert isinstance(obs, Tensor)

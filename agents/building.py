@@ -58,7 +58,9 @@ def build_training_env(config: TrainConfig) -> VecEnv:
     if option is not None:
         config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
     device = get_device(config.device)
-    return build_env(config, config.n_envs, None if device.type == "cpu" else str(device))
+    native = config.env_id in ENV_IDS and not config.history
+    on_device = native and device.type != "cpu"
+    return build_env(config, config.n_envs, str(device) if on_device else None)
 
 
 def _check_spaces(env_id: str, env: VecEnv) -> None:
@@ -151,7 +153,8 @@ def _schedule(start: float, decay: float) -> float | Callable[[float], float]:
     """SB3's schedule, by the remaining progress from 1 to 0."""
     if not decay:
         return start
-    return lambda remaining: start * min(1.0, remaining / decay)
+    # Below zero in the last update of a total that is no whole number of rollouts.
+    return lambda remaining: start * min(1.0, max(0.0, remaining) / decay)
 
 
 def _policy_for(env: VecEnv) -> str:

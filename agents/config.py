@@ -66,7 +66,8 @@ class A2CConfig:
     learning_rate: float = 1e-3
     """Adam's step size."""
     learning_rate_decay: float = 0.0
-    """Last part of the training, from 0 to 1, in which it falls linearly to zero."""
+    """Part of the training, at its end, in which the learning rate falls linearly to zero;
+    0: never. Resuming with more --total-timesteps lifts it again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     gamma: float = 0.9

@@ -30,7 +30,7 @@ from plasticrl.agents.policies import (
     PlasticPolicy,
     simpson_concentration,
 )
-from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
+from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
 
@@ -170,7 +170,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """Fill the buffer with ``n_rollout_steps`` of every environment.
 
         Values and log-probabilities are computed for all steps at once, at the end: callbacks find
-        them in the buffer from ``on_rollout_end`` on.
+        them in the buffer from ``on_rollout_end`` on. With environments on the policy's device (see
+        ``make_vec_env``) and without ``bootstrap_truncated``, all steps are taken before callbacks
+        hear of the first.
 
         Returns False if a callback ended it early.
         """
@@ -183,13 +185,11 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.on_rollout_start()
 
         kind = DeviceRollout if self._stays_on_device(env) else HostRollout
-        rollout = kind(
-            *(self.policy, env, state, self._last_obs, self._last_episode_starts),
-            n_rollout_steps,
-        )
+        last = (self._last_obs, self._last_episode_starts)
+        rollout = kind(self.policy, env, state, *last, n_rollout_steps)
         for n_steps, step in enumerate(rollout):
-            actions, rewards, dones, infos = step.actions, step.rewards, step.dones, step.infos
-            new_obs = rollout.obs
+            obs, starts, actions, new_obs, rewards, dones, infos = step
+            clipped_actions = self.policy.clip(actions)
             self.num_timesteps += env.num_envs
 
             callback.update_locals(locals())
@@ -202,17 +202,20 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 if self.bootstrap_truncated:
                     after = self._values_after_truncation(dones, infos, state)
                     rewards = rewards + self.gamma * after
-            _store(rollout_buffer, n_steps, step._replace(rewards=rewards))
+            _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
+            self._last_obs, self._last_episode_starts = new_obs, dones
 
-        self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
-        self._modulating = torch.stack(rollout.modulating) if rollout.modulating else None
-        self._fill_in(rollout_buffer, torch.cat(rollout.outputs), state)
+        self._modulating = rollout.modulating
+        self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
     def _stays_on_device(self, env: VecEnv) -> bool:
-        """The value after a time limit needs the state in the middle of a rollout, on the host."""
+        """Whether all steps are taken before the first one is told of.
+
+        Not with the bootstrap at time limits, which needs the state in the middle of a rollout.
+        """
         return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
 
     @torch.no_grad()
@@ -349,17 +352,24 @@ class RecurrentA2C(OnPolicyAlgorithm):
         )
 
 
-def _store(buffer: RolloutBuffer, position: int, step: Step) -> None:
+def _store(
+    buffer: RolloutBuffer,
+    step: int,
+    obs: Any,
+    episode_starts: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+) -> None:
     """What ``buffer.add`` does, but for the values and log-probabilities that come later."""
     if isinstance(buffer, DictRolloutBuffer):
         for key, stored in buffer.observations.items():
-            stored[position] = step.obs[key].reshape(stored.shape[1:])
+            stored[step] = obs[key].reshape(stored.shape[1:])
     else:
-        buffer.observations[position] = step.obs.reshape(buffer.observations.shape[1:])
-    buffer.actions[position] = step.actions.reshape(buffer.actions.shape[1:])
-    buffer.rewards[position] = step.rewards
-    buffer.episode_starts[position] = step.episode_starts
-    buffer.pos = position + 1
+        buffer.observations[step] = obs.reshape(buffer.observations.shape[1:])
+    buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
+    buffer.rewards[step] = rewards
+    buffer.episode_starts[step] = episode_starts
+    buffer.pos = step + 1
     buffer.full = buffer.pos == buffer.buffer_size
 
 

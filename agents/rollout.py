@@ -5,7 +5,8 @@ device before it tells of the first one, so that nothing there waits for the hos
 environments are one CUDA graph, replayed for every step. Both give the same steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +22,26 @@ from plasticrl.envs.arrays import to_host
 
 
 class Step(NamedTuple):
-    """One step of all environments, B rows each, on the host."""
+    """One step of all B environments, on the host."""
 
     obs: Any
-    """What was seen before the step."""
+    """What was seen before the step, (B, ...) or a dict of such."""
     episode_starts: np.ndarray
+    """(B,), true where that was an episode's first."""
     actions: np.ndarray
+    """(B, ...), as the policy chose them, not clipped."""
+    new_obs: Any
+    """What is seen after the step."""
     rewards: np.ndarray
+    """(B,) float32."""
     dones: np.ndarray
+    """(B,), true where the step ended an episode."""
     infos: list[dict[str, Any]]
+    """One for each environment."""
 
 
 class HostRollout:
-    """Iterating takes the steps.
+    """Iterating takes the steps, and raises ``FloatingPointError`` if the policy has diverged.
 
     Args:
         policy: the one that acts.
@@ -44,10 +52,13 @@ class HostRollout:
         n_steps: how many steps to take.
 
     Attributes:
-        obs, episode_starts: of the step to come.
-        outputs: the core's outputs so far, each (B, N).
-        modulating: what its neuromodulator has read so far, each (B, N); nothing without one.
+        obs, episode_starts: where the environments are.
+        outputs: after the last step, the core's outputs (T, B, N).
+        modulating: after the last step, what its neuromodulator read (T, B, N); None without one.
     """
+
+    outputs: Tensor
+    modulating: Tensor | None = None
 
     def __init__(
         self,
@@ -60,129 +71,162 @@ class HostRollout:
     ) -> None:
         self.policy, self.env, self.state = policy, env, state
         self.obs, self.episode_starts, self.n_steps = obs, episode_starts, n_steps
-        self.outputs: list[Tensor] = []
-        self.modulating: list[Tensor] = []
 
     def __iter__(self) -> Iterator[Step]:
         policy, state = self.policy, self.state
         device = policy.device
         act = Actor(policy, state, self.n_steps)
         activity = policy.core.modulating_activity(state)  # moves in place, as the state
+        outputs, modulating = [], []
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
             tensor, output = act(obs_as_tensor(obs, device), torch.as_tensor(starts, device=device))
-            self.outputs.append(output)
-            if activity is not None:
-                self.modulating.append(output if activity is state.hidden else activity.clone())
+            outputs.append(output)
+            if activity is not None and activity is not state.hidden:
+                modulating.append(activity.clone())
             actions = tensor.cpu().numpy()
-            step = self.env.step(policy.clip(actions))
-            self.obs, rewards, self.episode_starts, infos = step
-            yield Step(obs, starts, actions, rewards, self.episode_starts, infos)
+            self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
+            self.episode_starts = dones
+            yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
+        self.outputs = torch.stack(outputs)
+        if activity is not None:
+            self.modulating = torch.stack(modulating) if modulating else self.outputs
 
 
 class DeviceRollout(HostRollout):
-    """For environments that live on the policy's device; arguments and attributes as above."""
+    """For a native batch on the policy's device; arguments and attributes as above."""
 
     env: BatchVecEnv
 
     @staticmethod
     def possible(policy: Any, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on a device, and the policy chooses by logits."""
-        on_device = isinstance(env, BatchVecEnv) and env.batch.device is not None
-        return on_device and chooses_by_logits(policy)
+        """Whether ``env`` is a native batch on the policy's device, which chooses by logits."""
+        if not isinstance(env, BatchVecEnv) or env.batch.device is None:
+            return False
+        return env.batch.state.rows.key.device == policy.device and chooses_by_logits(policy)
 
     def __iter__(self) -> Iterator[Step]:
         tape = _Tape(self)
         tape.run()
-        self.outputs = list(tape.records["outputs"])
-        self.modulating = list(tape.records.get("modulating", ()))
-        if not tape.records["outputs"].isfinite().all():
+        if not tape.finite.item():
             raise FloatingPointError(DIVERGED)
+        self.outputs, self.modulating = tape.records["outputs"], tape.modulating()
         self.obs, self.episode_starts = to_host(tape.obs), to_host(tape.starts)
-        told = {name: to_host(tape.records[name]) for name in TOLD}
-        final = {name: to_host(array) for name, array in tape.final_info.items()}
-        for t in range(self.n_steps):
-            obs, starts, actions, rewards, dones = (told[name][t] for name in TOLD)
-            final_obs = to_host(tape.records["final_obs"][t]) if dones.any() else None
-            final_now = {name: array[t] for name, array in final.items()}
-            infos = self.env.monitor(rewards, dones, final_obs, final_now)
-            yield Step(obs, starts, actions, rewards.astype(np.float32), dones, infos)
+        obs, starts, actions, rewards, dones = (
+            to_host(tape.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
+        )
+        infos = self._infos(tape, rewards, dones)
+        new_obs = [*obs[1:], self.obs]
+        rewards = rewards.astype(np.float32)
+        yield from map(Step, obs, starts, actions, new_obs, rewards, dones, infos)
 
-
-TOLD = ("obs", "episode_starts", "actions", "rewards", "dones")
-"""What the host is told of every step."""
+    def _infos(
+        self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray
+    ) -> list[list[dict[str, Any]]]:
+        """Of all steps: the environments have taken them all, whoever stops listening."""
+        told = {name: to_host(array) for name, array in tape.final_info.items()}
+        infos = []
+        for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
+            final_obs = to_host(tape.records["final_obs"][t]) if done.any() else None
+            final_info = {name: array[t] for name, array in told.items()}
+            infos.append(self.env.monitor(reward, done, final_obs, final_info))
+        return infos
 
 
 class _Tape:
     """Everything that moves in a rollout on the device, in tensors that stay where they are.
 
-    So a step can be captured as a CUDA graph. It is captured anew for every rollout, which costs
-    about as much as one step, and so knows of every weight, option and state that has changed.
+    So a step can be captured as a CUDA graph. It is captured anew for every rollout, and so knows
+    of every weight, option and state that has changed.
     """
 
     def __init__(self, rollout: DeviceRollout) -> None:
         policy, self.batch = rollout.policy, rollout.env.batch
-        device, state = policy.device, rollout.state
+        device, self.state = policy.device, rollout.state
         self.policy, self.n_steps = policy, rollout.n_steps
-        self.advance = stepper(policy.core, state)
-        activity = policy.core.modulating_activity(state)
-        self.activity = activity  # moves in place, as the state
+        self.advance = stepper(policy.core, self.state)
+        self.activity = policy.core.modulating_activity(self.state)  # moves in place, as the state
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
-        self.world: list[Tensor] = [leaf.clone() for leaf in _flat(self.batch.state)]
+        self.world: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
         self.uniforms = torch.rand(self.n_steps, len(self.starts), device=device)
         self.now = torch.zeros(1, dtype=torch.long, device=device)
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.records: dict[str, Tensor] = {}
         self.final_info: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def run(self) -> None:
         """Take all steps; the first one by itself, since it compiles what the graph captures."""
-        self._step()
-        if self.obs.is_cuda and self.n_steps > 1:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self._step()
-            take_step = graph.replay
-        else:
-            take_step = self._step
-        for _ in range(self.n_steps - 1):
-            take_step()
-        self.batch.state = _like(self.batch.state, self.world)
+        device = self.obs.device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            self.step()
+            again = self._captured() if device.type == "cuda" and self.n_steps > 1 else self.step
+            for _ in range(self.n_steps - 1):
+                again()
+        self.batch.state = self.batch.state.like(self.world)
 
-    def _step(self) -> None:
+    def _captured(self) -> Callable[[], None]:
+        """The step as a CUDA graph, which is captured on a stream of its own and not run yet."""
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            graph.capture_begin()
+            self.step()
+            graph.capture_end()
+        torch.cuda.current_stream().wait_stream(stream)
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def step(self) -> None:
+        """One step of net and environments; nothing in it waits for the device."""
         policy = self.policy
         latent = self.advance(policy.extract_features(self.obs), self.starts)
         # Not through a distribution, which looks at its numbers and so waits for them.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
+        self.finite &= logits.isfinite().all() & latent.isfinite().all()
         actions = _choose(logits.softmax(dim=1), self.uniforms.index_select(0, self.now)[0])
-        world, seen = self.batch.transition(_like(self.batch.state, self.world), actions)
-        self._record(self.records, "obs", self.obs)
-        self._record(self.records, "episode_starts", self.starts)
-        self._record(self.records, "actions", actions)
-        self._record(self.records, "rewards", seen.reward)
-        self._record(self.records, "dones", seen.truncated)
-        self._record(self.records, "final_obs", seen.final_observation)
-        self._record(self.records, "outputs", latent)
-        if self.activity is not None:
-            self._record(self.records, "modulating", self.activity)
-        for name, value in seen.final_info.items():
-            self._record(self.final_info, name, value)
+        world, seen = self.batch.transition(self.batch.state.like(self.world), actions)
+        moved = {
+            "obs": self.obs,
+            "starts": self.starts,
+            "actions": actions,
+            "rewards": seen.reward,
+            "dones": seen.truncated,
+            "final_obs": seen.final_observation,
+            "outputs": latent,
+        }
+        if self.activity is not None and self.activity is not self.state.hidden:
+            moved["modulating"] = self.activity
+        self._record(self.records, moved)
+        self._record(self.final_info, seen.final_info)
         self.obs.copy_(seen.observation)
         self.starts.copy_(seen.truncated)
-        # One that is another's old place would be written over before it is read.
-        moved = [
-            leaf.clone() if any(leaf is old for old in self.world) else leaf
-            for leaf in _flat(world)
-        ]
-        for old, new in zip(self.world, moved, strict=True):
-            old.copy_(new)
+        self._move(world.leaves())
         self.now += 1
 
-    def _record(self, records: dict[str, Tensor], name: str, value: Tensor) -> None:
-        if name not in records:
-            records[name] = value.new_empty((self.n_steps, *value.shape))
-        records[name].index_copy_(0, self.now, value.unsqueeze(0))
+    def modulating(self) -> Tensor | None:
+        """What the neuromodulator read, (T, B, N); None without one."""
+        if self.activity is None:
+            return None
+        return self.records.get("modulating", self.records["outputs"])
+
+    def _record(self, records: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            if name not in records:
+                records[name] = value.new_empty((self.n_steps, *value.shape))
+            records[name].index_copy_(0, self.now, value.unsqueeze(0))
+
+    def _move(self, leaves: list[Tensor]) -> None:
+        """Write the new state over the old one."""
+        changed = [
+            (old, new) for old, new in zip(self.world, leaves, strict=True) if old is not new
+        ]
+        # What lies in another leaf's old place would be written over before it is read.
+        safe = [new.clone() if any(new is old for old in self.world) else new for _, new in changed]
+        for (old, _), new in zip(changed, safe, strict=True):
+            old.copy_(new)
 
 
 def _choose(probs: Tensor, uniform: Tensor) -> Tensor:
@@ -190,14 +234,3 @@ def _choose(probs: Tensor, uniform: Tensor) -> Tensor:
     sums = probs.cumsum(dim=1)
     reached = sums[:, :-1] <= uniform.unsqueeze(1) * sums[:, -1:]
     return reached.sum(dim=1)
-
-
-def _flat(state: Any) -> list[Tensor]:
-    """The tensors of a batch's state."""
-    return [leaf for part in state for leaf in part]
-
-
-def _like(state: Any, flat: list[Tensor]) -> Any:
-    """A batch's state again, of these tensors."""
-    rest = iter(flat)
-    return type(state)(*(type(part)._make(next(rest) for _ in part) for part in state))

@@ -177,15 +177,18 @@ def make_vec_env(
         seed: environment k is seeded with seed + k at the next reset.
         env_kwargs: options of the environment.
         wrapper_class: put around every single environment, which does without the native batch.
-        device: where the native batch lives, if there is one: None for numpy's memory, or torch's
-            name of a device, where ``RecurrentA2C`` takes all steps of a rollout without the host.
+        device: None for numpy's memory, or torch's name of a device for a native batch there, of
+            which ``RecurrentA2C`` takes all steps of a rollout without the host if its policy is
+            there too and ``bootstrap_truncated`` is off.
 
     Raises:
         TypeError: for an option that the environment does not have.
-        ValueError: for a value that it does not take.
+        ValueError: for a value that it does not take, or a device and no native batch.
         gymnasium.error.Error: for an id that is not registered.
     """
     if env_id not in ENV_IDS or wrapper_class is not None:
+        if device is not None:
+            raise ValueError(f"device={device!r} is for a native batch, which {env_id} is not")
         return make_sb3_vec_env(
             env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
         )

@@ -83,7 +83,8 @@ def _learner(
         n_envs=N_ENVS,
         threads=threads,
         core=replace(preset.core, hidden_size=n_neurons),
-        a2c=replace(preset.a2c, n_steps=n_steps),
+        # Every iteration ends its own training here, where a rate that decays is zero.
+        a2c=replace(preset.a2c, n_steps=n_steps, learning_rate_decay=0.0),
     )
     model = build_model(config, build_env(config, config.n_envs))
 

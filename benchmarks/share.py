@@ -2,18 +2,18 @@
 
 Counted for plastic_rnn with simple modulation and the hard bound, from core/backends/kernels.py,
 for every element of a trace (B N^2 of them, padding not counted) and every step (T of them).
-Additions, multiplications, absolute values, minima, maxima and comparisons are one operation each.
+Additions, multiplications, minima, maxima and comparisons are one operation each.
 
     pass                        operations                                     reads + writes
-    forward                     update 6, product 4                    = 10    H w alpha + H    = 4
-    backward, traces again      update 6                               =  6    H + H            = 2
-    backward, the step          update 6, q 1, d_alpha 2, g_pre 4,     = 25    H w alpha d_alpha gH
-                                g 4, two sums 4, g_before 2, gH 2              + d_alpha gH     = 7
+    forward                     update 4, product 4                    =  8    H w alpha + H    = 4
+    backward, traces again      update 4                               =  4    H + H            = 2
+    backward, the step          update 4, q 1, d_alpha 2, g_pre 4,     = 18    H w alpha d_alpha gH
+                                g 3, a sum 2, g_before 2                       + d_alpha gH     = 7
     backward, segment's start   q 1, gH 2, d_alpha 2, g_pre 4          =  9    as above         = 7
     checkpoint                                                                 H + H, twice     = 4
 
-The update is d = u pre - v h, h + d and two bounds. A sequence has ceil(T / G) segments of
-G = round(sqrt(T)) steps. A segment's first trace is a checkpoint, written in the forward and read
+The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps, as
+``spacing`` says. A segment's first trace is a checkpoint, written in the forward and read
 in the backward pass; its other traces are computed again. Everything of size N or N B stays in the
 nearest cache, is N times less, and is not counted.
 """
@@ -27,6 +27,7 @@ import torch
 from benchmarks.cases import MODULATED, Size, forward_backward
 from benchmarks.measuring import MILLI, Settings, alternated, say
 from benchmarks.report import Row, Table
+from plasticrl.core.backends.fused import spacing
 
 SIZES = (Size(200, 30, 100), Size(120, 30, 200), Size(200, 1, 1000))
 QUICK_SIZES = (Size(40, 8, 32), Size(40, 1, 96))
@@ -53,9 +54,9 @@ class Cost(NamedTuple):
     bytes: float
 
 
-FORWARD = Cost(10, 4 * FLOAT_BYTES)
-AGAIN = Cost(6, 2 * FLOAT_BYTES)
-BACKWARD = Cost(25, 7 * FLOAT_BYTES)
+FORWARD = Cost(8, 4 * FLOAT_BYTES)
+AGAIN = Cost(4, 2 * FLOAT_BYTES)
+BACKWARD = Cost(18, 7 * FLOAT_BYTES)
 SEGMENT_START = Cost(9, 7 * FLOAT_BYTES)
 CHECKPOINT = Cost(0, 4 * FLOAT_BYTES)
 
@@ -82,9 +83,9 @@ def measure(settings: Settings) -> list[Table]:
     ]
 
 
-def cost(n_steps: int) -> Cost:
-    """The table above for a sequence of ``n_steps``."""
-    segment_length = max(1, round(math.sqrt(n_steps)))
+def cost(n_steps: int, n_rows: int) -> Cost:
+    """The table above for a sequence of ``n_steps`` and ``n_rows``, by one thread."""
+    segment_length = spacing(n_steps, n_rows, at_once=1)
     starts = math.ceil(n_steps / segment_length) / n_steps  # per step
     weighted = ((FORWARD, 1.0), (AGAIN, 1 - starts), (BACKWARD, 1.0), (SEGMENT_START, starts))
     parts = (*weighted, (CHECKPOINT, starts))
@@ -116,7 +117,7 @@ def _row(size: Size, machine: Rates, repeat: int) -> Row:
     action = forward_backward(MODULATED, "fused", size)
     seconds = alternated({"fused": action}, repeat)["fused"].median
     elements = size.steps * size.rows * size.neurons**2
-    operations, moved = (elements * one / seconds for one in cost(size.steps))
+    operations, moved = (elements * one / seconds for one in cost(size.steps, size.rows))
     return {
         "T": size.steps,
         "B": size.rows,

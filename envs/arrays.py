@@ -49,8 +49,10 @@ def namespace(device: str | None) -> Any:
 
 def to_host(array: Array) -> HostArray:
     """Copy an array of either library into one of numpy's."""
-    host: HostArray = array if isinstance(array, np.ndarray) else array.cpu().numpy()
-    return host.copy()
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    host: HostArray = array.cpu().numpy()
+    return host.copy() if array.device.type == "cpu" else host
 
 
 def select(xp: Any, mask: Bools, new: StateT, old: StateT) -> StateT:

@@ -16,13 +16,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium import Space, logger
-from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from plasticrl.envs import arguments
+from plasticrl.envs import arguments, checks
 from plasticrl.envs.arrays import (
     Array,
     Bools,
@@ -43,7 +43,6 @@ RENDER_MODES = ("rgb_array", "ansi")
 METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 8}
 
 WorldT = TypeVar("WorldT", bound=NamedTuple)
-Seeds = int | Sequence[int | None] | None
 
 
 class Rows(NamedTuple):
@@ -62,6 +61,15 @@ class State(NamedTuple, Generic[WorldT]):
 
     rows: Rows
     world: WorldT
+
+    def leaves(self) -> list[Array]:
+        """Every array, in order."""
+        return [*self.rows, *self.world]
+
+    def like(self, leaves: Sequence[Array]) -> "State[WorldT]":
+        """The state that has these arrays, in the order of `leaves`."""
+        n_rows = len(self.rows)
+        return State(Rows._make(leaves[:n_rows]), type(self.world)._make(leaves[n_rows:]))
 
 
 class Transition(NamedTuple):
@@ -114,7 +122,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
         self.n_actions = int(action_space.n)
-        self.autoreset_mode = _autoreset_mode(autoreset_mode, device)
+        self.autoreset_mode = checks.autoreset_mode(autoreset_mode, device)
         self.metadata = {**METADATA, "autoreset_mode": self.autoreset_mode}
         self.render_mode = arguments.choice("render_mode", render_mode, (None, *RENDER_MODES))
         self.xp = namespace(device)
@@ -174,7 +182,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return {}
 
     def reset(
-        self, *, seed: Seeds = None, options: Info | None = None
+        self, *, seed: checks.Seeds = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
         """Start new episodes in all rows, or in those of `options["reset_mask"]`.
 
@@ -186,8 +194,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         Returns:
             The observations (B, features) of all rows, and an empty info.
         """
-        mask = self._reset_mask(options)
-        self.seed_rows(mask, [_generator(one) for one in self._row_seeds(seed)])
+        mask = checks.reset_mask(options, self.num_envs, self._started)
+        self.seed_rows(mask, [_generator(one) for one in checks.row_seeds(seed, self.num_envs)])
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
@@ -254,7 +262,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         action = self._checked(actions)
         self._require_reset()
         if self.autoreset_mode is AutoresetMode.DISABLED and any_of(self.state.rows.done):
-            over = _few(self.state.rows.done)
+            over = checks.few(self.state.rows.done)
             raise ResetNeeded(f"the episode is over in rows {over}: call reset before step")
         self.state, result = self.transition(self.state, action)
         reward, truncated = self._copy(result.reward), self._copy(result.truncated)
@@ -286,17 +294,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             ValueError: an array is missing or unknown, or has another shape or dtype.
         """
         current = self._leaves()
-        if state.keys() != current.keys():
-            wrong = sorted(state.keys() ^ current.keys())
-            raise ValueError(
-                f"state must hold exactly {sorted(current)}; missing or unknown: {wrong}"
-            )
-        for name, leaf in current.items():
-            _check_leaf(name, state[name], leaf)
-        rows = len(Rows._fields)
-        leaves = [self.put(state[name]) for name in current]
-        world = type(self.state.world)._make(leaves[rows:])
-        self.state = State(Rows._make(leaves[:rows]), world)
+        checks.state(state, current)
+        self.state = self.state.like([self.put(state[name]) for name in current])
         self._seeded[:] = True
         self._started = True
 
@@ -361,78 +360,14 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
 
     def _checked(self, actions: Ints) -> Ints:
         """A copy of the actions in int64: the caller may reuse the array."""
-        if self.device is not None:
-            return self._checked_tensor(actions)
-        action = np.asarray(actions)
-        if action.shape != (self.num_envs,) or action.dtype.kind not in "iu":
-            raise InvalidAction(
-                f"actions must be integers of shape ({self.num_envs},), "
-                f"got {action.dtype} of shape {action.shape}"
-            )
-        action = action.astype(np.int64)
-        if any_of(action.view(np.uint64) >= self.n_actions):  # negative ones are large there
-            raise InvalidAction(f"actions must be in 0 .. {self.n_actions - 1}, got {actions!r}")
-        return action
-
-    def _checked_tensor(self, actions: Ints) -> Ints:
-        like = self.state.rows.key
-        if type(actions) is not type(like) or actions.device != like.device:
-            raise InvalidAction(f"actions must be a tensor on {like.device}, got {actions!r}")
-        if actions.shape != like.shape or not self.xp.isdtype(actions.dtype, "integral"):
-            raise InvalidAction(
-                f"actions must be integers of shape ({self.num_envs},), "
-                f"got {actions.dtype} of shape {tuple(actions.shape)}"
-            )
+        if self.device is None:
+            return checks.actions(actions, self.num_envs, self.n_actions)
+        checks.tensor_actions(actions, self.state.rows.key, self.xp)
         return self.xp.astype(actions, self.xp.int64)
 
     def _require_reset(self) -> None:
         if not self._started:
             raise ResetNeeded("call reset before step, render or get_state")
-
-    def _row_seeds(self, seed: Seeds) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            return [int(seed) + row for row in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed must have {self.num_envs} entries, one a row, got {len(seed)}")
-        return [None if one is None else int(one) for one in seed]
-
-    def _reset_mask(self, options: Info | None) -> HostArray:
-        check_options(options, allowed=("reset_mask",))
-        if not options:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        mask = options["reset_mask"]
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a boolean numpy array, got {mask!r}")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
-                f"options['reset_mask'] must have shape ({self.num_envs},) and a true entry, "
-                f"got {mask}"
-            )
-        if not mask.all():
-            self._require_reset()
-        return mask
-
-
-def check_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
-    """Refuse reset options that would do nothing."""
-    unknown = sorted((options or {}).keys() - set(allowed))
-    if unknown:
-        raise ValueError(f"unknown reset options {unknown}, expected one of {list(allowed)}")
-
-
-def _autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:
-    try:
-        known = AutoresetMode(mode)
-    except ValueError:
-        names = [one.value for one in AutoresetMode]
-        raise ValueError(f"autoreset_mode must be one of {names}, got {mode!r}") from None
-    if device is not None and known is not AutoresetMode.SAME_STEP:
-        raise ValueError(
-            f"autoreset_mode must be {AutoresetMode.SAME_STEP} with device={device!r}, got {known}"
-        )
-    return known
 
 
 def _blank_rows(num_envs: int, n_actions: int) -> Rows:
@@ -450,18 +385,3 @@ def _final(observation: HostArray, done: HostArray) -> HostArray:
     final = np.full(done.shape, None, dtype=object)
     final[done] = np.fromiter(observation[done], dtype=object, count=int(done.sum()))
     return final
-
-
-def _check_leaf(name: str, leaf: object, expected: HostArray) -> None:
-    if not isinstance(leaf, np.ndarray):
-        raise ValueError(f"state[{name!r}] must be a numpy array, got {type(leaf).__name__}")
-    if leaf.shape != expected.shape or leaf.dtype != expected.dtype:
-        raise ValueError(
-            f"state[{name!r}] must be {expected.dtype} of shape {expected.shape}, "
-            f"got {leaf.dtype} of shape {leaf.shape}"
-        )
-
-
-def _few(mask: HostArray, most: int = 8) -> str:
-    rows = np.flatnonzero(mask)
-    return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")

@@ -6,8 +6,9 @@ import numpy as np
 from gymnasium import Env, logger
 from gymnasium.error import InvalidAction
 
+from plasticrl.envs import checks
 from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
-from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv, check_options
+from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv
 
 BatchT = TypeVar("BatchT", bound=BatchEnv[Any])
 
@@ -34,7 +35,7 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
     ) -> tuple[Observations, Info]:
         """Start a new episode; `seed` as in Gymnasium. No option is known."""
         super().reset(seed=seed)
-        check_options(options)
+        checks.reset_options(options)
         if seed is not None or not self._seeded:
             self.batch.seed_rows(_ROW, [self.np_random])
             self._seeded = True

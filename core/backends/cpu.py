@@ -42,6 +42,9 @@ THREAD_WORK = 500_000
 class NumbaKernels:
     """The loops for tensors on the CPU; see ``Kernels``."""
 
+    def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
+        return len(_groups(n_rows, n_steps * n**2))
+
     def forward(self, net: Net, given: Given, every: int) -> Ran:
         arrays, state = _Arrays(net), given.state
         n_steps, n_rows, n = given.drive.shape
@@ -116,9 +119,9 @@ class _Arrays:
     def __init__(self, net: Net, pad: int = PAD) -> None:
         self.dtype = _array(net.weight).dtype
         plasticity = net.plasticity
-        self.kernels = compiled(plasticity.bound == "soft", net.retroactive)
         rate = 0.0 if net.eta is None else net.eta.item()
         decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
+        self.kernels = compiled(plasticity.bound == "soft", net.retroactive, decay or oja)
         options = (net.clip, decay, oja, rate)
         modulated = plasticity.modulation != "none"
         modulator = (net.reader, net.reader_bias, net.fan_out, net.fan_out_bias)

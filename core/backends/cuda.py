@@ -29,7 +29,7 @@ TILE = 32 * 1024
 """Bytes of a tile of a trace that stays in memory."""
 
 PROGRAMS = 4
-"""Programs of the backward pass per processor; each has scratch memory for 2 sqrt(T) traces."""
+"""Programs of the backward pass per processor; each has room for the recomputed traces."""
 
 OptionalTensors = tuple[Tensor | None, Tensor | None]
 
@@ -47,6 +47,9 @@ class TritonKernels:
 
     rows: int | None = None
     n_programs: int | None = None
+
+    def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
+        return min(n_rows, self.n_programs or _useful_programs(device))
 
     def forward(self, net: Net, given: Given, every: int) -> Ran:
         n_steps, n_rows, n = given.drive.shape
@@ -81,7 +84,7 @@ class TritonKernels:
     ) -> Gradients:
         outputs = past.outputs
         n_steps, n_rows, n = outputs.shape
-        n_programs = min(n_rows, self.n_programs or _useful_programs(outputs.device))
+        n_programs = self.rows_at_once(n_steps, n_rows, n, outputs.device)
         g_hidden, g_trace, g_eligibility = g_state
         hidden = g_hidden.clone(memory_format=torch.contiguous_format)
         traces = _copies(g_trace, g_eligibility if net.retroactive else None)

@@ -30,11 +30,12 @@ def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Te
     @torch.no_grad()
     def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         before = state
-        # On a GPU the question would make the host wait for it.
-        if episode_starts is not None and (episode_starts.is_cuda or episode_starts.any()):
+        # Elsewhere than on the CPU the question would make the host wait for the device.
+        nowhere = episode_starts is None or (episode_starts.is_cpu and not episode_starts.any())
+        if episode_starts is not None and not nowhere:
             before = select(episode_starts, cell.initial_state(len(inputs)), state)
         output, new = cell.step(cell.project(inputs), before)
         map_leaves(Tensor.copy_, state, new)
-        return output
+        return output.clone() if output is inputs else output  # the outputs are the caller's
 
     return advance

@@ -1,9 +1,9 @@
 """The fused backend: a whole sequence as one differentiable function.
 
-What is stored is the activity and every ~2 sqrt(T)-th trace; the backward pass recomputes the
-traces in between, one row at a time, and runs the step's recursions in reverse, derived by hand as
-in BOHP 2016 (arXiv 1609.02228). Memory is B sqrt(T) N^2 / 2 numbers instead of several times
-B T N^2.
+What is stored is the activity and every G-th trace (see ``spacing``); the backward pass recomputes
+the traces in between, a few rows at a time, and runs the step's recursions in reverse, derived by
+hand as in BOHP 2016 (arXiv 1609.02228). Memory is some B sqrt(T) N^2 / 2 numbers instead of several
+times B T N^2.
 
 The loops over the trace are numba's on the CPU (``cpu``) and Triton's on the GPU (``cuda``); the
 gradients that need no trace are a few products of whole sequences, here.
@@ -83,6 +83,16 @@ def kernels_for(device_type: str) -> Kernels:
     return TritonKernels()
 
 
+def spacing(n_steps: int, n_rows: int, at_once: int) -> int:
+    """Steps G from one stored trace to the next.
+
+    B T / G traces are stored, and G recomputed for each of the P rows worked on at once: together
+    least at G = sqrt(T B / P). More than 2 sqrt(T) recomputed traces of a small net leave the
+    processor's cache.
+    """
+    return max(1, min(n_steps, round(math.sqrt(n_steps * min(4.0, n_rows / max(1, at_once))))))
+
+
 @cache
 def _has_kernels(device_type: str) -> bool:
     return device_type == "cpu" or (device_type == "cuda" and find_spec("triton") is not None)
@@ -106,7 +116,8 @@ class _Sequence(torch.autograd.Function):
         *parameters,
     ):
         n_steps = len(drive)
-        every = round(2 * math.sqrt(n_steps)) if learns else 0
+        at_once = kernels.rows_at_once(*drive.shape, drive.device)
+        every = spacing(n_steps, drive.shape[1], at_once) if learns else 0
         given = Given(drive, mask, starts, PlasticRNNState(hidden, trace, eligibility))
         ran = kernels.forward(Net(plasticity, *parameters), given, every)
         if every:
@@ -122,10 +133,11 @@ class _Sequence(torch.autograd.Function):
         net = Net(ctx.plasticity, *parameters)
         past = Past(outputs, hidden, mask, starts, *ctx.inside)
         g = ctx.kernels.backward(net, past, g_outputs, PlasticRNNState(*g_state))
-        through_weights = g.drive if mask is None else g.drive.masked_fill(mask, 0)
-        before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
-        before.masked_fill_(starts.unsqueeze(2), 0)
-        g_weight = through_weights.flatten(0, 1).T @ before.flatten(0, 1)
+        # An episode's first step gets nothing through the weights, nor does a clamped unit.
+        none = starts.unsqueeze(2) if mask is None else mask | starts.unsqueeze(2)
+        through = g.drive.masked_fill(none, 0)
+        g_weight = through[1:].flatten(0, 1).T @ outputs[:-1].flatten(0, 1)
+        g_weight += through[0].T @ hidden
         g_eta = g.eta if net.retroactive else g.rate.sum().view(1)
         modulated, fanned = net.reader is not None, net.fan_out is not None
         return (

@@ -139,9 +139,17 @@ def _bounded(h, d, clip, soft):
     return min(max(moved, -clip), clip)
 
 
+@njit(**_COMPILE)
+def _less(value, leak, leaks):
+    """value - leak, where anything leaks."""
+    return value - leak if leaks else value
+
+
 @functools.cache
-def compiled(soft: bool, retroactive: bool):
+def compiled(soft: bool, retroactive: bool, leaks: bool):
     """The kernels (step, forward, backward) of a kind of update; numba compiles each on first use.
+
+    ``leaks`` is whether c can be other than zero.
 
     All take ``net`` = (weight (N, P), alpha (N, P), modulator), ``options`` = (clip, decay, oja,
     eta) in the arrays' type, the modulator's activation, and the rows [first, last).
@@ -191,9 +199,9 @@ def compiled(soft: bool, retroactive: bool):
                     if retroactive:
                         e = E[0, j, i]
                         d = rj * e
-                        E[0, j, i] = e + eta * (xj * pre[i] - cj * h - e)
+                        E[0, j, i] = e + eta * (_less(xj * pre[i], cj * h, leaks) - e)
                     else:
-                        d = u * pre[i] - v * h
+                        d = _less(u * pre[i], v * h, leaks)
                     H[j, i] = _bounded(h, d, clip, soft)
 
     @njit(**_COMPILE)
@@ -239,9 +247,9 @@ def compiled(soft: bool, retroactive: bool):
                             if retroactive:
                                 e = E[j, i]
                                 d = rj * e
-                                E[j, i] = e + eta * (xj * before[i] - cj * h - e)
+                                E[j, i] = e + eta * (_less(xj * before[i], cj * h, leaks) - e)
                             else:
-                                d = u * before[i] - v * h
+                                d = _less(u * before[i], v * h, leaks)
                             h = _bounded(h, d, clip, soft)
                             H[j, i] = h
                             product += (weight[j, i] + alpha[j, i] * h) * pre[i]
@@ -352,9 +360,9 @@ def compiled(soft: bool, retroactive: bool):
                             if retroactive:
                                 e = old_e[j, i]
                                 d = rj * e
-                                new_e[j, i] = e + eta * (xj * before[i] - cj * h - e)
+                                new_e[j, i] = e + eta * (_less(xj * before[i], cj * h, leaks) - e)
                             else:
-                                d = u * before[i] - v * h
+                                d = _less(u * before[i], v * h, leaks)
                             new[j, i] = _bounded(h, d, clip, soft)
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
@@ -397,7 +405,7 @@ def compiled(soft: bool, retroactive: bool):
                                 e = now_e[j, i]
                                 d = rj * e
                             else:
-                                d = u * p - v * h
+                                d = _less(u * p, v * h, leaks)
                             if soft:
                                 moved = h + d - abs(d) * h
                             else:
@@ -407,7 +415,7 @@ def compiled(soft: bool, retroactive: bool):
                             d_alpha[j, i] += later * q
                             g_pre[i] += gj * (weight[j, i] + a * later)
                             g = gH[j, i] + a * q
-                            g = g if abs(moved) <= clip else zero
+                            g = g if later == moved else zero
                             if soft:
                                 slope = h if d > zero else (-h if d < zero else zero)
                                 g_d = g * (one - slope)
@@ -417,17 +425,19 @@ def compiled(soft: bool, retroactive: bool):
                             if retroactive:
                                 g_e = gE[j, i]
                                 sum_rate += g_d * e
-                                sum_eta += g_e * (xj * p - cj * h - e)
+                                sum_eta += g_e * (_less(xj * p, cj * h, leaks) - e)
                                 sum_pre += g_e * p
-                                sum_trace += g_e * h
+                                if leaks:
+                                    sum_trace += g_e * h
                                 g_before[i] += eta * xj * g_e
                                 gE[j, i] = rj * g_d + (one - eta) * g_e
-                                gH[j, i] = g - eta * cj * g_e
+                                gH[j, i] = _less(g, eta * cj * g_e, leaks)
                             else:
                                 sum_pre += g_d * p
-                                sum_trace += g_d * h
+                                if leaks:
+                                    sum_trace += g_d * h
                                 g_before[i] += u * g_d
-                                gH[j, i] = g - v * g_d
+                                gH[j, i] = _less(g, v * g_d, leaks)
                         s_rate[j], s_pre[j], s_trace[j] = sum_rate, sum_pre, sum_trace
                         d_eta[0] += sum_eta
                     if following < t1:

@@ -142,6 +142,9 @@ class Gradients(NamedTuple):
 class Kernels(Protocol):
     """The loops over steps and rows, for the tensors of some device."""
 
+    def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
+        """How many rows the backward pass works on side by side."""
+
     def forward(self, net: Net, given: Given, every: int) -> Ran:
         """Run; keep the traces of every so manieth step, or none where ``every`` is 0."""
 

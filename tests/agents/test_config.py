@@ -178,3 +178,14 @@ def test_what_must_not_be_zero(name: str) -> None:
     """A run would learn nothing, or divide by zero."""
     with pytest.raises(UsageError, match=rf"a2c\.{name} must be a finite number above 0, not 0"):
         TrainConfig(a2c=A2CConfig(**{name: 0}))
+
+
+def test_the_learning_rate_falls_in_the_last_part_and_never_below_zero() -> None:
+    """Otherwise the last update of a total that is no whole number of rollouts goes uphill."""
+    from plasticrl.agents.building import _schedule
+
+    schedule = _schedule(0.1, 0.5)
+    assert callable(schedule)
+    rates = [schedule(remaining) for remaining in (1.0, 0.5, 0.25, 0.0, -0.1)]
+    assert rates == pytest.approx([0.1, 0.1, 0.05, 0.0, 0.0])
+    assert _schedule(0.1, 0.0) == 0.1

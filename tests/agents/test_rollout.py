@@ -8,18 +8,31 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
-from plasticrl.agents.rollout import DeviceRollout, HostRollout, _choose
+from plasticrl.agents.acting import Actor
+from plasticrl.agents.rollout import DeviceRollout, _choose, _Tape
 
 N_ENVS, N_STEPS = 5, 17
 ENVS: list[tuple[str, dict[str, Any]]] = [
     ("plasticrl/GridMaze-v0", {"size": 5, "episode_length": 11}),
     ("plasticrl/CueReward-v0", {"n_cues": 2, "cue_bits": 4, "episode_length": 11}),
 ]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 CORES: list[tuple[str, dict[str, Any]]] = [
+    ("identity", {}),
+    ("gru", {}),
+    ("plastic_rnn", {"modulation": "retroactive"}),
     ("plastic_rnn", {"modulation": "simple", "fan_out": True}),
     ("plastic_lstm", {"modulation": "simple", "modulator_input": "cell"}),
     ("lstm", {}),
 ]
+
+
+def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: bool) -> torch.Tensor:
+    """``Actor``'s own draw, by the numbers that ``DeviceRollout`` would take."""
+    if not act.uniforms:
+        act.uniforms = list(torch.rand(act.n_steps, len(latent)).numpy()[::-1])
+    logits = act.policy.action_net(act.policy.mlp_extractor.forward_actor(latent))
+    return _choose(logits.softmax(dim=1), torch.from_numpy(act.uniforms.pop()))
 
 
 class Episodes(BaseCallback):
@@ -34,34 +47,46 @@ class Episodes(BaseCallback):
         for info in infos:
             if "episode" in info:
                 info["episode"] = {key: info["episode"][key] for key in ("r", "l")}
-        self.seen.append((self.locals["rewards"], self.locals["dones"], infos))
+        names = ("rewards", "dones", "new_obs", "actions", "clipped_actions")
+        self.seen.append([infos, *(self.locals[name].copy() for name in names)])
         return True
 
 
 def learner(device: str | None, env: int, core: int, **options: Any) -> RecurrentA2C:
     env_id, env_kwargs = ENVS[env]
     name, core_kwargs = CORES[core]
-    policy_kwargs = {"core": name, "core_kwargs": {"hidden_size": 6, **core_kwargs}, "net_arch": []}
+    policy_kwargs: dict[str, Any] = {
+        "core": name,
+        "core_kwargs": {"hidden_size": 6, **core_kwargs},
+        "net_arch": [] if core % 2 else [4],
+    }
+    if name == "identity":
+        policy_kwargs["core_kwargs"] = {}
+    defaults = {"n_steps": N_STEPS, "bootstrap_truncated": False, "seed": 3}
     return RecurrentA2C(
         "PlasticPolicy",
         make_vec_env(env_id, N_ENVS, 3, env_kwargs, device=device),
-        n_steps=N_STEPS,
-        bootstrap_truncated=False,
         policy_kwargs=policy_kwargs,
-        seed=3,
-        device="cpu",
-        **options,
+        device=device or "cpu",
+        **{**defaults, **options},
     )
 
 
+@pytest.mark.parametrize("place", DEVICES)
+@pytest.mark.parametrize("n_steps", [1, N_STEPS])
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
-def test_the_device_sees_learns_and_tells_what_the_host_does(env: int, core: int) -> None:
+def test_the_device_sees_learns_and_tells_what_the_host_does(
+    place: str, env: int, core: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise an agent trained on a GPU is another one."""
+    n_updates = 3 * N_STEPS // n_steps
     models, told = [], []
-    for device in (None, "cpu"):
-        model, episodes = learner(device, env, core), Episodes()
-        model.learn(3 * N_ENVS * N_STEPS, callback=episodes)
+    for device in (None, place):
+        # The host chooses by torch's distribution where a net stands before the head.
+        monkeypatch.setattr(Actor, "_actions", choose_as_on_the_device)
+        model, episodes = learner(device, env, core, n_steps=n_steps), Episodes()
+        model.learn(n_updates * N_ENVS * n_steps, callback=episodes)
         models.append(model)
         told.append(episodes.seen)
     host, ours = models
@@ -76,8 +101,8 @@ def test_the_device_sees_learns_and_tells_what_the_host_does(env: int, core: int
         ours.rollout_buffer.returns, host.rollout_buffer.returns, rtol=1e-4, atol=1e-5
     )
     for a, b in zip(ours.policy.parameters(), host.policy.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
-    assert any(dones.any() for _, dones, _ in told[0])
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-3, atol=1e-5)
+    assert any(dones.any() for _, _, dones, *_ in told[0])
 
 
 def test_the_bootstrap_at_a_time_limit_goes_through_the_host() -> None:
@@ -96,22 +121,58 @@ def test_a_callback_stops_it_between_rollouts() -> None:
         def _on_step(self) -> bool:
             return self.n_calls < 4
 
-    model = learner("cpu", 0, 0)
+    model = learner("cpu", 0, 3)
     model.learn(10 * N_ENVS * N_STEPS, callback=Stop())
     assert model.num_timesteps == 4 * N_ENVS
     batch = model.env.batch  # type: ignore[union-attr]
     expected = batch.observe(*batch.state).numpy()
     np.testing.assert_array_equal(model._last_obs, expected)
     model.learn(N_ENVS * N_STEPS, reset_num_timesteps=False)
+    assert model.ep_info_buffer
+    assert {info["l"] for info in model.ep_info_buffer} == {11}
 
 
 def test_a_diverged_core_says_so() -> None:
     """Otherwise NaN goes on as an action."""
-    model = learner("cpu", 0, 0)
+    model = learner("cpu", 0, 3)
     with torch.no_grad():
         model.policy.core.connection.weight.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="not finite"):
         model.learn(N_ENVS * N_STEPS)
+    model = learner("cpu", 0, 3)
+    with torch.no_grad():
+        model.policy.action_net.bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        model.learn(N_ENVS * N_STEPS)
+
+
+@pytest.mark.parametrize("core", range(len(CORES)))
+@pytest.mark.parametrize("env", range(len(ENVS)))
+def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
+    """Otherwise it cannot be captured. On torch's meta device there are no values to wait for."""
+    model = learner("cpu", env, core)
+    policy = model.policy.to("meta")
+    vec_env = make_vec_env(ENVS[env][0], N_ENVS, 3, ENVS[env][1], device="meta")
+    state = policy.initial_state(N_ENVS)
+    starts = np.ones(N_ENVS, dtype=bool)
+    obs = np.zeros((N_ENVS, *vec_env.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
+    tape = _Tape(DeviceRollout(policy, vec_env, state, obs, starts, 3))
+    with torch.no_grad():
+        for _ in range(3):
+            tape.step()
+
+
+def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
+    """Otherwise its tensors meet those of another device in the middle of a step."""
+    model = learner("cpu", 0, 0)
+    elsewhere = make_vec_env(ENVS[0][0], N_ENVS, 3, ENVS[0][1], device="meta")
+    assert not DeviceRollout.possible(model.policy, elsewhere)
+
+
+def test_a_device_without_a_native_batch_is_refused() -> None:
+    """Otherwise the option is ignored."""
+    with pytest.raises(ValueError, match="native batch, which CartPole-v1 is not"):
+        make_vec_env("CartPole-v1", 2, 0, device="cpu")
 
 
 def test_an_environment_without_a_native_batch_is_stepped_on_the_host() -> None:
@@ -119,7 +180,6 @@ def test_an_environment_without_a_native_batch_is_stepped_on_the_host() -> None:
     env = make_vec_env("CartPole-v1", 2, 0)
     model = RecurrentA2C("PlasticPolicy", env, n_steps=4, bootstrap_truncated=False, device="cpu")
     assert not DeviceRollout.possible(model.policy, env)
-    assert issubclass(DeviceRollout, HostRollout)
     model.learn(8)
 
 

@@ -49,6 +49,6 @@ def test_no_exponent_where_there_is_none(x: list[float], y: list[float]) -> None
 def test_operations_and_bytes_of_four_steps() -> None:
     """Two segments of two steps: half of the traces are checkpoints, half are made again.
 
-    Operations 10 + 6/2 + 25 + 9/2; reads and writes of 4 bytes: 4 + 2/2 + 7 + 7/2 + 4/2.
+    Operations 8 + 4/2 + 18 + 9/2; reads and writes of 4 bytes: 4 + 2/2 + 7 + 7/2 + 4/2.
     """
-    assert cost(4) == pytest.approx((42.5, 4 * 17.5))
+    assert cost(4, 1) == pytest.approx((32.5, 4 * 17.5))

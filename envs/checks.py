@@ -1,0 +1,108 @@
+"""What a batch of environments is given, checked: one clear error that names what is wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.vector import AutoresetMode
+
+from plasticrl.envs.arrays import Array, HostArray, Info, any_of
+
+Seeds = int | Sequence[int | None] | None
+
+
+def actions(given: Array, n_rows: int, n_actions: int) -> HostArray:
+    """A copy in int64 of actions (B,)."""
+    array = np.asarray(given)
+    if array.shape != (n_rows,) or array.dtype.kind not in "iu":
+        raise InvalidAction(
+            f"actions must be integers of shape ({n_rows},), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    copied = array.astype(np.int64)
+    if any_of(copied.view(np.uint64) >= n_actions):  # negative ones are large there
+        raise InvalidAction(f"actions must be in 0 .. {n_actions - 1}, got {given!r}")
+    return copied
+
+
+def tensor_actions(given: Array, like: Array, xp: Any) -> None:
+    """Refuse what is not a tensor of integers beside and of the shape of `like` (B,)."""
+    if type(given) is not type(like) or given.device != like.device:
+        raise InvalidAction(f"actions must be a tensor on {like.device}, got {given!r}")
+    if given.shape != like.shape or not xp.isdtype(given.dtype, "integral"):
+        raise InvalidAction(
+            f"actions must be integers of shape ({len(like)},), "
+            f"got {given.dtype} of shape {tuple(given.shape)}"
+        )
+
+
+def row_seeds(seed: Seeds, n_rows: int) -> list[int | None]:
+    """A seed, or None, for each row."""
+    if seed is None:
+        return [None] * n_rows
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + row for row in range(n_rows)]
+    if len(seed) != n_rows:
+        raise ValueError(f"seed must have {n_rows} entries, one a row, got {len(seed)}")
+    return [None if one is None else int(one) for one in seed]
+
+
+def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
+    """The rows (B,) to reset: all, or those of `options["reset_mask"]`."""
+    reset_options(options, allowed=("reset_mask",))
+    if not options:
+        return np.ones(n_rows, dtype=np.bool_)
+    mask = options["reset_mask"]
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"options['reset_mask'] must be a boolean numpy array, got {mask!r}")
+    if mask.shape != (n_rows,) or not mask.any():
+        raise ValueError(
+            f"options['reset_mask'] must have shape ({n_rows},) and a true entry, got {mask}"
+        )
+    if not (started or mask.all()):
+        raise ResetNeeded("reset all rows before some of them")
+    return mask
+
+
+def reset_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
+    """Refuse reset options that would do nothing."""
+    unknown = sorted((options or {}).keys() - set(allowed))
+    if unknown:
+        raise ValueError(f"unknown reset options {unknown}, expected one of {list(allowed)}")
+
+
+def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:
+    """The mode; on a device it must be `SAME_STEP`."""
+    try:
+        known = AutoresetMode(mode)
+    except ValueError:
+        names = [one.value for one in AutoresetMode]
+        raise ValueError(f"autoreset_mode must be one of {names}, got {mode!r}") from None
+    if device is not None and known is not AutoresetMode.SAME_STEP:
+        raise ValueError(
+            f"autoreset_mode must be {AutoresetMode.SAME_STEP} with device={device!r}, got {known}"
+        )
+    return known
+
+
+def state(given: dict[str, HostArray], current: dict[str, HostArray]) -> None:
+    """Refuse a state that has not exactly the arrays of the present one."""
+    if given.keys() != current.keys():
+        wrong = sorted(given.keys() ^ current.keys())
+        raise ValueError(f"state must hold exactly {sorted(current)}; missing or unknown: {wrong}")
+    for name, expected in current.items():
+        leaf = given[name]
+        if not isinstance(leaf, np.ndarray):
+            raise ValueError(f"state[{name!r}] must be a numpy array, got {type(leaf).__name__}")
+        if leaf.shape != expected.shape or leaf.dtype != expected.dtype:
+            raise ValueError(
+                f"state[{name!r}] must be {expected.dtype} of shape {expected.shape}, "
+                f"got {leaf.dtype} of shape {leaf.shape}"
+            )
+
+
+def few(mask: HostArray, most: int = 8) -> str:
+    """The first true rows of a mask (B,), to be read."""
+    rows = np.flatnonzero(mask)
+    return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")
