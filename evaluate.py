@@ -1,13 +1,16 @@
-"""Measure, watch or record a trained agent:  python evaluate.py RUN --episodes 256"""
+"""Measure, watch or record a run:  python evaluate.py RUN"""
 
 import sys
 
 try:
-    from plasticrl.agents.command_line import evaluate_main
+    from plasticrl.agents.command_line import evaluate_main as evaluate_agent
+    from plasticrl.tasks.command_line import evaluate_main as evaluate_task
+    from plasticrl.tasks.command_line import is_task
 except ModuleNotFoundError as error:
     how = "use .venv/bin/python, which `make demo` makes, or `pip install -c constraints.txt -e .`"
     print(f"error: {error} for {sys.executable}: {how}", file=sys.stderr)
     sys.exit(2)
 
 if __name__ == "__main__":
-    sys.exit(evaluate_main())
+    arguments = sys.argv[1:]
+    sys.exit(evaluate_task(arguments) if is_task(arguments) else evaluate_agent(arguments))

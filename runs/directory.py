@@ -20,6 +20,7 @@ from plasticrl.runs.files import null_non_finite, read_bytes, write_json
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
+EVALUATION_NAME = "evaluation.json"
 _KEYS: dict[str, type] = {"kind": str, "preset": str, "config": dict, "versions": dict}
 _JSON_NAMES = {str: "a string", dict: "an object", int: "an integer"}
 
@@ -90,9 +91,20 @@ class RunDirectory:
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
 
+    def read_evaluation(self) -> dict[str, Any]:
+        """What `write_evaluation` wrote last.
+
+        Raises:
+            RunError: there is none yet, or the file is damaged.
+        """
+        file = self.path / EVALUATION_NAME
+        if not file.exists():
+            raise RunError(f"{self.path} has no {EVALUATION_NAME} yet: its training did not end")
+        return _read_object(file)
+
     def write_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Write evaluation.json, replacing an older one; non-finite floats become null."""
-        write_json(self.path / "evaluation.json", null_non_finite(evaluation))
+        write_json(self.path / EVALUATION_NAME, null_non_finite(evaluation))
 
 
 def _versions() -> dict[str, str]:

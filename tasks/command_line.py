@@ -1,0 +1,112 @@
+"""``train_supervised.py``: flags -> config -> run, and one clear sentence where that cannot be."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from plasticrl.runs import RunDirectory, RunError
+from plasticrl.tasks.config import KIND, TaskConfig, TaskError
+from plasticrl.tasks.presets import PRESETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """Say what a supervised run measured when its training ended."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    json: bool = False
+    """Print one JSON object, and nothing else, on stdout."""
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """``train_supervised.py``; the exit status."""
+    return _guarded(_train, sys.argv[1:] if argv is None else argv)
+
+
+def evaluate_main(argv: Sequence[str]) -> int:
+    """``evaluate.py`` of a supervised run; the exit status."""
+    return _guarded(_evaluate, argv)
+
+
+def is_task(argv: Sequence[str]) -> bool:
+    """Whether ``evaluate.py`` is asked for a supervised run."""
+    for folder in (Path(word) for word in argv if not word.startswith("-")):
+        try:
+            if RunDirectory.open(folder).kind == KIND:
+                return True
+        except (RunError, OSError):
+            continue  # not a run: who evaluates agents says what is wrong with it
+    return False
+
+
+def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
+    try:
+        return main(argv)
+    except (TaskError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _train(argv: Sequence[str]) -> int:
+    presets = {name: make() for name, make in PRESETS.items()}
+    chosen: Any = tyro.extras.overridable_config_cli(
+        {
+            name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
+            for name, config in presets.items()
+        },
+        args=argv,
+        description="Train on a supervised task. Choose a preset; flags change it.",
+    )
+    kind = type(presets[chosen.preset])
+    config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
+    from plasticrl.tasks import training  # late: --help needs no torch
+
+    return training.train(config, chosen.preset, chosen.run_dir)
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    arguments = tyro.cli(EvaluateArguments, args=argv)
+    run = RunDirectory.open(arguments.run)
+    record = run.read_evaluation()
+    if arguments.json:
+        print(json.dumps(record))
+        return 0
+    print(f"{run.preset}: {record['metric']}, on {record['episodes']:,} held-out episodes")
+    for one in (record, *record["controls"]):
+        low, high = one["ci95"]
+        print(
+            f"  {one['net']}: {one['value']:.4g} ({low:.4g} to {high:.4g}) "
+            f"after {one['train_episodes']:,} episodes, {one['parameters']:,} parameters"
+        )
+    return 0
+
+
+def _arguments(preset: str, config: TaskConfig) -> Any:
+    """The config with what else the command takes; checked later, for one line and not a box."""
+    where = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
+    arguments = make_dataclass(
+        "Arguments",
+        [
+            ("preset", tyro.conf.Suppress[tyro.conf.Fixed[str]], field(default="")),
+            ("run_dir", Annotated[Path | None, where], field(default=None)),
+        ],
+        bases=(type(config),),
+        namespace={"__post_init__": lambda _: None, "__doc__": type(config).__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+    values = {item.name: getattr(config, item.name) for item in fields(config)}
+    return arguments(**values, preset=preset)

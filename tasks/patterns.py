@@ -1,0 +1,137 @@
+"""Completing patterns that were seen once or twice, from half of their bits.
+
+An episode shows P random patterns of +1 and -1, each for some steps and with a pause after it, all
+of them C times over in a new order; then one of them with half of its bits set to zero. After the
+last step the net's units have to be the whole pattern.
+
+    loss = mean over bits of (x_j - pattern_j)^2 at the last step
+
+The input, times a gain, is added to the drive of a fully recurrent plastic net with one unit for
+each bit and one more, whose input is always 1. Source: DP 2018 (arXiv 1804.02464) section 4.1.
+"""
+
+import math
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from plasticrl.core import build_cell, sequence
+from plasticrl.tasks.config import PatternsConfig
+from plasticrl.tasks.task import Net, Task
+
+
+class PatternEpisodes(NamedTuple):
+    """T steps of B episodes."""
+
+    inputs: Tensor
+    """(T, B, n_bits + 1), not yet multiplied with the gain."""
+    target: Tensor
+    """(B, n_bits)"""
+
+
+class Associator(nn.Module):
+    """A recurrent net whose first units are the pattern's bits; inputs are added to their drive."""
+
+    def __init__(self, width: int, n_units: int, gain: float, plastic: bool) -> None:
+        super().__init__()
+        self.width, self.gain = width, gain
+        self.cell = build_cell(
+            "plastic_rnn",
+            n_units,
+            hidden_size=n_units,
+            input_mode="additive",
+            bound="decay",
+            eta_init=0.01,
+            weight_init="normal",
+            alpha_init="normal",
+        )
+        if not plastic:
+            connection = self.cell.connection
+            assert connection is not None
+            for parameter in (connection.alpha, connection.eta):
+                assert parameter is not None
+                nn.init.zeros_(parameter.requires_grad_(False))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(T, B, width) -> the last step's units (B, width)."""
+        padded = F.pad(inputs * self.gain, (0, self.cell.input_size - self.width))
+        outputs, _ = sequence(self.cell, padded)
+        return outputs[-1, :, : self.width]
+
+
+class LSTMAssociator(nn.Module):
+    """An LSTM that reads the same inputs; its first units are read as the pattern's bits."""
+
+    def __init__(self, width: int, n_units: int) -> None:
+        super().__init__()
+        self.width = width
+        self.cell = build_cell("lstm", width, hidden_size=n_units)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(T, B, width) -> the last step's units (B, width)."""
+        outputs, _ = sequence(self.cell, inputs)
+        return outputs[-1, :, : self.width]
+
+
+class Patterns(Task[PatternsConfig]):
+    """The task; see the module."""
+
+    metric: ClassVar[str] = "share of wrong bits"
+
+    def nets(self) -> list[Net]:
+        config = self.config
+        width = config.n_bits + 1
+        equal = round(math.sqrt(2) * width)  # weights alone: as many as weights and alphas
+        nets = [
+            Net("plastic", lambda: Associator(width, width, config.input_gain, plastic=True)),
+            Net(
+                "non-plastic, equal parameters",
+                lambda: Associator(width, equal, config.input_gain, plastic=False),
+            ),
+        ]
+        if config.rnn_control:
+            n_units = config.rnn_control
+            nets.append(
+                Net(
+                    f"RNN, {n_units} units",
+                    lambda: Associator(width, n_units, config.input_gain, plastic=False),
+                )
+            )
+        if config.lstm_control:
+            nets.append(
+                Net(
+                    f"LSTM, {config.lstm_control} units",
+                    lambda: LSTMAssociator(width, config.lstm_control),
+                )
+            )
+        return nets
+
+    def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> PatternEpisodes:
+        """New patterns in every episode: held-out ones differ by their seed."""
+        config, device = self.config, generator.device
+        shape = (n_episodes, config.n_patterns, config.n_bits)
+        patterns = torch.randint(0, 2, shape, generator=generator, device=device) * 2.0 - 1.0
+        rows = torch.arange(n_episodes, device=device)
+        shown = []
+        for _ in range(config.n_cycles):
+            keys = torch.rand(shape[:2], generator=generator, device=device)
+            for order in keys.argsort(dim=1).T:
+                shown += [patterns[rows, order]] * config.steps_on
+                shown += [torch.zeros_like(patterns[:, 0])] * config.steps_off
+        asked = torch.randint(0, config.n_patterns, (n_episodes,), generator=generator,
+                              device=device)  # fmt: skip
+        target = patterns[rows, asked]
+        keys = torch.rand(target.shape, generator=generator, device=device)
+        erased = keys.argsort(dim=1).argsort(dim=1) < config.n_bits // 2
+        shown += [target.masked_fill(erased, 0.0)] * config.probe_steps
+        return PatternEpisodes(F.pad(torch.stack(shown), (0, 1), value=1.0), target)
+
+    def loss(self, net: nn.Module, episodes: PatternEpisodes) -> Tensor:
+        units = net(episodes.inputs)[:, : self.config.n_bits]
+        return F.mse_loss(units, episodes.target)
+
+    def measure(self, net: nn.Module, episodes: PatternEpisodes) -> Tensor:
+        units = net(episodes.inputs)[:, : self.config.n_bits]
+        return ((units > 0) != (episodes.target > 0)).float().mean(dim=1)

@@ -1,0 +1,78 @@
+"""Episodes of patterns, worked by hand, and the nets' sizes."""
+
+import pytest
+import torch
+
+from plasticrl.tasks.config import PatternsConfig, TaskError
+from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.patterns import Associator, LSTMAssociator, Patterns
+from plasticrl.tasks.presets import PRESETS
+
+SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)
+
+
+def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> None:
+    """Otherwise what is asked for was never shown, or is given away."""
+    inputs, target = Patterns(SMALL).sample(20, generator(0, "cpu"), held_out=False)
+    assert inputs.shape == (3 * 2 * 3 + 2, 20, 9)
+    assert (inputs[..., 8] == 1).all()
+    bits = inputs[..., :8]
+    for b in range(20):
+        cycles = [bits[:9, b], bits[9:18, b]]
+        for cycle in cycles:
+            for k in range(3):
+                on, off = cycle[3 * k : 3 * k + 2], cycle[3 * k + 2]
+                assert torch.equal(on[0], on[1])
+                assert (on.abs() == 1).all()
+                assert (off == 0).all()
+            assert any(torch.equal(cycle[3 * k], target[b]) for k in range(3))
+        shown = [sorted(cycle[3 * k].tolist() for k in range(3)) for cycle in cycles]
+        assert shown[0] == shown[1]
+        assert torch.equal(bits[18, b], bits[19, b])
+        assert (bits[18, b] == 0).sum() == 4
+        assert ((bits[18, b] == target[b]) | (bits[18, b] == 0)).all()
+
+
+def test_the_measure_is_the_share_of_wrong_bits() -> None:
+    """Otherwise an error of 1 % is not one."""
+    task = Patterns(SMALL)
+    episodes = task.sample(2, generator(0, "cpu"), held_out=True)
+    answer = episodes.target.clone()
+    answer[1, :2] *= -0.1
+
+    class Oracle(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.pad(answer, (0, 1))
+
+    assert task.measure(Oracle(), episodes).tolist() == [0.0, 0.25]
+    assert task.loss(Oracle(), episodes) == pytest.approx(2 * 1.1**2 / 16)
+
+
+def test_published_parameter_counts() -> None:
+    """Otherwise it is of other nets than DP 2018's. Its LSTM has one bias, torch's two."""
+
+    def count(net: torch.nn.Module) -> int:
+        return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+    assert count(Associator(1001, 1001, 20.0, plastic=True)) == 2_004_003
+    assert count(Associator(51, 51, 20.0, plastic=True)) == 5_203
+    assert count(Associator(51, 2051, 20.0, plastic=False)) == 4_206_601
+    assert count(LSTMAssociator(51, 2000)) == 16_416_000 + 4 * 2000
+
+
+def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
+    """Otherwise the error is a shape's, deep inside."""
+    with pytest.raises(TaskError, match="rnn_control must be 0 or above n_bits=8"):
+        PatternsConfig(n_bits=8, rnn_control=5)
+    with pytest.raises(TaskError, match="n_patterns must be at least 1"):
+        PatternsConfig(n_patterns=0)
+
+
+def test_the_paper_presets_have_the_paper_s_length() -> None:
+    """Otherwise a number is compared with another task's."""
+    lengths = []
+    for name in ("patterns-paper", "patterns-comparison"):
+        config = PRESETS[name]()
+        assert isinstance(config, PatternsConfig)
+        lengths.append(len(Patterns(config).sample(1, generator(0, "cpu"), False).inputs))
+    assert lengths == [106, 11]
