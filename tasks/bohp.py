@@ -91,8 +91,8 @@ class BoundedRMSprop(torch.optim.RMSprop):
         super().step(closure)
         for parameter, old in zip(self.parameters, before, strict=True):
             parameter.copy_(old + (parameter - old).clamp(-self.max_step, self.max_step))
-        for parameter in self.floored:
-            parameter.clamp_(min=0.0)
+        for floored in self.floored:
+            floored.clamp_(min=0.0)
 
 
 class Bohp(Task[BohpConfig]):
@@ -119,7 +119,7 @@ class Bohp(Task[BohpConfig]):
         return self.measure(net, episodes).mean() + self.config.l1 * torch.stack(sizes).sum()
 
     def measure(self, net: nn.Module, episodes: BohpEpisodes) -> Tensor:
-        outputs = net(episodes.inputs)
+        outputs: Tensor = net(episodes.inputs)
         if self.config.problem == "completion":
             return (outputs[-1] - episodes.target).square().sum(dim=1)
         n_steps, n_episodes, _ = outputs.shape

@@ -134,4 +134,5 @@ class Patterns(Task[PatternsConfig]):
 
     def measure(self, net: nn.Module, episodes: PatternEpisodes) -> Tensor:
         units = net(episodes.inputs)[:, : self.config.n_bits]
-        return ((units > 0) != (episodes.target > 0)).float().mean(dim=1)
+        wrong: Tensor = (units > 0) != (episodes.target > 0)
+        return wrong.float().mean(dim=1)

@@ -20,6 +20,8 @@ def test_the_derivatives_by_hand_equal_autograd(retention: float) -> None:
     layer = PlasticLayer(5, 3, retention, plastic=True).double()
     torch.nn.init.normal_(layer.connection.weight)
     torch.nn.init.normal_(layer.connection.alpha)
+    assert layer.connection.eta is not None
+    layer.connection.eta.fill_(1 - retention)  # which was rounded to single precision
     weight, alpha = layer.connection.weight, layer.connection.alpha
     inputs = torch.randn(7, 4, 5, dtype=torch.float64)
     upstream = torch.randn(7, 4, 3, dtype=torch.float64)
