@@ -119,7 +119,9 @@ def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix:
             advance(smooth)
             if update % max(1, config.n_updates // REPORTS) == 0:
                 step = update * config.batch_size
-                log.append(step, {f"{prefix}train/loss": smooth, f"{prefix}train/grad_norm": norm.item()})
+                log.append(
+                    step, {f"{prefix}train/loss": smooth, f"{prefix}train/grad_norm": norm.item()}
+                )
 
 
 @contextmanager

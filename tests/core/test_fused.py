@@ -205,3 +205,20 @@ def test_it_runs_in_a_forked_process() -> None:
         "assert os.waitpid(child, 0)[1] == 0\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "n_rows", "at_once", "steps"),
+    [
+        (200, 30, 1, 28),  # 2 sqrt(T): more would leave the cache
+        (200, 1, 1, 14),  # sqrt(T): as many stored as recomputed
+        (200, 8, 4, 20),  # sqrt(T B / P)
+        (1, 30, 1, 1),
+        (2, 30, 1, 2),  # never more than there are
+    ],
+)
+def test_stored_traces_are_as_far_apart_as_memory_wants(
+    n_steps: int, n_rows: int, at_once: int, steps: int
+) -> None:
+    """Otherwise stored and recomputed traces take more memory than they need."""
+    assert fused.spacing(n_steps, n_rows, at_once) == steps

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from plasticrl.runs import RunDirectory
-from plasticrl.tasks.command_line import train_main
+from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
+from plasticrl.tasks.config import KIND
 from plasticrl.tasks.presets import PRESETS
 
 SMALL = [
@@ -75,3 +76,32 @@ def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(tmp_path)]) == 2
     assert "already holds something" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_evaluate_prints_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a result has to be read out of a file by hand."""
+    run = tmp_path / "run"
+    train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)])
+    capsys.readouterr()
+    assert is_task([str(run), "--json"])
+    assert evaluate_main([str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "evaluation.json").read_text())
+    assert evaluate_main([str(run)]) == 0
+    assert "non-plastic" in capsys.readouterr().out
+
+
+def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the user sees a missing file."""
+    run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
+    assert evaluate_main([str(run.path)]) == 2
+    assert "has no evaluation.json yet" in capsys.readouterr().err
+
+
+def test_other_runs_are_left_to_the_agents(tmp_path: Path) -> None:
+    """Otherwise an agent cannot be evaluated any more."""
+    run = RunDirectory.create(tmp_path / "run", kind="rl", preset="x", config={})
+    assert not is_task([str(run.path), "--json"])
+    assert not is_task([str(tmp_path / "missing")])
+    assert not is_task(["--help"])
