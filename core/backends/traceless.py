@@ -6,11 +6,13 @@ the present activity needs the past activities alone:
     H(t) h  =  H(0) h  +  sum over s < t of  r(s) g(s) ( h_pre(s) . h )
 
 with the rate r (eta, or M per neuron), g the post- and h_pre the pre-synaptic activity. That is
-T^2 N numbers instead of T N^2. It needs alpha to be constant along a row, and a guard: nowhere can
-|H| be larger than |H(0)| + the sum of |r g| |h_pre|. Where that is above the clip, the sequence is
-run again with the trace, so the result is always exact.
+T^2 N numbers instead of T N^2. It needs alpha to be constant along a row, and a guard: from step a
+to step b, |H[j, i]| can nowhere be larger than |H(a)[j, i]| + the sum of |r g|_j |h_pre|_i. Where
+that, taken a few steps at a time, is above the clip, the sequence is run again with the trace, so
+the result is always exact.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -21,9 +23,11 @@ from plasticrl.core.backends import eager
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.connection import PlasticConnection
-from plasticrl.core.plasticity import Plasticity
 
 stepper = eager.stepper
+
+GUARDED_STEPS = 8
+"""Steps b - a of the guard: with more it is quicker, and sees the bound met where it is not."""
 
 
 def supports(cell: Cell[Any], inputs: Tensor) -> bool:
@@ -43,7 +47,7 @@ def run(
     assert isinstance(cell, PlasticLSTM)
     connection = cell.connection
     starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
-    past = _Past(state.trace, connection.plasticity)
+    past = _Past(state.trace)
     now, outputs = state, []
     for t, drive in enumerate(cell.project(inputs)):
         if episode_starts is not None and starting[t]:
@@ -58,7 +62,9 @@ def run(
         past.add(rate * candidate, now.hidden)
         now = now._replace(hidden=hidden, cell=memory)
         outputs.append(hidden)
-    if past.may_have_met_the_bound():
+    if connection.plasticity.bound == "hard" and _may_have_met(
+        connection.plasticity.clip, state.trace.detach(), past.updates, episode_starts
+    ):
         return eager.run(cell, inputs, state, episode_starts)
     return torch.stack(outputs), now._replace(trace=past.trace())
 
@@ -73,20 +79,16 @@ def _restarted(state: PlasticLSTMState, starts: Tensor) -> PlasticLSTMState:
 class _Past:
     """The updates of a trace, each r g and h_pre (B, N), in place of the trace itself (B, N, N)."""
 
-    def __init__(self, trace: Tensor, plasticity: Plasticity) -> None:
+    def __init__(self, trace: Tensor) -> None:
         self.initial = trace
         self.posts: list[Tensor] = []
         self.pres: list[Tensor] = []
-        self.clip = plasticity.clip if plasticity.bound == "hard" else None
-        self.largest = trace.detach().abs().amax(dim=2)  # (B, N), no |H| in a row is above it
-        self.worst = self.largest
+        self.updates: list[tuple[Tensor, Tensor]] = []  # of ended episodes too; no gradient
 
     def add(self, post: Tensor, pre: Tensor) -> None:
         self.posts.append(post)
         self.pres.append(pre)
-        step = post.detach().abs() * pre.detach().abs().amax(dim=1, keepdim=True)
-        self.largest = self.largest + step
-        self.worst = torch.maximum(self.worst, self.largest)
+        self.updates.append((post.detach(), pre.detach()))
 
     def forget(self, starts: Tensor) -> None:
         """By selection: no value and no gradient of an ended episode gets through."""
@@ -94,7 +96,6 @@ class _Past:
         self.initial = torch.where(row.unsqueeze(2), 0.0, self.initial)
         self.posts = [torch.where(row, 0.0, post) for post in self.posts]
         self.pres = [torch.where(row, 0.0, pre) for pre in self.pres]
-        self.largest = torch.where(row, 0.0, self.largest)
 
     def product(self, pre: Tensor) -> Tensor:
         """H x, (B, N), for x (B, N)."""
@@ -111,6 +112,26 @@ class _Past:
             torch.stack(self.posts, dim=2), torch.stack(self.pres, dim=1)
         )
 
-    def may_have_met_the_bound(self) -> bool:
-        """Also where something is NaN."""
-        return self.clip is not None and not bool((self.worst <= self.clip).all())
+
+@torch.no_grad()
+def _may_have_met(
+    clip: float,
+    initial: Tensor,
+    updates: list[tuple[Tensor, Tensor]],
+    episode_starts: Tensor | None,
+) -> bool:
+    """Whether |H| may have been above the clip after a step; also where something is NaN."""
+    n_steps = len(updates)
+    starts = [] if episode_starts is None else episode_starts.any(dim=1).nonzero()[:, 0].tolist()
+    trace = initial.clone()
+    cuts = sorted({*range(0, n_steps, GUARDED_STEPS), *starts, n_steps})
+    for first, last in itertools.pairwise(cuts):
+        if episode_starts is not None:
+            trace.masked_fill_(episode_starts[first].view(-1, 1, 1), 0.0)
+        posts, pres = zip(*updates[first:last], strict=True)
+        post, pre = torch.stack(posts, dim=2), torch.stack(pres, dim=1)
+        largest = trace.abs().baddbmm_(post.abs(), pre.abs()).amax().item()
+        if not largest <= clip:
+            return True
+        trace.baddbmm_(post, pre)
+    return False

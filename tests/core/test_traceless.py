@@ -110,3 +110,14 @@ def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, alpha="neuron")
     assert traceless.supports(cell, torch.zeros(SIZE - 1, 1, 3))
     assert not traceless.supports(cell, torch.zeros(SIZE, 1, 3))
+
+
+@pytest.mark.parametrize(("clip", "met"), [(10.0, False), (0.5, True)])
+def test_updates_that_undo_each_other_do_not_add_up_in_the_guard(clip: float, met: bool) -> None:
+    """Otherwise every long sequence takes the slow way: 40 steps of +1 and -1 stay within 1."""
+    one = torch.ones(1, 1)
+    updates = [(one if t % 2 == 0 else -one, one) for t in range(40)]
+    assert traceless._may_have_met(clip, torch.zeros(1, 1, 1), updates, None) is met
+    starts = torch.zeros(40, 1, dtype=torch.bool)
+    starts[21] = True
+    assert traceless._may_have_met(clip, torch.zeros(1, 1, 1), updates, starts) is met
