@@ -61,7 +61,7 @@ def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
             f"options['reset_mask'] must have shape ({n_rows},) and a true entry, got {mask}"
         )
     if not (started or mask.all()):
-        raise ResetNeeded("reset all rows before some of them")
+        raise ResetNeeded("call reset before step, and of all rows before that of some")
     return mask
 
 

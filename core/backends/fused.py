@@ -133,11 +133,10 @@ class _Sequence(torch.autograd.Function):
         net = Net(ctx.plasticity, *parameters)
         past = Past(outputs, hidden, mask, starts, *ctx.inside)
         g = ctx.kernels.backward(net, past, g_outputs, PlasticRNNState(*g_state))
-        # An episode's first step gets nothing through the weights, nor does a clamped unit.
-        none = starts.unsqueeze(2) if mask is None else mask | starts.unsqueeze(2)
-        through = g.drive.masked_fill(none, 0)
-        g_weight = through[1:].flatten(0, 1).T @ outputs[:-1].flatten(0, 1)
-        g_weight += through[0].T @ hidden
+        through_weights = g.drive if mask is None else g.drive.masked_fill(mask, 0)
+        before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
+        before.masked_fill_(starts.unsqueeze(2), 0)  # selected: 0 times infinity is NaN
+        g_weight = through_weights.flatten(0, 1).T @ before.flatten(0, 1)
         g_eta = g.eta if net.retroactive else g.rate.sum().view(1)
         modulated, fanned = net.reader is not None, net.fan_out is not None
         return (
