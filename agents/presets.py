@@ -15,7 +15,7 @@ def maze_quickstart() -> TrainConfig:
 
     The papers' net but smaller, and four updates in an episode instead of one: the state is carried
     over, the gradient ends with the rollout. In the second half the learning rate falls to zero,
-    which was worth some 15 in reward (seeds 0-1); see results/quickstart.md.
+    which was worth some 15 in reward (seeds 0 and 1); see results/quickstart.md.
     """
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
@@ -134,7 +134,8 @@ def cue_reward_tuned() -> TrainConfig:
     """Cue-reward association at the papers' size, 4 cues of 20 bits, by a curriculum.
 
     2 cues, then 3, then 4, with more units and a learning rate that falls to zero in the second
-    half, and otherwise as ``cue_reward_quickstart``.
+    half, and otherwise as ``cue_reward_quickstart``: .74 reward per trial in about 7 minutes (seeds
+    0-2, results/quickstart.md).
     """
     quickstart = cue_reward_quickstart()
     return replace(

@@ -83,8 +83,15 @@ def test_a_core_without_memory_guesses() -> None:
 
 
 def test_three_lines_of_a_users_own_script_improve_on_cartpole() -> None:
-    """Otherwise the defaults do not serve somebody who tries the agent for the first time."""
-    model = RecurrentA2C("PlasticPolicy", Monitor(gym.make("CartPole-v1")), seed=0)
-    model.learn(20_000)
-    rewards = model.get_env().env_method("get_episode_rewards")[0]  # type: ignore[union-attr]
-    assert np.mean(rewards[-20:]) >= 2 * np.mean(rewards[:20])
+    """Otherwise the defaults do not serve somebody who tries the agent for the first time.
+
+    On the mean of four seeds: one alone makes 15 to 190, by the rounding of a sum.
+    """
+    first, last = [], []
+    for seed in range(4):
+        model = RecurrentA2C("PlasticPolicy", Monitor(gym.make("CartPole-v1")), seed=seed)
+        model.learn(20_000)
+        rewards = model.get_env().env_method("get_episode_rewards")[0]  # type: ignore[union-attr]
+        first += rewards[:20]
+        last += rewards[-20:]
+    assert np.mean(last) >= 2 * np.mean(first)

@@ -93,6 +93,7 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 @pytest.mark.parametrize("flags", RUNS.values(), ids=RUNS)
 def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -> None:
     """Something that decides the future is not in the checkpoint."""
+    flags = [*flags, "--a2c.learning-rate-decay=0"]  # a rate that decays knows the total
     unbroken = train(tmp_path / "unbroken", flags, total=240)
     run = train(tmp_path / "run", flags, total=90)
     resume(run, total=150)
@@ -142,7 +143,8 @@ def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     """Work would be lost on Ctrl-C, or the user not told how to go on."""
     run = tmp_path / "run"
-    flags = [*MAZE, "--checkpoint-every", "1000000"]  # so that only Ctrl-C can have saved
+    # Only Ctrl-C can have saved; a learning rate that decays knows the total.
+    flags = [*MAZE, "--checkpoint-every", "1000000", "--a2c.learning-rate-decay=0"]
     process = start([*flags, "--total-timesteps", "1000000000", "--run-dir", str(run)])
     while process.poll() is None and not (run / "metrics.jsonl").exists():
         time.sleep(0.02)
