@@ -11,7 +11,7 @@ from plasticrl.agents.config import A2CConfig, CoreConfig, CurriculumConfig, Tra
 
 
 def maze_quickstart() -> TrainConfig:
-    """The grid maze of outer size 9, learned within 3 minutes on two cores.
+    """The grid maze of outer size 9, learned in about 3 minutes on one core.
 
     The papers' net but smaller, and four updates in an episode instead of one: the state is carried
     over, the gradient ends with the rollout. In the second half the learning rate falls to zero,
@@ -70,7 +70,7 @@ def maze_paper() -> TrainConfig:
 
 
 def cue_reward_quickstart() -> TrainConfig:
-    """Cue-reward association with 2 cues of 5 bits, learned within 2 minutes on two cores.
+    """Cue-reward association with 2 cues of 5 bits, learned in about 2 minutes on one core.
 
     The papers' net but smaller; two updates in an episode, which reached the same reward in half
     the time (seed 0): see ``maze_quickstart``.

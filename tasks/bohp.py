@@ -98,7 +98,7 @@ class BoundedRMSprop(torch.optim.RMSprop):
 class Bohp(Task[BohpConfig]):
     """The task; see the module."""
 
-    metric: ClassVar[str] = "error: squared (completion) or cross-entropy"
+    metric: ClassVar[str] = "squared error or cross-entropy"
 
     def nets(self) -> list[Net]:
         def build(plastic: bool) -> nn.Module:
