@@ -1,7 +1,7 @@
 """What a supervised run is, as data. Knows no torch."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 KIND = "supervised"
@@ -124,13 +124,3 @@ class BohpConfig(TaskConfig):
         if not 0 <= self.l1 < float("inf"):
             raise TaskError(f"l1 must be a finite number of at least 0, not {self.l1}")
         self._above_zero("max_step")
-
-
-CONFIGS: dict[str, type[TaskConfig]] = {
-    config.task: config for config in (PatternsConfig, BohpConfig)
-}
-
-
-def known_fields(config: type[TaskConfig]) -> tuple[str, ...]:
-    """The names of a task's settings."""
-    return tuple(item.name for item in fields(config))

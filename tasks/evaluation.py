@@ -11,7 +11,8 @@ from plasticrl.tasks.task import Task
 BATCH = 100
 """Episodes measured at once; the result does not depend on it but for rounding."""
 SEED = 1_000_000_007
-"""Held-out episodes are drawn with it plus the run's seed; training seeds are below 2^31."""
+"""Held-out episodes are drawn with it plus the run's seed: as long as seeds are small, never those
+of the training."""
 Z95 = 1.959963984540054
 
 

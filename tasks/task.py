@@ -65,7 +65,3 @@ class Task(ABC, Generic[ConfigT]):
         """Adam, on the parameters that are trained."""
         trained = [p for p in net.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=self.config.learning_rate)
-
-    def picture(self, net: nn.Module, episodes: Any) -> dict[str, Tensor]:
-        """Matrices worth looking at, (rows, columns) each, by title."""
-        return {}
