@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 KIND = "supervised"
 """Of a run directory."""
@@ -58,69 +58,3 @@ class TaskConfig:
                 raise TaskError(
                     f"{name} must be a finite number above 0, not {getattr(self, name)}"
                 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatternsConfig(TaskConfig):
-    """Memorise random patterns of bits, then complete one of them; DP 2018, section 4.1."""
-
-    task: ClassVar[str] = "patterns"
-
-    n_bits: int = 1_000
-    """Bits of a pattern, each -1 or 1."""
-    n_patterns: int = 5
-    """Patterns of an episode."""
-    n_cycles: int = 2
-    """How often each is shown."""
-    steps_on: int = 6
-    """Steps a pattern is shown."""
-    steps_off: int = 4
-    """Steps without input after it."""
-    probe_steps: int = 6
-    """Steps the degraded pattern is shown, the last of which is the answer."""
-    input_gain: float = 20.0
-    """What an input is multiplied with before it is added to a unit's drive."""
-    rnn_control: int = 0
-    """Units of a larger non-plastic net trained as a further control; 0: none."""
-    lstm_control: int = 0
-    """Units of an LSTM trained as a further control; 0: none."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("n_bits", "n_patterns", "n_cycles", "steps_on", "probe_steps"):
-            self._at_least(name, 1)
-        self._at_least("n_bits", 2)
-        self._at_least("steps_off", 0)
-        for name in ("rnn_control", "lstm_control"):
-            if getattr(self, name) and getattr(self, name) <= self.n_bits:
-                raise TaskError(f"{name} must be 0 or above n_bits={self.n_bits}")
-        self._above_zero("input_gain")
-
-
-Problem = Literal["completion", "one-shot", "reversal"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BohpConfig(TaskConfig):
-    """Completion, one-shot and reversal learning by one plastic layer; BOHP 2016."""
-
-    task: ClassVar[str] = "bohp"
-
-    problem: Problem = "completion"
-    """completion, one-shot or reversal."""
-    retention: float = 0.5
-    """How much of the trace a step keeps."""
-    l1: float = 1e-3
-    """Weight of the sum of absolute weights and plasticity coefficients."""
-    max_step: float = 0.1
-    """Largest change of a parameter in an update."""
-    alpha_at_least_zero: bool = False
-    """Clip the plasticity coefficients at zero, which makes reversal impossible."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.retention < 1:
-            raise TaskError(f"retention must be from 0 to below 1, not {self.retention}")
-        if not 0 <= self.l1 < float("inf"):
-            raise TaskError(f"l1 must be a finite number of at least 0, not {self.l1}")
-        self._above_zero("max_step")

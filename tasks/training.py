@@ -17,7 +17,7 @@ from plasticrl.tasks.config import KIND, TaskConfig, TaskError
 from plasticrl.tasks.evaluation import evaluate, generator
 from plasticrl.tasks.task import Net, Task
 
-TASKS = {"patterns": "patterns:Patterns", "bohp": "bohp:Bohp"}
+TASKS = {"patterns": "patterns.task:Patterns", "bohp": "bohp.task:Bohp"}
 """By name; imported when used."""
 
 REPORTS = 50

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticrl.tasks.bohp import N_BITS, REVERSAL, Bohp, BoundedRMSprop, PlasticLayer
-from plasticrl.tasks.bohp_gradient import derivatives
-from plasticrl.tasks.config import BohpConfig
+from plasticrl.tasks.bohp.config import BohpConfig
+from plasticrl.tasks.bohp.gradient import derivatives
+from plasticrl.tasks.bohp.task import N_BITS, REVERSAL, Bohp, BoundedRMSprop, PlasticLayer
 from plasticrl.tasks.evaluation import generator
 
 TOLERANCE = 1e-9

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from plasticrl.tasks.config import PatternsConfig, TaskError
+from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.evaluation import generator
-from plasticrl.tasks.patterns import Associator, LSTMAssociator, Patterns
+from plasticrl.tasks.patterns.config import PatternsConfig
+from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, Patterns
 from plasticrl.tasks.presets import PRESETS
 
 SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)

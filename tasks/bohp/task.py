@@ -6,7 +6,7 @@ Completion: a pattern of 8 bits, then one of its bits; y has to be the pattern.
 One-shot: two patterns, each once with its label, then both again and again without; a softmax layer
 on two hidden units has to tell the label. Reversal: half-way they are shown with their labels
 swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of it, and
-``bohp_gradient`` has the derivatives as it derives them.
+``gradient`` has the derivatives as it derives them.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
-from plasticrl.tasks.config import BohpConfig
+from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.task import Net, Task
 
 N_BITS, N_LABELS = 8, 2

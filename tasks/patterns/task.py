@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.tasks.config import PatternsConfig
+from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net, Task
 
 
