@@ -58,3 +58,11 @@ class TaskConfig:
                 raise TaskError(
                     f"{name} must be a finite number above 0, not {getattr(self, name)}"
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTaskConfig(TaskConfig):
+    """A task whose data can be a set that the user brings."""
+
+    data_root: str | None = None
+    """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""

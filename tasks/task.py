@@ -8,22 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.data import PROCEDURAL
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
-
-
-class Data(NamedTuple):
-    """Where a task's episodes come from."""
-
-    name: str
-    version: str
-    sha256: str | None
-    """Of the file; None where the episodes are made by the program itself."""
-    split: str
-    """How held-out episodes differ from those of the training."""
-
-
-PROCEDURAL = Data("procedural", "1", None, "other seeds")
 
 
 class Net(NamedTuple):

@@ -1,0 +1,72 @@
+"""Data sets by their checksums."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, File, Real, sha256_of
+
+WORDS = b"the quick brown fox\n"
+MD5 = hashlib.md5(WORDS, usedforsecurity=False).hexdigest()
+SHA256 = hashlib.sha256(WORDS).hexdigest()
+REAL = Real("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fox").mkdir()
+    (tmp_path / "fox" / "words.txt").write_bytes(WORDS)
+    return tmp_path
+
+
+def test_found_where_the_flag_says(folder: Path) -> None:
+    assert REAL.find(str(folder)) == [folder / "fox" / "words.txt"]
+
+
+def test_found_where_the_environment_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(folder))
+    assert REAL.find(None) == [folder / "fox" / "words.txt"]
+    with pytest.raises(DataError, match="elsewhere"):  # the flag wins
+        REAL.find(str(folder / "elsewhere"))
+
+
+@pytest.mark.parametrize("contents", [WORDS[:-1], b"", WORDS.replace(b"fox", b"dog")])
+def test_another_file_of_that_name(folder: Path, contents: bytes) -> None:
+    (folder / "fox" / "words.txt").write_bytes(contents)
+    with pytest.raises(DataError, match=f"words.txt is not the Foxes file.*not {MD5}"):
+        REAL.find(str(folder))
+
+
+def test_missing_says_where_what_and_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    for where in (str(tmp_path), None):
+        with pytest.raises(DataError) as caught:
+            REAL.find(where)
+        message = str(caught.value)
+        assert "words.txt" in message
+        assert MD5 in message
+        assert "--data king-james" in message
+    assert "--data-root" in message
+
+
+def test_embedded_altered(folder: Path) -> None:
+    path = folder / "fox" / "words.txt"
+    embedded = Embedded("foxes", "language", path, SHA256, "about foxes")
+    assert embedded.read() == WORDS
+    path.write_bytes(WORDS + b"x")
+    with pytest.raises(DataError, match="words.txt has been altered"):
+        embedded.read()
+    path.unlink()
+    with pytest.raises(DataError, match="install plasticrl again"):
+        embedded.read()
+
+
+def test_one_checksum_for_several_files(folder: Path) -> None:
+    path = folder / "fox" / "words.txt"
+    assert sha256_of([path]) == SHA256
+    assert sha256_of([path, path]) == hashlib.sha256((SHA256 * 2).encode()).hexdigest()
+    with pytest.raises(DataError, match="cannot read"):
+        sha256_of([folder / "none"])
