@@ -57,7 +57,7 @@ def test_embedded_altered(folder: Path) -> None:
     embedded = Embedded("foxes", "language", path, SHA256, "about foxes")
     assert embedded.read() == WORDS
     path.write_bytes(WORDS + b"x")
-    with pytest.raises(DataError, match="words.txt has been altered"):
+    with pytest.raises(DataError, match=r"words\.txt has been altered"):
         embedded.read()
     path.unlink()
     with pytest.raises(DataError, match="install plasticrl again"):
