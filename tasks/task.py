@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.data import PROCEDURAL
+from plasticrl.tasks.summary import Measurement, mean
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 
@@ -23,10 +24,8 @@ class Net(NamedTuple):
 class Task(ABC, Generic[ConfigT]):
     """A task, with one of its configs."""
 
-    metric: ClassVar[str]
-    """What ``measure`` gives, in words."""
-    is_proportion: ClassVar[bool] = False
-    """Whether it is 0 or 1 in every episode, so that Wilson's interval is the right one."""
+    metric: str
+    """What is told of a net, in words."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -47,6 +46,10 @@ class Task(ABC, Generic[ConfigT]):
     @abstractmethod
     def measure(self, net: nn.Module, episodes: Any) -> Tensor:
         """The metric of every episode, (B,)."""
+
+    def summary(self, values: Tensor) -> Measurement:
+        """What is told of the metric's values in all held-out episodes (n,): their mean."""
+        return mean(values)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         """Adam, on the parameters that are trained."""

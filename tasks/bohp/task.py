@@ -10,7 +10,7 @@ swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of 
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.tasks.bohp.config import BohpConfig
+from plasticrl.tasks.summary import Measurement, median
 from plasticrl.tasks.task import Net, Task
 
 N_BITS, N_LABELS = 8, 2
@@ -77,20 +78,32 @@ class Classifier(nn.Module):
 
 
 class BoundedRMSprop(torch.optim.RMSprop):
-    """RMSprop that changes no parameter by more than ``max_step``, nor below ``floor``."""
+    """RMSprop that moves no parameter by more than ``max_step``, then shrinks each by ``shrink``.
+
+    The shrinkage is that of an L1 penalty, but not divided by the gradient's size as a penalty in
+    the loss would be: there it would win over the error as soon as that is small. ``floored``
+    parameters are kept from falling below zero.
+    """
 
     def __init__(
-        self, parameters: list[nn.Parameter], floored: list[Tensor], lr: float, max_step: float
+        self,
+        parameters: list[nn.Parameter],
+        floored: list[Tensor],
+        lr: float,
+        max_step: float,
+        shrink: float,
     ) -> None:
         super().__init__(parameters, lr=lr, alpha=RMS_SMOOTHING)
-        self.parameters, self.floored, self.max_step = parameters, floored, max_step
+        self.parameters, self.floored = parameters, floored
+        self.max_step, self.shrink = max_step, shrink
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         before = [parameter.clone() for parameter in self.parameters]
         super().step(closure)
         for parameter, old in zip(self.parameters, before, strict=True):
-            parameter.copy_(old + (parameter - old).clamp(-self.max_step, self.max_step))
+            moved = old + (parameter - old).clamp(-self.max_step, self.max_step)
+            parameter.copy_(F.softshrink(moved, self.shrink))
         for floored in self.floored:
             floored.clamp_(min=0.0)
 
@@ -98,7 +111,10 @@ class BoundedRMSprop(torch.optim.RMSprop):
 class Bohp(Task[BohpConfig]):
     """The task; see the module."""
 
-    metric: ClassVar[str] = "squared error or cross-entropy"
+    def __init__(self, config: BohpConfig) -> None:
+        super().__init__(config)
+        error = "squared error" if config.problem == "completion" else "cross-entropy"
+        self.metric = f"median {error} of an episode"
 
     def nets(self) -> list[Net]:
         def build(plastic: bool) -> nn.Module:
@@ -115,8 +131,7 @@ class Bohp(Task[BohpConfig]):
         return _classification(n_episodes, generator, self.config.problem == "reversal")
 
     def loss(self, net: nn.Module, episodes: BohpEpisodes) -> Tensor:
-        sizes = [p.abs().sum() for p in net.parameters() if p.requires_grad]
-        return self.measure(net, episodes).mean() + self.config.l1 * torch.stack(sizes).sum()
+        return self.measure(net, episodes).mean()
 
     def measure(self, net: nn.Module, episodes: BohpEpisodes) -> Tensor:
         outputs: Tensor = net(episodes.inputs)
@@ -126,12 +141,21 @@ class Bohp(Task[BohpConfig]):
         errors = F.cross_entropy(outputs.flatten(0, 1), episodes.target.flatten(), reduction="none")
         return errors.view(n_steps, n_episodes)[episodes.counts].mean(dim=0)
 
+    def summary(self, values: Tensor) -> Measurement:
+        """The median, as in the paper's curves.
+
+        Two patterns that differ in one or two of their bits, as one pair in sixteen, cost more than
+        all the others together.
+        """
+        return median(values)
+
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         trained = [p for p in net.parameters() if p.requires_grad]
         layer: Any = getattr(net, "layer", net)
         floored = [layer.connection.alpha] if self.config.alpha_at_least_zero else []
         config = self.config
-        return BoundedRMSprop(trained, floored, config.learning_rate, config.max_step)
+        shrink = config.learning_rate * config.l1
+        return BoundedRMSprop(trained, floored, config.learning_rate, config.max_step, shrink)
 
 
 def _signs(shape: tuple[int, ...], generator: Generator) -> Tensor:

@@ -11,7 +11,7 @@ each bit and one more, whose input is always 1. Source: DP 2018 (arXiv 1804.0246
 """
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +78,7 @@ class LSTMAssociator(nn.Module):
 class Patterns(Task[PatternsConfig]):
     """The task; see the module."""
 
-    metric: ClassVar[str] = "share of wrong bits"
+    metric = "share of wrong bits"
 
     def nets(self) -> list[Net]:
         config = self.config

@@ -66,14 +66,17 @@ def test_a_pattern_keeps_its_label_until_the_reversal(problem: str) -> None:
     assert 0 < labels[0].float().mean() < 1
 
 
-def test_a_step_is_bounded_and_alpha_stays_above_its_floor() -> None:
+def test_a_step_is_bounded_then_shrunk_and_alpha_stays_above_its_floor() -> None:
     """Otherwise a rare large gradient undoes the training, and the control can be negative."""
     free, floored = (torch.nn.Parameter(torch.tensor([0.05])) for _ in range(2))
-    optimizer = BoundedRMSprop([free, floored], [floored], lr=10.0, max_step=0.1)
+    still = torch.nn.Parameter(torch.tensor([0.5, 0.01]))
+    still.grad = torch.zeros(2)
+    optimizer = BoundedRMSprop([free, floored, still], [floored], 10.0, max_step=0.1, shrink=0.02)
     (100 * free + 100 * floored).sum().backward()
     optimizer.step()
-    assert free.item() == pytest.approx(-0.05)
+    assert free.item() == pytest.approx(0.05 - 0.1 + 0.02)
     assert floored.item() == 0.0
+    assert still.tolist() == [pytest.approx(0.48), 0.0]  # towards zero, and never past it
 
 
 def test_the_published_sizes() -> None:
