@@ -13,7 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +119,7 @@ class _Array:
 class _BatchUnpickler(pickle.Unpickler):
     """Knows the three names that a batch needs, and what they stand for here; runs nothing else."""
 
-    known: dict[tuple[str, str], Callable[..., object]] = {
+    known: ClassVar[dict[tuple[str, str], Callable[..., object]]] = {
         ("numpy.core.multiarray", "_reconstruct"): _Array,
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Dtype,

@@ -4,47 +4,68 @@ Each is given an episode's inputs (T, B, 2 N), N values and the N masks that say
 shown, and returns its answer at the last step (B, N - 1): N - 1 pixels, and one unit always at 1.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticrl.core import build_cell, sequence
 
+ETA, INIT_STD = 0.01, 0.01
+"""Of the trace and of weights and alpha: DP 2018's."""
+
 
 class Completer(nn.Module):
-    """A recurrent net whose first units are the pixels: those that are shown ARE what is shown.
+    """A plastic net whose first units are the pixels: those that are shown ARE what is shown.
+
+    Args:
+        width: N, units.
+        alpha: "connection", a plasticity coefficient for each; or "scalar", one shared.
+    """
+
+    def __init__(self, width: int, alpha: str) -> None:
+        super().__init__()
+        self.cell = build_cell(
+            "plastic_rnn",
+            2 * width,
+            hidden_size=width,
+            input_mode="clamped",
+            bound="decay",
+            alpha=alpha,
+            eta_init=ETA,
+            weight_init="normal",
+            weight_scale=INIT_STD,
+            alpha_init="normal",
+            alpha_scale=INIT_STD,
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs, _ = sequence(self.cell, inputs)
+        return outputs[-1, :, :-1]
+
+
+class NonPlastic(nn.Module):
+    """The same without plasticity and with more units, which are never shown anything.
+
+        x(t) = tanh( w x(t-1) ), where the mask is set u(t)
 
     Args:
         width: N.
-        n_units: at least N; the rest are never shown anything.
-        alpha: "connection", or "scalar" for one shared plasticity coefficient; None: not plastic.
+        n_units: at least N.
     """
 
-    def __init__(self, width: int, n_units: int, alpha: str | None) -> None:
+    def __init__(self, width: int, n_units: int) -> None:
         super().__init__()
-        self.width, self.n_hidden = width, n_units - width
-        self.cell = build_cell(
-            "plastic_rnn",
-            2 * n_units,
-            hidden_size=n_units,
-            input_mode="clamped",
-            bound="decay",
-            alpha=alpha or "connection",
-            eta_init=0.01,
-            weight_init="normal",
-            alpha_init="normal",
-        )
-        if alpha is None:
-            connection = self.cell.connection
-            assert connection is not None
-            for parameter in (connection.alpha, connection.eta):
-                assert parameter is not None
-                nn.init.zeros_(parameter.requires_grad_(False))
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(n_units, n_units))
+        nn.init.normal_(self.weight, std=INIT_STD)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        values_and_masks = inputs.unflatten(2, (2, self.width))
-        padded = F.pad(values_and_masks, (0, self.n_hidden)).flatten(2)
-        outputs, _ = sequence(self.cell, padded)
-        return outputs[-1, :, : self.width - 1]
+        n_units = len(self.weight)
+        values, masks = (F.pad(half, (0, n_units - self.width)) for half in inputs.chunk(2, dim=2))
+        hidden = inputs.new_zeros(inputs.shape[1], n_units)
+        for value, mask in zip(values, masks, strict=True):
+            hidden = torch.where(mask != 0, value, torch.tanh(F.linear(hidden, self.weight)))
+        return hidden[:, : self.width - 1]
 
 
 class Mean(nn.Module):

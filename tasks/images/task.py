@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.images.config import ImagesConfig
-from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror
+from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.sources import source
 from plasticrl.tasks.task import Net, Task
 
@@ -54,12 +54,12 @@ class Images(Task[ImagesConfig]):
         width = self.config.size**2 + 1
         equal = round(math.sqrt(2) * width)  # weights alone: as many as weights and alphas
         return [
-            Net("plastic", lambda: Completer(width, width, "connection")),
-            Net("one shared alpha", lambda: Completer(width, width, "scalar")),
-            Net("non-plastic, equal parameters", lambda: Completer(width, equal, None)),
+            Net("plastic", lambda: Completer(width, "connection")),
             Net("mean", Mean),
             Net("mean of the rest", MeanOfTheRest),
             Net("mirrored half", Mirror),
+            Net("non-plastic, equal parameters", lambda: NonPlastic(width, equal)),
+            Net("one shared alpha", lambda: Completer(width, "scalar")),
         ]
 
     def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> ImageEpisodes:
@@ -93,4 +93,3 @@ class Images(Task[ImagesConfig]):
     def measure(self, net: nn.Module, episodes: ImageEpisodes) -> Tensor:
         wrong = (net(episodes.inputs) - episodes.target).square() * episodes.erased
         return wrong.sum(dim=1) / episodes.erased.sum(dim=1)
-
