@@ -1,7 +1,8 @@
 """Where an episode's pictures come from: a set of them, or a generator."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -51,6 +52,7 @@ class PictureSet:
 
     def __init__(self, config: ImagesConfig) -> None:
         self.n_pictures = config.n_pictures
+        pair: tuple[npt.NDArray[Any], npt.NDArray[Any]]
         if config.data == "photographs":
             pair = photographs.read()
             split = "photographs " + ", ".join(p.name for p in photographs.ALL if p.held_out)

@@ -12,16 +12,21 @@ Source: DP 2018 (arXiv 1804.02464) section 4.2.
 """
 
 import math
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from plasticrl.tasks.evaluation import SEED, generator
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.sources import source
 from plasticrl.tasks.task import Net, Task
+
+N_DRAWN = 4
+"""Episodes in a run's picture."""
 
 
 class ImageEpisodes(NamedTuple):
@@ -33,6 +38,8 @@ class ImageEpisodes(NamedTuple):
     """(B, S)"""
     erased: Tensor
     """(B, S), true where the last steps do not show the target."""
+    shown: Tensor
+    """(B, P, S)"""
 
 
 class Images(Task[ImagesConfig]):
@@ -79,7 +86,7 @@ class Images(Task[ImagesConfig]):
         values += [target.masked_fill(erased, 0.0)] * config.probe_steps
         masks += [1.0 - erased.float()] * config.probe_steps
         biased = [F.pad(torch.stack(series), (0, 1), value=1.0) for series in (values, masks)]
-        return ImageEpisodes(torch.cat(biased, dim=2), target, erased)
+        return ImageEpisodes(torch.cat(biased, dim=2), target, erased, pictures)
 
     def _erased(self, n_episodes: int, generator: Generator) -> Tensor:
         """Upper or lower half, (B, S), true where erased."""
@@ -91,5 +98,11 @@ class Images(Task[ImagesConfig]):
         return F.mse_loss(net(episodes.inputs), episodes.target)
 
     def measure(self, net: nn.Module, episodes: ImageEpisodes) -> Tensor:
-        wrong = (net(episodes.inputs) - episodes.target).square() * episodes.erased
+        wrong: Tensor = (net(episodes.inputs) - episodes.target).square() * episodes.erased
         return wrong.sum(dim=1) / episodes.erased.sum(dim=1)
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        from plasticrl.tasks.images.drawing import draw  # late: matplotlib takes a second
+
+        random = generator(SEED + self.config.seed, self.config.device)
+        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
