@@ -77,6 +77,8 @@ class Real(NamedTuple):
     files: tuple[File, ...]
     stand_in: str
     """The flag that chooses what is embedded instead."""
+    instead: tuple[File, ...] = ()
+    """The same data as other files, which will do where one of them is there."""
 
     def find(self, data_root: str | None) -> list[Path]:
         """The files, in order, each of the right content.
@@ -93,7 +95,9 @@ class Real(NamedTuple):
                 f"{self.name} is not here: name the folder that holds {self._expected()} with "
                 f"--data-root or {ENVIRONMENT}, or use the embedded stand-in with {self.stand_in}"
             )
-        for file in self.files:
+        otherwise = any((folder / file.name).exists() for file in self.instead)
+        files = self.instead if otherwise else self.files
+        for file in files:
             path = folder / file.name
             if not path.is_file():
                 raise DataError(
@@ -106,10 +110,12 @@ class Real(NamedTuple):
                     f"{path} is not the {self.name} file: its md5 is {found}, not {file.md5}; "
                     f"get it again, or use the embedded stand-in with {self.stand_in}"
                 )
-        return [folder / file.name for file in self.files]
+        return [folder / file.name for file in files]
 
     def _expected(self) -> str:
-        return ", ".join(f"{file.name} (md5 {file.md5})" for file in self.files)
+        expected = ", ".join(f"{file.name} (md5 {file.md5})" for file in self.files)
+        instead = ", ".join(file.name for file in self.instead)
+        return f"{expected} or {instead}" if instead else expected
 
 
 def root(data_root: str | None) -> Path | None:

@@ -1,0 +1,96 @@
+"""Make ``photographs.png`` from the photographs that ATTRIBUTION.md names; run once, by hand.
+
+    python -m plasticrl.tasks.images.build_photographs SKIMAGE_DATA BACKGROUNDS photographs.png
+
+SKIMAGE_DATA is the folder ``skimage/data`` of scikit-image 0.26.0's wheel, BACKGROUNDS the folder
+``usr/share/backgrounds`` of Debian's lomiri-wallpapers-16.04 20.04.0-2. Each photograph, its
+channels averaged, is shrunk to several sizes and cut into patches that do not overlap; patches
+without contrast are left out, and of the finest size a random choice is kept. Prints what
+``photographs.py`` and ``config.py`` have to say of the sheet.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from plasticrl.tasks.images.config import STORED as SIDE
+from plasticrl.tasks.images.photographs import PER_ROW
+
+SOURCES = (
+    ("astronaut", "astronaut.png"),
+    ("camera", "camera.png"),
+    ("chelsea", "chelsea.png"),
+    ("coffee", "coffee.png"),
+    ("rocket", "rocket.jpg"),
+    ("aitzgorri", "aitzgorri_by_Aitzol_Berasategi.jpg"),
+    ("friends", "friends_by_Aitzol_Berasategi.jpg"),
+    ("life", "life_by_Aitzol_Berasategi.jpg"),
+    ("picosdeeuropa", "picosdeeuropa_by_Aitzol_Berasategi.jpg"),
+    ("picture-0b", "Picture_0B_by_freespace.jpg"),
+    ("picture-1a", "Picture_1A_by_freespace.jpg"),
+    ("seeding", "seeding_by_Clements_Engelhardt.jpg"),
+    ("sunset", "sunset_by_Aitzol_Berasategi.jpg"),
+    ("wine", "Wine_by_Jakkub_Mede.jpg"),
+)
+LONG_SIDES = (192, 384, 640)
+"""A photograph's longer side when it is cut; none is enlarged."""
+MOST = 250
+"""Patches of a photograph."""
+LEAST_CONTRAST = 10.0
+"""Standard deviation of a patch, of 255."""
+SEED = 0
+
+Grey = npt.NDArray[np.uint8]
+
+
+def patches(path: Path) -> list[Grey]:
+    """A photograph's patches, those of whole objects first."""
+    with Image.open(path) as image:
+        colours = np.asarray(image.convert("RGB"), dtype=np.float32)
+    grey = Image.fromarray(colours.mean(axis=2).round().astype(np.uint8))
+    kept: list[Grey] = []
+    for side in LONG_SIDES:
+        if side > max(grey.size):
+            break
+        scale = side / max(grey.size)
+        width, height = (round(n * scale) for n in grey.size)
+        small = np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))
+        cut = [
+            small[y : y + SIDE, x : x + SIDE]
+            for y in range(0, height - SIDE + 1, SIDE)
+            for x in range(0, width - SIDE + 1, SIDE)
+        ]
+        cut = [patch for patch in cut if patch.std() >= LEAST_CONTRAST]
+        room = MOST - len(kept)
+        if len(cut) > room:
+            cut = [cut[i] for i in sorted(Random(SEED).sample(range(len(cut)), room))]
+        kept += cut
+    return kept
+
+
+def main(skimage_data: Path, backgrounds: Path, sheet_path: Path) -> None:
+    """Write the sheet and print its table."""
+    found: list[Grey] = []
+    for name, file in SOURCES:
+        folder = skimage_data if (skimage_data / file).exists() else backgrounds
+        of_one = patches(folder / file)
+        print(f'    Photograph("{name}", {len(of_one)}),')
+        found += of_one
+    n_rows = -(-len(found) // PER_ROW)
+    sheet = np.zeros((n_rows * SIDE, PER_ROW * SIDE), np.uint8)
+    for i, patch in enumerate(found):
+        y, x = divmod(i, PER_ROW)
+        sheet[y * SIDE : (y + 1) * SIDE, x * SIDE : (x + 1) * SIDE] = patch
+    Image.fromarray(sheet).save(sheet_path, optimize=True)
+    contents = sheet_path.read_bytes()
+    print(f"{len(found)} patches, {len(contents)} bytes")
+    print(hashlib.sha256(contents).hexdigest())
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""Memorise pictures, then complete one of them: what it is made of, its data, and the presets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from plasticrl.tasks.config import DataTaskConfig, TaskError
+from plasticrl.tasks.data import Embedded, File, Real
+
+STORED = 32
+"""Side of the pictures of every data set."""
+
+PHOTOGRAPHS = Embedded(
+    name="photographs",
+    task="images",
+    path=Path(__file__).parent / "photographs.png",
+    sha256="6707bed0378391def911f43e3c73a0d4bb8f9095e558317014f51996eb783db0",
+    about="2,733 grey 32x32 patches of 14 photographs, CC0, public domain or CC-BY-4.0",
+)
+
+BATCHES = "cifar-10-batches-py"
+CIFAR_10 = Real(
+    name="CIFAR-10",
+    task="images",
+    files=(File("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+    stand_in="--data photographs",
+    instead=(  # the archive unpacked: training batches, and the test batch last
+        File(f"{BATCHES}/data_batch_1", "c99cafc152244af753f735de768cd75f"),
+        File(f"{BATCHES}/data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
+        File(f"{BATCHES}/data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
+        File(f"{BATCHES}/data_batch_4", "634d18415352ddfa80567beed471001a"),
+        File(f"{BATCHES}/data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
+        File(f"{BATCHES}/test_batch", "40351d587109b95175f43aff81a1287e"),
+    ),
+)
+
+DATA_SETS = (PHOTOGRAPHS, CIFAR_10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(DataTaskConfig):
+    """Memorise pictures, then complete one of them from half; DP 2018, section 4.2."""
+
+    task: ClassVar[str] = "images"
+
+    data: Literal["photographs", "dead-leaves", "cifar-10"] = "photographs"
+    """photographs: embedded; dead-leaves: made on the way; cifar-10: in the data root."""
+    size: int = STORED
+    """Side of a picture: 32, or 16, 8 or 4, to which it is averaged down."""
+    n_pictures: int = 3
+    """Pictures of an episode."""
+    n_cycles: int = 3
+    """How often each is shown."""
+    steps_on: int = 20
+    """Steps a picture is shown."""
+    steps_off: int = 2
+    """Steps without a picture after it."""
+    probe_steps: int = 3
+    """Steps half of a picture is shown, the last of which is the answer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size not in (4, 8, 16, STORED):
+            raise TaskError(f"size must be 4, 8, 16 or {STORED}, not {self.size}")
+        for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
+            self._at_least(name, 1)
+        self._at_least("steps_off", 0)
+
+
+def images_quickstart() -> ImagesConfig:
+    """Three pictures of 16x16, shown twice for three steps."""
+    return ImagesConfig(
+        size=16,
+        n_cycles=2,
+        steps_on=3,
+        steps_off=1,
+        probe_steps=2,
+        batch_size=4,
+        n_updates=500,
+        learning_rate=1e-3,
+    )
+
+
+def images_paper() -> ImagesConfig:
+    """Three pictures of 32x32; DP 2018 (arXiv 1804.02464) section 4.2: 201 steps, Adam 1e-4."""
+    return ImagesConfig(batch_size=1, n_updates=2_000, learning_rate=1e-4, threads=2)
+
+
+PRESETS = {"images-quickstart": images_quickstart, "images-paper": images_paper}
