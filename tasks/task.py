@@ -48,6 +48,10 @@ class Task(ABC, Generic[ConfigT]):
     def measure(self, net: nn.Module, episodes: Any) -> Tensor:
         """The metric of every episode, (B,)."""
 
+    def enough(self, net: nn.Module, update: int) -> bool:
+        """Whether training may stop after so many updates; asked after each."""
+        return False
+
     def summary(self, values: Tensor) -> Measurement:
         """What is told of the metric's values in all held-out episodes (n,): their mean."""
         return mean(values)

@@ -1,7 +1,9 @@
 """A supervised run: every net of a task trained, then measured on held-out episodes."""
 
+import itertools
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +28,8 @@ TASKS = {
 
 REPORTS = 50
 """Lines of metrics of each net."""
+LINES = 10
+"""Lines of progress of each net where no bar can be shown."""
 SMOOTHING = 0.9
 
 
@@ -66,6 +70,7 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
         run.write_evaluation(record)  # at once: a control may be interrupted
         if position == 0:
             _draw(task, module, run, console)
+    console.print(f"say it again: python evaluate.py {run.path}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -77,10 +82,9 @@ def _train_and_measure(
     n_parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
     n_updates, seconds = 0, 0.0
     if n_parameters:
-        n_updates = config.n_updates
         started = time.perf_counter()
         prefix = "" if position == 0 else f"{name}/"
-        _train(task, net, name, MetricsLog(run.metrics_path), prefix)
+        n_updates = _train(task, net, name, MetricsLog(run.metrics_path), prefix)
         seconds = time.perf_counter() - started
         folder = run.path / "checkpoints" / f"{position}"
         save_checkpoint(folder, n_updates, {"net": net.state_dict()})
@@ -108,7 +112,8 @@ def _draw(task: Task[Any], net: nn.Module, run: RunDirectory, console: Console) 
         console.print(f"picture: {path}", highlight=False, soft_wrap=True)
 
 
-def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix: str) -> None:
+def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix: str) -> int:
+    """The number of updates made."""
     config = task.config
     random = generator(config.seed, config.device)
     optimizer = task.optimizer(net)
@@ -135,11 +140,16 @@ def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix:
                 log.append(
                     step, {f"{prefix}train/loss": smooth, f"{prefix}train/grad_norm": norm.item()}
                 )
+            if task.enough(net, update):
+                break
+    return update
 
 
 @contextmanager
-def _progress(doing: str, total: int) -> Iterator[Any]:
+def _progress(doing: str, total: int) -> Iterator[Callable[[float], None]]:
+    """A bar that a function of the loss moves by an update; elsewhere than in a terminal, lines."""
     console = Console(stderr=True)
+    started, done, every = time.perf_counter(), itertools.count(1), max(1, total // LINES)
     progress = Progress(
         TextColumn(doing),
         BarColumn(),
@@ -152,8 +162,17 @@ def _progress(doing: str, total: int) -> Iterator[Any]:
         disable=not console.is_terminal,
     )
     shown = progress.add_task("", total=total, loss="-")
+
+    def advance(loss: float) -> None:
+        progress.update(shown, advance=1, loss=f"{loss:.4g}")
+        update = next(done)
+        if not console.is_terminal and update % every == 0:
+            seconds = time.perf_counter() - started
+            line = f"{doing}: {update:,} of {total:,} updates, loss {loss:.4g}, {seconds:.0f} s"
+            print(line, file=sys.stderr, flush=True)
+
     with progress:
-        yield lambda loss: progress.update(shown, advance=1, loss=f"{loss:.4g}")
+        yield advance
 
 
 def _check_device(device: str) -> None:

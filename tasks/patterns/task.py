@@ -18,8 +18,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
+from plasticrl.tasks.evaluation import generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net, Task
+
+CHECKED, CHECKED_EVERY = 200, 50
+"""Episodes to see whether the target is reached, and updates from one look to the next."""
+LAST_SEED = 2**32 - 1
+"""Those episodes' seed, less the run's: neither the training's nor the evaluation's."""
 
 
 class PatternEpisodes(NamedTuple):
@@ -36,7 +42,7 @@ class Associator(nn.Module):
 
     def __init__(self, width: int, n_units: int, gain: float, plastic: bool) -> None:
         super().__init__()
-        self.width, self.gain = width, gain
+        self.width, self.gain, self.plastic = width, gain, plastic
         self.cell = build_cell(
             "plastic_rnn",
             n_units,
@@ -63,6 +69,8 @@ class Associator(nn.Module):
 
 class LSTMAssociator(nn.Module):
     """An LSTM that reads the same inputs; its first units are read as the pattern's bits."""
+
+    plastic = False
 
     def __init__(self, width: int, n_units: int) -> None:
         super().__init__()
@@ -136,3 +144,20 @@ class Patterns(Task[PatternsConfig]):
         units = net(episodes.inputs)[:, : self.config.n_bits]
         wrong: Tensor = (units > 0) != (episodes.target > 0)
         return wrong.float().mean(dim=1)
+
+    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
+        optimizer = super().optimizer(net)
+        if not net.plastic and self.config.control_learning_rate:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.control_learning_rate
+        return optimizer
+
+    def enough(self, net: nn.Module, update: int) -> bool:
+        """Whether the target is reached, in episodes of other seeds than all else."""
+        target = self.config.target_error
+        if not target or update % CHECKED_EVERY:
+            return False
+        random = generator(LAST_SEED - self.config.seed, self.config.device)
+        with torch.no_grad():
+            errors = self.measure(net, self.sample(CHECKED, random, held_out=True))
+        return errors.mean().item() <= target

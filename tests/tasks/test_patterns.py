@@ -1,5 +1,7 @@
 """Episodes of patterns, worked by hand, and the nets' sizes."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -77,3 +79,38 @@ def test_the_paper_presets_have_the_paper_s_length() -> None:
         assert isinstance(config, PatternsConfig)
         lengths.append(len(Patterns(config).sample(1, generator(0, "cpu"), False).inputs))
     assert lengths == [106, 11]
+
+
+def test_training_stops_at_the_target_and_no_sooner() -> None:
+    """Otherwise the number of episodes says nothing, or is that of a lucky batch."""
+    small = PatternsConfig(n_bits=4, target_error=0.01)
+    task = Patterns(small)
+
+    class Knowing(torch.nn.Module):
+        def __init__(self, wrong: bool) -> None:
+            super().__init__()
+            self.wrong = wrong
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.answer * (-1 if self.wrong else 1)
+
+    right, wrong = Knowing(wrong=False), Knowing(wrong=True)
+    sample = task.sample
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        episodes = sample(*arguments, **options)
+        right.answer = wrong.answer = torch.nn.functional.pad(episodes.target, (0, 1))
+        return episodes
+
+    task.sample = told  # type: ignore[method-assign]
+    assert task.enough(right, 50)
+    assert not task.enough(right, 51)  # not looked at
+    assert not task.enough(wrong, 50)
+    assert not Patterns(PatternsConfig(n_bits=4)).enough(right, 50)
+
+
+def test_the_controls_have_a_learning_rate_of_their_own() -> None:
+    """Otherwise the option does nothing."""
+    task = Patterns(PatternsConfig(n_bits=4, learning_rate=0.5, control_learning_rate=0.25))
+    rates = [task.optimizer(net.build()).param_groups[0]["lr"] for net in task.nets()]
+    assert rates == [0.5, 0.25]
