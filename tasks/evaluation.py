@@ -1,12 +1,15 @@
 """Measuring a net on held-out episodes."""
 
+from __future__ import annotations
+
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from plasticrl.tasks.task import Task
+if TYPE_CHECKING:  # a task knows how it is measured, and not the other way round
+    from plasticrl.tasks.task import Task
 
 BATCH = 100
 """Episodes measured at once; the result does not depend on it but for rounding."""

@@ -1,4 +1,7 @@
-"""What a supervised task is: episodes to learn from, nets to compare, a loss and a measure."""
+"""What a supervised task is: nets to compare, a way to train them, a measure.
+
+Most are made of episodes, with a loss; see ``Task``.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.config import TaskConfig
-from plasticrl.tasks.data import PROCEDURAL
+from plasticrl.tasks.data import PROCEDURAL, Data
+from plasticrl.tasks.evaluation import Measurement, evaluate
+from plasticrl.tasks.fitting import Log, fit_episodes
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 
@@ -20,21 +25,38 @@ class Net(NamedTuple):
     build: Callable[[], nn.Module]
 
 
-class Task(ABC, Generic[ConfigT]):
-    """A task, with one of its configs."""
+class AnyTask(ABC, Generic[ConfigT]):
+    """A task, with one of its configs: what ``train_supervised.py`` asks of it."""
 
     metric: ClassVar[str]
-    """What ``measure`` gives, in words."""
-    is_proportion: ClassVar[bool] = False
-    """Whether it is 0 or 1 in every episode, so that Wilson's interval is the right one."""
+    """What is measured, in words."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
-        self.data = PROCEDURAL
+        self.data: Data = PROCEDURAL
 
     @abstractmethod
     def nets(self) -> list[Net]:
         """The plastic net first, then its controls."""
+
+    @abstractmethod
+    def fit(self, net: nn.Module, name: str, log: Log) -> None:
+        """Train a net in ``n_updates`` updates.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is no longer finite.
+        """
+
+    @abstractmethod
+    def evaluate(self, net: nn.Module) -> Measurement:
+        """The metric on what is held out, the same for every net of a run."""
+
+
+class Task(AnyTask[ConfigT]):
+    """A task of episodes."""
+
+    is_proportion: ClassVar[bool] = False
+    """Whether the metric is 0 or 1 in every episode, so that Wilson's interval is the right one."""
 
     @abstractmethod
     def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> Any:
@@ -52,3 +74,9 @@ class Task(ABC, Generic[ConfigT]):
         """Adam, on the parameters that are trained."""
         trained = [p for p in net.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=self.config.learning_rate)
+
+    def fit(self, net: nn.Module, name: str, log: Log) -> None:
+        fit_episodes(self, net, name, log)
+
+    def evaluate(self, net: nn.Module) -> Measurement:
+        return evaluate(self, net)

@@ -1,34 +1,30 @@
 """A supervised run: every net of a task trained, then measured on held-out episodes."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
 
 from plasticrl.runs import MetricsLog, RunDirectory, save_checkpoint, to_dict
 from plasticrl.tasks.config import KIND, TaskConfig, TaskError
-from plasticrl.tasks.evaluation import evaluate, generator
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.task import AnyTask, Net
 
-TASKS = {"patterns": "patterns.task:Patterns", "bohp": "bohp.task:Bohp"}
+TASKS = {
+    "patterns": "patterns.task:Patterns",
+    "bohp": "bohp.task:Bohp",
+    "language": "language.task:Language",
+}
 """By name; imported when used."""
 
-REPORTS = 50
-"""Lines of metrics of each net."""
-SMOOTHING = 0.9
 
-
-def build_task(config: TaskConfig) -> Task[Any]:
+def build_task(config: TaskConfig) -> AnyTask[Any]:
     """The task of a config."""
     module, name = TASKS[config.task].split(":")
-    task: Task[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
+    task: AnyTask[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
     return task
 
 
@@ -62,7 +58,7 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
 
 
 def _train_and_measure(
-    task: Task[Any], net: Net, position: int, run: RunDirectory, console: Console
+    task: AnyTask[Any], net: Net, position: int, run: RunDirectory, console: Console
 ) -> dict[str, Any]:
     """What ``evaluation.json`` says of one net."""
     config = task.config
@@ -70,13 +66,13 @@ def _train_and_measure(
     module = net.build().to(config.device)
     n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     started = time.perf_counter()
-    name = "" if position == 0 else f"{net.name}/"
-    _train(task, module, net.name, MetricsLog(run.metrics_path), name)
+    prefix = "" if position == 0 else f"{net.name}/"
+    task.fit(module, net.name, _log(run, prefix))
     seconds = time.perf_counter() - started
     save_checkpoint(
         run.path / "checkpoints" / f"{position}", config.n_updates, {"net": module.state_dict()}
     )
-    result = evaluate(task, module)
+    result = task.evaluate(module)
     low, high = result.ci95
     console.print(
         f"{net.name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
@@ -95,52 +91,11 @@ def _train_and_measure(
     }
 
 
-def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix: str) -> None:
-    config = task.config
-    random = generator(config.seed, config.device)
-    optimizer = task.optimizer(net)
-    smooth = None
-    with _progress(doing, config.n_updates) as advance:
-        for update in range(1, config.n_updates + 1):
-            episodes = task.sample(config.batch_size, random, held_out=False)
-            optimizer.zero_grad()
-            loss = task.loss(net, episodes)
-            loss.backward()  # type: ignore[no-untyped-call]
-            trained = [p for p in net.parameters() if p.requires_grad]
-            norm = nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
-            value = loss.item()
-            if not (torch.isfinite(norm) and torch.isfinite(loss.detach())):
-                raise FloatingPointError(
-                    f"{doing}: the loss is {value} after {update - 1} updates; "
-                    "lower the learning rate"
-                )
-            optimizer.step()
-            smooth = value if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * value
-            advance(smooth)
-            if update % max(1, config.n_updates // REPORTS) == 0:
-                step = update * config.batch_size
-                log.append(
-                    step, {f"{prefix}train/loss": smooth, f"{prefix}train/grad_norm": norm.item()}
-                )
-
-
-@contextmanager
-def _progress(doing: str, total: int) -> Iterator[Any]:
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn(doing),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} updates"),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+def _log(run: RunDirectory, prefix: str) -> Log:
+    metrics = MetricsLog(run.metrics_path)
+    return lambda step, values: metrics.append(
+        step, {f"{prefix}{name}": value for name, value in values.items()}
     )
-    shown = progress.add_task("", total=total, loss="-")
-    with progress:
-        yield lambda loss: progress.update(shown, advance=1, loss=f"{loss:.4g}")
 
 
 def _check_device(device: str) -> None:
