@@ -8,6 +8,7 @@ from collections.abc import Callable
 from plasticrl.tasks.bohp.config import PRESETS as BOHP
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.images.config import PRESETS as IMAGES
+from plasticrl.tasks.language.config import PRESETS as LANGUAGE
 from plasticrl.tasks.patterns.config import PRESETS as PATTERNS
 
-PRESETS: dict[str, Callable[[], TaskConfig]] = {**PATTERNS, **BOHP, **IMAGES}
+PRESETS: dict[str, Callable[[], TaskConfig]] = {**PATTERNS, **BOHP, **IMAGES, **LANGUAGE}

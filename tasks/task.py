@@ -1,16 +1,19 @@
-"""What a supervised task is: episodes to learn from, nets to compare, a loss and a measure."""
+"""What ``train_supervised.py`` asks of a task: nets to compare, a way to train them, a measure.
+
+Most tasks are made of episodes: see ``plasticrl.tasks.episodes``.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from plasticrl.tasks.config import TaskConfig
-from plasticrl.tasks.data import PROCEDURAL
-from plasticrl.tasks.summary import Measurement, mean
+from plasticrl.tasks.data import PROCEDURAL, Data
+from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.summary import Measurement
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 
@@ -26,40 +29,27 @@ class Task(ABC, Generic[ConfigT]):
     """A task, with one of its configs."""
 
     metric: str
-    """What is told of a net, in words."""
+    """What is measured, in words."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
-        self.data = PROCEDURAL
+        self.data: Data = PROCEDURAL
 
     @abstractmethod
     def nets(self) -> list[Net]:
         """The plastic net first, then its controls."""
 
     @abstractmethod
-    def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> Any:
-        """Episodes, on the generator's device."""
+    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+        """Train a net; the number of updates made.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is no longer finite.
+        """
 
     @abstractmethod
-    def loss(self, net: nn.Module, episodes: Any) -> Tensor:
-        """A scalar."""
-
-    @abstractmethod
-    def measure(self, net: nn.Module, episodes: Any) -> Tensor:
-        """The metric of every episode, (B,)."""
-
-    def enough(self, net: nn.Module, update: int) -> bool:
-        """Whether training may stop after so many updates; asked after each."""
-        return False
-
-    def summary(self, values: Tensor) -> Measurement:
-        """What is told of the metric's values in all held-out episodes (n,): their mean."""
-        return mean(values)
-
-    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
-        """Adam, on the parameters that are trained."""
-        trained = [p for p in net.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, lr=self.config.learning_rate)
+    def evaluate(self, net: nn.Module) -> Measurement:
+        """The metric on what is held out, the same for every net of a run."""
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         """Draw what the plastic net does, once it is measured: the files, none if not overridden.

@@ -1,36 +1,26 @@
 """A supervised run: every net of a task trained, then measured on held-out episodes."""
 
-import itertools
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
 from plasticrl.runs import MetricsLog, RunDirectory, save_checkpoint, to_dict
 from plasticrl.tasks.config import KIND, TaskConfig, TaskError
-from plasticrl.tasks.evaluation import evaluate, generator
+from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.task import Task
 
 TASKS = {
     "patterns": "patterns.task:Patterns",
     "bohp": "bohp.task:Bohp",
     "images": "images.task:Images",
+    "language": "language.task:Language",
 }
 """By name; imported when used."""
-
-REPORTS = 50
-"""Lines of metrics of each net."""
-LINES = 10
-"""Lines of progress of each net where no bar can be shown."""
-SMOOTHING = 0.9
 
 
 def build_task(config: TaskConfig) -> Task[Any]:
@@ -84,11 +74,11 @@ def _train_and_measure(
     if n_parameters:
         started = time.perf_counter()
         prefix = "" if position == 0 else f"{name}/"
-        n_updates = _train(task, net, name, MetricsLog(run.metrics_path), prefix)
+        n_updates = task.fit(net, name, _log(run, prefix))
         seconds = time.perf_counter() - started
         folder = run.path / "checkpoints" / f"{position}"
         save_checkpoint(folder, n_updates, {"net": net.state_dict()})
-    result = evaluate(task, net)
+    result = task.evaluate(net)
     low, high = result.ci95
     console.print(
         f"{name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
@@ -112,67 +102,11 @@ def _draw(task: Task[Any], net: nn.Module, run: RunDirectory, console: Console) 
         console.print(f"picture: {path}", highlight=False, soft_wrap=True)
 
 
-def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix: str) -> int:
-    """The number of updates made."""
-    config = task.config
-    random = generator(config.seed, config.device)
-    optimizer = task.optimizer(net)
-    smooth = None
-    with _progress(doing, config.n_updates) as advance:
-        for update in range(1, config.n_updates + 1):
-            episodes = task.sample(config.batch_size, random, held_out=False)
-            optimizer.zero_grad()
-            loss = task.loss(net, episodes)
-            loss.backward()  # type: ignore[no-untyped-call]
-            trained = [p for p in net.parameters() if p.requires_grad]
-            norm = nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
-            value = loss.item()
-            if not (torch.isfinite(norm) and torch.isfinite(loss.detach())):
-                raise FloatingPointError(
-                    f"{doing}: the loss is {value} after {update - 1} updates; "
-                    "lower the learning rate"
-                )
-            optimizer.step()
-            smooth = value if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * value
-            advance(smooth)
-            if update % max(1, config.n_updates // REPORTS) == 0:
-                step = update * config.batch_size
-                log.append(
-                    step, {f"{prefix}train/loss": smooth, f"{prefix}train/grad_norm": norm.item()}
-                )
-            if task.enough(net, update):
-                break
-    return update
-
-
-@contextmanager
-def _progress(doing: str, total: int) -> Iterator[Callable[[float], None]]:
-    """A bar that a function of the loss moves by an update; elsewhere than in a terminal, lines."""
-    console = Console(stderr=True)
-    started, done, every = time.perf_counter(), itertools.count(1), max(1, total // LINES)
-    progress = Progress(
-        TextColumn(doing),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} updates"),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+def _log(run: RunDirectory, prefix: str) -> Log:
+    metrics = MetricsLog(run.metrics_path)
+    return lambda step, values: metrics.append(
+        step, {f"{prefix}{name}": value for name, value in values.items()}
     )
-    shown = progress.add_task("", total=total, loss="-")
-
-    def advance(loss: float) -> None:
-        progress.update(shown, advance=1, loss=f"{loss:.4g}")
-        update = next(done)
-        if not console.is_terminal and update % every == 0:
-            seconds = time.perf_counter() - started
-            line = f"{doing}: {update:,} of {total:,} updates, loss {loss:.4g}, {seconds:.0f} s"
-            print(line, file=sys.stderr, flush=True)
-
-    with progress:
-        yield advance
 
 
 def _check_device(device: str) -> None:

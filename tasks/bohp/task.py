@@ -19,8 +19,9 @@ from torch import Generator, Tensor, nn
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.tasks.bohp.config import BohpConfig
+from plasticrl.tasks.episodes import EpisodicTask
 from plasticrl.tasks.summary import Measurement, median
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.task import Net
 
 N_BITS, N_LABELS = 8, 2
 N_STEPS, REVERSAL = 20, 10
@@ -108,7 +109,7 @@ class BoundedRMSprop(torch.optim.RMSprop):
             floored.clamp_(min=0.0)
 
 
-class Bohp(Task[BohpConfig]):
+class Bohp(EpisodicTask[BohpConfig]):
     """The task; see the module."""
 
     def __init__(self, config: BohpConfig) -> None:

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from plasticrl.tasks.evaluation import SEED, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.sources import source
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.task import Net
 
 N_DRAWN = 4
 """Episodes in a run's picture."""
@@ -42,7 +42,7 @@ class ImageEpisodes(NamedTuple):
     """(B, P, S)"""
 
 
-class Images(Task[ImagesConfig]):
+class Images(EpisodicTask[ImagesConfig]):
     """The task; see the module.
 
     Raises:
@@ -104,5 +104,5 @@ class Images(Task[ImagesConfig]):
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         from plasticrl.tasks.images.drawing import draw  # late: matplotlib takes a second
 
-        random = generator(SEED + self.config.seed, self.config.device)
+        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
         return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)

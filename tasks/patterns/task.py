@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.episodes import EpisodicTask, generator
 from plasticrl.tasks.patterns.config import PatternsConfig
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.task import Net
 
 CHECKED, CHECKED_EVERY = 200, 50
 """Episodes to see whether the target is reached, and updates from one look to the next."""
@@ -83,7 +83,7 @@ class LSTMAssociator(nn.Module):
         return outputs[-1, :, : self.width]
 
 
-class Patterns(Task[PatternsConfig]):
+class Patterns(EpisodicTask[PatternsConfig]):
     """The task; see the module."""
 
     metric = "share of wrong bits"

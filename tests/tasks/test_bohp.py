@@ -8,7 +8,7 @@ from torch import Tensor
 from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.bohp.gradient import derivatives
 from plasticrl.tasks.bohp.task import N_BITS, REVERSAL, Bohp, BoundedRMSprop, PlasticLayer
-from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.episodes import generator
 
 TOLERANCE = 1e-9
 

@@ -23,6 +23,9 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         sizes += ["--rnn-control", "9", "--lstm-control", "8"]
     if preset.startswith("images"):
         sizes = ["--size", "4"]
+    if preset.startswith("language"):
+        sizes = ["--data", "synthetic", "--embedding-size", "4", "--layers", "5", "4"]
+        sizes += ["--evaluation-tokens", "10"]
     run = tmp_path / "run"
     assert train_main([preset, *SMALL, *sizes, "--run-dir", str(run)]) == 0
     record = json.loads((run / "evaluation.json").read_text())

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from plasticrl.tasks.config import TaskError
-from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.images import drawing
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic

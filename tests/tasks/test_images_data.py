@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from plasticrl.tasks.data import DataError, File, Real
-from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.images import cifar10, photographs, sources
 from plasticrl.tasks.images.config import BATCHES, CIFAR_10, PHOTOGRAPHS, ImagesConfig
 from plasticrl.tasks.images.dead_leaves import dead_leaves

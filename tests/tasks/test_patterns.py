@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plasticrl.tasks.config import TaskError
-from plasticrl.tasks.evaluation import generator
+from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, Patterns
 from plasticrl.tasks.presets import PRESETS

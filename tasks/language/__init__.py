@@ -1,0 +1,1 @@
+"""Word-level language modelling with plastic LSTMs; BP 2019."""

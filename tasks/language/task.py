@@ -1,0 +1,116 @@
+"""Word-level language modelling: what the next word is, by LSTMs whose memory cells are plastic.
+
+The metric is the perplexity of a held-out text, exp(mean over words of -log p(word)). That text is
+cut into equal parts, each read from the initial state on, so the result does not depend on how many
+are read at once; the interval is over the parts. Source: BP 2019 (arXiv 2002.10585) section 4.3.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plasticrl.tasks.data import Data, sha256_of
+from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.language.config import KING_JAMES, PENN_TREEBANK, Kind, LanguageConfig
+from plasticrl.tasks.language.corpus import Corpus, penn_treebank, streams
+from plasticrl.tasks.language.fitting import fit, windows
+from plasticrl.tasks.language.king_james import TEST, VALID, king_james
+from plasticrl.tasks.language.model import LanguageModel, sizes
+from plasticrl.tasks.language.synthetic import synthetic
+from plasticrl.tasks.summary import Measurement, mean
+from plasticrl.tasks.task import Net, Task
+
+NAMES: dict[Kind, str] = {
+    "lstm": "LSTM",
+    "plastic": "plastic",
+    "simple": "simple modulation",
+    "retroactive": "retroactive modulation",
+}
+AT_ONCE = 20
+"""Parts of a held-out text read at once."""
+
+
+class Language(Task[LanguageConfig]):
+    """The task; see the module."""
+
+    metric = "test perplexity"
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__(config)
+        self.corpus, self.data = load(config)
+        self.train = streams(self.corpus.train, config.batch_size, "training")
+        self.valid, self.test = (
+            streams(text, config.evaluation_episodes, name)
+            for text, name in ((self.corpus.valid, "validation"), (self.corpus.test, "test"))
+        )
+
+    def nets(self) -> list[Net]:
+        return [Net(NAMES[kind], partial(self._build, kind)) for kind in self.config.nets]
+
+    def _build(self, kind: Kind) -> nn.Module:
+        n_words = len(self.corpus.vocabulary)
+        return LanguageModel(self.config, kind, n_words, sizes(self.config, kind, n_words))
+
+    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+        def validate(now: nn.Module) -> float:
+            return self._measure(now, self.valid).value
+
+        fit(net, self.config, self.train.to(self.config.device), validate, name, log)
+        return self.config.n_updates
+
+    def evaluate(self, net: nn.Module) -> Measurement:
+        return self._measure(net, self.test)
+
+    def _measure(self, net: nn.Module, parts: Tensor) -> Measurement:
+        if self.config.evaluation_tokens:
+            parts = parts[: self.config.evaluation_tokens]
+        return perplexity(net, parts.to(self.config.device), self.config.bptt_length)
+
+
+@torch.no_grad()
+def perplexity(net: nn.Module, parts: Tensor, n_steps: int, at_once: int = AT_ONCE) -> Measurement:
+    """The perplexity of parts of a text (L, n), each read from the initial state on.
+
+    Args:
+        n_steps: read in one go; the state is carried on, and so it does not matter.
+        at_once: parts read side by side; it does not matter either.
+    """
+    was_training = net.training
+    net.eval()
+    groups = (parts[:, start : start + at_once] for start in range(0, parts.shape[1], at_once))
+    means = torch.cat([_mean_losses(net, some, n_steps) for some in groups])
+    net.train(was_training)
+    value, (low, high), n = mean(means.double().cpu())
+    return Measurement(math.exp(value), (math.exp(low), math.exp(high)), n)
+
+
+def _mean_losses(net: nn.Module, parts: Tensor, n_steps: int) -> Tensor:
+    """Nats a word of each part, (B,)."""
+    states: Any = None
+    total = torch.zeros(parts.shape[1], dtype=torch.float64, device=parts.device)
+    for window in windows(parts, n_steps):
+        logits, _, _, states = net(window.inputs, states)
+        found = F.cross_entropy(logits.flatten(0, 1), window.targets.flatten(), reduction="none")
+        total += found.view_as(window.targets).sum(dim=0)
+    return total / (len(parts) - 1)
+
+
+def load(config: LanguageConfig) -> tuple[Corpus, Data]:
+    """The corpus of a config, and where it is from.
+
+    Raises:
+        DataError: it is not there, or not the right one.
+    """
+    if config.data == "synthetic":
+        held_out = "later parts of the same chain's walk"
+        return synthetic(config.seed), Data("synthetic", "1", None, held_out)
+    if config.data == "penn-treebank":
+        paths = PENN_TREEBANK.find(config.data_root)
+        found = Data("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")
+        return penn_treebank(paths, config.max_words), found
+    held_out = f"whole books: {', '.join(VALID)} to validate; {', '.join(TEST)} to test"
+    return king_james(config.max_words), Data("king-james", "1", KING_JAMES.sha256, held_out)
