@@ -11,6 +11,7 @@ import tyro
 
 from plasticrl.runs import RunDirectory, RunError
 from plasticrl.tasks.config import KIND, TaskConfig, TaskError
+from plasticrl.tasks.data_command import report
 from plasticrl.tasks.presets import PRESETS
 
 
@@ -24,9 +25,20 @@ class EvaluateArguments:
     """Print one JSON object, and nothing else, on stdout."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataArguments:
+    """Say which data sets are embedded, and which were found in the data root."""
+
+    data_root: str | None = None
+    """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""
+
+
 def train_main(argv: Sequence[str] | None = None) -> int:
     """``train_supervised.py``; the exit status."""
-    return _guarded(_train, sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["data"]:
+        return _guarded(_data, argv[1:])
+    return _guarded(_train, argv)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
@@ -68,13 +80,21 @@ def _train(argv: Sequence[str]) -> int:
             for name, config in presets.items()
         },
         args=argv,
-        description="Train on a supervised task. Choose a preset; flags change it.",
+        description="Train on a supervised task. Choose a preset; flags change it. "
+        "Or say `data` to see which data sets there are.",
     )
     kind = type(presets[chosen.preset])
     config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
     from plasticrl.tasks import training  # late: --help needs no torch
 
     return training.train(config, chosen.preset, chosen.run_dir)
+
+
+def _data(argv: Sequence[str]) -> int:
+    arguments = tyro.cli(DataArguments, args=argv, prog="train_supervised.py data")
+    for line in report(arguments.data_root):
+        print(line)
+    return 0
 
 
 def _evaluate(argv: Sequence[str]) -> int:

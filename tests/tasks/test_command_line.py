@@ -8,6 +8,8 @@ import pytest
 from plasticrl.runs import RunDirectory
 from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 from plasticrl.tasks.config import KIND
+from plasticrl.tasks.data import Embedded, Real
+from plasticrl.tasks.data_command import DATA_SETS
 from plasticrl.tasks.presets import PRESETS
 
 SMALL = [
@@ -110,3 +112,40 @@ def test_other_runs_are_left_to_the_agents(tmp_path: Path) -> None:
     assert not is_task([str(run.path), "--json"])
     assert not is_task([str(tmp_path / "missing")])
     assert not is_task(["--help"])
+
+
+def test_data_tells_of_every_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise nobody knows what to bring, or that what was brought is damaged."""
+    monkeypatch.delenv("PLASTICRL_DATA", raising=False)
+    assert train_main(["data"]) == 0
+    out = capsys.readouterr().out
+    for data in DATA_SETS:
+        assert data.name in out
+        files = data.files if isinstance(data, Real) else ()
+        for word in (data.sha256,) if isinstance(data, Embedded) else [f.md5 for f in files]:
+            assert word in out
+    (tmp_path / "ptb.train.txt").write_text("not the real one")
+    assert train_main(["data", "--data-root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'ptb.train.txt'} is not the Penn Treebank file" in out
+    assert str(tmp_path / "cifar-10-python.tar.gz") in out
+
+
+@pytest.mark.parametrize(
+    ("preset", "named"),
+    [("language-paper", "ptb.train.txt"), ("images-paper --data cifar-10", "cifar-10-python")],
+)
+def test_a_missing_data_set_is_one_sentence(
+    preset: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user does not know what to bring, or that there is something else to try."""
+    run = tmp_path / "run"
+    arguments = [*preset.split(), "--data-root", str(tmp_path), "--run-dir", str(run)]
+    assert train_main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for word in (str(tmp_path / named), "md5", "stand-in with --data "):
+        assert word in error
+    assert not run.exists()
