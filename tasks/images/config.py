@@ -68,15 +68,14 @@ class ImagesConfig(DataTaskConfig):
 
 
 def images_quickstart() -> ImagesConfig:
-    """Three pictures of 16x16, shown twice for three steps."""
+    """Three pictures of 16x16, shown twice for six steps."""
     return ImagesConfig(
         size=16,
         n_cycles=2,
-        steps_on=3,
+        steps_on=6,
         steps_off=1,
-        probe_steps=2,
         batch_size=4,
-        n_updates=500,
+        n_updates=1_200,
         learning_rate=1e-3,
     )
 
