@@ -65,6 +65,8 @@ class ImagesConfig(DataTaskConfig):
         for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
             self._at_least(name, 1)
         self._at_least("steps_off", 0)
+        if self.data_root is not None and self.data != "cifar-10":
+            raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def images_quickstart() -> ImagesConfig:
