@@ -93,4 +93,6 @@ def main(skimage_data: Path, backgrounds: Path, sheet_path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*(Path(argument) for argument in sys.argv[1:]))

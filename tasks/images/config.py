@@ -65,18 +65,19 @@ class ImagesConfig(DataTaskConfig):
         for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
             self._at_least(name, 1)
         self._at_least("steps_off", 0)
+        if self.data_root is not None and self.data != "cifar-10":
+            raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def images_quickstart() -> ImagesConfig:
-    """Three pictures of 16x16, shown twice for three steps."""
+    """Three pictures of 16x16, shown twice for six steps."""
     return ImagesConfig(
         size=16,
         n_cycles=2,
-        steps_on=3,
+        steps_on=6,
         steps_off=1,
-        probe_steps=2,
         batch_size=4,
-        n_updates=500,
+        n_updates=1_200,
         learning_rate=1e-3,
     )
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -59,8 +59,8 @@ def _episodes(episodes: ImageEpisodes, answers: Tensor) -> Figure:
 
 def _picture(axis: Axes, picture: Tensor, title: str) -> None:
     """Grey from -1 to 1; what is not a number, and so not shown, in a colour."""
-    colours: Colormap = ListedColormap(np.repeat(np.linspace(0, 1, 256)[:, None], 3, axis=1))
-    axis.imshow(picture.cpu().numpy(), cmap=colours.with_extremes(bad=HIDDEN), vmin=-1, vmax=1)
+    colours = colormaps["gray"].with_extremes(bad=HIDDEN)
+    axis.imshow(picture.cpu().numpy(), cmap=colours, vmin=-1, vmax=1)
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xticks([])
     axis.set_yticks([])

@@ -133,5 +133,7 @@ def test_what_cannot_be_is_refused() -> None:
         ImagesConfig(size=5)
     with pytest.raises(TaskError, match="steps_on must be at least 1, not 0"):
         ImagesConfig(steps_on=0)
+    with pytest.raises(TaskError, match="data_root has no meaning with data='photographs'"):
+        ImagesConfig(data_root="sets")
     with pytest.raises(TaskError, match="n_pictures must be at most 707 with --data photographs"):
         Images(ImagesConfig(n_pictures=708))
