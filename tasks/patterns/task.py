@@ -11,6 +11,7 @@ each bit and one more, whose input is always 1. Source: DP 2018 (arXiv 1804.0246
 """
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,10 +19,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.tasks.episodes import EpisodicTask, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net
 
+N_DRAWN = 3
+"""Held-out episodes in the picture."""
 CHECKED, CHECKED_EVERY = 200, 50
 """Episodes to see whether the target is reached, and updates from one look to the next."""
 LAST_SEED = 2**32 - 1
@@ -35,6 +38,8 @@ class PatternEpisodes(NamedTuple):
     """(T, B, n_bits + 1), not yet multiplied with the gain."""
     target: Tensor
     """(B, n_bits)"""
+    patterns: Tensor
+    """(B, n_patterns, n_bits), of which the target is one."""
 
 
 class Associator(nn.Module):
@@ -134,7 +139,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
         keys = torch.rand(target.shape, generator=generator, device=device)
         erased = keys.argsort(dim=1).argsort(dim=1) < config.n_bits // 2
         shown += [target.masked_fill(erased, 0.0)] * config.probe_steps
-        return PatternEpisodes(F.pad(torch.stack(shown), (0, 1), value=1.0), target)
+        return PatternEpisodes(F.pad(torch.stack(shown), (0, 1), value=1.0), target, patterns)
 
     def loss(self, net: nn.Module, episodes: PatternEpisodes) -> Tensor:
         units = net(episodes.inputs)[:, : self.config.n_bits]
@@ -161,3 +166,9 @@ class Patterns(EpisodicTask[PatternsConfig]):
         with torch.no_grad():
             errors = self.measure(net, self.sample(CHECKED, random, held_out=True))
         return errors.mean().item() <= target
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        from plasticrl.tasks.patterns.drawing import draw  # late: matplotlib takes a second
+
+        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
+        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)

@@ -40,6 +40,8 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         assert one["train_episodes"] == (6 if one["parameters"] else 0)
         assert one["ci95"][0] <= one["value"] <= one["ci95"][1]
         assert (one["seconds"] > 0) == (one["parameters"] > 0)
+    if record["task"] in ("patterns", "images"):
+        assert {path.name for path in run.glob("*.png")} == {"episode.png", "matrices.png"}
     assert RunDirectory.open(run).kind == "supervised"
     assert (run / "metrics.jsonl").read_text().count("train/loss") >= 3
 

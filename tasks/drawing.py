@@ -1,0 +1,65 @@
+"""Pictures of episodes and of a plastic net's two matrices."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+BRIGHTEST = 99.5
+"""Percentile of a matrix's absolute values at which its colours end."""
+INK, HIDDEN = "#333333", "#f2b28c"
+DPI = 110
+
+
+def episodes(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], errors: list[str]) -> Figure:
+    """A row of pictures for each episode.
+
+    Args:
+        rows: of each episode, pictures (height, width) from -1 to 1, NaN where something is erased.
+        titles: of the columns.
+        errors: of each episode, what stands under its last picture but one, the answer.
+    """
+    height, width = rows[0][0].shape
+    across = 1.15 * max(1.0, width / height)
+    size = (
+        across * len(titles) + 0.2,
+        across * height / width * len(rows) + 0.15 * len(rows) + 0.3,
+    )
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    for place, (row, error) in enumerate(zip(rows, errors, strict=True)):
+        for axis, title, picture in zip(axes[place], titles, row, strict=True):
+            _picture(axis, picture, title if place == 0 else "")
+        axes[place, -2].set_xlabel(error, fontsize=8, color=INK)
+    return figure
+
+
+def _picture(axis: Axes, picture: Tensor, title: str) -> None:
+    """Grey from -1 to 1; what is not a number, and so not shown, in a colour."""
+    colours: Colormap = ListedColormap(np.repeat(np.linspace(0, 1, 256)[:, None], 3, axis=1))
+    axis.imshow(picture.cpu().numpy(), cmap=colours.with_extremes(bad=HIDDEN), vmin=-1, vmax=1)
+    axis.set_title(title, fontsize=9, color=INK)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+
+
+def matrices(weight: Tensor, alpha: Tensor, units: str) -> Figure:
+    """The fixed weights (N, N) beside the plasticity coefficients (N, N); ``units`` names these."""
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    titles = ["fixed weights", "plasticity coefficients"]
+    for axis, title, matrix in zip(axes, titles, (weight, alpha), strict=True):
+        values = matrix.detach().cpu().numpy()
+        end = float(np.percentile(np.abs(values), BRIGHTEST))
+        image = axis.imshow(values, cmap="RdBu_r", vmin=-end, vmax=end, interpolation="nearest")
+        axis.set_title(title, fontsize=10, color=INK)
+        axis.set_xlabel(f"from unit ({units})", fontsize=8, color=INK)
+        axis.set_ylabel("to unit", fontsize=8, color=INK)
+        axis.tick_params(labelsize=7, colors=INK)
+        axis.spines[:].set_visible(False)
+        figure.colorbar(image, ax=axis, shrink=0.8, extend="both").ax.tick_params(labelsize=7)
+    return figure
