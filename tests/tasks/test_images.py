@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from plasticrl.tasks import drawing
 from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.episodes import generator
-from plasticrl.tasks.images import drawing
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.task import ImageEpisodes, Images

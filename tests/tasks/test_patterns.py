@@ -16,7 +16,7 @@ SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off
 
 def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> None:
     """Otherwise what is asked for was never shown, or is given away."""
-    inputs, target = Patterns(SMALL).sample(20, generator(0, "cpu"), held_out=False)
+    inputs, target, patterns = Patterns(SMALL).sample(20, generator(0, "cpu"), held_out=False)
     assert inputs.shape == (3 * 2 * 3 + 2, 20, 9)
     assert (inputs[..., 8] == 1).all()
     bits = inputs[..., :8]
@@ -30,7 +30,7 @@ def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> Non
                 assert (off == 0).all()
             assert any(torch.equal(cycle[3 * k], target[b]) for k in range(3))
         shown = [sorted(cycle[3 * k].tolist() for k in range(3)) for cycle in cycles]
-        assert shown[0] == shown[1]
+        assert shown[0] == shown[1] == sorted(patterns[b].tolist())
         assert torch.equal(bits[18, b], bits[19, b])
         assert (bits[18, b] == 0).sum() == 4
         assert ((bits[18, b] == target[b]) | (bits[18, b] == 0)).all()
