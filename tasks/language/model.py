@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from plasticrl.core import Cell, build_cell, sequence
 from plasticrl.core.state import detach
@@ -21,6 +22,10 @@ from plasticrl.tasks.language.config import Kind, LanguageConfig
 
 INIT = 0.1
 """Largest initial weight of embedding and decoder."""
+LARGE = 1 << 26
+"""Numbers T B N^2 in a layer's traces, one for each step, that are too many to keep."""
+PIECE = 4
+"""Steps computed again at a time; autograd keeps some ten traces of each, and one of each piece."""
 MODULATION = {"plastic": "none", "simple": "simple", "retroactive": "retroactive"}
 
 
@@ -72,13 +77,33 @@ class LanguageModel(nn.Module):
         for position, layer in enumerate(self.layers):
             x = self._dropout(last, config.dropout_hidden if position else config.dropout_input)
             before = None if states is None else states[position]
-            last, state = sequence(cast(Cell[Any], layer), x, before)
+            last, state = through_time(cast(Cell[Any], layer), x, before)
             after.append(detach(state))
         dropped = self._dropout(last, config.dropout_output)
         return Output(self.decoder(dropped), last, dropped, tuple(after))
 
     def _dropout(self, x: Tensor, p: float) -> Tensor:
         return locked_dropout(x, p) if self.training and p else x
+
+
+def through_time(layer: Cell[Any], x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """``sequence``, in little memory even where a wide layer needs all its traces.
+
+    It does where they reach their bound, and always under retroactive modulation. Then the window
+    is cut into pieces, and each is computed again on the way back (Chen et al. 2016, arXiv
+    1604.06174).
+    """
+    n_steps, n_rows, _ = x.shape
+    n_numbers = n_steps * n_rows * layer.hidden_size**2
+    if layer.connection is None or not torch.is_grad_enabled() or n_numbers < LARGE:
+        return sequence(layer, x, state)
+    outputs = []
+    for start in range(0, n_steps, PIECE):
+        piece = x[start : start + PIECE]
+        before = layer.initial_state(n_rows) if state is None else state
+        output, state = checkpoint(sequence, layer, piece, before, use_reentrant=False)
+        outputs.append(output)
+    return torch.cat(outputs), state
 
 
 def locked_dropout(x: Tensor, p: float) -> Tensor:

@@ -19,6 +19,9 @@ SMALL = [
 def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: Path) -> None:
     """Otherwise a preset of the table does not run."""
     sizes = ["--n-bits", "6"] if preset.startswith("patterns") else []
+    if preset.startswith("language"):
+        sizes += ["--data", "king-james", "--max-words", "50", "--evaluation-tokens", "20"]
+        sizes += ["--embedding-size", "4", "--layers", "4", "4"]
     if preset == "patterns-comparison":
         sizes += ["--rnn-control", "9", "--lstm-control", "8"]
     run = tmp_path / "run"

@@ -1,9 +1,12 @@
 """The language model and its training, worked by hand or against torch's own."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from plasticrl.core import sequence
 from plasticrl.tasks.config import TaskError
+from plasticrl.tasks.language import model as models
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.fitting import fit, losses, rate, windows
 from plasticrl.tasks.language.model import (
@@ -176,6 +180,51 @@ def test_the_gradient_of_what_connections_share_is_divided_by_their_number(kind:
             torch.testing.assert_close(found * share, whole)
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("bound", [0.05, 100.0])
+def test_computing_again_changes_nothing(kind: Kind, bound: float) -> None:
+    """Otherwise wide layers learn something else than narrow ones."""
+    config, results = replace(SMALL, trace_bound=bound), []
+    for large in (1 << 26, 0):
+        net, tokens = model(kind, config), text(24, 4)
+        with patch.object(models, "LARGE", large):
+            first = net(tokens[:12])
+            output = net(tokens[12:], first.states)
+        (first.logits.square().sum() + output.logits.square().sum()).backward()
+        gradients = [parameter.grad for parameter in net.parameters()]
+        results.append([output.logits, output.states[0].trace, *gradients])
+    for found, expected in zip(*results, strict=True):
+        assert expected is not None
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["simple", "retroactive"])
+def test_a_layer_of_the_large_model_trains_in_three_gigabytes(kind: Kind) -> None:
+    """BP 2019: 1,149 units, 6 streams, 70 steps; every trace kept, that takes over 12.
+
+    Twice: the first window from the initial state, the second with traces that are at their bound.
+    """
+    program = f"""
+import resource, torch
+from plasticrl.tasks.language.config import LanguageConfig
+from plasticrl.tasks.language.model import LanguageModel
+torch.manual_seed(0)
+config = LanguageConfig(embedding_size=400, layers=(1149,), bptt_length=70)
+net = LanguageModel(config, "{kind}", 50, config.layers)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start, states = peak(), None
+for window in range(2):
+    output = net(torch.randint(0, 50, (70, 6)), states)
+    output.logits.square().mean().backward()
+    states = (output.states[0]._replace(trace=2 * output.states[0].trace.sign()),)
+print(peak() - start)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(ran.stdout) < 3_000_000  # kilobytes
+
+
 def test_alpha_of_each_connection_keeps_its_gradient() -> None:
     """Otherwise plasticity is learned too slowly where nothing is shared."""
     net = model("simple", replace(SMALL, alpha="connection"))
@@ -265,11 +314,14 @@ def test_the_rate_falls_after_so_many_rounds() -> None:
 def test_every_round_ends_with_a_validation() -> None:
     """Otherwise its curve has holes; a round without a length is once through the text."""
     for round_updates, expected in ((4, [16, 32, 40]), (0, [12, 24, 36, 40])):
-        lines: list[tuple[int, dict[str, float]]] = []
+        steps: dict[int, dict[str, float]] = {}
+
+        def log(step: int, values: dict[str, float], steps: Any = steps) -> None:
+            steps.setdefault(step, {}).update(values)
+
         config = replace(SMALL, n_updates=10, round_updates=round_updates)
-        net = model("lstm", config)
-        fit(net, config, text(16, 4), lambda _: 7.0, "net", lambda *line: lines.append(line))
-        assert [at for at, values in lines if "valid/perplexity" in values] == expected
+        fit(model("lstm", config), config, text(16, 4), lambda _: 7.0, "net", log)
+        assert [step for step in steps if "valid/perplexity" in steps[step]] == expected
 
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:
