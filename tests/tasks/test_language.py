@@ -226,7 +226,6 @@ print(peak() - start)
     [
         ("simple", 0.0, {}),
         # glibc's heap falls to pieces over blocks of just below 32 MiB, which these traces are.
-        ("simple", 2.0, {"MALLOC_MMAP_THRESHOLD_": "1000000"}),
         ("retroactive", 2.0, {"MALLOC_MMAP_THRESHOLD_": "1000000"}),
     ],
 )
