@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from plasticrl.core.backends import eager, fused, torch_rnn, traceless
+from plasticrl.core.backends import eager, fused, recomputed, torch_rnn, traceless
 from plasticrl.core.cells.cell import Cell
 
 Advance = Callable[[Tensor, Tensor | None], Tensor]
@@ -20,7 +20,7 @@ class Backend(NamedTuple):
 
 
 SPECIFICATION = Backend(eager.run, eager.stepper)
-FAST = (fused, traceless, torch_rnn)
+SPECIALISED = (fused, traceless, torch_rnn, recomputed)
 BACKENDS = ("auto", "eager", "fused")
 
 
@@ -28,8 +28,8 @@ def choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
     """What runs the cell on such inputs.
 
     Args:
-        backend: "eager"; "fused", the first of ``FAST`` that supports them; or "auto", the same,
-            and eager if there is none.
+        backend: "eager"; "fused", the first of ``SPECIALISED`` that supports them; or "auto", the
+            same, and eager if there is none.
         cell: any cell.
         inputs: of the length, device and dtype in question.
 
@@ -38,7 +38,7 @@ def choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
     """
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    for module in FAST if backend != "eager" else ():
+    for module in SPECIALISED if backend != "eager" else ():
         if module.supports(cell, inputs):
             return Backend(module.run, module.stepper)
     if backend == "fused":

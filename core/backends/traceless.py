@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticrl.core.backends import eager
+from plasticrl.core.backends import eager, recomputed
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.connection import PlasticConnection
@@ -65,7 +65,8 @@ def run(
     if connection.plasticity.bound == "hard" and _may_have_met(
         connection.plasticity.clip, state.trace.detach(), past.updates, episode_starts
     ):
-        return eager.run(cell, inputs, state, episode_starts)
+        large = recomputed.supports(cell, inputs)
+        return (recomputed.run if large else eager.run)(cell, inputs, state, episode_starts)
     return torch.stack(outputs), now._replace(trace=past.trace())
 
 

@@ -21,13 +21,13 @@ SMALL = [
 def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: Path) -> None:
     """Otherwise a preset of the table does not run."""
     sizes = ["--n-bits", "6"] if preset.startswith("patterns") else []
+    if preset.startswith("language"):
+        sizes += ["--data", "king-james", "--max-words", "50", "--evaluation-tokens", "20"]
+        sizes += ["--embedding-size", "4", "--layers", "4", "4"]
     if preset == "patterns-comparison":
         sizes += ["--rnn-control", "9", "--lstm-control", "8"]
     if preset.startswith("images"):
         sizes = ["--size", "4"]
-    if preset.startswith("language"):
-        sizes = ["--data", "synthetic", "--embedding-size", "4", "--layers", "5", "4"]
-        sizes += ["--evaluation-tokens", "10"]
     run = tmp_path / "run"
     assert train_main([preset, *SMALL, *sizes, "--run-dir", str(run)]) == 0
     record = json.loads((run / "evaluation.json").read_text())

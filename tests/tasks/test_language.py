@@ -1,18 +1,25 @@
 """The language model and its training, worked by hand or against torch's own."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticrl.core import sequence
+from plasticrl.runs import read_metrics
+from plasticrl.tasks.command_line import train_main
 from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
+from plasticrl.tasks.language.curves import curves, draw
 from plasticrl.tasks.language.fitting import fit, losses, rate, windows
 from plasticrl.tasks.language.model import (
     LanguageModel,
@@ -176,6 +183,28 @@ def test_the_gradient_of_what_connections_share_is_divided_by_their_number(kind:
             torch.testing.assert_close(found * share, whole)
 
 
+WIDE = """
+import resource, torch
+from plasticrl.tasks.language.config import LanguageConfig
+from plasticrl.tasks.language.model import LanguageModel
+torch.manual_seed(0)
+config = LanguageConfig(embedding_size=400, layers=(1149,))
+net = LanguageModel(config, 'simple', 50, config.layers)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start, state = peak(), net.layers[0].initial_state(6)
+net(torch.randint(0, 50, (70, 6)), (state,)).logits.square().mean().backward()
+print(peak() - start)
+"""
+
+
+@pytest.mark.slow
+def test_a_layer_of_the_large_model_trains_in_three_gigabytes() -> None:
+    """BP 2019: 1,149 units, 6 streams, 70 steps; every trace kept, that takes over 12."""
+    ran = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, check=True)
+    assert int(ran.stdout) < 3_000_000  # kilobytes
+
+
 def test_alpha_of_each_connection_keeps_its_gradient() -> None:
     """Otherwise plasticity is learned too slowly where nothing is shared."""
     net = model("simple", replace(SMALL, alpha="connection"))
@@ -307,6 +336,23 @@ def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
     excess = math.log(found.value) - lucky.mean().item()
     assert -0.003 < excess < 0.05
     assert source.entropy < 0.75 * math.log(N_WORDS)  # there was something to learn
+
+
+def test_the_curves_of_runs_are_drawn(tmp_path: Path) -> None:
+    """Otherwise the picture in the docs cannot be made again, or shows one net as another."""
+    flags = ["--data", "synthetic", "--embedding-size", "4", "--layers", "4", "4", "--nets"]
+    flags += ["simple", "lstm", "--n-updates", "4", "--round-updates", "2"]
+    runs = [tmp_path / seed for seed in "01"]
+    for seed, run in enumerate(runs):
+        arguments = ["language-quickstart", *flags, "--seed", str(seed), "--run-dir", str(run)]
+        assert train_main(arguments) == 0
+    every = curves(runs)
+    assert list(every) == ["simple modulation", "LSTM"]
+    rows = read_metrics(runs[1] / "metrics.jsonl")
+    expected = [row["LSTM/valid/perplexity"] for row in rows if "LSTM/valid/perplexity" in row]
+    assert every["LSTM"][1] == list(zip([800, 1600], expected, strict=True))
+    draw(every, tmp_path / "curves.png")
+    assert plt.imread(tmp_path / "curves.png").std() > 0.01  # not blank
 
 
 @pytest.mark.parametrize(
