@@ -31,9 +31,8 @@ def report(arguments: "EvaluateArguments") -> int:
 
     def episode(render_mode: str | None) -> EpisodeTrace:
         """The first of the measured episodes."""
-        title = f"{run.preset}, seed {arguments.seed}"
         seed, deterministic = arguments.seed, arguments.deterministic
-        return record_episode(policy, config, title, seed, render_mode, deterministic)
+        return record_episode(policy, config, run.preset, seed, render_mode, deterministic)
 
     # Played before anything is measured: what cannot be shown is said at once.
     with user_errors():

@@ -32,8 +32,7 @@ class Scene:
     def __init__(self, episode: EpisodeTrace) -> None:
         self.episode = episode
         self.totals = np.cumsum(episode.rewards)
-        self.trace = episode.pooled_trace(limit=64)
-        self.scale = 1.0 if self.trace is None else theme.largest(self.trace)
+        self.trace = None if episode.synapses is None else episode.synapses.trace
         n_panels = (episode.frames is not None) + (self.trace is not None)
         self.width = MARGIN + (n_panels or 2) * (panels.SIDE + MARGIN)
         self.panels_top = _HEADER + _CAPTION
@@ -77,7 +76,7 @@ class Scene:
             _caption(draw, self.panels_top, "environment", left=MARGIN)
         if self.trace is not None:
             _caption(draw, self.panels_top, "Hebbian trace", left=self._trace_left)
-            self._draw_legend(still, draw)
+            self._draw_legend(still, draw, self.trace.scale)
         for strip in self.strips:
             still.paste(strip.dim, (MARGIN, strip.top))
         rewards = self.episode.rewards
@@ -94,9 +93,9 @@ class Scene:
             _caption(draw, self.strips[0].top, "modulation, mean over neurons", MARGIN, span, right)
         return still
 
-    def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw) -> None:
+    def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw, scale: float) -> None:
         """`-0.8 [colours] +0.8` at the right of the trace's caption."""
-        high, low = f"+{self.scale:.2g}", f"-{self.scale:.2g}"
+        high, low = f"+{scale:.2g}", f"-{scale:.2g}"
         right = self.width - MARGIN - round(_font(12).getlength(high)) - 6
         left = right - _LEGEND_WIDTH
         baseline = self.panels_top - 8
@@ -112,7 +111,7 @@ class Scene:
         if self.episode.frames is not None:
             frame.paste(panels.environment(self.episode.frames[step]), (MARGIN, self.panels_top))
         if self.trace is not None:
-            heat_map = panels.heat_map(self.trace[step], self.scale)
+            heat_map = panels.heat_map(self.trace.at(step), self.trace.scale)
             frame.paste(heat_map, (self._trace_left, self.panels_top))
         for strip in self.strips:
             x = panels.column(step, self.episode.n_steps, strip.dim.width)

@@ -10,6 +10,7 @@ from rich.text import Text
 from plasticrl.viewer import theme
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.sparkline import Sparkline
+from plasticrl.viewer.synapses import pool
 
 _SHADES = " ░▒▓█"
 _LABEL, _GAP = 12, 3
@@ -32,8 +33,10 @@ class Screen:
         left = self.text_width + _GAP if self.texts else 0
         # Half blocks: two entries in a row of text, of which one is the caption's.
         room = min(size.width - left, 2 * (self.n_rows - 1))
-        self.trace = episode.pooled_trace(room) if room >= _SMALLEST_TRACE else None
-        self.scale = 1.0 if self.trace is None else theme.largest(self.trace)
+        synapses = episode.synapses if room >= _SMALLEST_TRACE else None
+        self.trace = None if synapses is None else synapses.trace
+        self.block = 1 if synapses is None else -(-max(synapses.weight.shape) // room)
+        self.scale = 1.0 if self.trace is None else self.trace.scale
 
     def picture(self, step: int) -> Text:
         """The whole screen at `step`, no wider or higher than the terminal."""
@@ -55,7 +58,9 @@ class Screen:
     def _middle(self, step: int) -> list[Text]:
         """The environment's text, and beside it the trace."""
         left = self.texts[step] if self.texts else []
-        right = [] if self.trace is None else self._trace_lines(self.trace[step])
+        right = (
+            [] if self.trace is None else self._trace_lines(pool(self.trace.at(step), self.block))
+        )
         lines = []
         for row in range(min(self.n_rows, max(len(left), len(right)))):
             line = left[row].copy() if row < len(left) else Text()
