@@ -1,0 +1,104 @@
+"""What the page says in words and numbers, as HTML that needs no script."""
+
+from collections.abc import Sequence
+from html import escape
+
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.still import is_maze
+from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
+
+Pair = tuple[EpisodeTrace, EpisodeTrace | None]
+"""The same episode lived with plasticity and, where there is any to ablate, without."""
+
+
+def headline(pairs: Sequence[Pair]) -> str:
+    """How long the rewards took over all episodes, first and after, with plasticity and ablated."""
+    lives = [[pair[which] for pair in pairs] for which in (0, 1)]
+    intact, ablated = ([life for life in group if life is not None] for group in lives)
+    who = "the agent" if intact[0].synapses is None else "the plastic network"
+    over = f"Over {len(pairs)} episodes" if len(pairs) > 1 else "In this episode"
+    tell = _waited if tells_waits(pairs[0][0].rewards) else _earned
+    sentence = f"{over} {who} {tell(intact)}"
+    if ablated:
+        sentence += f". Its plasticity ablated, same seeds and weights, it {tell(ablated)}"
+    return sentence + "."
+
+
+def tiles(pairs: Sequence[Pair]) -> str:
+    """The numbers of every episode, a tile for each life."""
+    groups = []
+    for index, pair in enumerate(pairs):
+        content = "".join(_tile(life, tells_waits(pair[0].rewards)) for life in pair if life)
+        groups.append(f'<div class="tiles" data-episode="{index}">{content}</div>')
+    return "\n".join(groups)
+
+
+def notes(life: EpisodeTrace) -> str:
+    """How to read the page, and what is left out of it for want of data."""
+    reading = ""
+    if life.synapses is not None:
+        reading = (
+            "H is the Hebbian trace, w the trained weights and α the plasticity coefficients of "
+            "the plastic connection, after the step; rows are the neurons that receive. Colours "
+            "grow with the root of the value. Ablated means α = 0: the trace moves, and changes "
+            "nothing. “Each later one” counts the steps after the last reward too. "
+        )
+    absent = _absent(life)
+    return escape(reading + (f"Left out: {'; '.join(absent)}." if absent else ""))
+
+
+def _absent(life: EpisodeTrace) -> list[str]:
+    absent = []
+    if life.frames is None and not is_maze(life):
+        absent.append(f"pictures, as {life.env_id} gave none")
+    if life.modulation is None:
+        absent.append("modulation, as this core has none")
+    if life.synapses is None:
+        absent.append("trace, weights and ablation, as this core has no plastic connection")
+    if not tells_waits(life.rewards):
+        absent.append("steps to each reward, as rewards are not events here")
+    return absent
+
+
+def _waited(lives: Sequence[EpisodeTrace]) -> str:
+    waits = [Waits.of(life.rewards) for life in lives]
+    first, after = first_and_after(waits)
+    if first is None:
+        return "found no reward"
+    without = sum(one.first is None for one in waits)
+    but = f" (and found none in {without} of the episodes)" if without else ""
+    took = f"took {number(first)} steps to its first reward{but}"
+    if after is None:
+        return f"{took} and found no other"
+    return f"{took} and {number(after)} to each later one"
+
+
+def _earned(lives: Sequence[EpisodeTrace]) -> str:
+    mean = sum(float(life.rewards.sum()) for life in lives) / len(lives)
+    return f"earned {number(mean)}" + (" on average" if len(lives) > 1 else "")
+
+
+def _tile(life: EpisodeTrace, waiting: bool) -> str:
+    kind = "ablated" if life.ablated else "intact"
+    name = "plasticity ablated" if life.ablated else "plastic" if life.synapses else "agent"
+    waits = Waits.of(life.rewards)
+    first, after = first_and_after([waits])
+    facts = []
+    if waiting:
+        facts.append((_or_dash(first), "steps to the first reward"))
+        facts.append((_or_dash(after), "to each later one"))
+        facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
+    else:
+        facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))
+    content = "".join(f"<span><b>{value}</b>{escape(text)}</span>" for value, text in facts)
+    heading = escape(name)
+    return f'<section class="tile {kind}"><h2>{heading}</h2>{content}</section>'
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def number(value: float) -> str:
+    """`value` as short as it is still telling: 7.6, 27, 1200."""
+    return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"
