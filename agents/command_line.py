@@ -82,6 +82,8 @@ class EvaluateArguments:
     """Play one episode in the terminal."""
     record: Path | None = None
     """Write one episode to FILE.gif."""
+    report: Path | None = None
+    """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
 
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""

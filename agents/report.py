@@ -11,10 +11,18 @@ from rich.table import Table
 from plasticrl.agents.building import user_errors
 from plasticrl.agents.config import UsageError
 from plasticrl.agents.evaluation import evaluate
+from plasticrl.agents.pairs import play_pairs
 from plasticrl.agents.recording import record_episode, render_modes
 from plasticrl.agents.training import load_policy
 from plasticrl.runs import null_non_finite
-from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
+from plasticrl.viewer import (
+    EpisodeTrace,
+    check_gif_path,
+    check_report_path,
+    save_gif,
+    save_report,
+    watch,
+)
 
 if TYPE_CHECKING:
     from plasticrl.agents.command_line import EvaluateArguments
@@ -25,6 +33,8 @@ def report(arguments: "EvaluateArguments") -> int:
     with user_errors():
         if arguments.record is not None:
             check_gif_path(arguments.record)
+        if arguments.report is not None:
+            check_report_path(arguments.report)
         run, config, policy = load_policy(arguments.run)
         modes = render_modes(config) if arguments.watch or arguments.record else []
     torch.set_num_threads(config.threads)
@@ -40,6 +50,10 @@ def report(arguments: "EvaluateArguments") -> int:
             raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
         filmed = episode("rgb_array") if arguments.record is not None else None
         watched = episode("ansi" if "ansi" in modes else None) if arguments.watch else None
+        if arguments.report is not None:
+            pairs = play_pairs(policy, config, run.preset, arguments.seed, arguments.deterministic)
+            save_report(pairs, arguments.report)
+            print(f"wrote {arguments.report}", file=sys.stderr)
     result = evaluate(
         policy,
         config,

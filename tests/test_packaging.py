@@ -56,8 +56,9 @@ def test_the_wheel_holds_the_folders_and_nothing_else(in_wheel: set[str]) -> Non
         for path in (ROOT / folder).rglob("*.py")
     }
     marks = {f"plasticrl/{folder}/py.typed" for folder in FOLDERS}
+    page = {f"plasticrl/viewer/page/{path.name}" for path in (ROOT / "viewer/page").iterdir()}
     metadata = {name for name in in_wheel if name.startswith("plasticrl-0.1.0.dist-info/")}
-    assert in_wheel - metadata == code | marks
+    assert in_wheel - metadata == code | marks | page
 
 
 def test_the_licence_is_in_the_wheel(in_wheel: set[str]) -> None:

@@ -1,7 +1,7 @@
 """Episodes as one HTML page that plays them, self-contained: no network, no other file.
 
-The page holds its arrays as text and draws them itself; mazes from where the agent was, other
-environments from a sheet of small pictures. What does not fit is kept coarser, and the page says so.
+The page holds its arrays as text and draws them itself: mazes from where the agent was, other
+environments from a sheet of small pictures. What does not fit is kept coarser, and it says so.
 """
 
 import base64
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from plasticrl.viewer import story
+from plasticrl.viewer import page_text
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.packing import Packer
@@ -55,7 +55,7 @@ DETAILS = (
 )
 
 
-def save_report(pairs: Sequence[story.Pair], path: str | Path) -> None:
+def save_report(pairs: Sequence[page_text.Pair], path: str | Path) -> None:
     """Write the page to `path`. An existing file is replaced once the new one is whole.
 
     Args:
@@ -89,7 +89,7 @@ def check_report_path(path: Path) -> None:
         raise ViewerError(f"cannot report to {path}: {path.parent} is not a writable folder")
 
 
-def page(pairs: Sequence[story.Pair], max_bytes: int = MAX_BYTES) -> str:
+def page(pairs: Sequence[page_text.Pair], max_bytes: int = MAX_BYTES) -> str:
     """The page's HTML, in the finest detail that fits into `max_bytes`.
 
     Raises:
@@ -109,7 +109,7 @@ def page(pairs: Sequence[story.Pair], max_bytes: int = MAX_BYTES) -> str:
     )
 
 
-def _fixed_parts(pairs: Sequence[story.Pair]) -> dict[str, str]:
+def _fixed_parts(pairs: Sequence[page_text.Pair]) -> dict[str, str]:
     """All of the page that the detail does not change."""
     first = pairs[0][0]
     return {
@@ -121,10 +121,10 @@ def _fixed_parts(pairs: Sequence[story.Pair]) -> dict[str, str]:
             f'<option value="{index}">seed {life.seed}</option>'
             for index, (life, _) in enumerate(pairs)
         ),
-        "headline": escape(story.headline(pairs)),
-        "tiles": story.tiles(pairs),
+        "headline": escape(page_text.headline(pairs)),
+        "tiles": page_text.tiles(pairs),
         "still": _still(pairs[0]),
-        "notes": story.notes(first),
+        "notes": page_text.notes(first),
     }
 
 
@@ -136,7 +136,7 @@ def _template() -> Template:
     return Template(_text("page.html"))
 
 
-def _still(pair: story.Pair) -> str:
+def _still(pair: page_text.Pair) -> str:
     """The first episode as one picture, for a reader without JavaScript."""
     lives = [life for life in pair if life is not None]
     last = max(life.n_steps for life in lives) - 1
@@ -153,7 +153,7 @@ def _still(pair: story.Pair) -> str:
     )
 
 
-def _lives(pair: story.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
+def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
     return [_life(life, packer, detail) for life in pair if life is not None]
 
 
@@ -211,14 +211,13 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
 
 def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
     """The frames side by side in one picture, row after row."""
-    kept = frames[:: detail.every]
-    scale = min(1.0, detail.side / max(kept.shape[1:3]))
-    width, height = (max(1, round(side * scale)) for side in (kept.shape[2], kept.shape[1]))
+    kept = shrunk(frames[:: detail.every], detail.side)
+    height, width = kept.shape[1:3]
     columns = ceil(sqrt(len(kept)))
     sheet = Image.new("RGB", (columns * width, ceil(len(kept) / columns) * height))
     for index, frame in enumerate(kept):
-        small = Image.fromarray(frame).resize((width, height), Image.Resampling.BOX)
-        sheet.paste(small, (index % columns * width, index // columns * height))
+        place = index % columns * width, index // columns * height
+        sheet.paste(Image.fromarray(frame), place)
     return {
         "source": _data_uri(sheet, "WEBP", quality=80),
         "columns": columns,
@@ -226,6 +225,16 @@ def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
         "height": height,
         "every": detail.every,
     }
+
+
+def shrunk(frames: NDArray[np.uint8], side: int = DETAILS[0].side) -> NDArray[np.uint8]:
+    """Frames (T, height, width, 3) with the longer side at most `side`: all that a page shows."""
+    scale = side / max(frames.shape[1:3])
+    if scale >= 1:
+        return frames
+    size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
+    small = [Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames]
+    return np.stack([np.asarray(frame) for frame in small])
 
 
 def _data_uri(picture: Image.Image, kind: str, **options: Any) -> str:

@@ -58,7 +58,7 @@ def _picture(life: EpisodeTrace, step: int) -> NDArray[np.uint8]:
         assert life.frames is not None
         return life.frames[step]
     walls = life.setting["walls"].astype(bool)
-    cells = np.where(walls[..., None], theme.MUTED, theme.PANEL).astype(np.uint8)
+    cells: NDArray[np.uint8] = np.where(walls[..., None], theme.MUTED, theme.PANEL).astype(np.uint8)
     agent = life.state["agent"].astype(int)
     cells[tuple(agent[: step + 1].T)] = TRAIL
     cells[tuple(life.setting["goal"].astype(int))] = theme.REWARD

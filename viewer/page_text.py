@@ -11,6 +11,14 @@ Pair = tuple[EpisodeTrace, EpisodeTrace | None]
 """The same episode lived with plasticity and, where there is any to ablate, without."""
 
 
+_READING = (
+    "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
+    "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
+    "root of the value, and so does the height of the bars. Ablated means &alpha; = 0: the trace "
+    "moves and changes nothing. Steps after the last reward count into those to each later one."
+)
+
+
 def headline(pairs: Sequence[Pair]) -> str:
     """How long the rewards took over all episodes, first and after, with plasticity and ablated."""
     lives = [[pair[which] for pair in pairs] for which in (0, 1)]
@@ -18,10 +26,10 @@ def headline(pairs: Sequence[Pair]) -> str:
     who = "the agent" if intact[0].synapses is None else "the plastic network"
     over = f"Over {len(pairs)} episodes" if len(pairs) > 1 else "In this episode"
     tell = _waited if tells_waits(pairs[0][0].rewards) else _earned
-    sentence = f"{over} {who} {tell(intact)}"
+    sentence = f"{over} {who} {tell(intact)}."
     if ablated:
-        sentence += f". Its plasticity ablated, same seeds and weights, it {tell(ablated)}"
-    return sentence + "."
+        sentence += f" With its plasticity ablated, at the same seeds, it {tell(ablated)}."
+    return sentence
 
 
 def tiles(pairs: Sequence[Pair]) -> str:
@@ -35,16 +43,9 @@ def tiles(pairs: Sequence[Pair]) -> str:
 
 def notes(life: EpisodeTrace) -> str:
     """How to read the page, and what is left out of it for want of data."""
-    reading = ""
-    if life.synapses is not None:
-        reading = (
-            "H is the Hebbian trace, w the trained weights and α the plasticity coefficients of "
-            "the plastic connection, after the step; rows are the neurons that receive. Colours "
-            "grow with the root of the value. Ablated means α = 0: the trace moves, and changes "
-            "nothing. “Each later one” counts the steps after the last reward too. "
-        )
     absent = _absent(life)
-    return escape(reading + (f"Left out: {'; '.join(absent)}." if absent else ""))
+    left_out = escape(f"Left out: {'; '.join(absent)}.") if absent else ""
+    return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
 
 
 def _absent(life: EpisodeTrace) -> list[str]:
@@ -67,10 +68,10 @@ def _waited(lives: Sequence[EpisodeTrace]) -> str:
         return "found no reward"
     without = sum(one.first is None for one in waits)
     but = f" (and found none in {without} of the episodes)" if without else ""
-    took = f"took {number(first)} steps to its first reward{but}"
+    took = f"took {number(first)} steps to the first reward{but}"
     if after is None:
         return f"{took} and found no other"
-    return f"{took} and {number(after)} to each later one"
+    return f"{took}, {number(after)} to each later one"
 
 
 def _earned(lives: Sequence[EpisodeTrace]) -> str:
@@ -85,8 +86,8 @@ def _tile(life: EpisodeTrace, waiting: bool) -> str:
     first, after = first_and_after([waits])
     facts = []
     if waiting:
-        facts.append((_or_dash(first), "steps to the first reward"))
-        facts.append((_or_dash(after), "to each later one"))
+        facts.append((_or_dash(first), "steps to first reward"))
+        facts.append((_or_dash(after), "to each later"))
         facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
     else:
         facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))
@@ -96,7 +97,7 @@ def _tile(life: EpisodeTrace, waiting: bool) -> str:
 
 
 def _or_dash(value: float | None) -> str:
-    return "–" if value is None else number(value)
+    return "&ndash;" if value is None else number(value)
 
 
 def number(value: float) -> str:
