@@ -64,7 +64,7 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         os.replace(temporary, path)
     except OSError as error:
         raise ViewerError(f"cannot record to {path}: {error.strerror or error}") from error
