@@ -57,7 +57,7 @@ def _absent(life: EpisodeTrace) -> list[str]:
     if life.synapses is None:
         absent.append("trace, weights and ablation, as this core has no plastic connection")
     if not tells_waits(life.rewards):
-        absent.append("steps to each reward, as rewards are not events here")
+        absent.append("steps to each reward, as rewards are no rare events here")
     return absent
 
 

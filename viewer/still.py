@@ -56,7 +56,8 @@ def _picture(life: EpisodeTrace, step: int) -> NDArray[np.uint8]:
     """The frame before `step`; of a maze, cells: walls, where the agent has been, goal, agent."""
     if not is_maze(life):
         assert life.frames is not None
-        return life.frames[step]
+        frame: NDArray[np.uint8] = life.frames[step]
+        return frame
     walls = life.setting["walls"].astype(bool)
     cells: NDArray[np.uint8] = np.where(walls[..., None], theme.MUTED, theme.PANEL).astype(np.uint8)
     agent = life.state["agent"].astype(int)

@@ -139,7 +139,7 @@ def test_what_is_missing_is_said() -> None:
     assert text_of(html, '<p class="notes">', "</p>") == (
         "Left out: pictures, as CartPole-v1 gave none; modulation, as this core has none; trace, "
         "weights and ablation, as this core has no plastic connection; steps to each reward, as "
-        "rewards are not events here."
+        "rewards are no rare events here."
     )
 
 

@@ -69,7 +69,7 @@ function line(context, data, from, to, x, y, color, thickness, opacity) {
 // Steps to each successive reward, side by side for the lives. A dashed bar never reached one.
 // The axis is the square root's, so that short waits can be told apart beside a long one.
 function drawWaits(canvas, lives, t) {
-  const { context, width, height } = pen(canvas, 2 * STRIP + 24);
+  const { context, width, height } = pen(canvas, 2 * STRIP + 58);
   const bars = lives.map((life) => barsOf(life));
   const slots = Math.max(...bars.map((list) => list.length));
   const most = Math.max(...bars.flat().map((bar) => bar.steps));

@@ -204,7 +204,10 @@ function repaint(app, scheme) {
 // Which net the trace, the weights and the series are of.
 function netChoice(app) {
   const place = document.getElementById("net");
-  if (!app.episodes.some(({ lives }) => lives.length > 1)) return place.remove();
+  if (app.episodes[0].lives.length === 1) {
+    document.getElementById("net-keys").remove();
+    return place.remove();
+  }
   ["plastic", "ablated"].forEach((label, which) => {
     const button = element("button", "", label);
     button.type = "button";
