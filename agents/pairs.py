@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.evaluation import ablate
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, render_modes
+from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
-from plasticrl.viewer.still import is_maze
+from plasticrl.viewer.story import has_maze
 
 EPISODES = 4
 
@@ -41,10 +41,7 @@ def play_pairs(
         return live(policy), None if ablated is None else live(ablated)
 
     first, mode = play(0, None), None
-    if not is_maze(first[0]) and "rgb_array" in render_modes(config):
-        # Pictures may need a package that is not there: the page does without, and says so.
-        try:
-            first, mode = play(0, "rgb_array"), "rgb_array"
-        except UsageError:
-            mode = None
+    if not has_maze(first[0]) and why_no_frames(config, render_modes(config)) is None:
+        mode = "rgb_array"
+        first = play(0, mode)
     return [first, *(play(index, mode) for index in range(1, episodes))]

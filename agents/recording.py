@@ -61,7 +61,7 @@ def record_episode(
     state, done = None, False
     while not done:
         if render_mode is not None:
-            _keep_picture(columns, env, config)
+            _keep_picture(columns, env.render())
         if native is not None:
             columns.states.append(native.row_state(0))
         actions, values, _, state = policy.step(
@@ -112,11 +112,7 @@ def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
     )
 
 
-def _keep_picture(columns: _Columns, env: gym.Env[Any, Any], config: TrainConfig) -> None:
-    try:
-        picture: Any = env.render()
-    except gym.error.DependencyNotInstalled as error:
-        raise UsageError(f"{config.env_id} cannot be shown: {error}") from error
+def _keep_picture(columns: _Columns, picture: Any) -> None:
     if isinstance(picture, str):
         columns.texts.append(picture)
     else:
@@ -151,3 +147,18 @@ def render_modes(config: TrainConfig) -> list[str]:
     modes: list[str] = env.metadata.get("render_modes", [])
     env.close()
     return modes
+
+
+def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
+    """Why the environment gives no `rgb_array` pictures on this machine; None where it does."""
+    if "rgb_array" not in modes:
+        return f"{config.env_id} gives no pictures (rgb_array)"
+    env = _single_env(config, "rgb_array")
+    try:
+        env.reset(seed=0)
+        env.render()
+    except gym.error.DependencyNotInstalled as error:
+        return f"{config.env_id} gives no pictures: {error}"
+    finally:
+        env.close()
+    return None

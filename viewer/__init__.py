@@ -1,4 +1,4 @@
-"""One recorded episode and its renderers: an animated GIF, the terminal, and an HTML page.
+"""One recorded episode and its renderers: a film, the terminal, and an HTML page.
 
 Knows numpy, matplotlib, Pillow and rich; neither torch nor Stable-Baselines3.
 """
@@ -6,7 +6,7 @@ Knows numpy, matplotlib, Pillow and rich; neither torch nor Stable-Baselines3.
 from plasticrl.viewer.archive import load_npz, save_npz
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
-from plasticrl.viewer.gif import check_gif_path, save_gif
+from plasticrl.viewer.film import check_record_path, record
 from plasticrl.viewer.report import check_report_path, save_report
 from plasticrl.viewer.synapses import Quantised, SynapseRecorder, Synapses
 from plasticrl.viewer.terminal import watch
@@ -17,10 +17,10 @@ __all__ = [
     "SynapseRecorder",
     "Synapses",
     "ViewerError",
-    "check_gif_path",
+    "check_record_path",
     "check_report_path",
     "load_npz",
-    "save_gif",
+    "record",
     "save_npz",
     "save_report",
     "watch",

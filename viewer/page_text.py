@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from plasticrl.viewer.episode import EpisodeTrace
-from plasticrl.viewer.still import is_maze
+from plasticrl.viewer.story import absences, has_maze
 from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
@@ -19,17 +19,28 @@ _READING = (
 )
 
 
+_NAMES = {
+    "agent": "the agent",
+    "intact": "the plastic network",
+    "ablated": "the network without its plasticity",
+}
+
+
 def headline(pairs: Sequence[Pair]) -> str:
     """How long the rewards took over all episodes, first and after, with plasticity and ablated."""
     lives = [[pair[which] for pair in pairs] for which in (0, 1)]
     intact, ablated = ([life for life in group if life is not None] for group in lives)
-    who = "the agent" if intact[0].synapses is None else "the plastic network"
+    who = _NAMES[_kind(intact[0])]
     over = f"Over {len(pairs)} episodes" if len(pairs) > 1 else "In this episode"
     tell = _waited if tells_waits(pairs[0][0].rewards) else _earned
     sentence = f"{over} {who} {tell(intact)}."
     if ablated:
         sentence += f" With its plasticity ablated, at the same seeds, it {tell(ablated)}."
     return sentence
+
+
+def _kind(life: EpisodeTrace) -> str:
+    return "agent" if life.synapses is None else "ablated" if life.ablated else "intact"
 
 
 def tiles(pairs: Sequence[Pair]) -> str:
@@ -43,22 +54,16 @@ def tiles(pairs: Sequence[Pair]) -> str:
 
 def notes(life: EpisodeTrace) -> str:
     """How to read the page, and what is left out of it for want of data."""
-    absent = _absent(life)
-    left_out = escape(f"Left out: {'; '.join(absent)}.") if absent else ""
-    return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
-
-
-def _absent(life: EpisodeTrace) -> list[str]:
-    absent = []
-    if life.frames is None and not is_maze(life):
-        absent.append(f"pictures, as {life.env_id} gave none")
-    if life.modulation is None:
-        absent.append("modulation, as this core has none")
-    if life.synapses is None:
-        absent.append("trace, weights and ablation, as this core has no plastic connection")
+    absent = absences(life)
+    if life.frames is None and not has_maze(life):
+        absent["environment"] = f"no picture of {life.env_id}"
     if not tells_waits(life.rewards):
-        absent.append("steps to each reward, as rewards are no rare events here")
-    return absent
+        absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
+    if life.synapses is None:
+        absent["ablated"] = "nothing to ablate"
+    text = "; ".join(absent.values())
+    left_out = escape(f"{text[0].upper()}{text[1:]}.") if absent else ""
+    return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
 
 
 def _waited(lives: Sequence[EpisodeTrace]) -> str:
@@ -80,8 +85,8 @@ def _earned(lives: Sequence[EpisodeTrace]) -> str:
 
 
 def _tile(life: EpisodeTrace, waiting: bool) -> str:
-    kind = "ablated" if life.ablated else "intact"
-    name = "plasticity ablated" if life.ablated else "plastic" if life.synapses else "agent"
+    kind = _kind(life)
+    name = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}[kind]
     waits = Waits.of(life.rewards)
     first, after = first_and_after([waits])
     facts = []

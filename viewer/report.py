@@ -26,7 +26,8 @@ from plasticrl.viewer import page_text
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.packing import Packer
-from plasticrl.viewer.still import filmstrip, is_maze
+from plasticrl.viewer.still import filmstrip
+from plasticrl.viewer.story import has_maze
 from plasticrl.viewer.synapses import Quantised, Synapses
 from plasticrl.viewer.waits import tells_waits
 
@@ -178,7 +179,7 @@ def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
         "agent": None,
         "frames": None,
     }
-    if is_maze(life):
+    if has_maze(life):
         described["agent"] = packer.add(life.state["agent"], "i4")
         described["goal"] = packer.add(life.setting["goal"], "i4")
         described["walls"] = packer.add(life.setting["walls"], "u1")

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from plasticrl.viewer import panels, theme
+from plasticrl.viewer import panels, story, theme
 from plasticrl.viewer.episode import EpisodeTrace
 
 SIDE, GAP = 150, 6
-AGENT: theme.Color = (255, 138, 92)
-TRAIL: theme.Color = (120, 84, 74)
 
 
 def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Image | None:
@@ -24,8 +20,8 @@ def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Imag
     rows = []
     for which, life in enumerate(lives):
         times = [min(step, life.n_steps - 1) for step in steps]
-        if life.frames is not None or is_maze(life):
-            rows.append([panels.environment(_picture(life, step)) for step in times])
+        if life.frames is not None or story.has_maze(life):
+            rows.append([_environment(life, step) for step in times])
         if which == 0 and life.synapses is not None:
             trace = life.synapses.trace
             rows.append([panels.heat_map(trace.at(step), trace.scale) for step in times])
@@ -40,28 +36,9 @@ def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Imag
     return strip
 
 
-def is_maze(life: EpisodeTrace) -> bool:
-    """Whether walls, goal and the agent's places are known, so that the maze can be drawn."""
-    walls, goal = life.setting.get("walls"), life.setting.get("goal")
-    agent = life.state.get("agent")
-    if walls is None or goal is None or agent is None:
-        return False
-    if walls.ndim != 2 or goal.shape != (2,) or agent.shape != (life.n_steps, 2):
-        return False
-    inside = (agent >= 0).all() and (agent < walls.shape).all()
-    return bool(inside and walls.shape[0] == walls.shape[1])
-
-
-def _picture(life: EpisodeTrace, step: int) -> NDArray[np.uint8]:
-    """The frame before `step`; of a maze, cells: walls, where the agent has been, goal, agent."""
-    if not is_maze(life):
+def _environment(life: EpisodeTrace, step: int) -> Image.Image:
+    if not story.has_maze(life):
         assert life.frames is not None
-        frame: NDArray[np.uint8] = life.frames[step]
-        return frame
-    walls = life.setting["walls"].astype(bool)
-    cells: NDArray[np.uint8] = np.where(walls[..., None], theme.MUTED, theme.PANEL).astype(np.uint8)
-    agent = life.state["agent"].astype(int)
-    cells[tuple(agent[: step + 1].T)] = TRAIL
-    cells[tuple(life.setting["goal"].astype(int))] = theme.REWARD
-    cells[tuple(agent[step])] = AGENT
-    return cells
+        return panels.environment(life.frames[step])
+    walls, goal = life.setting["walls"], life.setting["goal"]
+    return panels.maze(walls, goal, story.path_to(life, step), bool(life.rewards[step] > 0))

@@ -12,35 +12,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.viewer.story import rewards_are_rare, steps_to_rewards
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class Waits:
     """The waits of one episode.
 
     Attributes:
-        steps: (n,), steps to each successive reward above 0, the rewarded step included.
+        steps: steps to each successive reward above 0, the rewarded step included.
         rest: steps after the last of them.
     """
 
-    steps: NDArray[np.int64]
+    steps: list[int]
     rest: int
 
     @classmethod
     def of(cls, rewards: NDArray[Any]) -> "Waits":
         """The waits behind `rewards` (T,)."""
-        rewarded = np.flatnonzero(rewards > 0) + 1
-        last = int(rewarded[-1]) if len(rewarded) else 0
-        return cls(np.diff(rewarded, prepend=0), len(rewards) - last)
+        steps = steps_to_rewards(rewards)
+        return cls(steps, len(rewards) - sum(steps))
 
     @property
     def first(self) -> int | None:
         """Steps to the first reward; None if there is none."""
-        return int(self.steps[0]) if len(self.steps) else None
+        return self.steps[0] if self.steps else None
 
     @property
     def since(self) -> int:
         """Steps since the first reward."""
-        return int(self.steps[1:].sum()) + self.rest if len(self.steps) else 0
+        return sum(self.steps[1:]) + self.rest if self.steps else 0
 
 
 def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | None]:
@@ -55,5 +56,5 @@ def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | No
 
 
 def tells_waits(rewards: NDArray[Any]) -> bool:
-    """Whether waits say anything: some reward above 0, and most steps without any."""
-    return bool((rewards > 0).any() and 2 * np.count_nonzero(rewards) <= len(rewards))
+    """Whether waits say anything: some reward is above 0, and rewards are rare."""
+    return bool((rewards > 0).any()) and rewards_are_rare(rewards)

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-
 from tests.viewer import browser
 
 DOCS = Path(__file__).parents[2] / "docs"

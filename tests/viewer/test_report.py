@@ -137,9 +137,8 @@ def test_what_is_missing_is_said() -> None:
     html = page([(cart_pole(), None)])
     assert "In this episode the agent earned 40." in html
     assert text_of(html, '<p class="notes">', "</p>") == (
-        "Left out: pictures, as CartPole-v1 gave none; modulation, as this core has none; trace, "
-        "weights and ablation, as this core has no plastic connection; steps to each reward, as "
-        "rewards are no rare events here."
+        "No picture of CartPole-v1; no trace or modulation: no plastic connections; no steps to "
+        "each reward: rewards are not rare, or none is above 0; nothing to ablate."
     )
 
 
@@ -252,4 +251,4 @@ def test_no_torch_is_needed() -> None:
 
 def test_a_life_of_one_step() -> None:
     life = cart_pole(actions=np.zeros(1), rewards=np.ones(1), values=np.zeros(1))
-    assert "Left out" in page([(life, None)])
+    assert "No picture of CartPole-v1" in page([(life, None)])

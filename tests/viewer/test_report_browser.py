@@ -292,7 +292,7 @@ def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
     browser.open((tmp_path / "page.html").as_uri() + "#t=40&ablated")
     assert browser.value("document.querySelectorAll('.panel').length") == 1
     assert browser.text(".caption") == "critic's value 9.000"
-    assert browser.text(".notes").startswith("Left out: pictures, as CartPole-v1 gave none; ")
+    assert browser.text(".notes").startswith("No picture of CartPole-v1; ")
     assert browser.value("document.getElementById('net')") is None
     browser.press("a")
     browser.press("w")
@@ -321,6 +321,6 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
         browser.go(maze_page)
         picture = np.asarray(Image.open(BytesIO(browser.screenshot())).convert("RGB"))
         goal = np.abs(picture.astype(int) - (92, 207, 138)).max(axis=2) < 30
-        assert goal.sum() > 14 * 100  # one in 7 stills of either life
+        assert goal.sum() > 14 * 20  # a ring in 7 stills of either life
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)

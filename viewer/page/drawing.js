@@ -60,24 +60,24 @@ function drawMatrix(canvas, valueAt, rows, columns, scale) {
 // Walls, where the agent has been, its way since the last reward, the goal and the agent itself.
 function drawMaze(canvas, life, t) {
   const { context, width } = pen(canvas);
-  const side = life.walls.shape[0];
-  const cell = width / side;
+  const [rows, columns] = life.walls.shape;
+  const cell = width / Math.max(rows, columns);
   const middle = ([row, column]) => [(column + 0.5) * cell, (row + 0.5) * cell];
   const box = (row, column, grow) =>
     context.fillRect(column * cell - grow, row * cell - grow, cell + 2 * grow, cell + 2 * grow);
   context.fillStyle = colors.floor;
-  context.fillRect(0, 0, width, width);
+  context.fillRect(0, 0, columns * cell, rows * cell);
   const visits = visitsUpTo(life, t);
   const most = Math.max(1, ...visits.values());
   context.fillStyle = colors.agent;
   for (const [place, times] of visits) {
     context.globalAlpha = 0.32 * Math.sqrt(times / most);
-    box(Math.floor(place / side), place % side, 0);
+    box(Math.floor(place / columns), place % columns, 0);
   }
   context.globalAlpha = 1;
   context.fillStyle = colors.wall;
-  for (let i = 0; i < side * side; i++) {
-    if (life.walls.data[i]) box(Math.floor(i / side), i % side, 0.6);
+  for (let i = 0; i < rows * columns; i++) {
+    if (life.walls.data[i]) box(Math.floor(i / columns), i % columns, 0.6);
   }
   drawGoal(context, middle(life.goal.data), cell, life.rewards.data[t] > 0);
   const way = wayTo(life, t).map(middle);
@@ -118,7 +118,7 @@ function visitsUpTo(life, t) {
   const visits = new Map();
   for (let i = 0; i <= t; i++) {
     const [row, column] = placeAt(life, i);
-    const place = row * life.walls.shape[0] + column;
+    const place = row * life.walls.shape[1] + column;
     visits.set(place, (visits.get(place) ?? 0) + 1);
   }
   return visits;
