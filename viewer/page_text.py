@@ -19,6 +19,7 @@ _READING = (
 )
 
 
+_TITLES = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}
 _NAMES = {
     "agent": "the agent",
     "intact": "the plastic network",
@@ -48,7 +49,8 @@ def tiles(pairs: Sequence[Pair]) -> str:
     groups = []
     for index, pair in enumerate(pairs):
         content = "".join(_tile(life, tells_waits(pair[0].rewards)) for life in pair if life)
-        groups.append(f'<div class="tiles" data-episode="{index}">{content}</div>')
+        seed = f'<h3 class="seed">seed {pair[0].seed}</h3>'
+        groups.append(f'<div class="tiles" data-episode="{index}">{seed}{content}</div>')
     return "\n".join(groups)
 
 
@@ -64,6 +66,14 @@ def notes(life: EpisodeTrace) -> str:
     text = "; ".join(absent.values())
     left_out = escape(f"{text[0].upper()}{text[1:]}.") if absent else ""
     return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
+
+
+def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
+    """What the rows of a filmstrip are, in words that follow `of seed 3`; nothing for one row."""
+    rows = [_TITLES[_kind(life)] for life in lives if life.frames is not None or has_maze(life)]
+    if lives[0].synapses is not None:
+        rows.insert(1, "its Hebbian trace")
+    return f", from above: {', '.join(rows)}" if len(rows) > 1 else ""
 
 
 def _waited(lives: Sequence[EpisodeTrace]) -> str:
@@ -86,7 +96,6 @@ def _earned(lives: Sequence[EpisodeTrace]) -> str:
 
 def _tile(life: EpisodeTrace, waiting: bool) -> str:
     kind = _kind(life)
-    name = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}[kind]
     waits = Waits.of(life.rewards)
     first, after = first_and_after([waits])
     facts = []
@@ -97,7 +106,7 @@ def _tile(life: EpisodeTrace, waiting: bool) -> str:
     else:
         facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))
     content = "".join(f"<span><b>{value}</b>{escape(text)}</span>" for value, text in facts)
-    heading = escape(name)
+    heading = _TITLES[kind]
     return f'<section class="tile {kind}"><h2>{heading}</h2>{content}</section>'
 
 

@@ -147,7 +147,10 @@ def _still(pair: page_text.Pair) -> str:
     if strip is None:
         return "<p>With JavaScript this page plays every step.</p>"
     named = ", ".join(str(step + 1) for step in steps)
-    caption = f"Steps {named} of seed {pair[0].seed}. With JavaScript this page plays every step."
+    rows = page_text.rows_of_still(lives)
+    caption = (
+        f"Steps {named} of seed {pair[0].seed}{rows}. With JavaScript this page plays them all."
+    )
     source = _data_uri(strip.quantize(64), "PNG", optimize=True)
     return (
         f'<figure class="still"><img alt="Stills of the first episode" src="{source}">'

@@ -106,7 +106,7 @@ def test_the_story_by_hand() -> None:
         "reward, 28 to each later one."
     )
     assert text_of(html, '<div class="tiles" data-episode="0">', "</div>") == (
-        "plastic 10 steps to first reward 15 to each later 3 rewards "
+        "seed 3 plastic 10 steps to first reward 15 to each later 3 rewards "
         "plasticity ablated 12 steps to first reward 28 to each later 2 rewards"
     )
 
@@ -145,7 +145,10 @@ def test_what_is_missing_is_said() -> None:
 def test_without_javascript_there_is_a_filmstrip() -> None:
     html = page(maze_pairs())
     still = text_of(html, "<figcaption>", "</figcaption>")
-    assert still.startswith("Steps 1, 7, 14, 21, 27, 33, 40 of seed 3.")
+    assert still.startswith(
+        "Steps 1, 7, 14, 21, 27, 33, 40 of seed 3, from above: plastic, its Hebbian trace, "
+        "plasticity ablated."
+    )
     (image,) = [attributes for tag, attributes in Scripts(html).elements if tag == "img"]
     assert (image["src"] or "").startswith("data:image/png;base64,")
 
