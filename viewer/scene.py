@@ -139,12 +139,14 @@ class Scene:
 
 
 def _about_rewards(rewards: NDArray[np.floating]) -> str:
-    """The steps to each reward where rewards are rare; how many there are where they are not."""
+    """The steps to each reward where they are worth telling, else how many rewards there are."""
     steps = story.steps_to_rewards(rewards)
-    if steps and story.rewards_are_rare(rewards):
+    if steps and story.worth_counting(rewards):
         text = "steps to each: " + " ".join(map(str, steps))
         return _shortened(text, _font(12), _STRIP_WIDTH - 80)
-    return f"{np.count_nonzero(rewards)} of {len(rewards)} steps"
+    n_below = np.count_nonzero(rewards < 0)
+    below = f", {n_below} below" if n_below else ""
+    return f"{len(steps)} of {len(rewards)} above zero{below}"
 
 
 def _caption(

@@ -13,6 +13,8 @@ from plasticrl.viewer.episode import EpisodeTrace
 
 _DISC = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
 _DOT = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
+_BELOW = 8
+"""Rows that a large maze leaves for the numbers below it."""
 _STAMPS = _DISC, _DISC & ~_DOT, _DOT
 
 
@@ -26,7 +28,7 @@ def scenery(
     lines: list[Text] = []
     if story.has_maze(episode):
         height, width = episode.setting["walls"].shape
-        if not no_color and 4 * width <= columns and 2 * height <= rows:
+        if not no_color and 4 * width <= columns and 2 * height <= rows - _BELOW:
             lines = _painted_maze(episode, step, cell=4)
         elif no_color or (2 * width <= columns and height <= rows):
             lines = _maze(episode, step)
@@ -109,7 +111,7 @@ def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
     target = int(episode.setting["target"])
     for index, cue in enumerate(episode.setting["cues"]):
         seen = index == in_sight
-        line = Text("► " if seen else "  ", style(theme.AGENT, bold=True))
+        line = Text().append("► " if seen else "  ", style(theme.AGENT, bold=True))
         line.append("◎ " if index == target else "  ", style(theme.REWARD, bold=True))
         for bit in cue:
             color = theme.POSITIVE if bit > 0 else theme.NEGATIVE
@@ -119,4 +121,4 @@ def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
         lines.append(line)
     go = bool(episode.state["go"][step])
     answer = f"    go: the answer is {episode.actions[step]}" if go else ""
-    return [*lines, Text(), Text(answer, Style(bold=True))]
+    return [*lines, Text(), Text().append(answer, Style(bold=True))]

@@ -51,6 +51,11 @@ def steps_to_rewards(rewards: NDArray[np.floating]) -> list[int]:
     return steps
 
 
+def worth_counting(rewards: NDArray[np.floating]) -> bool:
+    """Whether the steps to each reward say something: rewards are rare, and never punish."""
+    return rewards_are_rare(rewards) and bool((rewards >= 0).all())
+
+
 def rewards_are_rare(rewards: NDArray[np.floating]) -> bool:
     """Whether single rewards are worth telling: at most every fourth step has one."""
     return bool(4 * np.count_nonzero(rewards) <= len(rewards))
