@@ -166,7 +166,7 @@ def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
     """What the script knows of one life; arrays as descriptions of where they are packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
-        return None if array is None else packer.add(array, "f4")
+        return None if array is None else packer.add(array, "f8")
 
     discrete = life.actions.ndim == 1 and life.actions.dtype.kind in "iu"
     described: dict[str, Any] = {
@@ -207,10 +207,11 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
         "change": quantised(synapses.change) if synapses.block > 1 else None,
         "weight": packer.add(synapses.weight, "f4"),
         "alpha": packer.add(synapses.alpha, "f4"),
-        "abs_mean": packer.add(synapses.trace_abs_mean, "f4"),
+        "abs_mean": packer.add(synapses.trace_abs_mean, "f8"),
         "shape": list(synapses.shape),
         "block": synapses.block,
         "every": detail.every,
+        "levels": detail.levels,
     }
 
 

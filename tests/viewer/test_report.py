@@ -28,9 +28,9 @@ def test_arrays_lie_end_to_end_where_they_are_said_to_be() -> None:
     packer = Packer()
     first = packer.add(np.array([-1, 2, 3]), "i1")
     second = packer.add(np.array([[1.5, -2.0]]), "f4")
-    assert unpacked(packer) == b"\xff\x02\x03" + b"\0" + b"\0\0\xc0\x3f" + b"\0\0\0\xc0"
+    assert unpacked(packer) == b"\xff\x02\x03" + bytes(5) + b"\0\0\xc0\x3f" + b"\0\0\0\xc0"
     assert first == {"type": "i1", "shape": [3], "at": 0, "changes": False}
-    assert second == {"type": "f4", "shape": [1, 2], "at": 4, "changes": False}
+    assert second == {"type": "f4", "shape": [1, 2], "at": 8, "changes": False}
 
 
 def test_changes_wrap_around() -> None:
