@@ -105,11 +105,21 @@ def test_a_run_becomes_a_page(
     out, err = capsys.readouterr()
     assert json.loads(out)["seed"] == 7
     assert f"wrote {page}\n" in err
+    assert "Over 64 episodes the plastic network" in page.read_text()
     lives = [episode["lives"] for episode in manifest_of(page)["episodes"]]
     assert [[life["seed"] for life in pair] for pair in lives] == [
         [seed] * 2 for seed in range(7, 11)
     ]
     assert [[life["ablated"] for life in pair] for pair in lives] == [[False, True]] * 4
+
+
+def test_rewards_by_step_add_up_to_the_measurement(
+    maze: tuple[PlasticPolicy, TrainConfig],
+) -> None:
+    by_step = evaluation.rewards_by_step(*maze, episodes=5, seed=3, deterministic=False)
+    assert [len(rewards) for rewards in by_step] == [30] * 5
+    measured = evaluation.measure(*maze, episodes=5, seed=3).rewards
+    np.testing.assert_array_equal([rewards.sum() for rewards in by_step], measured)
 
 
 def test_an_environment_that_draws_itself(tmp_path: Path) -> None:

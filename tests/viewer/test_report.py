@@ -18,6 +18,7 @@ from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses
 from plasticrl.viewer import ViewerError, save_report
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.report import DETAILS, check_report_path, page, shrunk
+from plasticrl.viewer.waits import Waits, first_and_after
 
 
 def unpacked(packer: Packer) -> bytes:
@@ -126,11 +127,31 @@ def test_the_story_of_who_finds_little(ablated: tuple[int, ...], told: str) -> N
 
 
 def test_episodes_without_a_reward_are_told_apart() -> None:
-    pairs = [(maze_life(3, False, (10, 20)), None), (maze_life(4, False, ()), None)]
+    pairs = [(maze_life(4, False, ()), None), (maze_life(3, False, (10, 20)), None)]
     assert text_of(page(pairs), '<p class="headline">', "</p>") == (
-        "Over 2 episodes the plastic network took 10 steps to the first reward (and found none in "
+        "Over 2 episodes the plastic network took 50 steps to the first reward (and found none in "
         "1 of the episodes), 30 to each later one."
     )
+
+
+def test_more_episodes_than_are_shown_tell_the_story() -> None:
+    quick, slow = np.zeros(100), np.zeros(100)
+    quick[[19, 24, 99]] = 10.0
+    slow[[49]] = 10.0
+    html = page(maze_pairs(), rewards=([quick] * 3, [slow] * 3))
+    assert text_of(html, '<p class="headline">', "</p>") == (
+        "Over 3 episodes the plastic network took 20 steps to the first reward, 40 to each later "
+        "one. With its plasticity ablated, at the same seeds, it took 50 steps to the first "
+        "reward and found no other."
+    )
+
+
+def test_who_does_not_learn_has_both_waits_alike() -> None:
+    """A reward with chance 1/20 at every step, in episodes of 60: 20 before the first, 20 after."""
+    rewards = np.random.default_rng(0).random((4000, 60)) < 1 / 20
+    first, after = first_and_after([Waits.of(row) for row in rewards])
+    assert first == pytest.approx(20, rel=0.05)
+    assert after == pytest.approx(20, rel=0.05)
 
 
 def test_what_is_missing_is_said() -> None:
