@@ -19,7 +19,8 @@ _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
     "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
     "root of the value, and so does the height of the bars. Ablated means &alpha; = 0: the trace "
-    "moves and changes nothing. Steps that led to no reward count into those to the next."
+    "moves and changes nothing. To each later reward is the mean of an episode's bars but the "
+    "first, with the dashed one."
 )
 
 
@@ -96,9 +97,9 @@ def _waited(episodes: Sequence[NDArray[Any]]) -> str:
     if first is None:
         return "found no reward"
     without = sum(not one.steps for one in waits)
-    but = f" (and found none in {without} of the episodes)" if without else ""
+    but = f" ({without} had none)" if without else ""
     took = f"took {number(first)} steps to the first reward{but}"
-    if after is None:
+    if after is None or not any(one.steps[1:] for one in waits):
         return f"{took} and found no other"
     return f"{took}, {number(after)} to each later one"
 
@@ -114,8 +115,9 @@ def _tile(life: EpisodeTrace, waiting: bool) -> str:
     first, after = first_and_after([waits])
     facts = []
     if waiting:
+        more = "&gt; " if after is not None and not waits.steps[1:] else ""
         facts.append((_or_dash(first), "steps to first reward"))
-        facts.append((_or_dash(after), "to each later"))
+        facts.append((more + _or_dash(after), "to each later"))
         facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
     else:
         facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))

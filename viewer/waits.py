@@ -1,10 +1,11 @@
 """How long an agent takes to its rewards: the number that falls when it learns within its life.
 
-    first = steps up to first rewards / first rewards
-    after = steps since first rewards / rewards since
+    first = steps to an episode's first reward
+    after = mean of its later waits, the unfinished one at its end among them
 
-over the episodes taken together. Steps that led to no reward count: who stops finding, or never
-begins, is not spared. An agent that does not learn has both alike, whatever the episode's length.
+and of several episodes the mean over those with a reward, each counting alike. So who stops finding
+is not spared, and an agent that does not learn has both alike, however its episodes differ: total
+steps by total rewards would fall for it too, as easy episodes have more of the rewards.
 """
 
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ class Waits:
 
 def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | None]:
     """Steps to the first reward, and to each later one, over episodes; None where there is none."""
-    found = sum(bool(waits.steps) for waits in episodes)
-    before = sum(waits.steps[0] if waits.steps else waits.rest for waits in episodes)
-    later = sum(len(waits.steps) for waits in episodes) - found
-    since = sum(sum(waits.steps) + waits.rest for waits in episodes) - before
-    return (before / found if found else None), (since / later if later else None)
+    found = [waits for waits in episodes if waits.steps]
+    firsts = [waits.steps[0] for waits in found]
+    later = [[*waits.steps[1:], *([waits.rest] if waits.rest else [])] for waits in found]
+    means = [float(np.mean(waits)) for waits in later if waits]
+    return (float(np.mean(firsts)) if firsts else None), (float(np.mean(means)) if means else None)
 
 
 def tells_waits(episodes: Sequence[NDArray[Any]]) -> bool:
