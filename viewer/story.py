@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
 
+LARGEST_MAZE, MOST_CUES = 200, 64
+"""Cells to a side, and cues and their bits, that can be drawn one by one."""
+
 
 def absences(episode: EpisodeTrace) -> dict[str, str]:
     """What was not recorded, and why: part -> a line that stands in its place.
@@ -33,6 +36,7 @@ def has_maze(episode: EpisodeTrace) -> bool:
     return (
         (walls.dtype.kind, goal.dtype.kind, agent.dtype.kind) == ("b", "i", "i")
         and walls.ndim == 2
+        and 0 < max(walls.shape) <= LARGEST_MAZE
         and (goal.shape, agent.shape) == ((2,), (episode.n_steps, 2))
         and all(bool((place >= 0).all() and (place < walls.shape).all()) for place in (goal, agent))
     )
@@ -46,6 +50,7 @@ def has_cues(episode: EpisodeTrace) -> bool:
         return False
     return (
         cues.ndim == 2
+        and max(cues.shape) <= MOST_CUES
         and (target.shape, cue.shape, go.shape) == ((), (episode.n_steps,), (episode.n_steps,))
         and bool((cue < len(cues)).all())
     )
