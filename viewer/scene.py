@@ -114,7 +114,7 @@ class Scene:
         if (environment := self._environment(step)) is not None:
             frame.paste(environment, (MARGIN, _PANELS_TOP))
         if self.trace is not None:
-            heat_map = panels.heat_map(self.trace.at(step), self.trace.scale)
+            heat_map = panels.heat_map(self.trace.shares(step))
             frame.paste(heat_map, (_TRACE_LEFT, _PANELS_TOP))
         for strip in self.strips:
             x, top = panels.column(step, self.episode.n_steps, _STRIP_WIDTH), strip.top + _CAPTION

@@ -34,7 +34,7 @@ def scenery(
             lines = _maze(episode, step)
         else:
             lines = _painted_maze(episode, step, cell=1)
-    elif _has_cues(episode):
+    elif story.has_cues(episode):
         lines = _cues(episode, step)
     elif episode.texts is not None:
         lines = [_cleaned(line) for line in Text.from_ansi(episode.texts[step]).split()]
@@ -90,18 +90,6 @@ def _painted_maze(episode: EpisodeTrace, step: int, cell: int) -> list[Text]:
     mark(episode.setting["goal"], ring, theme.REWARD)
     mark(episode.state["agent"][step], disc, theme.AGENT)
     return half_blocks(pixels)
-
-
-def _has_cues(episode: EpisodeTrace) -> bool:
-    cues, target = episode.setting.get("cues"), episode.setting.get("target")
-    cue, go = episode.state.get("cue"), episode.state.get("go")
-    if cues is None or target is None or cue is None or go is None:
-        return False
-    return (
-        cues.ndim == 2
-        and (target.shape, cue.shape, go.shape) == ((), (episode.n_steps,), (episode.n_steps,))
-        and bool((cue < len(cues)).all())
-    )
 
 
 def _cues(episode: EpisodeTrace, step: int) -> list[Text]:

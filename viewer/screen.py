@@ -108,8 +108,7 @@ class Screen:
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:
-        matrix = pool(synapses.trace.at(step), self.block)
-        shares = matrix / theme.largest(np.array(synapses.trace.scale))
+        shares = pool(synapses.trace.shares(step), self.block)
         block = synapses.block * self.block
         pooled = f"  pooled {block} x {block}" if block > 1 else ""
         scale = f"{synapses.trace.scale:.2g}"

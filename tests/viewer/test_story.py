@@ -42,6 +42,7 @@ def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
         ({"goal": np.array(3)}, None),
         ({"walls": np.ones(9, bool)}, None),
         ({"walls": np.ones((9, 9))}, None),
+        ({"walls": np.ones((201, 201), bool)}, None),
         ({}, np.full((12, 2), 9)),
         ({}, np.zeros((12, 3), int)),
     ],
@@ -57,6 +58,27 @@ def test_a_maze_that_is_none(
     }
     episode = EpisodeTrace(**{**fields, **changes})
     assert story.has_maze(episode) is (setting == {} and agent is None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "state"),
+    [
+        ({"cues": np.zeros(3)}, {}),
+        ({"cues": np.zeros((65, 2))}, {}),
+        ({"target": np.zeros(2)}, {}),
+        ({}, {"cue": np.full(12, 2)}),
+        ({}, {"go": np.zeros((12, 2))}),
+    ],
+)
+def test_cues_that_are_none(
+    fields: dict[str, Any], setting: dict[str, Any], state: dict[str, Any]
+) -> None:
+    known = {"cues": np.zeros((2, 3)), "target": np.array(1)}
+    moving = {"cue": np.zeros(12, int), "go": np.zeros(12, bool)}
+    good = EpisodeTrace(**{**fields, "setting": known, "state": moving})
+    assert story.has_cues(good)
+    changes = {"setting": known | setting, "state": moving | state}
+    assert not story.has_cues(EpisodeTrace(**{**fields, **changes}))
 
 
 def test_what_is_absent(fields: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 from tests.viewer.conftest import make_maze, make_synapses
 
-from plasticrl.viewer import EpisodeTrace, ViewerError, theme, watch
+from plasticrl.viewer import EpisodeTrace, ViewerError, record, theme, watch
 from plasticrl.viewer.screen import Screen
 from plasticrl.viewer.sparkline import Sparkline
 
@@ -188,6 +189,25 @@ def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -
         "no trace or modulation: no plastic connections\n"
         "12 steps, 12 rewarded, total reward 12\n"
     )
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e99, 0.0])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (64, 1)])
+def test_numbers_of_any_size_and_nets_of_any_shape(
+    fields: dict[str, Any], tmp_path: Path, size: float, shape: tuple[int, int]
+) -> None:
+    """A file from somebody else would end in a traceback, or the last trace before a collapse."""
+    series = np.linspace(-size, size, 12)
+    trace = np.clip(series, -1e38, 1e38)[:, None, None] * np.ones(shape)
+    changes = {"rewards": series, "values": series, "modulation": series}
+    frames = np.zeros((12, *shape, 3), np.uint8)
+    changes |= {"synapses": make_synapses(trace), "frames": frames, "state": {}}
+    episode = EpisodeTrace(**{**fields, **changes})
+    assert "step 12/12" in Text.from_ansi(played(episode)).plain
+    played(episode, force_terminal=False)
+    record(episode, tmp_path / "run.gif")
+    without_texts = EpisodeTrace(**{**fields, **changes, "texts": None})
+    played(without_texts, color_system="truecolor")
 
 
 def test_a_speed_that_is_none(episode: EpisodeTrace) -> None:
