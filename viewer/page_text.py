@@ -131,5 +131,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """`value` as short as it is still telling: 7.6, 27, 1200."""
+    """`value` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    if abs(value) >= 1e6:
+        return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

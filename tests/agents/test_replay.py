@@ -119,7 +119,7 @@ def test_a_replay_without_torch(recorded: Path, tmp_path: Path, output: str) -> 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([], "is a recorded episode: give --watch or --record FILE"),
+        ([], "is a recorded episode: give --watch, --record FILE or --report FILE"),
         (["--watch", "--episodes", "3"], "is a recorded episode: leave out --episodes"),
         (["--watch", "--seed", "3"], "is a recorded episode: leave out --seed"),
         (["--watch", "--deterministic"], "leave out --deterministic"),
