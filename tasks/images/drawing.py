@@ -68,7 +68,7 @@ def _picture(axis: Axes, picture: Tensor, title: str) -> None:
 
 
 def _matrices(weight: Tensor, alpha: Tensor) -> Figure:
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.1), layout="constrained")
     axes = figure.subplots(1, 2)
     titles = ["fixed weights", "plasticity coefficients"]
     for axis, title, matrix in zip(axes, titles, (weight, alpha), strict=True):
