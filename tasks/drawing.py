@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -39,8 +39,8 @@ def episodes(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], errors: li
 
 def _picture(axis: Axes, picture: Tensor, title: str) -> None:
     """Grey from -1 to 1; what is not a number, and so not shown, in a colour."""
-    colours: Colormap = ListedColormap(np.repeat(np.linspace(0, 1, 256)[:, None], 3, axis=1))
-    axis.imshow(picture.cpu().numpy(), cmap=colours.with_extremes(bad=HIDDEN), vmin=-1, vmax=1)
+    colours = colormaps["gray"].with_extremes(bad=HIDDEN)
+    axis.imshow(picture.cpu().numpy(), cmap=colours, vmin=-1, vmax=1)
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -49,7 +49,7 @@ def _picture(axis: Axes, picture: Tensor, title: str) -> None:
 
 def matrices(weight: Tensor, alpha: Tensor, units: str) -> Figure:
     """The fixed weights (N, N) beside the plasticity coefficients (N, N); ``units`` names these."""
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.1), layout="constrained")
     axes = figure.subplots(1, 2)
     titles = ["fixed weights", "plasticity coefficients"]
     for axis, title, matrix in zip(axes, titles, (weight, alpha), strict=True):
