@@ -157,10 +157,10 @@ def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
 ) -> None:
     """Otherwise the comparison is unfair; one unit more would be too many."""
     config = replace(language_small(), alpha=alpha)
-    layers = sizes(config, kind, 5_000)
-    most = n_parameters(config, "lstm", 5_000, (64, 64))
-    assert n_parameters(config, kind, 5_000, layers) <= most
-    assert n_parameters(config, kind, 5_000, (layers[0] + 1, 64)) > most
+    layers = sizes(config, kind, 4_000)
+    most = n_parameters(config, "lstm", 4_000, (48, 48))
+    assert n_parameters(config, kind, 4_000, layers) <= most
+    assert n_parameters(config, kind, 4_000, (layers[0] + 1, 48)) > most
 
 
 @pytest.mark.parametrize("kind", ["plastic", "retroactive"])
