@@ -1,10 +1,10 @@
 """An episode as a film: an animated GIF or WebP, or an MP4."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,8 @@ from plasticrl.viewer.scene import Scene
 
 _HOLD_MS = 1500
 """How long the last frame stands before the film starts again."""
-
-Frames = list[Image.Image]
+MAX_STEPS = 3000
+"""The most that a film may have: its frames are a third of a megabyte each while it is written."""
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
@@ -41,9 +41,14 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
     if path.suffix.lower() == ".npz":
         save_npz(episode, path)
         return
+    if episode.n_steps > MAX_STEPS:
+        raise ViewerError(
+            f"cannot record to {path}: {episode.n_steps} steps are too long a film, "
+            f"of at most {MAX_STEPS}; a name in .npz keeps them all"
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _WRITERS[path.suffix.lower()](Scene(episode).frames(), temporary, fps)
+        _WRITERS[path.suffix.lower()](Scene(episode), temporary, fps)
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
@@ -86,63 +91,57 @@ def _durations(n_frames: int, fps: float) -> list[int]:
     return [step_ms] * (n_frames - 1) + [max(step_ms, _HOLD_MS)]
 
 
-def _write_gif(frames: Frames, path: Path, fps: float) -> None:
-    first, *others = _with_one_palette(frames)
-    first.save(
+def _write_gif(scene: Scene, path: Path, fps: float) -> None:
+    _save_with_pillow(scene, path, fps, format="GIF", optimize=True)
+
+
+def _write_webp(scene: Scene, path: Path, fps: float) -> None:
+    # Lossless: a heat map's flat little squares are a quarter of what they are blurred.
+    _save_with_pillow(scene, path, fps, format="WEBP", lossless=True, quality=20, method=1)
+
+
+def _save_with_pillow(scene: Scene, path: Path, fps: float, **options: Any) -> None:
+    frames = _with_one_palette(scene)
+    next(frames).save(
         path,
-        format="GIF",
         save_all=True,
-        append_images=others,
-        duration=_durations(len(frames), fps),
+        append_images=frames,
+        duration=_durations(scene.episode.n_steps, fps),
         loop=0,
-        optimize=True,
+        **options,
     )
 
 
-def _with_one_palette(frames: Frames) -> Frames:
+def _with_one_palette(scene: Scene) -> Iterator[Image.Image]:
     """The frames in the 256 colours that suit a sample of them best.
 
-    One palette for all lets the GIF keep what does not change from frame to frame.
+    One palette for all lets the film keep what does not change from frame to frame.
     """
-    sample = frames[:: -(-len(frames) // 12)]
-    mosaic = Image.fromarray(np.concatenate([np.asarray(frame) for frame in sample]))
-    palette = mosaic.quantize(255, method=Image.Quantize.MEDIANCUT)
-    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    sample = [np.asarray(frame) for frame in scene.frames(every=-(-scene.episode.n_steps // 12))]
+    palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)
+    for frame in scene.frames():
+        yield frame.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def _write_webp(frames: Frames, path: Path, fps: float) -> None:
-    # Lossless: a heat map's flat little squares are a quarter of what they are blurred.
-    frames[0].save(
-        path,
-        format="WEBP",
-        save_all=True,
-        append_images=frames[1:],
-        duration=_durations(len(frames), fps),
-        loop=0,
-        lossless=True,
-        quality=40,
-        method=2,
-    )
-
-
-def _write_mp4(frames: Frames, path: Path, fps: float) -> None:
+def _write_mp4(scene: Scene, path: Path, fps: float) -> None:
     import imageio_ffmpeg
 
-    held = repeat(frames[-1], round(_HOLD_MS / 1000 * fps))
     writer = imageio_ffmpeg.write_frames(
         str(path),
-        frames[0].size,
+        scene.still.size,
         fps=fps,
         macro_block_size=2,
         output_params=["-f", "mp4", "-movflags", "+faststart"],
     )
     writer.send(None)
     with closing(writer):
-        for frame in chain(frames, held):
+        for frame in scene.frames():
+            writer.send(frame.tobytes())
+        for _ in range(round(_HOLD_MS / 1000 * fps)):
             writer.send(frame.tobytes())
 
 
-_WRITERS: dict[str, Callable[[Frames, Path, float], None]] = {
+_WRITERS: dict[str, Callable[[Scene, Path, float], None]] = {
     ".gif": _write_gif,
     ".webp": _write_webp,
     ".mp4": _write_mp4,

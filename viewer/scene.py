@@ -1,5 +1,6 @@
 """The picture of an episode: where every part stands, and each step's frame."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,9 +48,9 @@ class Scene:
         self.strips = self._strips(_PANELS_TOP + panels.SIDE + MARGIN)
         self.still = self._still()
 
-    def frames(self) -> list[Image.Image]:
-        """One RGB image per step, all of one size."""
-        return [self._frame(step) for step in range(self.episode.n_steps)]
+    def frames(self, every: int = 1) -> Iterator[Image.Image]:
+        """An RGB image for every step, or for every so many, all of one size."""
+        return (self._frame(step) for step in range(0, self.episode.n_steps, every))
 
     def _strips(self, top: int) -> list[_Strip]:
         rewards = self.episode.rewards

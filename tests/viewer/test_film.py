@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.viewer.conftest import make_maze, make_synapses
 
-from plasticrl.viewer import EpisodeTrace, ViewerError, load_npz, record, theme
+from plasticrl.viewer import EpisodeTrace, ViewerError, film, load_npz, record, theme
 from plasticrl.viewer.film import check_record_path
 from plasticrl.viewer.scene import Scene
 
@@ -23,6 +23,10 @@ def middles(left: int) -> tuple[Any, ...]:
     """Rows and columns of the middles of 9 x 9 cells in the panel at `left`."""
     offsets = ((np.arange(9) + 0.5) * CELL).astype(int)
     return np.ix_(PANELS_TOP + offsets, left + offsets)
+
+
+def frame_of(episode: EpisodeTrace, step: int) -> np.ndarray:
+    return np.asarray(list(Scene(episode).frames())[step])
 
 
 @pytest.mark.parametrize("suffix", [".GIF", ".webp"])
@@ -71,7 +75,7 @@ def test_an_npz_is_the_episode_itself(episode: EpisodeTrace, tmp_path: Path) -> 
 def test_the_environment_is_shown_pixel_for_pixel(fields: dict[str, Any]) -> None:
     episode = EpisodeTrace(**{**fields, "state": {}, "setting": {}})
     assert episode.frames is not None
-    frame = np.asarray(Scene(episode).frames()[4])
+    frame = frame_of(episode, 4)
     np.testing.assert_array_equal(frame[middles(20)], episode.frames[4])
 
 
@@ -79,7 +83,7 @@ def test_a_maze_is_drawn_from_what_is_known_of_it(fields: dict[str, Any]) -> Non
     """Its frames show no path."""
     changes = make_maze()
     walls = changes["setting"]["walls"]
-    frames = Scene(EpisodeTrace(**{**fields, **changes})).frames()
+    frames = list(Scene(EpisodeTrace(**{**fields, **changes})).frames())
     colors = np.asarray(frames[2])[middles(20)]
     assert (colors[walls] == theme.WALL).all()
     assert tuple(colors[1, 3]) == theme.AGENT
@@ -98,7 +102,7 @@ def test_the_trace_is_shown_entry_by_entry(fields: dict[str, Any]) -> None:
     trace = np.random.default_rng(0).uniform(-1, 1, (12, 9, 9)).astype(np.float32)
     trace[0, 0, 0] = 1.0  # the scale
     episode = EpisodeTrace(**{**fields, "synapses": make_synapses(trace)})
-    frame = np.asarray(Scene(episode).frames()[5])
+    frame = frame_of(episode, 5)
     colors = theme.diverging(trace[5])
     shown = frame[middles(TRACE_LEFT)]
     assert (shown == colors).all(axis=2).mean() > 0.9  # but where a byte rounds to the next shade
@@ -202,6 +206,17 @@ def test_a_folder_by_that_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run.gif").mkdir()
     with pytest.raises(ViewerError, match=r"cannot record to .*run\.gif: it is a folder"):
         check_record_path(tmp_path / "run.gif")
+
+
+def test_a_film_that_is_too_long(
+    episode: EpisodeTrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of Atari would fill the memory."""
+    monkeypatch.setattr(film, "MAX_STEPS", 11)
+    with pytest.raises(ViewerError, match=r"12 steps are too long a film, of at most 11; .*\.npz"):
+        record(episode, tmp_path / "run.gif")
+    record(episode, tmp_path / "run.npz")
+    assert os.listdir(tmp_path) == ["run.npz"]
 
 
 def test_an_mp4_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
