@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
@@ -52,3 +53,12 @@ class Task(ABC, Generic[ConfigT]):
         """Adam, on the parameters that are trained."""
         trained = [p for p in net.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=self.config.learning_rate)
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        """Draw what the plastic net does, once it is measured: the files, none if not overridden.
+
+        Args:
+            net: trained, on the config's device.
+            folder: where to put them; it is there.
+        """
+        return []

@@ -15,7 +15,7 @@ from torch import nn
 from plasticrl.runs import MetricsLog, RunDirectory, save_checkpoint, to_dict
 from plasticrl.tasks.config import KIND, TaskConfig, TaskError
 from plasticrl.tasks.evaluation import evaluate, generator
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.task import Task
 
 TASKS = {"patterns": "patterns.task:Patterns", "bohp": "bohp.task:Bohp"}
 """By name; imported when used."""
@@ -48,7 +48,9 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
     nets = task.nets() if config.controls else task.nets()[:1]
     measured = []
     for position, net in enumerate(nets):
-        measured.append(_train_and_measure(task, net, position, run, console))
+        torch.manual_seed(config.seed)
+        module = net.build().to(config.device)
+        measured.append(_train_and_measure(task, net.name, module, position, run, console))
         record = {
             "task": config.task,
             "preset": preset,
@@ -58,41 +60,48 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
             "controls": measured[1:],
         }
         run.write_evaluation(record)  # at once: a control may be interrupted
+        if position == 0:
+            _draw(task, module, run, console)
     return 0
 
 
 def _train_and_measure(
-    task: Task[Any], net: Net, position: int, run: RunDirectory, console: Console
+    task: Task[Any], name: str, net: nn.Module, position: int, run: RunDirectory, console: Console
 ) -> dict[str, Any]:
-    """What ``evaluation.json`` says of one net."""
+    """What ``evaluation.json`` says of one net. One without parameters is not trained."""
     config = task.config
-    torch.manual_seed(config.seed)
-    module = net.build().to(config.device)
-    n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    started = time.perf_counter()
-    name = "" if position == 0 else f"{net.name}/"
-    _train(task, module, net.name, MetricsLog(run.metrics_path), name)
-    seconds = time.perf_counter() - started
-    save_checkpoint(
-        run.path / "checkpoints" / f"{position}", config.n_updates, {"net": module.state_dict()}
-    )
-    result = evaluate(task, module)
+    n_parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    n_updates, seconds = 0, 0.0
+    if n_parameters:
+        n_updates = config.n_updates
+        started = time.perf_counter()
+        prefix = "" if position == 0 else f"{name}/"
+        _train(task, net, name, MetricsLog(run.metrics_path), prefix)
+        seconds = time.perf_counter() - started
+        folder = run.path / "checkpoints" / f"{position}"
+        save_checkpoint(folder, n_updates, {"net": net.state_dict()})
+    result = evaluate(task, net)
     low, high = result.ci95
     console.print(
-        f"{net.name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
+        f"{name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
         f"{n_parameters:,} parameters, {seconds:.0f} s",
         highlight=False,
         soft_wrap=True,
     )
     return {
-        "net": net.name,
+        "net": name,
         "value": result.value,
         "ci95": list(result.ci95),
         "episodes": result.episodes,
-        "train_episodes": config.n_updates * config.batch_size,
+        "train_episodes": n_updates * config.batch_size,
         "parameters": n_parameters,
         "seconds": seconds,
     }
+
+
+def _draw(task: Task[Any], net: nn.Module, run: RunDirectory, console: Console) -> None:
+    for path in task.pictures(net, run.path):
+        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
 
 
 def _train(task: Task[Any], net: nn.Module, doing: str, log: MetricsLog, prefix: str) -> None:

@@ -1,0 +1,43 @@
+"""What a run does around the training of its nets."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from plasticrl.tasks.bohp.config import BohpConfig
+from plasticrl.tasks.bohp.task import N_BITS, Bohp
+from plasticrl.tasks.task import Net
+from plasticrl.tasks.training import train
+
+
+class Zeros(nn.Module):
+    """Answers nothing, and learns nothing."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.zeros_like(inputs)
+
+
+def test_a_net_without_parameters_is_measured_and_the_plastic_one_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a trivial predictor cannot be a control, or the pictures are of a control."""
+    drawn: list[nn.Module] = []
+    nets = [Bohp.nets(Bohp(BohpConfig()))[0], Net("zeros", Zeros)]
+
+    def pictures(task: Bohp, net: nn.Module, folder: Path) -> list[Path]:
+        drawn.append(net)
+        (folder / "weights.png").write_bytes(b"")
+        return [folder / "weights.png"]
+
+    monkeypatch.setattr(Bohp, "nets", lambda task: nets)
+    monkeypatch.setattr(Bohp, "pictures", pictures)
+    run = tmp_path / "run"
+    assert train(BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5), "x", run) == 0
+    (control,) = json.loads((run / "evaluation.json").read_text())["controls"]
+    assert control["value"] == N_BITS  # each bit is 1 or -1, and 0 was said
+    assert (control["parameters"], control["train_episodes"], control["seconds"]) == (0, 0, 0)
+    assert [type(net).__name__ for net in drawn] == ["PlasticLayer"]
+    assert "weights.png" in capsys.readouterr().err
