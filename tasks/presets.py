@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from plasticrl.tasks.bohp.config import PRESETS as BOHP
 from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.omniglot.config import PRESETS as OMNIGLOT
 from plasticrl.tasks.patterns.config import PRESETS as PATTERNS
 
-PRESETS: dict[str, Callable[[], TaskConfig]] = {**PATTERNS, **BOHP}
+PRESETS: dict[str, Callable[[], TaskConfig]] = {**PATTERNS, **BOHP, **OMNIGLOT}

@@ -17,7 +17,11 @@ from plasticrl.tasks.config import KIND, TaskConfig, TaskError
 from plasticrl.tasks.evaluation import evaluate, generator
 from plasticrl.tasks.task import Task
 
-TASKS = {"patterns": "patterns.task:Patterns", "bohp": "bohp.task:Bohp"}
+TASKS = {
+    "patterns": "patterns.task:Patterns",
+    "bohp": "bohp.task:Bohp",
+    "omniglot": "omniglot.task:Omniglot",
+}
 """By name; imported when used."""
 
 REPORTS = 50
