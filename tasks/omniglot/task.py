@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 
+from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.omniglot.characters import Characters
 from plasticrl.tasks.omniglot.config import OmniglotConfig
 from plasticrl.tasks.omniglot.drawings import read_omniglot
@@ -46,6 +47,12 @@ class Omniglot(Task[OmniglotConfig]):
             else read_omniglot(config.data_root, config.device)
         )
         self.data = self.characters.data
+        n_classes = min(len(self.characters.training), len(self.characters.held_out))
+        if config.n_ways > n_classes:
+            raise TaskError(
+                f"n_ways must be at most {n_classes}, the characters of the smaller side of "
+                f"{self.data.name}, not {config.n_ways}"
+            )
 
     def nets(self) -> list[Net]:
         config = self.config
