@@ -50,14 +50,15 @@ def in_sdist(dist: Path) -> set[str]:
 
 def test_the_wheel_holds_the_folders_and_nothing_else(in_wheel: set[str]) -> None:
     """A module would be missing where it is installed, or a top-level ``agents`` overwrite one."""
-    code = {
+    code_and_data = {
         f"plasticrl/{path.relative_to(ROOT).as_posix()}"
         for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    marks = {f"plasticrl/{folder}/py.typed" for folder in FOLDERS}
     metadata = {name for name in in_wheel if name.startswith("plasticrl-0.1.0.dist-info/")}
-    assert in_wheel - metadata == code | marks
+    assert {f"plasticrl/{folder}/py.typed" for folder in FOLDERS} <= code_and_data
+    assert in_wheel - metadata == code_and_data
 
 
 def test_the_licence_is_in_the_wheel(in_wheel: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Unseen characters after one look at each: what it is made of, its data, and the presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -78,12 +78,22 @@ class OmniglotConfig(DataTaskConfig):
 
 def omniglot_quickstart() -> OmniglotConfig:
     """Letters of scripts never seen, in minutes."""
-    return OmniglotConfig()
+    return replace(omniglot_tuned(), n_updates=1_000, decay_every=250)
 
 
 def omniglot_tuned() -> OmniglotConfig:
-    """Letters of scripts never seen, as well as we know how to."""
-    return OmniglotConfig()
+    """Letters of scripts never seen, as well as we know how to: a plasticity that counts at once,
+    and ten queries to each training episode."""
+    return OmniglotConfig(
+        n_queries=10,
+        batch_size=8,
+        n_updates=6_000,
+        learning_rate=2e-3,
+        decay=0.5,
+        decay_every=1_500,
+        eta_init=0.3,
+        alpha_scale=0.5,
+    )
 
 
 def omniglot_paper() -> OmniglotConfig:
