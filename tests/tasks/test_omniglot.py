@@ -1,6 +1,7 @@
 """Episodes of characters, the nets' sizes and answers, and the embedded glyphs."""
 
 import io
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import PRESETS, SHEET, OmniglotConfig
 from plasticrl.tasks.omniglot.nets import NearestPixels, OneShot, OneShotEpisodes
 from plasticrl.tasks.omniglot.task import Omniglot, turned
+from plasticrl.tasks.training import train
 
 SMALL = OmniglotConfig(n_ways=3, n_queries=4, channels=4)
 
@@ -274,3 +276,18 @@ def test_the_pictures_are_there_and_can_be_read(tmp_path: Path) -> None:
     for path in files:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             assert min(image.size) > 400
+
+
+@pytest.mark.slow
+def test_the_plastic_net_learns_to_learn_and_the_control_cannot(tmp_path: Path) -> None:
+    """Otherwise the comparison shows nothing. Chance is a third; so is the control's best."""
+    config = replace(
+        PRESETS["omniglot-quickstart"](),
+        **{"n_ways": 3, "channels": 16, "n_updates": 150, "learning_rate": 5e-3, "batch_size": 8},
+    )
+    assert train(config, "x", tmp_path / "run") == 0
+    record = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    control, pixels = record["controls"]
+    assert record["ci95"][0] > 0.55
+    assert 0.28 < control["value"] < 0.39
+    assert pixels["ci95"][1] < 0.7
