@@ -78,7 +78,7 @@ class OmniglotConfig(DataTaskConfig):
 
 def omniglot_quickstart() -> OmniglotConfig:
     """Letters of scripts never seen, in minutes."""
-    return replace(omniglot_tuned(), n_updates=1_000, decay_every=300)
+    return replace(omniglot_tuned(), n_updates=800, decay_every=250)
 
 
 def omniglot_tuned() -> OmniglotConfig:
