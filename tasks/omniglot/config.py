@@ -90,7 +90,7 @@ def omniglot_tuned() -> OmniglotConfig:
     return OmniglotConfig(
         n_queries=5,
         batch_size=16,
-        n_updates=5_000,
+        n_updates=3_000,
         learning_rate=2e-3,
         decay=0.5,
         decay_every=1_000,
