@@ -74,6 +74,8 @@ class OmniglotConfig(DataTaskConfig):
                 f"character, not {self.n_ways + self.n_queries}"
             )
         self._above_zero("eta_init", "alpha_scale", "decay")
+        if self.data_root is not None and self.data != "omniglot":
+            raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def omniglot_quickstart() -> OmniglotConfig:

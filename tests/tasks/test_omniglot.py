@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -260,12 +261,13 @@ def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"n_ways": 15, "n_queries": 6}, "at most 20, the drawings of a character, not 21"),
         ({"channels": 0}, "channels must be at least 1, not 0"),
         ({"decay": 0.0}, "decay must be a finite number above 0, not 0"),
+        ({"data_root": "here"}, "data_root has no meaning with data='glyphs'"),
     ],
 )
-def test_a_task_that_cannot_be_is_refused(fields: dict[str, float], message: str) -> None:
+def test_a_task_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
     """Otherwise the error is a shape's, deep inside."""
     with pytest.raises(TaskError, match=message):
-        OmniglotConfig(**fields)  # type: ignore[arg-type]
+        OmniglotConfig(**fields)
 
 
 def test_the_pictures_are_there_and_can_be_read(tmp_path: Path) -> None:
