@@ -80,7 +80,7 @@ class OmniglotConfig(DataTaskConfig):
 
 def omniglot_quickstart() -> OmniglotConfig:
     """Letters of scripts never seen, in minutes."""
-    return replace(omniglot_tuned(), n_updates=800, decay_every=250)
+    return replace(omniglot_tuned(), n_updates=800, decay_every=200)
 
 
 def omniglot_tuned() -> OmniglotConfig:
@@ -92,7 +92,7 @@ def omniglot_tuned() -> OmniglotConfig:
     return OmniglotConfig(
         n_queries=5,
         batch_size=16,
-        n_updates=3_000,
+        n_updates=4_000,
         learning_rate=2e-3,
         decay=0.5,
         decay_every=1_000,
