@@ -74,6 +74,11 @@ class OmniglotConfig(DataTaskConfig):
                 f"character, not {self.n_ways + self.n_queries}"
             )
         self._above_zero("eta_init", "alpha_scale", "decay")
+        if self.rule == "hebb" and self.eta_init >= 1:
+            raise TaskError(
+                f"eta_init must be below 1 with rule='hebb', not {self.eta_init}: from 1 on a new "
+                "image wipes out the trace of all earlier ones"
+            )
         if self.data_root is not None and self.data != "omniglot":
             raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
 

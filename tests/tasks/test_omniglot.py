@@ -261,6 +261,7 @@ def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"n_ways": 15, "n_queries": 6}, "at most 20, the drawings of a character, not 21"),
         ({"channels": 0}, "channels must be at least 1, not 0"),
         ({"decay": 0.0}, "decay must be a finite number above 0, not 0"),
+        ({"rule": "hebb", "eta_init": 1.0}, "eta_init must be below 1 with rule='hebb', not 1.0"),
         ({"data_root": "here"}, "data_root has no meaning with data='glyphs'"),
     ],
 )
