@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, Real, root
 from plasticrl.tasks.images.config import DATA_SETS as IMAGES
 from plasticrl.tasks.language.config import DATA_SETS as LANGUAGE
+from plasticrl.tasks.omniglot.config import DATA_SETS as OMNIGLOT
 
-DATA_SETS: tuple[Embedded | Real, ...] = (*IMAGES, *LANGUAGE)
+DATA_SETS: tuple[Embedded | Real, ...] = (*IMAGES, *OMNIGLOT, *LANGUAGE)
 
 
 def report(data_root: str | None) -> Iterator[str]:

@@ -9,6 +9,13 @@ from plasticrl.tasks.bohp.config import PRESETS as BOHP
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.images.config import PRESETS as IMAGES
 from plasticrl.tasks.language.config import PRESETS as LANGUAGE
+from plasticrl.tasks.omniglot.config import PRESETS as OMNIGLOT
 from plasticrl.tasks.patterns.config import PRESETS as PATTERNS
 
-PRESETS: dict[str, Callable[[], TaskConfig]] = {**PATTERNS, **BOHP, **IMAGES, **LANGUAGE}
+PRESETS: dict[str, Callable[[], TaskConfig]] = {
+    **PATTERNS,
+    **IMAGES,
+    **OMNIGLOT,
+    **BOHP,
+    **LANGUAGE,
+}

@@ -18,6 +18,7 @@ TASKS = {
     "patterns": "patterns.task:Patterns",
     "bohp": "bohp.task:Bohp",
     "images": "images.task:Images",
+    "omniglot": "omniglot.task:Omniglot",
     "language": "language.task:Language",
 }
 """By name; imported when used."""

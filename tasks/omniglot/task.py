@@ -1,0 +1,121 @@
+"""Telling characters apart after one look at each, all of them of classes never trained on.
+
+An episode shows K images of K characters, each with its label; then one more image of one of them,
+whose label is asked for. Each character is turned by a random number of quarters, the same for its
+images. Four convolutions make an embedding f of an image, and a plastic readout binds it to its
+label as it sees both:
+
+    y = softmax( (w + alpha * H) f + 1000 onehot(label) ),   H moves by Hebb's or Oja's rule
+    loss = -log y_answer at the query
+
+Source: DP 2018 (arXiv 1804.02464) section 4.4.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import StepLR
+
+from plasticrl.tasks.config import TaskError
+from plasticrl.tasks.episodes import EpisodicTask
+from plasticrl.tasks.omniglot.characters import Characters
+from plasticrl.tasks.omniglot.config import OmniglotConfig
+from plasticrl.tasks.omniglot.drawings import read_omniglot
+from plasticrl.tasks.omniglot.glyphs import Glyphs
+from plasticrl.tasks.omniglot.nets import KERNEL, NearestPixels, OneShot, OneShotEpisodes
+from plasticrl.tasks.omniglot.pictures import draw_episodes, draw_sets
+from plasticrl.tasks.summary import Measurement, share
+from plasticrl.tasks.task import Net
+
+TINY = 1e-30
+"""Keeps the logarithm of a probability finite."""
+N_DRAWN = 6
+"""Held-out episodes in the picture."""
+
+
+class Omniglot(EpisodicTask[OmniglotConfig]):
+    """The task; see the module."""
+
+    metric = "share of right answers"
+
+    def __init__(self, config: OmniglotConfig) -> None:
+        super().__init__(config)
+        self.characters: Characters = (
+            Glyphs(config.device)
+            if config.data == "glyphs"
+            else read_omniglot(config.data_root, config.device)
+        )
+        self.data = self.characters.data
+        n_classes = min(len(self.characters.training), len(self.characters.held_out))
+        if config.n_ways > n_classes:
+            raise TaskError(
+                f"n_ways must be at most {n_classes}, the characters of the smaller side of "
+                f"{self.data.name}, not {config.n_ways}"
+            )
+
+    def nets(self) -> list[Net]:
+        config = self.config
+        # A channel more in the last convolution makes up for some of alpha and eta.
+        missing = config.n_ways * config.channels + 1
+        per_channel = config.channels * KERNEL**2 + 1 + config.n_ways
+        equal = config.channels + round(missing / per_channel)
+        return [
+            Net("plastic", lambda: OneShot(config, config.channels, plastic=True)),
+            Net("non-plastic, equal parameters", lambda: OneShot(config, equal, plastic=False)),
+            Net("nearest pixels", NearestPixels),
+        ]
+
+    def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> OneShotEpisodes:
+        """Characters without repetition; a held-out episode has one query."""
+        n_ways, device = self.config.n_ways, generator.device
+        n_queries = 1 if held_out else self.config.n_queries
+        classes = self.characters.held_out if held_out else self.characters.training
+        keys = torch.rand(n_episodes, len(classes), generator=generator, device=device)
+        chosen = classes[keys.topk(n_ways).indices]
+        asked = torch.randint(
+            0, n_ways, (n_episodes, n_queries), generator=generator, device=device
+        )
+        which = torch.cat([torch.arange(n_ways, device=device).expand(n_episodes, -1), asked], 1)
+        images = self.characters.draw(chosen.gather(1, which), generator)
+        quarters = torch.randint(0, 4, (n_episodes, n_ways), generator=generator, device=device)
+        images = turned(images, quarters.gather(1, which)).transpose(0, 1)
+        labels = torch.rand(n_episodes, n_ways, generator=generator, device=device).argsort(dim=1)
+        return OneShotEpisodes(
+            images[:n_ways], labels.T, images[n_ways:], labels.gather(1, asked).T
+        )
+
+    def loss(self, net: nn.Module, episodes: OneShotEpisodes) -> Tensor:
+        right: Tensor = net(episodes).gather(2, episodes.answers.unsqueeze(2))
+        return -right.clamp_min(TINY).log().mean()
+
+    def measure(self, net: nn.Module, episodes: OneShotEpisodes) -> Tensor:
+        right: Tensor = net(episodes).argmax(dim=2) == episodes.answers
+        return right.float().mean(dim=0)
+
+    def summary(self, values: Tensor) -> Measurement:
+        return share(values)
+
+    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
+        """Adam, whose learning rate falls in steps."""
+        optimizer = super().optimizer(net)
+        schedule = StepLR(optimizer, self.config.decay_every, self.config.decay)
+        optimizer.register_step_post_hook(lambda *_: schedule.step())
+        return optimizer
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        """``episodes.png``, held-out episodes and the net's answers; ``characters.png``."""
+        random = Generator(self.config.device).manual_seed(self.config.seed)
+        episodes = self.sample(N_DRAWN, random, held_out=True)
+        return [
+            draw_episodes(net, episodes, folder / "episodes.png"),
+            draw_sets(self.characters, random, folder / "characters.png"),
+        ]
+
+
+def turned(images: Tensor, quarters: Tensor) -> Tensor:
+    """Images (..., S, S) turned by so many quarters (...)."""
+    for quarter in (1, 2, 3):
+        here = (quarters == quarter)[..., None, None]
+        images = torch.where(here, images.rot90(quarter, (-2, -1)), images)
+    return images
