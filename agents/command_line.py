@@ -64,10 +64,10 @@ class TrainArguments(TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
-    """Measure, watch or record a trained agent."""
+    """Measure, watch or record a trained agent, or replay a recorded episode."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of the run."""
+    """Folder of the run; or an episode's FILE.npz, to --watch, --record otherwise or --report."""
     episodes: int = 256
     """Episodes to measure over."""
     seed: int = 1_000_000
@@ -81,7 +81,9 @@ class EvaluateArguments:
     watch: bool = False
     """Play one episode in the terminal."""
     record: Path | None = None
-    """Write one episode to FILE.gif."""
+    """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
+    report: Path | None = None
+    """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
 
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
@@ -202,6 +204,10 @@ def _train(argv: Sequence[str]) -> int:
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = tyro.cli(EvaluateArguments, args=argv)
     arguments.check()
+    if arguments.run.suffix.lower() == ".npz" and not arguments.run.is_dir():
+        from plasticrl.agents.replay import replay
+
+        return replay(arguments)
     from plasticrl.agents.report import report
 
     return report(arguments)

@@ -1,85 +1,133 @@
 """One episode of a trained agent, recorded step by step for the viewer."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.envs import HistoryObservation
-from plasticrl.viewer import EpisodeTrace
+from plasticrl.envs import BatchEnv, HistoryObservation
+from plasticrl.viewer import EpisodeTrace, SynapseRecorder
+
+LONGEST_SIDE = 400
+"""Pixels: larger frames are made smaller, by a whole number."""
+
+
+@dataclass
+class _Columns:
+    """What is written down at every step."""
+
+    frames: list[NDArray[np.uint8]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    states: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    actions: list[NDArray[Any]] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    modulation: list[float] = field(default_factory=list)
 
 
 @torch.no_grad()
 def record_episode(
     policy: PlasticPolicy,
     config: TrainConfig,
-    title: str,
+    preset: str,
     seed: int,
     render_mode: str | None,
     deterministic: bool = False,
+    ablated: bool = False,
 ) -> EpisodeTrace:
     """Play one episode and keep what the viewer shows.
 
     Args:
         policy: the agent.
         config: says which environment.
-        title: one line.
+        preset: the run's, for the title.
         seed: of the environment and of the actions.
         render_mode: "rgb_array" for frames, "ansi" for texts; None for neither.
         deterministic: the most likely action instead of a sample.
+        ablated: say in the title that the policy is one that ``ablate`` gave.
     """
     env = _single_env(config, render_mode)
     torch.manual_seed(seed)
-    steps: list[dict[str, Any]] = []
+    columns, synapses = _Columns(), _synapse_recorder(policy)
     obs, _ = env.reset(seed=seed)
+    batch = getattr(env.unwrapped, "batch", None)
+    native = batch if isinstance(batch, BatchEnv) else None
+    setting = native.row_setting(0) if native is not None else {}
     state, done = None, False
     while not done:
-        picture = _picture(env, config) if render_mode is not None else None
-        batch = policy.obs_to_tensor(obs)[0]
-        actions, values, _, state = policy.step(batch, state, None, deterministic)
+        if render_mode is not None:
+            _keep_picture(columns, env.render())
+        if native is not None:
+            columns.states.append(native.row_state(0))
+        actions, values, _, state = policy.step(
+            policy.obs_to_tensor(obs)[0], state, None, deterministic
+        )
         action = policy.clip(actions.cpu().numpy())[0]
         obs, reward, terminated, truncated, _ = env.step(action)
         done = terminated or truncated
-        steps.append(
-            {
-                "picture": picture,
-                "action": action,
-                "reward": float(reward),
-                "value": float(values),
-                "modulation": policy.core.modulation(state),
-                "trace": getattr(state, "trace", None),
-            }
-        )
+        columns.actions.append(action)
+        columns.rewards.append(float(reward))
+        columns.values.append(float(values))
+        if (modulation := policy.core.modulation(state)) is not None:
+            columns.modulation.append(modulation.mean().item())
+        if synapses is not None:
+            synapses.add(state.trace[0].cpu().numpy())
     env.close()
-    return _episode(title, steps, render_mode)
-
-
-def _episode(title: str, steps: list[dict[str, Any]], render_mode: str | None) -> EpisodeTrace:
-    def column(name: str) -> list[Any]:
-        return [step[name] for step in steps]
-
-    modulated = steps[0]["modulation"] is not None
-    plastic = steps[0]["trace"] is not None
     return EpisodeTrace(
-        title=title,
-        frames=np.stack(column("picture")) if render_mode == "rgb_array" else None,
-        texts=tuple(column("picture")) if render_mode == "ansi" else None,
-        actions=np.stack(column("action")),
-        rewards=np.array(column("reward")),
-        values=np.array(column("value")),
-        modulation=np.array([m.mean().item() for m in column("modulation")]) if modulated else None,
-        trace=torch.cat(column("trace")).cpu().numpy() if plastic else None,
+        title=f"{preset}, seed {seed}" + (", plasticity ablated" if ablated else ""),
+        env_id=config.env_id,
+        preset=preset,
+        seed=seed,
+        ablated=ablated,
+        actions=np.stack(columns.actions),
+        rewards=np.array(columns.rewards),
+        values=np.array(columns.values),
+        modulation=np.array(columns.modulation) if columns.modulation else None,
+        synapses=None if synapses is None else synapses.synapses(),
+        frames=np.stack(columns.frames) if columns.frames else None,
+        texts=tuple(columns.texts) if columns.texts else None,
+        state={
+            name: np.stack([now[name] for now in columns.states])
+            for name in (columns.states or [{}])[0]
+        },
+        setting=setting,
     )
 
 
-def _picture(env: gym.Env[Any, Any], config: TrainConfig) -> Any:
-    try:
-        return env.render()
-    except gym.error.DependencyNotInstalled as error:
-        raise UsageError(f"{config.env_id} cannot be shown: {error}") from error
+def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
+    connection = policy.core.connection
+    if connection is None:
+        return None
+    plasticity = connection.plasticity
+    return SynapseRecorder(
+        weight=connection.weight.cpu().numpy(),
+        alpha=connection.alpha.cpu().numpy(),
+        bound={"hard": plasticity.clip, "soft": 1.0}.get(plasticity.bound),
+        eta=None if connection.eta is None else connection.eta.item(),
+    )
+
+
+def _keep_picture(columns: _Columns, picture: Any) -> None:
+    if isinstance(picture, str):
+        columns.texts.append(picture)
+    else:
+        columns.frames.append(_shrunk(picture))
+
+
+def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The frame with both sides at most ``LONGEST_SIDE``: means of square blocks."""
+    factor = -(-max(frame.shape[:2]) // LONGEST_SIDE)
+    if factor == 1:
+        return frame
+    height, width = (side // factor for side in frame.shape[:2])
+    blocks = frame[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
+    means: NDArray[np.uint8] = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+    return means
 
 
 def _single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -99,3 +147,18 @@ def render_modes(config: TrainConfig) -> list[str]:
     modes: list[str] = env.metadata.get("render_modes", [])
     env.close()
     return modes
+
+
+def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
+    """Why the environment gives no `rgb_array` pictures on this machine; None where it does."""
+    if "rgb_array" not in modes:
+        return f"{config.env_id} gives no pictures (rgb_array)"
+    env = _single_env(config, "rgb_array")
+    try:
+        env.reset(seed=0)
+        env.render()
+    except gym.error.DependencyNotInstalled as error:
+        return f"{config.env_id} gives no pictures: {error}"
+    finally:
+        env.close()
+    return None

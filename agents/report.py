@@ -9,12 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from plasticrl.agents.building import user_errors
-from plasticrl.agents.config import UsageError
+from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.evaluation import evaluate
-from plasticrl.agents.recording import record_episode, render_modes
+from plasticrl.agents.pairs import play_pairs
+from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.replay import show
 from plasticrl.agents.training import load_policy
+from plasticrl.envs import ENV_IDS
 from plasticrl.runs import null_non_finite
-from plasticrl.viewer import EpisodeTrace, check_gif_path, save_gif, watch
+from plasticrl.viewer import check_record_path, check_report_path, save_report
 
 if TYPE_CHECKING:
     from plasticrl.agents.command_line import EvaluateArguments
@@ -24,23 +27,22 @@ def report(arguments: "EvaluateArguments") -> int:
     """``evaluate.py``: record, measure, print, play; the exit status."""
     with user_errors():
         if arguments.record is not None:
-            check_gif_path(arguments.record)
+            check_record_path(arguments.record)
+        if arguments.report is not None:
+            check_report_path(arguments.report)
         run, config, policy = load_policy(arguments.run)
-        modes = render_modes(config) if arguments.watch or arguments.record else []
-    torch.set_num_threads(config.threads)
-
-    def episode(render_mode: str | None) -> EpisodeTrace:
-        """The first of the measured episodes."""
-        title = f"{run.preset}, seed {arguments.seed}"
-        seed, deterministic = arguments.seed, arguments.deterministic
-        return record_episode(policy, config, title, seed, render_mode, deterministic)
-
-    # Played before anything is measured: what cannot be shown is said at once.
-    with user_errors():
-        if arguments.record is not None and "rgb_array" not in modes:
-            raise UsageError(f"--record: {config.env_id} gives no pictures (rgb_array)")
-        filmed = episode("rgb_array") if arguments.record is not None else None
-        watched = episode("ansi" if "ansi" in modes else None) if arguments.watch else None
+        torch.set_num_threads(config.threads)
+        episode = None
+        if arguments.watch or arguments.record is not None:
+            # Played before anything is measured: what cannot be shown is said at once. It is the
+            # first of the measured episodes.
+            mode = _render_mode(arguments, config)
+            seed, deterministic = arguments.seed, arguments.deterministic
+            episode = record_episode(policy, config, run.preset, seed, mode, deterministic)
+        if arguments.report is not None:
+            pairs = play_pairs(policy, config, run.preset, arguments.seed, arguments.deterministic)
+            save_report(pairs, arguments.report)
+            print(f"wrote {arguments.report}", file=sys.stderr)
     result = evaluate(
         policy,
         config,
@@ -55,13 +57,31 @@ def report(arguments: "EvaluateArguments") -> int:
         print(json.dumps(null_non_finite(result)))
     else:
         Console().print(_table(result))
-    if filmed is not None and arguments.record is not None:
+    if episode is not None:
         with user_errors():
-            save_gif(filmed, arguments.record)
-        print(f"recorded {arguments.record}", file=sys.stderr)
-    if watched is not None:
-        watch(watched, Console())
+            show(episode, arguments)
     return 0
+
+
+def _render_mode(arguments: "EvaluateArguments", config: TrainConfig) -> str | None:
+    """How the environment is drawn: frames, or texts where those do and suit the terminal.
+
+    Raises:
+        UsageError: if a film is asked for and the environment gives no pictures.
+    """
+    film = arguments.record is not None and arguments.record.suffix.lower() != ".npz"
+    modes = render_modes(config)
+    if arguments.record is None and config.env_id in ENV_IDS:
+        return None  # the terminal draws these from what is known of them
+    if "ansi" in modes and arguments.record is None:
+        return "ansi"
+    reason = why_no_frames(config, modes)
+    if reason is None:
+        return "rgb_array"
+    if film:
+        raise UsageError(f"--record: {reason}")
+    print(f"note: {reason}", file=sys.stderr)
+    return "ansi" if "ansi" in modes else None
 
 
 def _table(result: dict[str, Any]) -> Table:

@@ -177,6 +177,14 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Picture one row, as `render_mode` says."""
         raise NotImplementedError
 
+    def row_state(self, row: int) -> dict[str, HostArray]:
+        """What a viewer shows of one row at this step, beyond its picture: name -> array."""
+        return {}
+
+    def row_setting(self, row: int) -> dict[str, HostArray]:
+        """And what stays as it is until the row's episode ends: name -> array."""
+        return {}
+
     def episode_info(self, world: WorldT) -> dict[str, Array]:
         """What `info` says of a finished episode: name -> (B,)."""
         return {}

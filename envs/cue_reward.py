@@ -192,6 +192,15 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         """(B,) cues in the present episode."""
         return to_host(self.state.world.n_cues)
 
+    def row_state(self, row: int) -> dict[str, HostArray]:
+        """`cue`: () index of the cue in sight, -1 for none; `go`: () whether to answer now."""
+        world = self.state.world
+        return {"cue": to_host(world.cue)[row], "go": to_host(_is_go(world))[row]}
+
+    def row_setting(self, row: int) -> dict[str, HostArray]:
+        """`cues`: (n_cues, cue_bits); `target`: () index of the cue that counts."""
+        return {"cues": self.cues[row, : int(self.n_cues[row])], "target": self.target[row]}
+
     def draw(self, row: int) -> Frame | str:
         """Picture one row: what is in sight, the episode's cues, the go light, the last reward."""
         rows, world = self.state

@@ -191,6 +191,14 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         position: HostArray = self.maze.cells[to_host(self.state.world.goal)]
         return position
 
+    def row_state(self, row: int) -> dict[str, HostArray]:
+        """`agent`: (2,) row and column."""
+        return {"agent": self.agent_position[row]}
+
+    def row_setting(self, row: int) -> dict[str, HostArray]:
+        """`walls`: (size, size); `goal`: (2,) row and column."""
+        return {"walls": self.maze.walls.copy(), "goal": self.goal_position[row]}
+
     def draw(self, row: int) -> Frame | str:
         """Picture one row: the maze, the goal, the agent, the time that has passed."""
         agent, goal = self.agent_position[row], self.goal_position[row]

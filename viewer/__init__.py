@@ -1,11 +1,27 @@
-"""One recorded episode and its renderers: an animated GIF, and the terminal.
+"""One recorded episode and its renderers: a film, the terminal, and an HTML page.
 
 Knows numpy, matplotlib, Pillow and rich; neither torch nor Stable-Baselines3.
 """
 
+from plasticrl.viewer.archive import load_npz, save_npz
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
-from plasticrl.viewer.gif import check_gif_path, save_gif
+from plasticrl.viewer.film import check_record_path, record
+from plasticrl.viewer.report import check_report_path, save_report
+from plasticrl.viewer.synapses import Quantised, SynapseRecorder, Synapses
 from plasticrl.viewer.terminal import watch
 
-__all__ = ["EpisodeTrace", "ViewerError", "check_gif_path", "save_gif", "watch"]
+__all__ = [
+    "EpisodeTrace",
+    "Quantised",
+    "SynapseRecorder",
+    "Synapses",
+    "ViewerError",
+    "check_record_path",
+    "check_report_path",
+    "load_npz",
+    "record",
+    "save_npz",
+    "save_report",
+    "watch",
+]

@@ -1,66 +1,104 @@
 """What is recorded of an episode, whoever shows it."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.viewer.synapses import Synapses
 
-@dataclass(frozen=True, eq=False)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_IN_TEXTS = str.maketrans("", "", "\n\r\t\x1b")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class EpisodeTrace:
     """One episode of T >= 1 steps. Entry t of every field belongs to step t.
 
     Attributes:
         title: one line.
-        frames: uint8 (T, height, width, 3), what the agent saw before acting.
-        texts: T texts, the same as `ansi` rendering; may hold terminal escape codes.
+        env_id: the environment's, as in `gymnasium.make`.
+        preset: of the run.
+        seed: of the environment and of the actions.
+        ablated: whether every plasticity coefficient was set to zero.
         actions: (T, ...).
         rewards: (T,), what the action earned.
-        values: (T,), the critic's estimates.
+        values: (T,), the critic's estimates before acting.
         modulation: (T,), the neuromodulator's signal, mean over the neurons.
-        trace: (T, out, in), the Hebbian trace after the step.
+        synapses: the plastic connection; None for a net without one.
+        frames: uint8 (T, height, width, 3), what the agent saw before acting.
+        texts: T texts, the same as `ansi` rendering; may hold terminal escape codes.
+        state: name -> (T, ...), numbers before acting. A maze has `agent` (T, 2), row and column;
+            the cue-reward task `cue` (T,), the cue in sight or -1, and `go` (T,).
+        setting: name -> array, what stays as it is through the episode. A maze has `walls` (n, n)
+            and `goal` (2,); the cue-reward task `cues` (n, bits) and `target` ().
 
     Raises:
         ValueError: a field has the wrong type, shape or length, or is not finite.
     """
 
     title: str
-    frames: NDArray[np.uint8] | None
-    texts: tuple[str, ...] | None
+    env_id: str
+    preset: str
+    seed: int
+    ablated: bool
     actions: NDArray[Any]
     rewards: NDArray[np.floating]
-    values: NDArray[np.floating] | None
-    modulation: NDArray[np.floating] | None
-    trace: NDArray[np.float32] | None
+    values: NDArray[np.floating] | None = None
+    modulation: NDArray[np.floating] | None = None
+    synapses: Synapses | None = None
+    frames: NDArray[np.uint8] | None = None
+    texts: tuple[str, ...] | None = None
+    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    setting: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("title", "env_id", "preset"):
+            _check_line(name, getattr(self, name))
         if np.ndim(self.rewards) != 1 or len(self.rewards) == 0:
             raise ValueError(f"rewards must be (T,) with T >= 1, not {np.shape(self.rewards)}")
-        if np.ndim(self.actions) == 0 or len(self.actions) != self.n_steps:
-            raise ValueError(
-                f"actions must be ({self.n_steps}, ...) as rewards are, "
-                f"not {np.shape(self.actions)}"
-            )
-        if self.texts is not None and len(self.texts) != self.n_steps:
-            raise ValueError(f"texts must be {self.n_steps}, not {len(self.texts)}")
+        for name in ("rewards", "values", "modulation"):
+            if (array := getattr(self, name)) is not None:
+                self._check_series(name, array)
+        self._check_per_step("actions", self.actions)
+        if self.texts is not None:
+            self._check_texts(self.texts)
         self._check_frames()
-        for name, n_axes in (("rewards", 1), ("values", 1), ("modulation", 1), ("trace", 3)):
-            self._check_numbers(name, n_axes)
+        if self.synapses is not None and len(self.synapses.trace) != self.n_steps:
+            raise ValueError(
+                f"the trace must have {self.n_steps} steps, not {len(self.synapses.trace)}"
+            )
+        for name, array in self.state.items():
+            _check_name("state", name)
+            self._check_per_step(f"state {name}", array)
+        for name, array in self.setting.items():
+            _check_name("setting", name)
+            _check_numbers(f"setting {name}", array)
 
     @property
     def n_steps(self) -> int:
         return len(self.rewards)
 
-    def pooled_trace(self, limit: int = 64) -> NDArray[np.float32] | None:
-        """The trace with each matrix at most `limit` x `limit`, averaged over square blocks.
+    def _check_per_step(self, name: str, array: NDArray[Any]) -> None:
+        if np.ndim(array) == 0 or len(array) != self.n_steps:
+            raise ValueError(
+                f"{name} must be ({self.n_steps}, ...) as rewards are, not {np.shape(array)}"
+            )
+        _check_numbers(name, array)
 
-        Blocks at the far edges may be cut short. A trace that fits already is returned as it is.
-        """
-        if self.trace is None:
-            return None
-        factor = -(-max(self.trace.shape[1:]) // limit)
-        return self.trace if factor == 1 else _pool(_pool(self.trace, factor, 1), factor, 2)
+    def _check_series(self, name: str, array: NDArray[Any]) -> None:
+        if array.shape != (self.n_steps,):
+            raise ValueError(f"{name} must be ({self.n_steps},), not {array.shape}")
+        _check_numbers(name, array, kinds="iuf")
+
+    def _check_texts(self, texts: tuple[str, ...]) -> None:
+        if len(texts) != self.n_steps:
+            raise ValueError(f"texts must be {self.n_steps}, not {len(texts)}")
+        if not "".join(texts).translate(_IN_TEXTS).isprintable():
+            raise ValueError("texts must be printable")
 
     def _check_frames(self) -> None:
         if self.frames is None:
@@ -73,22 +111,18 @@ class EpisodeTrace:
                 f"not {self.frames.dtype} {shape}"
             )
 
-    def _check_numbers(self, name: str, n_axes: int) -> None:
-        array: NDArray[Any] | None = getattr(self, name)
-        if array is None:
-            return
-        if array.ndim != n_axes or len(array) != self.n_steps or array.size == 0:
-            expected = f"({self.n_steps},)" if n_axes == 1 else f"({self.n_steps}, out, in)"
-            raise ValueError(f"{name} must be {expected}, not {array.shape}")
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ValueError(f"{name} must hold finite numbers")
+
+def _check_line(name: str, text: str) -> None:
+    # A terminal would obey the escape codes of a file from somebody else.
+    if not isinstance(text, str) or not text.isprintable():
+        raise ValueError(f"{name} must be one line of printable text, not {text!r:.60}")
 
 
-def _pool(array: NDArray[np.float32], factor: int, axis: int) -> NDArray[np.float32]:
-    """Means over runs of `factor` entries along `axis`; the last run may be shorter."""
-    starts = np.arange(0, array.shape[axis], factor)
-    lengths = np.diff(starts, append=array.shape[axis])
-    shape = [1] * array.ndim
-    shape[axis] = -1
-    means = np.add.reduceat(array, starts, axis=axis) / lengths.reshape(shape)
-    return means.astype(np.float32)
+def _check_name(where: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{where}: {name!r:.60} must be a name of small letters")
+
+
+def _check_numbers(name: str, array: NDArray[Any], kinds: str = "biuf") -> None:
+    if array.dtype.kind not in kinds or not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers")

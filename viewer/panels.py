@@ -1,10 +1,11 @@
 """The parts of the picture, each an RGB image made from arrays."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from plasticrl.viewer import theme
 
@@ -13,6 +14,7 @@ SIDE = 280
 
 _FINER = 4
 """Lines are drawn this much larger and shrunk, since Pillow draws them jagged."""
+_BOX = Image.Resampling.BOX
 
 
 def environment(frame: NDArray[np.uint8]) -> Image.Image:
@@ -20,8 +22,50 @@ def environment(frame: NDArray[np.uint8]) -> Image.Image:
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    method = Image.Resampling.NEAREST if scale >= 1 else _BOX
     return _centred(Image.fromarray(frame).resize(size, method))
+
+
+def maze(
+    walls: NDArray[np.bool_], goal: NDArray[Any], path: NDArray[Any], hit: bool
+) -> Image.Image:
+    """Walls (h, w), the goal (2,), lit where it was `hit`, and the path (n, 2) to the agent."""
+    cell = SIDE * _FINER // max(walls.shape)
+    picture = Image.new("RGB", (cell * walls.shape[1], cell * walls.shape[0]), theme.BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+
+    def box(place: NDArray[Any], share: float) -> tuple[float, float, float, float]:
+        row, column = ((place + 0.5) * cell).tolist()
+        half = share * cell
+        return column - half, row - half, column + half, row + half
+
+    for place in np.argwhere(walls):
+        draw.rectangle(box(place, 0.5), theme.WALL)
+    ring = theme.REWARD if hit else theme.dimmed(theme.REWARD, 0.2)
+    draw.rounded_rectangle(box(goal, 0.44), 0.15 * cell, ring)
+    draw.ellipse(box(goal, 0.26), outline=theme.REWARD, width=max(1, cell // 10))
+    for age in range(len(path) - 1, 0, -1):  # from the oldest
+        color = theme.dimmed(theme.AGENT, max(0.2, 0.92**age))
+        start, end = path[-age - 1], path[-age]
+        draw.line(
+            [tuple(((place[::-1] + 0.5) * cell).tolist()) for place in (start, end)],
+            fill=color,
+            width=max(1, cell // 8),
+        )
+        draw.ellipse(box(start, 0.06), fill=color)
+    draw.ellipse(box(path[-1], 0.28), fill=theme.AGENT)
+    return _centred(picture.resize((picture.width // _FINER, picture.height // _FINER), _BOX))
+
+
+def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """A panel for what was not recorded, with the reason in its middle."""
+    panel = Image.new("RGB", (SIDE, SIDE), theme.PANEL)
+    text = "\n".join(textwrap.wrap(note, 32))
+    middle = SIDE / 2, SIDE / 2
+    ImageDraw.Draw(panel).multiline_text(
+        middle, text, theme.MUTED, font, anchor="mm", align="center", spacing=6
+    )
+    return panel
 
 
 def heat_map(matrix: NDArray[Any], scale: float) -> Image.Image:
@@ -52,7 +96,7 @@ def line(series: NDArray[Any], width: int, height: int, color: theme.Color) -> I
         for t, level in enumerate(levels)
     ]
     draw.line(points, fill=color, width=int(1.5 * _FINER), joint="curve")
-    return panel.resize((width, height), Image.Resampling.BOX)
+    return panel.resize((width, height), _BOX)
 
 
 def ticks(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from plasticrl.viewer import panels, theme
+from plasticrl.viewer import panels, story, theme
 from plasticrl.viewer.episode import EpisodeTrace
 
 MARGIN = 20
@@ -17,11 +18,19 @@ _MODULATION, _REWARDS = 56, 36
 _LEGEND_WIDTH, _LEGEND_HEIGHT = 72, 8
 
 
+WIDTH = 2 * panels.SIDE + 3 * MARGIN
+_STRIP_WIDTH = WIDTH - 2 * MARGIN
+_PANELS_TOP = _HEADER + _CAPTION
+_TRACE_LEFT = WIDTH - MARGIN - panels.SIDE
+
+
 @dataclass(frozen=True)
 class _Strip:
     """A series over the whole episode: dim where it is still to come."""
 
     top: int
+    name: str
+    note: str
     dim: Image.Image
     bright: Image.Image
 
@@ -32,74 +41,67 @@ class Scene:
     def __init__(self, episode: EpisodeTrace) -> None:
         self.episode = episode
         self.totals = np.cumsum(episode.rewards)
-        self.trace = episode.pooled_trace(limit=64)
-        self.scale = 1.0 if self.trace is None else theme.largest(self.trace)
-        n_panels = (episode.frames is not None) + (self.trace is not None)
-        self.width = MARGIN + (n_panels or 2) * (panels.SIDE + MARGIN)
-        self.panels_top = _HEADER + _CAPTION
-        strips_top = self.panels_top + panels.SIDE + MARGIN if n_panels else _HEADER
-        self.strips = self._strips(strips_top)
+        self.absences = story.absences(episode)
+        self.has_maze = story.has_maze(episode)
+        self.trace = None if episode.synapses is None else episode.synapses.trace
+        self.strips = self._strips(_PANELS_TOP + panels.SIDE + MARGIN)
         self.still = self._still()
 
     def frames(self) -> list[Image.Image]:
         """One RGB image per step, all of one size."""
         return [self._frame(step) for step in range(self.episode.n_steps)]
 
-    @property
-    def _trace_left(self) -> int:
-        return self.width - MARGIN - panels.SIDE
-
     def _strips(self, top: int) -> list[_Strip]:
-        width, rewards = self.width - 2 * MARGIN, self.episode.rewards
+        rewards = self.episode.rewards
         strips = []
-        if self.episode.modulation is not None:
+        if (modulation := self.episode.modulation) is not None:
             dim, bright = (
-                panels.line(self.episode.modulation, width, _MODULATION, color)
+                panels.line(modulation, _STRIP_WIDTH, _MODULATION, color)
                 for color in (theme.dimmed(theme.MODULATION), theme.MODULATION)
             )
-            strips.append(_Strip(top + _CAPTION, dim, bright))
+            span = f"{modulation.min():+.2f} to {modulation.max():+.2f}"
+            strips.append(_Strip(top, "modulation, mean over neurons", span, dim, bright))
             top += _CAPTION + _MODULATION + MARGIN // 2
+        elif "modulation" in self.absences:
+            top += _CAPTION
         colors = theme.REWARD, theme.PUNISHMENT
-        bright = panels.ticks(rewards, width, _REWARDS, *colors)
-        dim = panels.ticks(rewards, width, _REWARDS, *map(theme.dimmed, colors))
-        return [*strips, _Strip(top + _CAPTION, dim, bright)]
+        bright = panels.ticks(rewards, _STRIP_WIDTH, _REWARDS, *colors)
+        dim = panels.ticks(rewards, _STRIP_WIDTH, _REWARDS, *map(theme.dimmed, colors))
+        return [*strips, _Strip(top, "rewards", _about_rewards(rewards), dim, bright)]
 
     def _still(self) -> Image.Image:
         """All that is the same in every frame: title, captions, legend, the strips before time."""
         last = self.strips[-1]
-        still = Image.new(
-            "RGB", (self.width, last.top + last.dim.height + MARGIN), theme.BACKGROUND
-        )
-        draw, right = ImageDraw.Draw(still), self.width - MARGIN
-        title = _shortened(self.episode.title, _font(17, bold=True), right - MARGIN)
+        height = last.top + _CAPTION + last.dim.height + MARGIN
+        still = Image.new("RGB", (WIDTH, height + height % 2), theme.BACKGROUND)
+        draw = ImageDraw.Draw(still)
+        title = _shortened(self.episode.title, _font(17, bold=True), _STRIP_WIDTH)
         draw.text((MARGIN, 30), title, theme.TEXT, _font(17, bold=True), anchor="ls")
-        if self.episode.frames is not None:
-            _caption(draw, self.panels_top, "environment", left=MARGIN)
-        if self.trace is not None:
-            _caption(draw, self.panels_top, "Hebbian trace", left=self._trace_left)
-            self._draw_legend(still, draw)
+        _caption(draw, _PANELS_TOP, "environment", left=MARGIN)
+        if (synapses := self.episode.synapses) is not None:
+            pooled = f", {synapses.pooling}" if synapses.pooling else ""
+            _caption(draw, _PANELS_TOP, f"trace{pooled}", left=_TRACE_LEFT)
+            self._draw_legend(still, draw, synapses.trace.scale)
+        else:
+            _caption(draw, _PANELS_TOP, "trace", left=_TRACE_LEFT)
+        for part, left in (("environment", MARGIN), ("trace", _TRACE_LEFT)):
+            if part in self.absences or (part == "environment" and self._environment(0) is None):
+                note = self.absences.get(part, f"no picture of {self.episode.env_id}")
+                still.paste(panels.empty(note, _font(13)), (left, _PANELS_TOP))
+        if "modulation" in self.absences:
+            top = self.strips[0].top
+            _caption(draw, top, self.absences["modulation"], left=MARGIN)
         for strip in self.strips:
-            still.paste(strip.dim, (MARGIN, strip.top))
-        rewards = self.episode.rewards
-        _caption(
-            draw,
-            last.top,
-            "rewards",
-            MARGIN,
-            f"{np.count_nonzero(rewards)} of {len(rewards)} steps",
-            right,
-        )
-        if (modulation := self.episode.modulation) is not None:
-            span = f"{modulation.min():+.2f} to {modulation.max():+.2f}"
-            _caption(draw, self.strips[0].top, "modulation, mean over neurons", MARGIN, span, right)
+            still.paste(strip.dim, (MARGIN, strip.top + _CAPTION))
+            _caption(draw, strip.top + _CAPTION, strip.name, MARGIN, strip.note, WIDTH - MARGIN)
         return still
 
-    def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw) -> None:
+    def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw, scale: float) -> None:
         """`-0.8 [colours] +0.8` at the right of the trace's caption."""
-        high, low = f"+{self.scale:.2g}", f"-{self.scale:.2g}"
-        right = self.width - MARGIN - round(_font(12).getlength(high)) - 6
+        high, low = f"+{scale:.2g}", f"-{scale:.2g}"
+        right = WIDTH - MARGIN - round(_font(12).getlength(high)) - 6
         left = right - _LEGEND_WIDTH
-        baseline = self.panels_top - 8
+        baseline = _PANELS_TOP - 8
         draw.text((right + 6, baseline), high, theme.MUTED, _font(12), anchor="ls")
         draw.text((left - 6, baseline), low, theme.MUTED, _font(12), anchor="rs")
         ramp = panels.legend(_LEGEND_WIDTH, _LEGEND_HEIGHT)
@@ -109,23 +111,40 @@ class Scene:
         frame = self.still.copy()
         draw = ImageDraw.Draw(frame)
         self._draw_numbers(draw, step)
-        if self.episode.frames is not None:
-            frame.paste(panels.environment(self.episode.frames[step]), (MARGIN, self.panels_top))
+        if (environment := self._environment(step)) is not None:
+            frame.paste(environment, (MARGIN, _PANELS_TOP))
         if self.trace is not None:
-            heat_map = panels.heat_map(self.trace[step], self.scale)
-            frame.paste(heat_map, (self._trace_left, self.panels_top))
+            heat_map = panels.heat_map(self.trace.at(step), self.trace.scale)
+            frame.paste(heat_map, (_TRACE_LEFT, _PANELS_TOP))
         for strip in self.strips:
-            x = panels.column(step, self.episode.n_steps, strip.dim.width)
+            x, top = panels.column(step, self.episode.n_steps, _STRIP_WIDTH), strip.top + _CAPTION
             past = strip.bright.crop((0, 0, x + 2, strip.bright.height))
-            frame.paste(past, (MARGIN, strip.top))
-            cursor = [(MARGIN + x, strip.top), (MARGIN + x, strip.top + strip.dim.height - 1)]
+            frame.paste(past, (MARGIN, top))
+            cursor = [(MARGIN + x, top), (MARGIN + x, top + strip.dim.height - 1)]
             draw.line(cursor, fill=theme.TEXT)
         return frame
+
+    def _environment(self, step: int) -> Image.Image | None:
+        episode = self.episode
+        if self.has_maze:
+            path = story.path_to(episode, step)
+            hit = step > 0 and bool(episode.rewards[step - 1] > 0)
+            return panels.maze(episode.setting["walls"], episode.setting["goal"], path, hit)
+        return None if episode.frames is None else panels.environment(episode.frames[step])
 
     def _draw_numbers(self, draw: ImageDraw.ImageDraw, step: int) -> None:
         left, right = f"step {step + 1} / {self.episode.n_steps}", f"reward {self.totals[step]:g}"
         draw.text((MARGIN, 54), left, theme.MUTED, _font(14), anchor="ls")
-        draw.text((self.width - MARGIN, 54), right, theme.TEXT, _font(14), anchor="rs")
+        draw.text((WIDTH - MARGIN, 54), right, theme.TEXT, _font(14), anchor="rs")
+
+
+def _about_rewards(rewards: NDArray[np.floating]) -> str:
+    """The steps to each reward where rewards are rare; how many there are where they are not."""
+    steps = story.steps_to_rewards(rewards)
+    if steps and story.rewards_are_rare(rewards):
+        text = "steps to each: " + " ".join(map(str, steps))
+        return _shortened(text, _font(12), _STRIP_WIDTH - 80)
+    return f"{np.count_nonzero(rewards)} of {len(rewards)} steps"
 
 
 def _caption(

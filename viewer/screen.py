@@ -1,19 +1,20 @@
 """One step of an episode as lines of styled text, to the size of a terminal."""
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.color import Color
 from rich.console import ConsoleDimensions
-from rich.style import Style
 from rich.text import Text
 
-from plasticrl.viewer import theme
+from plasticrl.viewer import story, theme
+from plasticrl.viewer.blocks import half_blocks, shaded, style
 from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.scenery import scenery
 from plasticrl.viewer.sparkline import Sparkline
+from plasticrl.viewer.synapses import Synapses, pool
 
-_SHADES = " ░▒▓█"
-_LABEL, _GAP = 12, 3
+_LABEL, _GAP = 14, 3
 """Columns: for the names of the strips, and between the environment and the trace."""
+_FACTS = 24
+"""Columns for the numbers of a step."""
 _SMALLEST_TRACE = 8
 """Columns under which a trace says nothing."""
 
@@ -24,16 +25,17 @@ class Screen:
     def __init__(self, episode: EpisodeTrace, size: ConsoleDimensions, no_color: bool) -> None:
         self.episode, self.size, self.no_color = episode, size, no_color
         self.totals = np.cumsum(episode.rewards)
+        self.notes = "; ".join(story.absences(episode).values())
         self.strips = _sparklines(episode, max(1, size.width - _LABEL))
-        # The rest: header, two empty lines, and the last line, which is the cursor's.
+        # The rest: header, notes, an empty line, and the last line, which is the cursor's.
         self.n_rows = max(1, size.height - 4 - len(self.strips))
-        self.texts = [list(Text.from_ansi(text).split()) for text in episode.texts or ()]
-        self.text_width = max((line.cell_len for text in self.texts for line in text), default=0)
-        left = self.text_width + _GAP if self.texts else 0
+        self.left_width = self._left_width()
         # Half blocks: two entries in a row of text, of which one is the caption's.
-        room = min(size.width - left, 2 * (self.n_rows - 1))
-        self.trace = episode.pooled_trace(room) if room >= _SMALLEST_TRACE else None
-        self.scale = 1.0 if self.trace is None else theme.largest(self.trace)
+        room = min(size.width - self.left_width - _GAP, 2 * (self.n_rows - 1))
+        self.synapses = episode.synapses if room >= _SMALLEST_TRACE else None
+        self.block = 1
+        if self.synapses is not None:
+            self.block = -(-max(self.synapses.weight.shape) // room)
 
     def picture(self, step: int) -> Text:
         """The whole screen at `step`, no wider or higher than the terminal."""
@@ -41,10 +43,22 @@ class Screen:
         strips = [
             Text(f"{name:<{_LABEL}}") + strip.text(done) for name, strip in self.strips.items()
         ]
-        lines = [self._header(step), Text(), *self._middle(step), Text(), *strips]
+        notes = Text(self.notes, style="dim")
+        lines = [self._header(step), notes, *self._middle(step), Text(), *strips]
         for line in lines:
             line.truncate(self.size.width)
         return Text("\n", no_wrap=True, end="").join(lines[: max(1, self.size.height - 1)])
+
+    def _left_width(self) -> int:
+        """Columns of the environment and the numbers below it, the same at every step."""
+        last = self._scenery(self.episode.n_steps - 1)
+        return max(_FACTS, *(line.cell_len for line in last), 0)
+
+    def _scenery(self, step: int) -> list[Text]:
+        columns, rows = self.size.width - _GAP - _FACTS, self.n_rows
+        if self.episode.synapses is not None:  # which stands beside it, and the numbers below
+            columns, rows = (self.size.width - _GAP) // 2, self.n_rows
+        return scenery(self.episode, step, columns, rows, self.no_color)
 
     def _header(self, step: int) -> Text:
         numbers = f"  step {step + 1}/{self.episode.n_steps}  reward {self.totals[step]:g}"
@@ -53,53 +67,74 @@ class Screen:
         return title + Text(numbers)
 
     def _middle(self, step: int) -> list[Text]:
-        """The environment's text, and beside it the trace."""
-        left = self.texts[step] if self.texts else []
-        right = [] if self.trace is None else self._trace_lines(self.trace[step])
+        """The environment, and beside it the trace; the numbers where there is room."""
+        left, right = self._scenery(step), self._facts(step)
+        if self.synapses is not None:
+            left = [*left, Text(), *right] if left else right
+            right = self._trace(self.synapses, step)
+        if not left:
+            return right[: self.n_rows]
         lines = []
         for row in range(min(self.n_rows, max(len(left), len(right)))):
             line = left[row].copy() if row < len(left) else Text()
             if row < len(right):
-                indent = self.text_width + _GAP if self.texts else 0
+                indent = self.left_width + _GAP
                 line.append(" " * (indent - line.cell_len)).append_text(right[row])
             lines.append(line)
         return lines
 
-    def _trace_lines(self, matrix: NDArray[np.float32]) -> list[Text]:
-        shares = matrix / self.scale
-        if len(shares) % 2:
-            shares = np.pad(shares, ((0, 1), (0, 0)))
-        pairs = zip(shares[::2], shares[1::2], strict=True)
-        if self.no_color:
-            return [Text(f"trace size to {self.scale:.2g}"), *(_shaded(*pair) for pair in pairs)]
-        return [self._legend(), *(_half_blocks(*pair) for pair in pairs)]
+    def _facts(self, step: int) -> list[Text]:
+        """The numbers of the step, and the steps to each reward so far."""
+        episode = self.episode
+        facts = {}
+        if episode.values is not None:
+            facts["value"] = f"{episode.values[step]:+.2f}"
+        if episode.modulation is not None:
+            facts["modulation"] = f"{episode.modulation[step]:+.2f}"
+        if episode.synapses is not None:
+            facts["mean |trace|"] = f"{episode.synapses.trace_abs_mean[step]:.2f}"
+            if (saturation := episode.synapses.trace_saturation) is not None:
+                facts["at the bound"] = f"{saturation[step]:.0%}"
+        lines = [Text(f"{name:<{_LABEL}}{number:>8}") for name, number in facts.items()]
+        if story.rewards_are_rare(episode.rewards):
+            steps = story.steps_to_rewards(episode.rewards[: step + 1])
+            lines += [Text(), Text("steps to each reward"), *_wrapped(steps)]
+        return lines
 
-    def _legend(self) -> Text:
-        negative, positive = (
-            Style(color=Color.from_rgb(*color)) for color in (theme.NEGATIVE, theme.POSITIVE)
+    def _trace(self, synapses: Synapses, step: int) -> list[Text]:
+        matrix = pool(synapses.trace.at(step), self.block)
+        shares = matrix / theme.largest(np.array(synapses.trace.scale))
+        block = synapses.block * self.block
+        pooled = f"  pooled {block} x {block}" if block > 1 else ""
+        scale = f"{synapses.trace.scale:.2g}"
+        if self.no_color:
+            return [Text(f"|trace| up to {scale}{pooled}"), *shaded(np.abs(shares))]
+        caption = Text.assemble(
+            "trace ",
+            (f"-{scale}", style(theme.NEGATIVE)),
+            " to ",
+            (f"+{scale}", style(theme.POSITIVE)),
+            pooled,
         )
-        return Text.assemble(
-            "trace ", (f"-{self.scale:.2g}", negative), " to ", (f"+{self.scale:.2g}", positive)
-        )
+        return [caption, *half_blocks(theme.diverging(shares))]
+
+
+def _wrapped(numbers: list[int]) -> list[Text]:
+    """The numbers in lines of at most `_FACTS` columns."""
+    lines = [""]
+    for number in numbers:
+        if len(lines[-1]) + len(f" {number}") > _FACTS:
+            lines.append("")
+        lines[-1] += f" {number}" if lines[-1] else f"{number}"
+    return [Text(line, style(theme.REWARD)) for line in lines]
 
 
 def _sparklines(episode: EpisodeTrace, width: int) -> dict[str, Sparkline]:
-    strips = {"rewards": Sparkline.of_sums(episode.rewards, width)}
+    strips = {}
     if episode.modulation is not None:
-        return {"modulation": Sparkline.of_means(episode.modulation, width), **strips}
+        strips["modulation"] = Sparkline.of_means(episode.modulation, width, theme.MODULATION)
+    if episode.synapses is not None:
+        mean = episode.synapses.trace_abs_mean
+        strips["mean |trace|"] = Sparkline.of_means(mean, width, theme.POSITIVE)
+    strips["rewards"] = Sparkline.of_sums(episode.rewards, width)
     return strips
-
-
-def _half_blocks(upper: NDArray[np.float32], lower: NDArray[np.float32]) -> Text:
-    """Two rows of entries (each in [-1, 1]) as one row of text: ▀ has a colour for each."""
-    line = Text()
-    colors = zip(theme.diverging(upper).tolist(), theme.diverging(lower).tolist(), strict=True)
-    for above, below in colors:
-        line.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
-    return line
-
-
-def _shaded(upper: NDArray[np.float32], lower: NDArray[np.float32]) -> Text:
-    """The same without colours: how large, whatever the sign."""
-    sizes = np.maximum(np.abs(upper), np.abs(lower))
-    return Text("".join(_SHADES[round(float(size) * (len(_SHADES) - 1))] for size in sizes))

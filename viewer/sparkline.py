@@ -21,14 +21,14 @@ class Sparkline:
     colors: tuple[theme.Color, ...]
 
     @classmethod
-    def of_means(cls, series: NDArray[np.floating], width: int) -> "Sparkline":
+    def of_means(cls, series: NDArray[np.floating], width: int, color: theme.Color) -> "Sparkline":
         """From the lowest block to the highest over the series' range: a mean per column."""
         means = np.array([part.mean() for part in _columns(series, width)])
         span = means.max() - means.min()
         levels = (means - means.min()) / span if span > 0 else np.full(len(means), 0.5)
         # Level 0 is blank, which would look like no data: the lowest block is 1.
         characters = "".join(_BLOCKS[1 + round(level * 7)] for level in levels)
-        return cls(characters, (theme.MODULATION,) * len(means))
+        return cls(characters, (color,) * len(means))
 
     @classmethod
     def of_sums(cls, series: NDArray[np.floating], width: int) -> "Sparkline":
@@ -39,13 +39,14 @@ class Sparkline:
         return cls("".join(_BLOCKS[level] for level in levels), tuple(colors))
 
     def text(self, done: float) -> Text:
-        """The line with the share `done` of it lived; the present column is in reverse."""
+        """The line with the share `done` of it lived, a light behind the present column."""
         present = max(0, round(done * len(self.characters)) - 1)
         line = Text()
         for index, (character, color) in enumerate(zip(self.characters, self.colors, strict=True)):
             future, now = index > present, index == present
             shown = Color.from_rgb(*(theme.dimmed(color) if future else color))
-            line.append(character, Style(color=shown, dim=future, reverse=now))
+            behind = Color.from_rgb(*theme.WALL) if now else None
+            line.append(character, Style(color=shown, bgcolor=behind, dim=future))
         return line
 
 

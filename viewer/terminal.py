@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from plasticrl.viewer import story
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.screen import Screen
@@ -43,11 +44,16 @@ def _play(episode: EpisodeTrace, console: Console, fps: float) -> None:
 
 
 def _tell(episode: EpisodeTrace, console: Console) -> None:
-    totals = np.cumsum(episode.rewards)
-    rewarded = np.flatnonzero(episode.rewards)
-    lines = [
-        f"step {step + 1}: reward {episode.rewards[step]:+g}, total {totals[step]:g}"
-        for step in rewarded
-    ]
-    summary = f"{episode.n_steps} steps, {len(rewarded)} rewarded, total reward {totals[-1]:g}"
-    console.print(Text("\n".join([episode.title, *lines, summary])), soft_wrap=True)
+    totals, rewarded = np.cumsum(episode.rewards), np.flatnonzero(episode.rewards)
+    lines = [episode.title]
+    if story.rewards_are_rare(episode.rewards):
+        lines += [
+            f"step {step + 1}: reward {episode.rewards[step]:+g}, total {totals[step]:g}"
+            for step in rewarded
+        ]
+    if (synapses := episode.synapses) is not None:
+        first, last = synapses.trace_abs_mean[[0, -1]]
+        lines.append(f"mean |trace| {first:.3g} after the first step, {last:.3g} after the last")
+    lines += story.absences(episode).values()
+    lines.append(f"{episode.n_steps} steps, {len(rewarded)} rewarded, total reward {totals[-1]:g}")
+    console.print(Text("\n".join(lines)), soft_wrap=True)

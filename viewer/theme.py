@@ -18,9 +18,10 @@ POSITIVE: Color = (255, 150, 46)
 MODULATION: Color = (190, 160, 255)
 REWARD: Color = (92, 207, 138)
 PUNISHMENT: Color = (240, 96, 96)
+AGENT: Color = (255, 122, 72)
+WALL: Color = (92, 102, 122)
 
-
-_STEPS = 12
+_STEPS = 6
 """Shades on either side of 0 in a heat map."""
 
 

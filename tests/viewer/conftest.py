@@ -5,9 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plasticrl.viewer import EpisodeTrace
+from plasticrl.viewer import EpisodeTrace, SynapseRecorder, Synapses
 
 N_STEPS = 12
+
+
+def make_synapses(traces: np.ndarray, bound: float | None = 1.0) -> Synapses:
+    """Of `traces` (T, post, pre), with random weights and alpha."""
+    rng = np.random.default_rng(1)
+    weight, alpha = rng.normal(size=(2, *traces.shape[1:])).astype(np.float32)
+    recorder = SynapseRecorder(weight, alpha, bound, eta=0.25)
+    for trace in traces:
+        recorder.add(trace)
+    return recorder.synapses()
 
 
 def make_fields() -> dict[str, Any]:
@@ -16,13 +26,19 @@ def make_fields() -> dict[str, Any]:
     rewards[[3, 7]] = 10.0, -0.5
     return {
         "title": "maze [bold]9 x 9[/bold]",
+        "env_id": "plasticrl/GridMaze-v0",
+        "preset": "maze-quickstart",
+        "seed": 3,
+        "ablated": False,
         "frames": rng.integers(0, 256, (N_STEPS, 9, 9, 3), dtype=np.uint8),
         "texts": tuple(f"\x1b[31m##{step:02d}##\x1b[0m\n#    #" for step in range(N_STEPS)),
         "actions": np.zeros((N_STEPS,), dtype=np.int64),
         "rewards": rewards,
         "values": rng.normal(size=N_STEPS),
         "modulation": rng.normal(size=N_STEPS),
-        "trace": rng.normal(size=(N_STEPS, 20, 20)).astype(np.float32),
+        "synapses": make_synapses(rng.normal(size=(N_STEPS, 20, 20)).astype(np.float32)),
+        "state": {"agent": rng.integers(1, 8, (N_STEPS, 2))},
+        "setting": {"walls": rng.random((9, 9)) < 0.3, "goal": np.array([3, 4])},
     }
 
 

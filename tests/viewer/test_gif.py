@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.viewer.conftest import make_synapses
 
 from plasticrl.viewer import EpisodeTrace, ViewerError, save_gif, theme
 from plasticrl.viewer.scene import Scene
@@ -39,7 +40,12 @@ def test_the_environment_is_shown_pixel_for_pixel(episode: EpisodeTrace) -> None
 
 @pytest.mark.parametrize(
     ("absent", "width"),
-    [((), 620), (("frames",), 320), (("trace", "modulation"), 320), (("frames", "trace"), 620)],
+    [
+        ((), 620),
+        (("frames",), 320),
+        (("synapses", "modulation"), 320),
+        (("frames", "synapses"), 620),
+    ],
 )
 def test_parts_that_were_not_recorded_are_left_out(
     fields: dict[str, Any], tmp_path: Path, absent: tuple[str, ...], width: int
@@ -53,8 +59,17 @@ def test_parts_that_were_not_recorded_are_left_out(
 @pytest.mark.parametrize("n_steps", [1, 2])
 def test_short_silent_episodes_with_long_titles(tmp_path: Path, n_steps: int) -> None:
     zeros = np.zeros(n_steps)
-    trace = np.zeros((n_steps, 3, 3), np.float32)
-    episode = EpisodeTrace("title " * 50, None, None, zeros, zeros, None, zeros, trace)
+    episode = EpisodeTrace(
+        title="title " * 50,
+        env_id="CartPole-v1",
+        preset="mine",
+        seed=0,
+        ablated=False,
+        actions=zeros,
+        rewards=zeros,
+        modulation=zeros,
+        synapses=make_synapses(np.zeros((n_steps, 3, 3), np.float32)),
+    )
     save_gif(episode, tmp_path / "run.gif")
     assert (tmp_path / "run.gif").stat().st_size > 0
 

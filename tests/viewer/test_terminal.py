@@ -46,7 +46,7 @@ def test_what_is_on_the_screen(episode: EpisodeTrace) -> None:
 
 
 def test_parts_that_were_not_recorded_are_left_out(fields: dict[str, Any]) -> None:
-    absent = dict.fromkeys(("texts", "trace", "modulation"))
+    absent = dict.fromkeys(("texts", "synapses", "modulation"))
     episode = EpisodeTrace(**{**fields, **absent})
     lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 0)
     assert len(lines) == 4

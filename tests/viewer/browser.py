@@ -1,0 +1,205 @@
+"""A headless Chromium, driven through the pipe of its DevTools protocol; nothing else is needed."""
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TIMEOUT = 60.0
+"""Seconds: after which a browser that does not answer is an error."""
+
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
+)  # fmt: skip
+_ON_PIPES = (  # Chromium reads commands from file 3 and writes to file 4
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
+    "os.execv(sys.argv[3], sys.argv[3:])"
+)
+_KEYS = {
+    " ": ("Space", 32),
+    "ArrowLeft": ("ArrowLeft", 37),
+    "ArrowRight": ("ArrowRight", 39),
+    "Home": ("Home", 36),
+    "End": ("End", 35),
+    "a": ("KeyA", 65),
+    "w": ("KeyW", 87),
+}
+
+
+def find() -> str | None:
+    """Where a Chromium is; None if there is none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """One page in a browser of its own.
+
+    Attributes:
+        complaints: errors and warnings of the page's console, and exceptions that nobody caught.
+        requests: every address that was asked for.
+    """
+
+    def __init__(self, executable: str, profile: Path) -> None:
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+        flags = [*_FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        start = [sys.executable, "-c", _ON_PIPES, str(commands), str(answers), executable, *flags]
+        self._process = subprocess.Popen(
+            start,
+            pass_fds=(commands, answers),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(commands)
+        os.close(answers)
+        self._unread = b""
+        self._count = self._loads = 0
+        self._session: str | None = None
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session = None
+        self.call("Browser.close")
+        self._process.wait(TIMEOUT)
+        os.close(self._commands)
+        os.close(self._answers)
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command of the protocol, and its answer."""
+        self._count += 1
+        command: dict[str, Any] = {"id": self._count, "method": method, "params": params}
+        if self._session is not None:
+            command["sessionId"] = self._session
+        os.write(self._commands, json.dumps(command).encode() + b"\0")
+        while (message := self._receive()).get("id") != self._count:
+            self._note(message)
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']['message']}")
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def open(self, address: str, width: int = 1280, height: int = 800, dark: bool = False) -> None:
+        """Load a report in a window of this size, and wait until it is drawn."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.resize(width, height)
+        self.go("about:blank")  # a change of #... alone would not load
+        self.complaints.clear()
+        self.requests.clear()
+        self.go(address)
+        self.wait("document.documentElement.dataset.ready === 'true'")
+
+    def go(self, address: str) -> None:
+        """Load a page, with all that it asks for."""
+        before = self._loads
+        self.call("Page.navigate", url=address)
+
+        def loaded() -> bool:
+            self.call("Page.getFrameTree")  # events come with answers
+            return self._loads > before
+
+        _until(loaded, f"{address} is loaded")
+
+    def resize(self, width: int, height: int) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+
+    def value(self, script: str) -> Any:
+        """What an expression of the page's script is worth."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def text(self, selector: str) -> str:
+        return str(self.value(f"document.querySelector({selector!r}).textContent"))
+
+    def wait(self, script: str) -> None:
+        """Until an expression is true."""
+        _until(lambda: bool(self.value(script)), script)
+
+    def press(self, key: str, shift: bool = False) -> None:
+        code, number = _KEYS[key]
+        event = {
+            "key": key,
+            "code": code,
+            "windowsVirtualKeyCode": number,
+            "modifiers": 8 if shift else 0,
+        }
+        text = {"text": key} if len(key) == 1 else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def click(self, selector: str, across: float = 0.5) -> None:
+        """Press and let go, this share of the way across an element."""
+        box = self.value(
+            f"(() => {{ const element = document.querySelector({selector!r});"
+            "element.scrollIntoView({block: 'center'});"
+            "const box = element.getBoundingClientRect();"
+            "return [box.x, box.y, box.width, box.height]; })()"
+        )
+        mouse = {"x": box[0] + across * box[2], "y": box[1] + box[3] / 2, "button": "left"}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, clickCount=1, **mouse)
+
+    def screenshot(self) -> bytes:
+        """The window as a PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            if not select.select([self._answers], [], [], TIMEOUT)[0]:
+                raise TimeoutError("the browser does not answer")
+            if not (piece := os.read(self._answers, 1 << 20)):
+                raise RuntimeError("the browser has ended")
+            self._unread += piece
+        first, _, self._unread = self._unread.partition(b"\0")
+        message: dict[str, Any] = json.loads(first)
+        return message
+
+    def _note(self, event: dict[str, Any]) -> None:
+        params = event.get("params", {})
+        match event.get("method"):
+            case "Page.loadEventFired":
+                self._loads += 1
+            case "Network.requestWillBeSent":
+                self.requests.append(params["request"]["url"])
+            case "Runtime.exceptionThrown":
+                self.complaints.append(str(params["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning"):
+                self.complaints.append(str(params["args"]))
+            case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
+                self.complaints.append(params["entry"]["text"])
+
+
+def _until(done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not in {TIMEOUT:.0f} seconds: {what}")
+        time.sleep(0.02)

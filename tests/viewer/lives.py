@@ -1,0 +1,82 @@
+"""Episodes for the page: a maze with and without plasticity, and ones with less to show."""
+
+from typing import Any
+
+import numpy as np
+
+from plasticrl.viewer import EpisodeTrace, SynapseRecorder, Synapses
+
+N_STEPS = 40
+SIZE = 7
+
+
+def walls() -> np.ndarray:
+    """A maze of 7 x 7 with pillars, its centre free."""
+    there = np.zeros((SIZE, SIZE), dtype=bool)
+    there[::2, ::2] = True
+    there[[0, -1], :] = there[:, [0, -1]] = True
+    there[3, 3] = False
+    return there
+
+
+def synapses(neurons: int, seed: int, ablated: bool, n_steps: int) -> Synapses:
+    """A trace that drifts by small steps."""
+    weight, alpha = np.random.default_rng(7).normal(0, 0.1, (2, neurons, neurons))
+    recorder = SynapseRecorder(weight, 0 * alpha if ablated else alpha, bound=1.0, eta=None)
+    rng = np.random.default_rng(seed)
+    trace = np.zeros((neurons, neurons))
+    for _ in range(n_steps):
+        trace = np.clip(trace + rng.normal(0, 0.1, trace.shape), -1, 1)
+        recorder.add(trace)
+    return recorder.synapses()
+
+
+def maze_life(
+    seed: int, ablated: bool, rewarded: tuple[int, ...], neurons: int = 12, **fields: Any
+) -> EpisodeTrace:
+    """Walks to and fro along the second row; 10 at each of the `rewarded` steps, from 1."""
+    rng = np.random.default_rng(seed + 100 * ablated)
+    rewards = np.zeros(N_STEPS)
+    rewards[[step - 1 for step in rewarded]] = 10.0
+    columns = 1 + np.abs((np.arange(N_STEPS) + seed) % 8 - 4)
+    given: dict[str, Any] = {
+        "title": f"maze, seed {seed}",
+        "env_id": "plasticrl/GridMaze-v0",
+        "preset": "maze-quickstart",
+        "seed": seed,
+        "ablated": ablated,
+        "actions": rng.integers(0, 4, N_STEPS),
+        "rewards": rewards,
+        "values": rng.normal(size=N_STEPS),
+        "modulation": rng.normal(size=N_STEPS),
+        "synapses": synapses(neurons, seed + 100 * ablated, ablated, N_STEPS),
+        "state": {"agent": np.stack([np.ones(N_STEPS, dtype=int), columns], axis=1)},
+        "setting": {"walls": walls(), "goal": np.array([5, 3])},
+    }
+    return EpisodeTrace(**(given | fields))
+
+
+def maze_pairs(**fields: Any) -> list[tuple[EpisodeTrace, EpisodeTrace | None]]:
+    """Two episodes; plastic, the waits shorten: 10, then 5 and 5 with 20 more steps."""
+    return [
+        (
+            maze_life(seed, False, (10, 15, 20), **fields),
+            maze_life(seed, True, (12, 36), **fields),
+        )
+        for seed in (3, 4)
+    ]
+
+
+def cart_pole(**fields: Any) -> EpisodeTrace:
+    """An lstm on CartPole-v1: rewards at every step, neither trace nor modulation."""
+    given: dict[str, Any] = {
+        "title": "CartPole-v1, seed 5",
+        "env_id": "CartPole-v1",
+        "preset": "CartPole-v1",
+        "seed": 5,
+        "ablated": False,
+        "actions": np.zeros(N_STEPS, dtype=int),
+        "rewards": np.ones(N_STEPS),
+        "values": np.linspace(0, 9, N_STEPS),
+    }
+    return EpisodeTrace(**(given | fields))

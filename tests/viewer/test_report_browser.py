@@ -1,0 +1,326 @@
+"""The page in a headless Chromium, from file://: what it draws and says against the episode.
+
+Skipped where no Chromium is to be found, unless PLASTICRL_REQUIRE_BROWSER is set, as CI does.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.viewer import browser as chromium
+from tests.viewer.browser import Browser
+from tests.viewer.lives import N_STEPS, SIZE, cart_pole, maze_life, maze_pairs
+
+from plasticrl.viewer import EpisodeTrace, save_report
+
+CSS = (Path(__file__).parents[2] / "viewer" / "page" / "page.css").read_text()
+COLORS = {
+    name: [tuple(bytes.fromhex(part)) for part in shades]
+    for name, *shades in re.findall(r"--(\w+): light-dark\(#(\w{6}), #(\w{6})\)", CSS)
+}
+"""name -> (light, dark)"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    executable = chromium.find()
+    if executable is None:
+        if os.environ.get("PLASTICRL_REQUIRE_BROWSER"):
+            pytest.fail("no Chromium here, and PLASTICRL_REQUIRE_BROWSER asks for one")
+        pytest.skip("no Chromium here to open the page in")
+    with Browser(executable, tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def maze_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "maze.html"
+    save_report(maze_pairs(), path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def maze(browser: Browser, maze_page: str) -> Iterator[Browser]:
+    """The page of two mazes at its first step; and no complaint or request when all is done."""
+    browser.open(maze_page)
+    yield browser
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith("data:")] == [maze_page]
+
+
+def pixel(browser: Browser, selector: str, across: float, down: float) -> tuple[int, ...]:
+    """The colour of a canvas at a share of its width and height."""
+    script = (  # from a copy: reading the page's own would make the browser warn
+        f"(() => {{ const canvas = document.querySelector({selector!r});"
+        "const copy = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});"
+        f"copy.drawImage(canvas, -Math.floor({across} * canvas.width),"
+        f" -Math.floor({down} * canvas.height));"
+        "return Array.from(copy.getImageData(0, 0, 1, 1).data).slice(0, 3); })()"
+    )
+    return tuple(browser.value(script))
+
+
+def heat(value: float, scale: float, dark: bool = False) -> np.ndarray:
+    """The colour of a matrix's entry: neutral + sqrt(|value| / scale) (end - neutral)."""
+    end = COLORS["negative" if value < 0 else "positive"][dark]
+    neutral = np.array(COLORS["neutral"][dark])
+    return neutral + np.sqrt(abs(value) / scale) * (np.array(end) - neutral)
+
+
+def assert_matrix(
+    browser: Browser, selector: str, matrix: np.ndarray, scale: float, dark: bool = False
+) -> None:
+    """A sample of the entries, each at its place and in its colour."""
+    rows, columns = matrix.shape
+    for row, column in [(0, 0), (rows - 1, 1), (2, columns - 1), (rows // 2, columns // 3)]:
+        place = (column + 0.5) / columns, (row + 0.5) / rows
+        shown = pixel(browser, selector, *place)
+        np.testing.assert_allclose(shown, heat(matrix[row, column], scale, dark), atol=2)
+
+
+def trace_of(life: EpisodeTrace, step: int) -> np.ndarray:
+    assert life.synapses is not None
+    return life.synapses.trace.at(step - 1)
+
+
+def step_shown(browser: Browser) -> int:
+    return int(browser.value("document.documentElement.dataset.drawn"))
+
+
+def assert_says(browser: Browser, life: EpisodeTrace, step: int) -> None:
+    """The numbers of one step, and the trace's picture."""
+    assert life.synapses is not None
+    assert life.modulation is not None
+    assert browser.text("#clock") == f"step {step} / {N_STEPS}"
+    captions = browser.value(
+        "Array.from(document.querySelectorAll('.caption'), c => c.textContent)"
+    )
+    mean, modulation = life.synapses.trace_abs_mean[step - 1], life.modulation[step - 1]
+    assert [caption.rpartition(" ")[2] for caption in captions] == [
+        f"{modulation:.3f}",
+        f"{mean:.3f}",
+    ]
+    kind = "ablated" if life.ablated else "intact"
+    assert browser.text(f".world.{kind} .total") == f"earned {life.rewards[:step].sum():.0f}"
+    assert_matrix(browser, ".trace canvas", trace_of(life, step), life.synapses.trace.scale)
+
+
+def test_it_opens_at_the_first_step(maze: Browser) -> None:
+    assert maze.value("document.title") == "maze-quickstart"
+    assert_says(maze, maze_pairs()[0][0], 1)
+
+
+@pytest.mark.parametrize(("across", "near"), [(0.25, 11), (0.9, 36)])
+def test_the_scrubber_moves_to_a_step(maze: Browser, across: float, near: int) -> None:
+    maze.click("#step", across)
+    step = step_shown(maze)
+    assert abs(step - near) <= 2
+    assert_says(maze, maze_pairs()[0][0], step)
+
+
+def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze_page: str) -> None:
+    browser.open(maze_page + "#t=13")  # 2 steps after a reward: the path is three cells long
+    life = maze_pairs()[0][0]
+
+    def color_at(row: float, column: float) -> tuple[int, ...]:
+        place = (column + 0.5) / SIZE, (row + 0.5) / SIZE
+        return pixel(browser, ".world.intact canvas", *place)
+
+    path = life.state["agent"][10:13]
+    assert len({tuple(place) for place in path}) == 3
+    for place in path:
+        assert color_at(*place) == COLORS["agent"][0]
+    halves = (path[:-1] + path[1:]) / 2
+    for place in halves:
+        assert color_at(*place) == COLORS["agent"][0]
+    assert color_at(5, 3) == COLORS["goal"][0]
+    assert color_at(2, 2) == color_at(0, 3) == COLORS["wall"][0]
+    assert color_at(4, 1) == COLORS["floor"][0]  # never been there
+
+
+def test_ablation_is_toggled_by_button_key_and_picture(maze: Browser) -> None:
+    intact, ablated = maze_pairs()[0]
+    assert ablated is not None
+    for toggle, shown in [
+        (lambda: maze.click("#net [data-which='1']"), ablated),
+        (lambda: maze.press("a"), intact),
+        (lambda: maze.press("a"), ablated),
+        (lambda: maze.click(".world.intact canvas"), intact),
+    ]:
+        toggle()
+        assert_says(maze, shown, 1)
+        pressed = maze.text("#net [aria-pressed='true']")
+        assert pressed == ("ablated" if shown.ablated else "plastic")
+
+
+def test_the_weights_with_the_trace_alone_and_the_difference(
+    browser: Browser, maze_page: str
+) -> None:
+    browser.open(maze_page + "#t=30&episode=2")
+    pair = maze_pairs()[1]
+    synapses = pair[0].synapses
+    assert synapses is not None
+    changes = synapses.alpha * np.stack([synapses.trace.at(step) for step in range(N_STEPS)])
+    scale = max(np.abs(synapses.weight + changes).max(), np.abs(synapses.weight).max())
+    views = {
+        "sum": synapses.weight + changes[29],
+        "weight": synapses.weight,
+        "change": changes[29],
+    }
+    for view, matrix in views.items():
+        browser.click(f".weights [data-view='{view}']")
+        assert_matrix(browser, ".weights canvas", matrix, scale)
+    browser.press("a")  # still the difference: nothing where alpha is zero
+    assert_matrix(browser, ".weights canvas", 0 * changes[29], scale)
+    browser.press("w")
+    browser.press("w")
+    assert browser.text(".weights [aria-pressed='true']") == "w"
+
+
+def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
+    """A mean of alpha times a mean of the trace is not the mean of alpha times the trace."""
+    pair = maze_life(3, False, (10,), neurons=70), None
+    save_report([pair], tmp_path / "pooled.html")
+    browser.open((tmp_path / "pooled.html").as_uri() + "#t=40")
+    synapses = pair[0].synapses
+    assert synapses is not None
+    assert synapses.block == 2
+    browser.click(".weights [data-view='change']")
+    scale = float(browser.text(".weights .note").rpartition("±")[2])
+    change = synapses.change.at(39)
+    np.testing.assert_allclose(
+        pixel(browser, ".weights canvas", 0.5 / 35, 0.5 / 35), heat(change[0, 0], scale), atol=4
+    )
+    assert browser.text(".trace .note") == "70 \u00d7 70, means of 2 \u00d7 2"
+
+
+def test_keys(maze: Browser) -> None:
+    for key, shift, step in [
+        ("ArrowRight", False, 2),
+        ("ArrowRight", True, 12),
+        ("ArrowLeft", False, 11),
+        ("ArrowLeft", True, 1),
+        ("ArrowLeft", False, 1),
+        ("End", False, N_STEPS),
+        ("ArrowRight", False, N_STEPS),
+        ("Home", False, 1),
+    ]:
+        maze.press(key, shift)
+        assert step_shown(maze) == step
+    maze.press(" ")
+    assert maze.text("#play") == "❚❚"
+    maze.wait("Number(document.documentElement.dataset.drawn) > 3")
+    maze.press(" ")
+    assert maze.text("#play") == "▶"
+    step = step_shown(maze)
+    maze.wait(f"location.hash === '#t={step}&episode=1'")
+    assert step_shown(maze) == step
+
+
+def test_it_plays_to_the_end_and_from_there_from_the_start(maze: Browser) -> None:
+    maze.value("document.getElementById('speed').value = '60'")
+    maze.click("#play")
+    maze.wait(f"document.documentElement.dataset.drawn === '{N_STEPS}'")
+    assert maze.text("#play") == "▶"
+    maze.click("#play")
+    maze.wait("Number(document.documentElement.dataset.drawn) < 20")
+    maze.press("Home")
+
+
+def test_a_deep_link_and_the_episode_picker(browser: Browser, maze_page: str) -> None:
+    browser.open(maze_page + "#t=17&episode=2&ablated")
+    second = maze_pairs()[1]
+    assert second[1] is not None
+    assert_says(browser, second[1], 17)
+    assert browser.value("document.getElementById('episode').value") == "1"
+    browser.value("location.hash = '#t=999&episode=1'")
+    browser.wait(f"document.documentElement.dataset.drawn === '{N_STEPS}'")
+    assert_says(browser, maze_pairs()[0][0], N_STEPS)
+    browser.value(
+        "{ const select = document.getElementById('episode'); select.value = '1';"
+        "select.dispatchEvent(new Event('change')); }"
+    )
+    assert_says(browser, second[0], 1)
+    tiles = "Array.from(document.querySelectorAll('.tiles'), one => one.hidden)"
+    assert browser.value(tiles) == [True, False]
+    assert browser.complaints == []
+
+
+def test_dark_by_the_systems_wish_and_by_the_button(browser: Browser, maze_page: str) -> None:
+    first = maze_pairs()[0][0]
+    assert first.synapses is not None
+    browser.open(maze_page + "#t=9", dark=True)
+    options = trace_of(first, 9), first.synapses.trace.scale
+    assert_matrix(browser, ".trace canvas", *options, dark=True)
+    browser.click("#theme")
+    assert_matrix(browser, ".trace canvas", *options)
+    browser.click("#theme")
+    assert_matrix(browser, ".trace canvas", *options, dark=True)
+
+
+@pytest.mark.parametrize("width", [1280, 700, 360])
+def test_nothing_is_wider_than_the_window(browser: Browser, maze_page: str, width: int) -> None:
+    browser.open(maze_page, width=width)
+    assert browser.value("document.documentElement.scrollWidth") <= width
+
+
+def test_the_panels_fit_a_small_laptop(browser: Browser, maze_page: str) -> None:
+    """All panels above the controls at 1280 x 800, without scrolling."""
+    browser.open(maze_page)
+    bottom = "document.getElementById('panels').getBoundingClientRect().bottom"
+    top = "document.querySelector('footer').getBoundingClientRect().top"
+    assert browser.value(bottom) <= browser.value(top)
+
+
+def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None:
+    name = "</script></title><img src=x onerror=alert(1)><!--<script>"
+    save_report(maze_pairs(preset=name, env_id=name), tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    assert browser.text("h1") == browser.text(".env") == browser.value("document.title") == name
+    assert browser.value("document.images.length") == 0
+    assert browser.complaints == []
+
+
+def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
+    """What there is: the critic's value. Nothing else is drawn, and the page says what not."""
+    save_report([(cart_pole(), None)], tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri() + "#t=40&ablated")
+    assert browser.value("document.querySelectorAll('.panel').length") == 1
+    assert browser.text(".caption") == "critic's value 9.000"
+    assert browser.text(".notes").startswith("No picture of CartPole-v1; ")
+    assert browser.value("document.getElementById('net')") is None
+    browser.press("a")
+    browser.press("w")
+    assert browser.complaints == []
+
+
+def test_frames_of_any_environment(browser: Browser, tmp_path: Path) -> None:
+    """Each step's frame, out of one sheet; a life that ends early stays at its last."""
+    shades = np.linspace(20, 230, N_STEPS).astype(np.uint8)
+    frames = np.broadcast_to(shades[:, None, None, None], (N_STEPS, 40, 60, 3)).copy()
+    frames[:, :, 30:] = 255 - frames[:, :, 30:]
+    save_report([(cart_pole(frames=frames), None)], tmp_path / "page.html")
+    page = (tmp_path / "page.html").as_uri()
+    for step in (1, 17, N_STEPS):
+        browser.open(f"{page}#t={step}")
+        for across, shade in ((0.2, shades[step - 1]), (0.8, 255 - shades[step - 1])):
+            shown = pixel(browser, ".world canvas", across, 0.5)
+            np.testing.assert_allclose(shown, [shade] * 3, atol=6)
+    assert browser.complaints == []
+
+
+def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.resize(1280, 1200)
+        browser.go(maze_page)
+        picture = np.asarray(Image.open(BytesIO(browser.screenshot())).convert("RGB"))
+        goal = np.abs(picture.astype(int) - (92, 207, 138)).max(axis=2) < 30
+        assert goal.sum() > 14 * 20  # a ring in 7 stills of either life
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)

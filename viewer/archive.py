@@ -1,0 +1,242 @@
+"""An episode as one .npz file, and back, taking nothing on trust.
+
+The file holds an array per field and `meta`, the rest as JSON in bytes. Frames are kept as what
+differs from the one before (exclusive or): most of a picture stands still. Nothing in a file is
+unpickled or evaluated, and its size is known before it is unpacked.
+"""
+
+import json
+import os
+import re
+import zipfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.synapses import Quantised, Synapses
+
+FORMAT = "plasticrl episode 1"
+MAX_BYTES = 2**28
+"""The most that a file may unpack to."""
+
+_HEADER = re.compile(
+    rb"\{'descr': '([<|][biuf][1248])', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n"
+)
+_META: dict[str, tuple[type, ...]] = {
+    "format": (str,),
+    "title": (str,),
+    "env_id": (str,),
+    "preset": (str,),
+    "seed": (int,),
+    "ablated": (bool,),
+    "texts": (list, type(None)),
+    "synapses": (dict, type(None)),
+}
+_SYNAPSES: dict[str, tuple[type, ...]] = {
+    "trace_scale": (float,),
+    "change_scale": (float,),
+    "shape": (list,),
+    "block": (int,),
+    "eta": (float, type(None)),
+}
+_EPISODE_ARRAYS = ("actions", "rewards", "values", "modulation", "frames")
+_SYNAPSE_ARRAYS = ("trace", "change", "weight", "alpha", "trace_abs_mean", "trace_saturation")
+
+
+def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
+    """Write all of the episode to `path`. An existing file is replaced once the new one is whole.
+
+    Raises:
+        ViewerError: the file cannot be written, or would be larger than can be read again.
+    """
+    path = Path(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in _arrays(episode).items()}
+    if sum(array.nbytes for array in arrays.values()) > MAX_BYTES - 2**20:  # 2**20 for headers
+        raise ViewerError(
+            f"cannot record to {path}: {episode.n_steps} steps are more than {MAX_BYTES >> 20} MiB"
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ViewerError(f"cannot record to {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # gone, where it has been renamed
+            temporary.unlink()
+
+
+def load_npz(path: str | Path) -> EpisodeTrace:
+    """The episode that `save_npz` wrote to `path`.
+
+    Raises:
+        ViewerError: the file is missing, broken, of another kind, or not what it says it is.
+    """
+    try:
+        return _episode(_read(Path(path)))
+    except OSError as error:
+        raise ViewerError(f"cannot read {path}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # The last: a password, or a version of zip that Python does not know.
+        raise ViewerError(f"cannot read {path}: it is no whole .npz file ({error})") from error
+    except ValueError as error:
+        raise ViewerError(f"cannot read {path}: it is no recorded episode ({error})") from error
+
+
+def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
+    meta: dict[str, Any] = {
+        "format": FORMAT,
+        "title": episode.title,
+        "env_id": episode.env_id,
+        "preset": episode.preset,
+        "seed": episode.seed,
+        "ablated": episode.ablated,
+        "texts": None if episode.texts is None else list(episode.texts),
+        "synapses": None,
+    }
+    arrays = {name: getattr(episode, name) for name in _EPISODE_ARRAYS}
+    if arrays["frames"] is not None:
+        frames = arrays["frames"].copy()
+        frames[1:] ^= arrays["frames"][:-1]
+        arrays["frames"] = frames
+    if (synapses := episode.synapses) is not None:
+        meta["synapses"] = {
+            "trace_scale": float(synapses.trace.scale),
+            "change_scale": float(synapses.change.scale),
+            "shape": list(synapses.shape),
+            "block": synapses.block,
+            "eta": None if synapses.eta is None else float(synapses.eta),
+        }
+        arrays |= {name: getattr(synapses, name) for name in _SYNAPSE_ARRAYS[2:]}
+        arrays |= {"trace": synapses.trace.levels, "change": synapses.change.levels}
+    arrays |= {f"state.{name}": array for name, array in episode.state.items()}
+    arrays |= {f"setting.{name}": array for name, array in episode.setting.items()}
+    arrays["meta"] = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), dtype=np.uint8)
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > MAX_BYTES:
+            raise ValueError(f"it unpacks to {size:,} bytes, more than {MAX_BYTES:,}")
+        arrays = {}
+        for member in members:
+            name, dot, suffix = member.filename.rpartition(".")
+            if (dot, suffix) != (".", "npy") or name in arrays:
+                raise ValueError(f"{member.filename!r:.60} does not belong in it")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{member.filename!r:.60} is compressed in another way")
+            # At most `file_size` bytes, whatever the packed ones would unpack to.
+            arrays[name] = _array(name, archive.read(member))
+    return arrays
+
+
+def _array(name: str, content: bytes) -> NDArray[Any]:
+    """A .npy file of plain numbers: what its header says must be what it holds."""
+    length = int.from_bytes(content[8:10], "little")
+    header = _HEADER.fullmatch(content[10 : 10 + length])
+    if content[:8] != b"\x93NUMPY\x01\x00" or header is None:
+        raise ValueError(f"{name!r:.60} is not an array of numbers")
+    shape = tuple(int(size) for size in header[2].replace(b",", b" ").split())
+    dtype, values = np.dtype(header[1].decode()), content[10 + length :]
+    expected = dtype.itemsize
+    for size in shape:
+        expected *= size
+    if len(values) != expected or len(shape) > 8 or max(shape, default=0) > MAX_BYTES:
+        raise ValueError(f"{name!r:.60} says it is {shape!s:.60} and has {len(values)} bytes")
+    return np.frombuffer(values, dtype).reshape(shape)
+
+
+def _episode(arrays: dict[str, NDArray[Any]]) -> EpisodeTrace:
+    meta = _meta(arrays)
+    if any(not isinstance(text, str) for text in meta["texts"] or ()):
+        raise ValueError("texts must be strings")
+    groups: dict[str, dict[str, NDArray[Any]]] = {"state": {}, "setting": {}}
+    for key in [key for key in arrays if "." in key]:
+        group, _, name = key.partition(".")
+        if group not in groups:
+            raise ValueError(f"{key!r:.60} does not belong in it")
+        groups[group][name] = arrays.pop(key)
+    synapses = None if meta["synapses"] is None else _synapses(meta["synapses"], arrays)
+    fields: dict[str, Any] = {name: arrays.pop(name, None) for name in _EPISODE_ARRAYS}
+    for name in ("actions", "rewards"):
+        if fields[name] is None:
+            raise ValueError(f"{name} are missing")
+    for name in arrays:
+        raise ValueError(f"{name!r:.60} does not belong in it")
+    if fields["frames"] is not None:
+        frames = fields["frames"]
+        if frames.dtype != np.uint8 or frames.ndim != 4:
+            raise ValueError(f"frames must be uint8 of four axes, not {frames.dtype}")
+        fields["frames"] = np.bitwise_xor.accumulate(frames, axis=0)
+    return EpisodeTrace(
+        **{name: meta[name] for name in ("title", "env_id", "preset", "seed", "ablated")},
+        texts=None if meta["texts"] is None else tuple(meta["texts"]),
+        synapses=synapses,
+        **fields,
+        state=groups["state"],
+        setting=groups["setting"],
+    )
+
+
+def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    content = arrays.pop("meta", None)
+    if content is None:
+        raise ValueError("meta is missing")
+    try:
+        meta = json.loads(content.tobytes(), parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("meta is nested too deeply") from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    _check_fields("meta", meta, _META)
+    return meta
+
+
+def _synapses(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Synapses:
+    _check_fields("synapses", meta, _SYNAPSES)
+    fields = {name: arrays.pop(name, None) for name in _SYNAPSE_ARRAYS}
+    for name, array in fields.items():
+        if array is None and name != "trace_saturation":
+            raise ValueError(f"{name} is missing")
+    post, pre = _shape(meta["shape"])
+    trace, change = fields.pop("trace"), fields.pop("change")
+    assert trace is not None
+    assert change is not None
+    return Synapses(
+        trace=Quantised(trace, meta["trace_scale"]),
+        change=Quantised(change, meta["change_scale"]),
+        shape=(post, pre),
+        block=meta["block"],
+        eta=meta["eta"],
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _shape(shape: list[Any]) -> tuple[int, int]:
+    if [type(size) for size in shape] != [int, int]:
+        raise ValueError("shape must be two integers")
+    return shape[0], shape[1]
+
+
+def _check_fields(
+    where: str, values: dict[str, Any], expected: dict[str, tuple[type, ...]]
+) -> None:
+    if set(values) != set(expected):
+        raise ValueError(f"{where} must have {', '.join(expected)} and nothing else")
+    for name, types in expected.items():
+        if type(values[name]) not in types:
+            raise ValueError(f"{where}: {name} must be {' or '.join(t.__name__ for t in types)}")
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no number")

@@ -1,0 +1,242 @@
+// What is shown, and every way of changing it: controls, keys, the address.
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+class App {
+  constructor(episodes) {
+    this.episodes = episodes;
+    this.episode = -1;
+    this.which = 0;
+    this.view = "sum";
+    this.t = 0;
+    this.playing = false;
+  }
+
+  get lives() {
+    return this.episodes[this.episode].lives;
+  }
+
+  get life() {
+    return this.lives[this.which];
+  }
+
+  get nSteps() {
+    return Math.max(...this.lives.map((life) => life.rewards.shape[0]));
+  }
+
+  open(index, t = 0) {
+    this.stop();
+    this.episode = index;
+    this.which = Math.min(this.which, this.lives.length - 1);
+    this.t = Math.min(t, this.nSteps - 1);
+    for (const tiles of document.querySelectorAll(".tiles")) {
+      tiles.hidden = Number(tiles.dataset.episode) !== index;
+    }
+    this.panels = this.build();
+    const place = document.getElementById("panels");
+    place.replaceChildren(...this.panels.map(({ section }) => section));
+    document.getElementById("episode").value = String(index);
+    document.getElementById("step").max = this.nSteps;
+    this.draw();
+  }
+
+  build() {
+    const { synapses, waits } = this.lives[0];
+    const panels = [];
+    this.lives.forEach((life, which) => {
+      if (life.agent || life.frames) panels.push(worldPanel(this, which));
+    });
+    if (synapses) {
+      this.weightScale = largestWeight(this.lives);
+      panels.push(tracePanel(this), weightPanel(this));
+    }
+    if (seriesOf(this.life).length) panels.push(seriesPanel(this));
+    if (waits) panels.push(waitsPanel(this));
+    const wide = panels.filter(({ section }) => !section.classList.contains("square"));
+    if (wide.length === 1) wide[0].section.classList.add("whole");
+    return panels;
+  }
+
+  draw() {
+    for (const { draw } of this.panels) draw();
+    const shown = this.t + 1;
+    document.getElementById("step").value = shown;
+    document.getElementById("clock").textContent = `step ${shown} / ${this.nSteps}`;
+    const play = document.getElementById("play");
+    play.textContent = this.playing ? "❚❚" : "▶";
+    play.setAttribute("aria-label", this.playing ? "pause" : "play");
+    for (const button of document.querySelectorAll("#net button")) {
+      button.setAttribute("aria-pressed", Number(button.dataset.which) === this.which);
+    }
+    document.documentElement.dataset.drawn = shown;
+  }
+
+  seek(t) {
+    this.t = Math.min(this.nSteps - 1, Math.max(0, t));
+    this.draw();
+    this.remember();
+  }
+
+  choose(which) {
+    this.which = Math.min(which, this.lives.length - 1);
+    this.draw();
+    this.remember();
+  }
+
+  look(view) {
+    this.view = view;
+    this.draw();
+  }
+
+  play() {
+    this.playing = true;
+    if (this.t === this.nSteps - 1) this.t = 0;
+    let last = performance.now();
+    const tick = (now) => {
+      if (!this.playing) return;
+      const pause = 1000 / Number(document.getElementById("speed").value);
+      const steps = Math.floor((now - last) / pause);
+      if (steps > 0) {
+        last += steps * pause;
+        this.t = Math.min(this.nSteps - 1, this.t + steps);
+        if (this.t === this.nSteps - 1) this.playing = false;
+        this.draw();
+      }
+      if (this.playing) requestAnimationFrame(tick);
+      else this.remember();
+    };
+    requestAnimationFrame(tick);
+    this.draw();
+  }
+
+  stop() {
+    this.playing = false;
+  }
+
+  toggle() {
+    if (!this.playing) return this.play();
+    this.stop();
+    this.seek(this.t);
+  }
+
+  // The address follows, a little later: browsers refuse one that changes too often.
+  remember() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => {
+      const ablated = this.which ? "&ablated" : "";
+      history.replaceState(null, "", `#t=${this.t + 1}&episode=${this.episode + 1}${ablated}`);
+    }, 300);
+  }
+
+  // #t=137&episode=2&ablated, each of them optional.
+  follow(address) {
+    const wanted = new URLSearchParams(address.slice(1));
+    const number = (name) => Math.max(1, parseInt(wanted.get(name), 10) || 1) - 1;
+    this.which = wanted.has("ablated") ? 1 : 0;
+    this.open(Math.min(number("episode"), this.episodes.length - 1), number("t"));
+  }
+}
+
+function largestWeight(lives) {
+  let largest = 0;
+  for (const { synapses } of lives) {
+    for (let t = 0; t < synapses.trace.shape[0]; t++) {
+      const sum = weightAt(synapses, "sum", t * synapses.every);
+      for (let i = 0; i < synapses.weight.data.length; i++) {
+        largest = Math.max(largest, Math.abs(sum(i)), Math.abs(synapses.weight.data[i]));
+      }
+    }
+  }
+  return largest || 1;
+}
+
+function connect(app) {
+  const on = (id, event, act) => document.getElementById(id).addEventListener(event, act);
+  const by = (steps) => {
+    app.stop();
+    app.seek(app.t + steps);
+  };
+  on("play", "click", () => app.toggle());
+  on("back", "click", () => by(-1));
+  on("forward", "click", () => by(1));
+  on("step", "input", (event) => by(Number(event.target.value) - 1 - app.t));
+  on("episode", "change", (event) => {
+    app.open(Number(event.target.value));
+    app.remember();
+  });
+  on("theme", "click", () => {
+    const chosen = document.documentElement.style.colorScheme;
+    const dark = chosen ? chosen === "dark" : DARK.matches;
+    repaint(app, dark ? "light" : "dark");
+  });
+  const keys = {
+    " ": () => app.toggle(),
+    ArrowLeft: (event) => by(event.shiftKey ? -10 : -1),
+    ArrowRight: (event) => by(event.shiftKey ? 10 : 1),
+    Home: () => by(-app.t),
+    End: () => by(app.nSteps),
+    a: () => app.choose(1 - app.which),
+    w: () => {
+      const views = Object.keys(WEIGHT_VIEWS);
+      app.look(views[(views.indexOf(app.view) + 1) % views.length]);
+    },
+  };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const focused = event.target.tagName;
+    if (!(key in keys) || focused === "SELECT") return;
+    if (key === " " && focused === "BUTTON") return; // presses it
+    event.preventDefault();
+    keys[key](event);
+  });
+  addEventListener("hashchange", () => app.follow(location.hash));
+  addEventListener("resize", () => app.draw());
+  DARK.addEventListener("change", () => repaint(app));
+}
+
+function repaint(app, scheme) {
+  if (scheme) document.documentElement.style.colorScheme = scheme;
+  readColors();
+  app.draw();
+}
+
+// Which net the trace, the weights and the series are of.
+function netChoice(app) {
+  const place = document.getElementById("net");
+  if (app.episodes[0].lives.length === 1) {
+    document.getElementById("net-keys").remove();
+    return place.remove();
+  }
+  ["plastic", "ablated"].forEach((label, which) => {
+    const button = element("button", "", label);
+    button.type = "button";
+    button.dataset.which = which;
+    button.addEventListener("click", () => app.choose(which));
+    place.append(button);
+  });
+}
+
+function running(data) {
+  let sum = 0;
+  return Array.from(data, (value) => (sum += value));
+}
+
+async function start() {
+  document.documentElement.classList.add("scripted");
+  const manifest = JSON.parse(document.getElementById("manifest").textContent);
+  const buffer = await unpack(document.getElementById("arrays").textContent);
+  const episodes = withArrays(buffer, manifest.episodes);
+  for (const life of episodes.flatMap(({ lives }) => lives)) {
+    life.totals = running(life.rewards.data);
+    if (life.frames) life.frames.picture = await image(life.frames.source);
+  }
+  const app = new App(episodes);
+  readColors();
+  netChoice(app);
+  connect(app);
+  app.follow(location.hash);
+  document.documentElement.dataset.ready = "true";
+}
+
+start();

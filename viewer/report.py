@@ -1,0 +1,253 @@
+"""Episodes as one HTML page that plays them, self-contained: no network, no other file.
+
+The page holds its arrays as text and draws them itself: mazes from where the agent was, other
+environments from a sheet of small pictures. What does not fit is kept coarser, and it says so.
+"""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from math import ceil, sqrt
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from plasticrl.viewer import page_text
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.packing import Packer
+from plasticrl.viewer.still import filmstrip
+from plasticrl.viewer.story import has_maze
+from plasticrl.viewer.synapses import Quantised, Synapses
+from plasticrl.viewer.waits import tells_waits
+
+MAX_BYTES = 5_000_000
+N_STILLS = 7
+_SCRIPTS = ("arrays.js", "drawing.js", "charts.js", "panels.js", "player.js")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How finely the large arrays are kept: frames' longer side in pixels, levels of a matrix on
+    either side of 0, and the steps from one frame or matrix to the next."""
+
+    side: int
+    levels: int
+    every: int
+
+
+DETAILS = (
+    Detail(240, 127, 1),
+    Detail(240, 31, 1),
+    Detail(128, 31, 1),
+    Detail(96, 31, 2),
+    Detail(64, 15, 4),
+    Detail(48, 15, 8),
+    Detail(48, 7, 16),
+)
+
+
+def save_report(pairs: Sequence[page_text.Pair], path: str | Path) -> None:
+    """Write the page to `path`. An existing file is replaced once the new one is whole.
+
+    Args:
+        pairs: at least one episode, each with its ablated twin, or None where there is none.
+        path: ends in .html.
+
+    Raises:
+        ViewerError: `path` is not a .html in a writable folder, or the episodes do not fit.
+    """
+    path = Path(path)
+    check_report_path(path)
+    content = page(pairs).encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ViewerError(f"cannot report to {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # gone, where it has been renamed
+            temporary.unlink()
+
+
+def check_report_path(path: Path) -> None:
+    """Raise ``ViewerError`` unless a page can be written to `path`: asked before the playing."""
+    if path.suffix.lower() != ".html":
+        raise ViewerError(f"cannot report to {path}: the name must end in .html")
+    if path.is_dir():
+        raise ViewerError(f"cannot report to {path}: it is a folder")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ViewerError(f"cannot report to {path}: {path.parent} is not a writable folder")
+
+
+def page(pairs: Sequence[page_text.Pair], max_bytes: int = MAX_BYTES) -> str:
+    """The page's HTML, in the finest detail that fits into `max_bytes`.
+
+    Raises:
+        ViewerError: none does.
+    """
+    fixed = _fixed_parts(pairs)
+    for detail in DETAILS:
+        packer = Packer()
+        episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+        manifest = json.dumps({"episodes": episodes}, allow_nan=False).replace("<", "\\u003c")
+        html = _template().substitute(fixed, manifest=manifest, arrays=packer.text())
+        if len(html.encode()) <= max_bytes:
+            return html
+    steps = max(pair[0].n_steps for pair in pairs)
+    raise ViewerError(
+        f"{len(pairs)} episodes of {steps} steps do not fit into a page of {max_bytes:,} bytes"
+    )
+
+
+def _fixed_parts(pairs: Sequence[page_text.Pair]) -> dict[str, str]:
+    """All of the page that the detail does not change."""
+    first = pairs[0][0]
+    return {
+        "css": _text("page.css"),
+        "script": "\n".join(_text(name) for name in _SCRIPTS),
+        "title": escape(first.preset),
+        "env": escape(first.env_id),
+        "options": "".join(
+            f'<option value="{index}">seed {life.seed}</option>'
+            for index, (life, _) in enumerate(pairs)
+        ),
+        "headline": escape(page_text.headline(pairs)),
+        "tiles": page_text.tiles(pairs),
+        "still": _still(pairs[0]),
+        "notes": page_text.notes(first),
+    }
+
+
+def _text(name: str) -> str:
+    return resources.files("plasticrl.viewer").joinpath("page", name).read_text("utf-8")
+
+
+def _template() -> Template:
+    return Template(_text("page.html"))
+
+
+def _still(pair: page_text.Pair) -> str:
+    """The first episode as one picture, for a reader without JavaScript."""
+    lives = [life for life in pair if life is not None]
+    last = max(life.n_steps for life in lives) - 1
+    steps = sorted({round(step) for step in np.linspace(0, last, N_STILLS)})
+    strip = filmstrip(lives, steps)
+    if strip is None:
+        return "<p>With JavaScript this page plays every step.</p>"
+    named = ", ".join(str(step + 1) for step in steps)
+    caption = f"Steps {named} of seed {pair[0].seed}. With JavaScript this page plays every step."
+    source = _data_uri(strip.quantize(64), "PNG", optimize=True)
+    return (
+        f'<figure class="still"><img alt="Stills of the first episode" src="{source}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
+    return [_life(life, packer, detail) for life in pair if life is not None]
+
+
+def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
+    """What the script knows of one life; arrays as descriptions of where they are packed."""
+
+    def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
+        return None if array is None else packer.add(array, "f4")
+
+    discrete = life.actions.ndim == 1 and life.actions.dtype.kind in "iu"
+    described: dict[str, Any] = {
+        "env": life.env_id,
+        "seed": life.seed,
+        "ablated": life.ablated,
+        "waits": tells_waits(life.rewards),
+        "rewards": series(life.rewards),
+        "values": series(life.values),
+        "modulation": series(life.modulation),
+        "actions": packer.add(life.actions, "i4") if discrete else None,
+        "synapses": None if life.synapses is None else _synapses(life.synapses, packer, detail),
+        "agent": None,
+        "frames": None,
+    }
+    if has_maze(life):
+        described["agent"] = packer.add(life.state["agent"], "i4")
+        described["goal"] = packer.add(life.setting["goal"], "i4")
+        described["walls"] = packer.add(life.setting["walls"], "u1")
+    elif life.frames is not None:
+        described["frames"] = _sheet(life.frames, detail)
+    return described
+
+
+def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, Any]:
+    def quantised(matrices: Quantised) -> dict[str, Any]:
+        levels = matrices.levels[:: detail.every] * (detail.levels / 127)
+        return {
+            "levels": packer.add(np.rint(levels), "i1", changes=True),
+            "shape": [len(levels), *levels.shape[1:]],
+            "unit": matrices.scale / detail.levels,
+            "scale": matrices.scale,
+        }
+
+    return {
+        "trace": quantised(synapses.trace),
+        # The page multiplies alpha and trace itself, but a product of means is no mean of products.
+        "change": quantised(synapses.change) if synapses.block > 1 else None,
+        "weight": packer.add(synapses.weight, "f4"),
+        "alpha": packer.add(synapses.alpha, "f4"),
+        "abs_mean": packer.add(synapses.trace_abs_mean, "f4"),
+        "shape": list(synapses.shape),
+        "block": synapses.block,
+        "every": detail.every,
+    }
+
+
+def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
+    """The frames side by side in one picture, row after row."""
+    kept = shrunk(frames[:: detail.every], detail.side)
+    height, width = kept.shape[1:3]
+    columns = ceil(sqrt(len(kept)))
+    sheet = Image.new("RGB", (columns * width, ceil(len(kept) / columns) * height))
+    for index, frame in enumerate(kept):
+        place = index % columns * width, index // columns * height
+        sheet.paste(Image.fromarray(frame), place)
+    return {
+        "source": _webp(sheet),
+        "columns": columns,
+        "width": width,
+        "height": height,
+        "every": detail.every,
+    }
+
+
+def _webp(sheet: Image.Image) -> str:
+    """Drawn pictures are kept exactly; photographs, which that does not make small, nearly."""
+    exact = _data_uri(sheet, "WEBP", lossless=True, method=2)
+    if len(exact) <= sheet.width * sheet.height / 8:
+        return exact
+    return _data_uri(sheet, "WEBP", quality=80, method=2)
+
+
+def shrunk(frames: NDArray[np.uint8], side: int = DETAILS[0].side) -> NDArray[np.uint8]:
+    """Frames (T, height, width, 3) with the longer side at most `side`: all that a page shows."""
+    scale = side / max(frames.shape[1:3])
+    if scale >= 1:
+        return frames
+    size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
+    small = [Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames]
+    return np.stack([np.asarray(frame) for frame in small])
+
+
+def _data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    picture.save(file, format=kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

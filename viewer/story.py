@@ -1,0 +1,56 @@
+"""What every view says of an episode in words and numbers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.viewer.episode import EpisodeTrace
+
+
+def absences(episode: EpisodeTrace) -> dict[str, str]:
+    """What was not recorded, and why: part -> a line that stands in its place.
+
+    The parts are `environment`, `trace` and `modulation`.
+    """
+    lines = {}
+    if episode.frames is None and episode.texts is None and not has_maze(episode):
+        lines["environment"] = f"no picture of {episode.env_id}"
+    if episode.synapses is None:
+        lines["trace"] = "no trace or modulation: no plastic connections"
+    elif episode.modulation is None:
+        lines["modulation"] = "no modulation: no neuromodulator"
+    return lines
+
+
+def has_maze(episode: EpisodeTrace) -> bool:
+    """Whether the episode tells of a maze: `walls` (n, m), `goal` and `agent` inside it."""
+    walls, goal = episode.setting.get("walls"), episode.setting.get("goal")
+    agent = episode.state.get("agent")
+    if walls is None or goal is None or agent is None:
+        return False
+    return (
+        (walls.dtype.kind, goal.dtype.kind, agent.dtype.kind) == ("b", "i", "i")
+        and walls.ndim == 2
+        and (goal.shape, agent.shape) == ((2,), (episode.n_steps, 2))
+        and all(bool((place >= 0).all() and (place < walls.shape).all()) for place in (goal, agent))
+    )
+
+
+def path_to(episode: EpisodeTrace, step: int) -> NDArray[Any]:
+    """(n, 2) where the agent of a maze has been since its last reward, the present place last."""
+    rewarded = np.flatnonzero(episode.rewards[:step] > 0)
+    start = int(rewarded[-1]) + 1 if len(rewarded) else 0
+    path: NDArray[Any] = episode.state["agent"][start : step + 1]
+    return path
+
+
+def steps_to_rewards(rewards: NDArray[np.floating]) -> list[int]:
+    """Steps from the episode's start, or from the reward before, to each reward above zero."""
+    steps: list[int] = np.diff(np.flatnonzero(rewards > 0), prepend=-1).tolist()
+    return steps
+
+
+def rewards_are_rare(rewards: NDArray[np.floating]) -> bool:
+    """Whether single rewards are worth telling: at most every fourth step has one."""
+    return bool(4 * np.count_nonzero(rewards) <= len(rewards))

@@ -1,0 +1,174 @@
+"""The plastic connection of an episode, small enough for a file: pooled, and its trace in bytes.
+
+    recurrent weights at t = weight + change(t)        change = alpha * trace, entry by entry
+
+A matrix above 64 x 64 is cut into square blocks and each block is its mean. Pooling is linear, so
+`weight + change` is the pooled truth; `alpha * trace` of the pooled two would not be.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LIMIT = 64
+"""The most rows and columns that are kept."""
+_LEVELS = 127
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """Matrices as bytes: value = scale * level / 127, off by at most scale / 254.
+
+    Attributes:
+        levels: int8 (T, h, w), from -127 to 127.
+        scale: the largest absolute value; 1 where all are zero.
+    """
+
+    levels: NDArray[np.int8]
+    scale: float
+
+    @classmethod
+    def of(cls, matrices: NDArray[np.floating]) -> "Quantised":
+        """The nearest levels to `matrices` (T, h, w)."""
+        scale = float(np.abs(matrices).max()) or 1.0
+        # Divided first: a scale near the smallest float has no finite inverse.
+        return cls(np.rint(matrices / scale * _LEVELS).astype(np.int8), scale)
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def at(self, step: int) -> NDArray[np.float32]:
+        """The matrix (h, w) of one step."""
+        shares: NDArray[np.float32] = self.levels[step] / np.float32(_LEVELS)
+        return shares * np.float32(self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Synapses:
+    """A plastic connection through T steps. Matrices are (post, pre), pooled; after the step.
+
+    Attributes:
+        trace: the Hebbian trace.
+        change: alpha * trace, what the trace adds to the weight.
+        weight: float32 (h, w), the same at every step.
+        alpha: float32 (h, w), the plasticity coefficients.
+        shape: (post, pre) before pooling.
+        block: sides of a pooled block in entries; 1 where nothing is pooled.
+        trace_abs_mean: (T,), mean |trace| over all entries.
+        trace_saturation: (T,), share of the entries at the trace's bound; None without a bound.
+        eta: the trained rate of plasticity; None where a modulation takes its place.
+
+    Raises:
+        ValueError: a field has the wrong type or shape, or is not finite.
+    """
+
+    trace: Quantised
+    change: Quantised
+    weight: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+    shape: tuple[int, int]
+    block: int
+    trace_abs_mean: NDArray[np.floating]
+    trace_saturation: NDArray[np.floating] | None
+    eta: float | None
+
+    def __post_init__(self) -> None:
+        pooled = tuple(-(-size // self.block) for size in self.shape) if self.block > 0 else ()
+        if len(pooled) != 2 or not 0 < min(pooled) <= max(pooled) <= LIMIT:
+            raise ValueError(
+                f"{self.shape} in blocks of {self.block} must be matrices of at most "
+                f"{LIMIT} x {LIMIT}"
+            )
+        n_steps = len(self.trace)
+        for name in ("trace", "change"):
+            quantised: Quantised = getattr(self, name)
+            _check(f"{name} levels", quantised.levels, "i1", (n_steps, *pooled))
+            if quantised.levels.size and quantised.levels.min() < -_LEVELS:
+                raise ValueError(f"{name} levels must be from -{_LEVELS} to {_LEVELS}")
+            if not 0 < quantised.scale <= _LARGEST:
+                raise ValueError(f"{name} scale must be a size in float32, not {quantised.scale}")
+        _check("weight", self.weight, "f4", pooled)
+        _check("alpha", self.alpha, "f4", pooled)
+        _check("trace_abs_mean", self.trace_abs_mean, "f8", (n_steps,))
+        if self.trace_saturation is not None:
+            _check("trace_saturation", self.trace_saturation, "f8", (n_steps,))
+        if self.eta is not None and not np.isfinite(self.eta):
+            raise ValueError(f"eta must be a finite number, not {self.eta}")
+
+    @property
+    def pooling(self) -> str:
+        """What a view says of the pooling: `pooled 2 x 2`, or nothing."""
+        return f"pooled {self.block} x {self.block}" if self.block > 1 else ""
+
+
+class SynapseRecorder:
+    """Gathers the traces of an episode, one by one, so that no two are kept unpooled.
+
+    Args:
+        weight: (post, pre).
+        alpha: (post, pre), (post, 1) or (1, 1).
+        bound: the trace's largest absolute value; None if it has no bound.
+        eta: the trained rate of plasticity, if there is one.
+    """
+
+    def __init__(
+        self,
+        weight: NDArray[np.floating],
+        alpha: NDArray[np.floating],
+        bound: float | None,
+        eta: float | None,
+    ) -> None:
+        self.weight, self.bound, self.eta = weight, bound, eta
+        self.alpha = np.broadcast_to(alpha, weight.shape)
+        self.block = -(-max(weight.shape) // LIMIT)
+        self.traces: list[NDArray[np.float32]] = []
+        self.changes: list[NDArray[np.float32]] = []
+        self.abs_means: list[float] = []
+        self.saturations: list[float] = []
+
+    def add(self, trace: NDArray[np.floating]) -> None:
+        """Take in the trace (post, pre) after a step."""
+        self.traces.append(pool(trace, self.block))
+        self.changes.append(pool(self.alpha * trace, self.block))
+        size = np.abs(trace)
+        self.abs_means.append(float(size.mean(dtype=np.float64)))
+        if self.bound is not None:
+            self.saturations.append(float((size >= self.bound).mean()))
+
+    def synapses(self) -> Synapses:
+        """All that was gathered, of at least one step."""
+        post, pre = self.weight.shape
+        return Synapses(
+            trace=Quantised.of(np.stack(self.traces)),
+            change=Quantised.of(np.stack(self.changes)),
+            weight=pool(self.weight, self.block),
+            alpha=pool(self.alpha, self.block),
+            shape=(post, pre),
+            block=self.block,
+            trace_abs_mean=np.array(self.abs_means),
+            trace_saturation=None if self.bound is None else np.array(self.saturations),
+            eta=self.eta,
+        )
+
+
+def pool(matrix: NDArray[np.floating], block: int) -> NDArray[np.float32]:
+    """Means over square blocks of `matrix` (h, w); blocks at the far edges may be cut short."""
+    pooled = np.asarray(matrix, dtype=np.float64)
+    for axis in (0, 1):
+        starts = np.arange(0, pooled.shape[axis], block)
+        lengths = np.diff(starts, append=pooled.shape[axis])
+        sums = np.add.reduceat(pooled, starts, axis=axis)
+        pooled = sums / (lengths[:, None] if axis == 0 else lengths)
+    return pooled.astype(np.float32)
+
+
+def _check(name: str, array: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(
+            f"{name} must be {np.dtype(dtype)} {shape}, not {array.dtype} {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers")
