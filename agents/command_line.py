@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -84,6 +84,9 @@ class EvaluateArguments:
     """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
     report: Path | None = None
     """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
+    plot: Path | None = None  # for --help: where it is given, PlotArguments are parsed
+    """Draw the learning curves of RUN RUN ... to FILE.png or FILE.svg instead; --plot --help says
+    more."""
 
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
@@ -95,6 +98,23 @@ class EvaluateArguments:
             raise UsageError(
                 "--json prints JSON alone on stdout: give --watch in a call of its own"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotArguments:
+    """Draw the learning curves of runs: the mean over seeds, and its 95 % bootstrap interval."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of the runs, all of them agents' or all supervised."""
+    plot: Path
+    """Picture to write, FILE.png or FILE.svg."""
+    metric: str | None = None
+    """A metric of metrics.jsonl. By default rollout/ep_rew_mean; of supervised runs train/loss,
+    also of their control nets."""
+    by: tuple[str, ...] = ()
+    """Settings that tell curves apart, as core.modulation; the preset always does."""
+    average: Literal["mean", "iqm"] = "mean"
+    """Over the seeds: their mean, or the mean of their middle half."""
 
 
 def parse_train(argv: Sequence[str]) -> TrainArguments:
@@ -144,6 +164,11 @@ class _ResumeArguments:
         if self.total_timesteps is None:
             return TrainArguments(resume=self.resume)
         return TrainArguments(resume=self.resume, total_timesteps=self.total_timesteps)
+
+
+def is_plot(argv: Sequence[str]) -> bool:
+    """Whether ``evaluate.py`` is asked for learning curves."""
+    return any(word.partition("=")[0] == "--plot" for word in argv)
 
 
 def changed_settings(arguments: TrainArguments) -> dict[str, Any]:
@@ -202,6 +227,12 @@ def _train(argv: Sequence[str]) -> int:
 
 
 def _evaluate(argv: Sequence[str]) -> int:
+    if is_plot(argv):
+        asks = any(word in ("-h", "--help") for word in argv)
+        plot_arguments = tyro.cli(PlotArguments, args=["--help"] if asks else argv)
+        from plasticrl.agents.curves import plot
+
+        return plot(plot_arguments)
     arguments = tyro.cli(EvaluateArguments, args=argv)
     arguments.check()
     if arguments.run.suffix.lower() == ".npz" and not arguments.run.is_dir():
