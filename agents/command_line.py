@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from plasticrl.agents import gallery
 from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig, UsageError
 from plasticrl.agents.presets import PRESETS
 from plasticrl.runs import RunError
@@ -66,8 +67,11 @@ class TrainArguments(TrainConfig):
 class EvaluateArguments:
     """Measure, watch or record a trained agent, or replay a recorded episode."""
 
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """Folder of the run; or an episode's FILE.npz, to --watch, --record otherwise or --report."""
+    gallery: str | None = None
+    """Instead of a run: a trained agent that is installed, as maze. With --watch, --record or
+    --report it is not measured again."""
     episodes: int = 256
     """Episodes to measure over."""
     seed: int = 1_000_000
@@ -90,6 +94,10 @@ class EvaluateArguments:
 
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
+        if (self.run is None) == (self.gallery is None):
+            raise UsageError(
+                "name one: a run's folder (or an episode's FILE.npz), or --gallery NAME"
+            )
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
         if not 0 <= self.seed < 2**31:
@@ -98,6 +106,18 @@ class EvaluateArguments:
             raise UsageError(
                 "--json prints JSON alone on stdout: give --watch in a call of its own"
             )
+        if not self.measures:
+            for name in ("episodes", "json", "ablate_plasticity"):
+                if getattr(self, name) != getattr(EvaluateArguments(), name):
+                    raise UsageError(
+                        f"--gallery only shows the agent with --watch, --record or --report: "
+                        f"give --{name.replace('_', '-')} in a call of its own"
+                    )
+
+    @property
+    def measures(self) -> bool:
+        """Whether the agent is measured: one of the gallery has been, and is shown at once."""
+        return self.gallery is None or not (self.watch or self.record or self.report)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +255,12 @@ def _evaluate(argv: Sequence[str]) -> int:
         return plot(plot_arguments)
     arguments = tyro.cli(EvaluateArguments, args=argv)
     arguments.check()
-    if arguments.run.suffix.lower() == ".npz" and not arguments.run.is_dir():
+    path = arguments.run if arguments.gallery is None else gallery.folder(arguments.gallery)
+    assert path is not None  # checked
+    if path.suffix.lower() == ".npz" and not path.is_dir():
         from plasticrl.agents.replay import replay
 
-        return replay(arguments)
+        return replay(path, arguments)
     from plasticrl.agents.report import report
 
-    return report(arguments)
+    return report(path, arguments)

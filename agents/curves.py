@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticrl.agents.config import UsageError
-from plasticrl.runs import RunDirectory, RunError, read_series
+from plasticrl.runs import RunDirectory, RunError, flat, read_series
 from plasticrl.viewer import ViewerError
 from plasticrl.viewer.averaging import Curve, Points, average_runs
 from plasticrl.viewer.curves import check_plot_path, save_curves
@@ -119,15 +119,15 @@ def _as_setting(flag: str) -> str:
 
 def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[RunDirectory]]:
     """The runs by the label of their group, in the order given."""
-    settings = [_flat(run.config) for run in runs]
+    settings = [flat(run.config) for run in runs]
     for name in by:
-        if not any(name in flat for flat in settings):
+        if not any(name in mine for mine in settings):
             raise UsageError(f"--by: no run has a setting {name!r}; they have {_names(settings)}")
     several = len({run.preset for run in runs}) > 1
     groups: dict[str, list[RunDirectory]] = {}
-    for run, flat in zip(runs, settings, strict=True):
+    for run, mine in zip(runs, settings, strict=True):
         parts = [run.preset] if several or not by else []
-        parts += [f"{name} {flat.get(name)}" for name in by]
+        parts += [f"{name} {mine.get(name)}" for name in by]
         groups.setdefault(", ".join(parts), []).append(run)
     for group in groups.values():
         _check_alike(group)
@@ -136,17 +136,17 @@ def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[R
 
 def _check_alike(group: Sequence[RunDirectory]) -> None:
     """An average of different experiments, or of one run taken twice, would mean nothing."""
-    first, seeds = _flat(group[0].config), dict[Any, RunDirectory]()
+    first, seeds = flat(group[0].config), dict[Any, RunDirectory]()
     for run in group:
-        flat = _flat(run.config)
-        names = sorted(flat.keys() | first.keys())
-        different = [n for n in names if n not in MAY_DIFFER and flat.get(n) != first.get(n)]
+        settings = flat(run.config)
+        names = sorted(settings.keys() | first.keys())
+        different = [n for n in names if n not in MAY_DIFFER and settings.get(n) != first.get(n)]
         if different:
             raise UsageError(
                 f"{group[0].path} and {run.path} differ in {', '.join(different)}: "
                 f"tell them apart with --by {' '.join(different)}"
             )
-        seed = flat.get("seed")
+        seed = settings.get("seed")
         if seed in seeds:
             raise UsageError(
                 f"{seeds[seed].path} and {run.path} have the same seed {seed}: "
@@ -155,19 +155,8 @@ def _check_alike(group: Sequence[RunDirectory]) -> None:
         seeds[seed] = run
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The config's leaves by their names with dots. Lists, which have no hash, as text."""
-    leaves: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            leaves |= _flat(value, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = str(value) if isinstance(value, list) else value
-    return leaves
-
-
 def _names(settings: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(dict.fromkeys(name for flat in settings for name in flat))
+    return ", ".join(dict.fromkeys(name for mine in settings for name in mine))
 
 
 def _note(curves: Sequence[Curve], average: str) -> str:

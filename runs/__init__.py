@@ -14,7 +14,7 @@ from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.metrics import MetricsLog, read_metrics
-from plasticrl.runs.strict import from_dict, to_dict
+from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -28,6 +28,7 @@ __all__ = [
     "RunError",
     "Series",
     "atomic_write",
+    "flat",
     "from_dict",
     "get_rng_state",
     "latest_checkpoint",
