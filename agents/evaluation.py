@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +81,29 @@ def _play(
     policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reward and trials of the first episode of every row, (rows,); 0 trials where none count."""
+    total, trials = np.zeros(rows), np.zeros(rows)
+    for rewards, playing, ended in _steps(policy, config, rows, seed, deterministic):
+        total += rewards * playing
+        for row, info in ended.items():
+            trials[row] = info.get("trials", 0)
+    return total, trials
+
+
+def _steps(
+    policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, dict[str, Any]]]]:
+    """The steps until every row has ended its first episode.
+
+    Yields:
+        rewards (rows,), which rows are in their first episode (rows,), infos of those that end it.
+    """
     env = build_env(config, rows)
     env.seed(seed)
     obs = env.reset()
     random_actions = batch_space(env.action_space, rows)
     random_actions.seed(seed)
     act = None if policy is None else Actor(policy, policy.initial_state(rows))
-    total, trials, playing = np.zeros(rows), np.zeros(rows), np.ones(rows, dtype=bool)
+    playing = np.ones(rows, dtype=bool)
     while playing.any():
         if policy is None or act is None:
             actions = random_actions.sample()
@@ -94,12 +111,21 @@ def _play(
             tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
             actions = policy.clip(tensor.cpu().numpy())
         obs, rewards, dones, infos = env.step(np.asarray(actions))
-        total += rewards * playing
-        for row in np.flatnonzero(dones & playing):
-            trials[row] = infos[row].get("trials", 0)
-        playing &= ~dones
+        yield rewards, playing, {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
+        playing = playing & ~dones
     env.close()
-    return total, trials
+
+
+@torch.no_grad()
+def rewards_by_step(
+    policy: PlasticPolicy, config: TrainConfig, episodes: int, seed: int, deterministic: bool
+) -> list[np.ndarray]:
+    """The rewards (T,) of each of at most ``ROWS`` episodes; else as ``measure``."""
+    torch.manual_seed(seed)
+    steps = list(_steps(policy, config, episodes, seed, deterministic))
+    rewards = np.stack([step[0] for step in steps], axis=1)
+    lengths = np.sum([step[1] for step in steps], axis=0)
+    return [row[:length] for row, length in zip(rewards, lengths, strict=True)]
 
 
 def ablate(policy: PlasticPolicy) -> PlasticPolicy:

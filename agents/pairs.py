@@ -1,17 +1,40 @@
 """The same episodes with plasticity and without, for the page that shows them side by side."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from plasticrl.agents.config import TrainConfig
-from plasticrl.agents.evaluation import ablate
+from plasticrl.agents.evaluation import ablate, rewards_by_step
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
-from plasticrl.viewer import EpisodeTrace
+from plasticrl.viewer import EpisodeTrace, save_report
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
 from plasticrl.viewer.story import has_maze
 
-EPISODES = 4
+SHOWN = 4
+COUNTED = 64
+"""Episodes that the page's first line tells of: four would leave the ablated net's to chance."""
+
+
+def write_page(
+    policy: PlasticPolicy,
+    config: TrainConfig,
+    preset: str,
+    seed: int,
+    deterministic: bool,
+    path: Path,
+) -> None:
+    """Play, and write the page to ``path``; arguments as ``play_pairs``."""
+    pairs = play_pairs(policy, config, preset, seed, deterministic)
+
+    def counted(net: PlasticPolicy) -> list[np.ndarray]:
+        return rewards_by_step(net, config, COUNTED, seed, deterministic)
+
+    ablated = [] if policy.core.connection is None else counted(ablate(policy))
+    save_report(pairs, path, (counted(policy), ablated))
 
 
 def play_pairs(
@@ -20,7 +43,7 @@ def play_pairs(
     preset: str,
     seed: int,
     deterministic: bool = False,
-    episodes: int = EPISODES,
+    episodes: int = SHOWN,
 ) -> list[Pair]:
     """Play episodes, each twice if the core is plastic: as trained, and with alpha zero.
 

@@ -13,14 +13,14 @@ from plasticrl.agents import gallery
 from plasticrl.agents.building import user_errors
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.evaluation import evaluate
-from plasticrl.agents.pairs import play_pairs
+from plasticrl.agents.pairs import write_page
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
 from plasticrl.agents.replay import show
 from plasticrl.agents.training import load_policy
 from plasticrl.envs import ENV_IDS
 from plasticrl.runs import RunDirectory, null_non_finite
-from plasticrl.viewer import check_record_path, check_report_path, save_report
+from plasticrl.viewer import check_record_path, check_report_path
 
 if TYPE_CHECKING:
     from plasticrl.agents.command_line import EvaluateArguments
@@ -43,8 +43,8 @@ def report(path: Path, arguments: "EvaluateArguments") -> int:
             seed, deterministic = arguments.seed, arguments.deterministic
             episode = record_episode(policy, config, run.preset, seed, mode, deterministic)
         if arguments.report is not None:
-            pairs = play_pairs(policy, config, run.preset, arguments.seed, arguments.deterministic)
-            save_report(pairs, arguments.report)
+            seed, deterministic = arguments.seed, arguments.deterministic
+            write_page(policy, config, run.preset, seed, deterministic, arguments.report)
             print(f"wrote {arguments.report}", file=sys.stderr)
     if arguments.gallery is not None:
         print(f"{arguments.gallery}: {gallery.about(arguments.gallery)}", file=sys.stderr)

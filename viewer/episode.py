@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from plasticrl.viewer.synapses import Synapses
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_LONGEST_LINE = 500
+_TOO_LARGE = np.float64(1e100)
+"""Sums and ranges of smaller numbers are finite."""
 _IN_TEXTS = str.maketrans("", "", "\n\r\t\x1b")
 
 
@@ -114,7 +117,7 @@ class EpisodeTrace:
 
 def _check_line(name: str, text: str) -> None:
     # A terminal would obey the escape codes of a file from somebody else.
-    if not isinstance(text, str) or not text.isprintable():
+    if not (isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_LINE):
         raise ValueError(f"{name} must be one line of printable text, not {text!r:.60}")
 
 
@@ -124,5 +127,5 @@ def _check_name(where: str, name: str) -> None:
 
 
 def _check_numbers(name: str, array: NDArray[Any], kinds: str = "biuf") -> None:
-    if array.dtype.kind not in kinds or not np.isfinite(array).all():
-        raise ValueError(f"{name} must hold finite numbers")
+    if array.dtype.kind not in kinds or not (np.abs(array) < _TOO_LARGE).all():
+        raise ValueError(f"{name} must hold finite numbers, below {_TOO_LARGE:.0e} in size")

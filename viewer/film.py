@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -46,7 +46,8 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
         _WRITERS[path.suffix.lower()](Scene(episode).frames(), temporary, fps)
         os.replace(temporary, path)
     except OSError as error:
-        raise ViewerError(f"cannot record to {path}: {error.strerror or error}") from error
+        reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
+        raise ViewerError(f"cannot record to {path}: {reason}") from error
     finally:
         with suppress(OSError):  # gone, where it has been renamed
             temporary.unlink()
@@ -136,9 +137,9 @@ def _write_mp4(frames: Frames, path: Path, fps: float) -> None:
         output_params=["-f", "mp4", "-movflags", "+faststart"],
     )
     writer.send(None)
-    for frame in chain(frames, held):
-        writer.send(frame.tobytes())
-    writer.close()
+    with closing(writer):
+        for frame in chain(frames, held):
+            writer.send(frame.tobytes())
 
 
 _WRITERS: dict[str, Callable[[Frames, Path, float], None]] = {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TYPES = {"i1": "<i1", "u1": "<u1", "i4": "<i4", "f4": "<f4"}
-_ALIGNMENT = 4
-"""Where a browser wants a float32 to begin: at a multiple of its size."""
+_TYPES = {"i1": "<i1", "u1": "<u1", "i4": "<i4", "f4": "<f4", "f8": "<f8"}
+_ALIGNMENT = 8
+"""A browser wants an array to begin at a multiple of its numbers' size."""
 
 
 class Packer:
@@ -28,7 +28,7 @@ class Packer:
 
         Args:
             array: of any shape; the values must fit `kind`.
-            kind: "i1", "u1", "i4" or "f4", as it is kept.
+            kind: "i1", "u1", "i4", "f4" or "f8", as it is kept.
             changes: keep entry t as what it adds to entry t - 1, modulo the type's range, which
                 packs smaller where little moves. For integers.
         """

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
+
+from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.story import absences, has_maze
@@ -9,16 +12,19 @@ from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
 """The same episode lived with plasticity and, where there is any to ablate, without."""
-
+Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
+"""Rewards (T,) of episodes with plasticity, and of the same ones without."""
 
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
     "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
     "root of the value, and so does the height of the bars. Ablated means &alpha; = 0: the trace "
-    "moves and changes nothing. Steps after the last reward count into those to each later one."
+    "moves and changes nothing. To each later reward is the mean of an episode's bars but the "
+    "first, with the dashed one."
 )
 
 
+_TITLES = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}
 _NAMES = {
     "agent": "the agent",
     "intact": "the plastic network",
@@ -26,14 +32,23 @@ _NAMES = {
 }
 
 
-def headline(pairs: Sequence[Pair]) -> str:
-    """How long the rewards took over all episodes, first and after, with plasticity and ablated."""
-    lives = [[pair[which] for pair in pairs] for which in (0, 1)]
-    intact, ablated = ([life for life in group if life is not None] for group in lives)
-    who = _NAMES[_kind(intact[0])]
-    over = f"Over {len(pairs)} episodes" if len(pairs) > 1 else "In this episode"
-    tell = _waited if tells_waits(pairs[0][0].rewards) else _earned
-    sentence = f"{over} {who} {tell(intact)}."
+def rewards_of(pairs: Sequence[Pair]) -> Rewards:
+    """The rewards of the plastic lives and of the ablated ones."""
+    ablated = [pair[1].rewards for pair in pairs if pair[1] is not None]
+    return [pair[0].rewards for pair in pairs], ablated
+
+
+def headline(life: EpisodeTrace, rewards: Rewards) -> str:
+    """How long the rewards took over all episodes, first and after, with plasticity and ablated.
+
+    Args:
+        life: whose page it is.
+        rewards: what is told of; more episodes than are shown tell more surely.
+    """
+    intact, ablated = rewards
+    over = f"Over {len(intact)} episodes" if len(intact) > 1 else "In this episode"
+    tell = _waited if tells_waits(intact) else _earned
+    sentence = f"{over} {_NAMES[_kind(life)]} {tell(intact)}."
     if ablated:
         sentence += f" With its plasticity ablated, at the same seeds, it {tell(ablated)}."
     return sentence
@@ -45,19 +60,21 @@ def _kind(life: EpisodeTrace) -> str:
 
 def tiles(pairs: Sequence[Pair]) -> str:
     """The numbers of every episode, a tile for each life."""
-    groups = []
+    groups, waiting = [], tells_waits(rewards_of(pairs)[0])
     for index, pair in enumerate(pairs):
-        content = "".join(_tile(life, tells_waits(pair[0].rewards)) for life in pair if life)
-        groups.append(f'<div class="tiles" data-episode="{index}">{content}</div>')
+        content = "".join(_tile(life, waiting) for life in pair if life is not None)
+        seed = f'<h3 class="seed">seed {pair[0].seed}</h3>'
+        groups.append(f'<div class="tiles" data-episode="{index}">{seed}{content}</div>')
     return "\n".join(groups)
 
 
-def notes(life: EpisodeTrace) -> str:
+def notes(pairs: Sequence[Pair]) -> str:
     """How to read the page, and what is left out of it for want of data."""
+    life = pairs[0][0]
     absent = absences(life)
     if life.frames is None and not has_maze(life):
         absent["environment"] = f"no picture of {life.env_id}"
-    if not tells_waits(life.rewards):
+    if not tells_waits(rewards_of(pairs)[0]):
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
     if life.synapses is None:
         absent["ablated"] = "nothing to ablate"
@@ -66,38 +83,46 @@ def notes(life: EpisodeTrace) -> str:
     return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
 
 
-def _waited(lives: Sequence[EpisodeTrace]) -> str:
-    waits = [Waits.of(life.rewards) for life in lives]
+def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
+    """What the rows of a filmstrip are, in words that follow `of seed 3`; nothing for one row."""
+    rows = [_TITLES[_kind(life)] for life in lives if life.frames is not None or has_maze(life)]
+    if lives[0].synapses is not None:
+        rows.insert(1, "its Hebbian trace")
+    return f", from above: {', '.join(rows)}" if len(rows) > 1 else ""
+
+
+def _waited(episodes: Sequence[NDArray[Any]]) -> str:
+    waits = [Waits.of(rewards) for rewards in episodes]
     first, after = first_and_after(waits)
     if first is None:
         return "found no reward"
-    without = sum(one.first is None for one in waits)
-    but = f" (and found none in {without} of the episodes)" if without else ""
+    without = sum(not one.steps for one in waits)
+    but = f" ({without} had none)" if without else ""
     took = f"took {number(first)} steps to the first reward{but}"
-    if after is None:
+    if after is None or not any(one.steps[1:] for one in waits):
         return f"{took} and found no other"
     return f"{took}, {number(after)} to each later one"
 
 
-def _earned(lives: Sequence[EpisodeTrace]) -> str:
-    mean = sum(float(life.rewards.sum()) for life in lives) / len(lives)
-    return f"earned {number(mean)}" + (" on average" if len(lives) > 1 else "")
+def _earned(episodes: Sequence[NDArray[Any]]) -> str:
+    mean = sum(float(rewards.sum()) for rewards in episodes) / len(episodes)
+    return f"earned {number(mean)}" + (" on average" if len(episodes) > 1 else "")
 
 
 def _tile(life: EpisodeTrace, waiting: bool) -> str:
     kind = _kind(life)
-    name = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}[kind]
     waits = Waits.of(life.rewards)
     first, after = first_and_after([waits])
     facts = []
     if waiting:
+        more = "&gt; " if after is not None and not waits.steps[1:] else ""
         facts.append((_or_dash(first), "steps to first reward"))
-        facts.append((_or_dash(after), "to each later"))
+        facts.append((more + _or_dash(after), "to each later"))
         facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
     else:
         facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))
     content = "".join(f"<span><b>{value}</b>{escape(text)}</span>" for value, text in facts)
-    heading = escape(name)
+    heading = _TITLES[kind]
     return f'<section class="tile {kind}"><h2>{heading}</h2>{content}</section>'
 
 
@@ -106,5 +131,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """`value` as short as it is still telling: 7.6, 27, 1200."""
+    """`value` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    if abs(value) >= 1e6:
+        return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

@@ -68,11 +68,11 @@ def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     return panel
 
 
-def heat_map(matrix: NDArray[Any], scale: float) -> Image.Image:
-    """The matrix in colours, the same whole number of pixels for every entry."""
+def heat_map(matrix: NDArray[Any]) -> Image.Image:
+    """The matrix, from -1 to 1, in colours, the same whole number of pixels for every entry."""
     rows, columns = matrix.shape
     cell = SIDE // max(rows, columns)
-    picture = Image.fromarray(theme.diverging(matrix / scale))
+    picture = Image.fromarray(theme.diverging(matrix))
     return _centred(picture.resize((columns * cell, rows * cell), Image.Resampling.NEAREST))
 
 

@@ -57,19 +57,22 @@ DETAILS = (
 )
 
 
-def save_report(pairs: Sequence[page_text.Pair], path: str | Path) -> None:
+def save_report(
+    pairs: Sequence[page_text.Pair], path: str | Path, rewards: page_text.Rewards | None = None
+) -> None:
     """Write the page to `path`. An existing file is replaced once the new one is whole.
 
     Args:
         pairs: at least one episode, each with its ablated twin, or None where there is none.
         path: ends in .html.
+        rewards: of more episodes, for the page's first line; by default of those shown.
 
     Raises:
         ViewerError: `path` is not a .html in a writable folder, or the episodes do not fit.
     """
     path = Path(path)
     check_report_path(path)
-    content = page(pairs).encode()
+    content = page(pairs, rewards).encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -91,17 +94,23 @@ def check_report_path(path: Path) -> None:
         raise ViewerError(f"cannot report to {path}: {path.parent} is not a writable folder")
 
 
-def page(pairs: Sequence[page_text.Pair], max_bytes: int = MAX_BYTES) -> str:
-    """The page's HTML, in the finest detail that fits into `max_bytes`.
+def page(
+    pairs: Sequence[page_text.Pair],
+    rewards: page_text.Rewards | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> str:
+    """The page's HTML, in the finest detail that fits into `max_bytes`; else as `save_report`.
 
     Raises:
         ViewerError: none does.
     """
-    fixed = _fixed_parts(pairs)
+    shown = page_text.rewards_of(pairs)
+    fixed = _fixed_parts(pairs, rewards or shown)
+    waits = tells_waits(shown[0])
     for detail in DETAILS:
         packer = Packer()
         episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
-        manifest = json.dumps({"episodes": episodes}, allow_nan=False).replace("<", "\\u003c")
+        manifest = _json({"waits": waits, "episodes": episodes})
         html = _template().substitute(fixed, manifest=manifest, arrays=packer.text())
         if len(html.encode()) <= max_bytes:
             return html
@@ -111,7 +120,12 @@ def page(pairs: Sequence[page_text.Pair], max_bytes: int = MAX_BYTES) -> str:
     )
 
 
-def _fixed_parts(pairs: Sequence[page_text.Pair]) -> dict[str, str]:
+def _json(value: dict[str, Any]) -> str:
+    """JSON that stands in a script element: nothing in it ends the element."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) -> dict[str, str]:
     """All of the page that the detail does not change."""
     first = pairs[0][0]
     return {
@@ -123,10 +137,10 @@ def _fixed_parts(pairs: Sequence[page_text.Pair]) -> dict[str, str]:
             f'<option value="{index}">seed {life.seed}</option>'
             for index, (life, _) in enumerate(pairs)
         ),
-        "headline": escape(page_text.headline(pairs)),
+        "headline": escape(page_text.headline(first, rewards)),
         "tiles": page_text.tiles(pairs),
         "still": _still(pairs[0]),
-        "notes": page_text.notes(first),
+        "notes": page_text.notes(pairs),
     }
 
 
@@ -147,7 +161,10 @@ def _still(pair: page_text.Pair) -> str:
     if strip is None:
         return "<p>With JavaScript this page plays every step.</p>"
     named = ", ".join(str(step + 1) for step in steps)
-    caption = f"Steps {named} of seed {pair[0].seed}. With JavaScript this page plays every step."
+    rows = page_text.rows_of_still(lives)
+    caption = (
+        f"Steps {named} of seed {pair[0].seed}{rows}. With JavaScript this page plays them all."
+    )
     source = _data_uri(strip.quantize(64), "PNG", optimize=True)
     return (
         f'<figure class="still"><img alt="Stills of the first episode" src="{source}">'
@@ -163,14 +180,13 @@ def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
     """What the script knows of one life; arrays as descriptions of where they are packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
-        return None if array is None else packer.add(array, "f4")
+        return None if array is None else packer.add(array, "f8")
 
     discrete = life.actions.ndim == 1 and life.actions.dtype.kind in "iu"
     described: dict[str, Any] = {
         "env": life.env_id,
         "seed": life.seed,
         "ablated": life.ablated,
-        "waits": tells_waits(life.rewards),
         "rewards": series(life.rewards),
         "values": series(life.values),
         "modulation": series(life.modulation),
@@ -204,10 +220,11 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
         "change": quantised(synapses.change) if synapses.block > 1 else None,
         "weight": packer.add(synapses.weight, "f4"),
         "alpha": packer.add(synapses.alpha, "f4"),
-        "abs_mean": packer.add(synapses.trace_abs_mean, "f4"),
+        "abs_mean": packer.add(synapses.trace_abs_mean, "f8"),
         "shape": list(synapses.shape),
         "block": synapses.block,
         "every": detail.every,
+        "levels": detail.levels,
     }
 
 

@@ -114,7 +114,7 @@ class Scene:
         if (environment := self._environment(step)) is not None:
             frame.paste(environment, (MARGIN, _PANELS_TOP))
         if self.trace is not None:
-            heat_map = panels.heat_map(self.trace.at(step), self.trace.scale)
+            heat_map = panels.heat_map(self.trace.shares(step))
             frame.paste(heat_map, (_TRACE_LEFT, _PANELS_TOP))
         for strip in self.strips:
             x, top = panels.column(step, self.episode.n_steps, _STRIP_WIDTH), strip.top + _CAPTION
@@ -139,12 +139,14 @@ class Scene:
 
 
 def _about_rewards(rewards: NDArray[np.floating]) -> str:
-    """The steps to each reward where rewards are rare; how many there are where they are not."""
+    """The steps to each reward where they are worth telling, else how many rewards there are."""
     steps = story.steps_to_rewards(rewards)
-    if steps and story.rewards_are_rare(rewards):
+    if steps and story.worth_counting(rewards):
         text = "steps to each: " + " ".join(map(str, steps))
         return _shortened(text, _font(12), _STRIP_WIDTH - 80)
-    return f"{np.count_nonzero(rewards)} of {len(rewards)} steps"
+    n_below = np.count_nonzero(rewards < 0)
+    below = f", {n_below} below" if n_below else ""
+    return f"{len(steps)} of {len(rewards)} above zero{below}"
 
 
 def _caption(

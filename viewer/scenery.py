@@ -13,6 +13,8 @@ from plasticrl.viewer.episode import EpisodeTrace
 
 _DISC = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
 _DOT = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
+_BELOW = 8
+"""Rows that a large maze leaves for the numbers below it."""
 _STAMPS = _DISC, _DISC & ~_DOT, _DOT
 
 
@@ -26,13 +28,13 @@ def scenery(
     lines: list[Text] = []
     if story.has_maze(episode):
         height, width = episode.setting["walls"].shape
-        if not no_color and 4 * width <= columns and 2 * height <= rows:
+        if not no_color and 4 * width <= columns and 2 * height <= rows - _BELOW:
             lines = _painted_maze(episode, step, cell=4)
         elif no_color or (2 * width <= columns and height <= rows):
             lines = _maze(episode, step)
         else:
             lines = _painted_maze(episode, step, cell=1)
-    elif _has_cues(episode):
+    elif story.has_cues(episode):
         lines = _cues(episode, step)
     elif episode.texts is not None:
         lines = [_cleaned(line) for line in Text.from_ansi(episode.texts[step]).split()]
@@ -90,18 +92,6 @@ def _painted_maze(episode: EpisodeTrace, step: int, cell: int) -> list[Text]:
     return half_blocks(pixels)
 
 
-def _has_cues(episode: EpisodeTrace) -> bool:
-    cues, target = episode.setting.get("cues"), episode.setting.get("target")
-    cue, go = episode.state.get("cue"), episode.state.get("go")
-    if cues is None or target is None or cue is None or go is None:
-        return False
-    return (
-        cues.ndim == 2
-        and (target.shape, cue.shape, go.shape) == ((), (episode.n_steps,), (episode.n_steps,))
-        and bool((cue < len(cues)).all())
-    )
-
-
 def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
     """A line for every cue, + as ■ and - as □: ► marks the one in sight, ◎ the one that counts."""
     lines = []
@@ -109,7 +99,7 @@ def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
     target = int(episode.setting["target"])
     for index, cue in enumerate(episode.setting["cues"]):
         seen = index == in_sight
-        line = Text("► " if seen else "  ", style(theme.AGENT, bold=True))
+        line = Text().append("► " if seen else "  ", style(theme.AGENT, bold=True))
         line.append("◎ " if index == target else "  ", style(theme.REWARD, bold=True))
         for bit in cue:
             color = theme.POSITIVE if bit > 0 else theme.NEGATIVE
@@ -119,4 +109,4 @@ def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
         lines.append(line)
     go = bool(episode.state["go"][step])
     answer = f"    go: the answer is {episode.actions[step]}" if go else ""
-    return [*lines, Text(), Text(answer, Style(bold=True))]
+    return [*lines, Text(), Text().append(answer, Style(bold=True))]

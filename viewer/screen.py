@@ -36,6 +36,8 @@ class Screen:
         self.block = 1
         if self.synapses is not None:
             self.block = -(-max(self.synapses.weight.shape) // room)
+        # At the last step there are most numbers; the strips below stand still.
+        self.n_middle = len(self._middle(episode.n_steps - 1))
 
     def picture(self, step: int) -> Text:
         """The whole screen at `step`, no wider or higher than the terminal."""
@@ -44,15 +46,19 @@ class Screen:
             Text(f"{name:<{_LABEL}}") + strip.text(done) for name, strip in self.strips.items()
         ]
         notes = Text(self.notes, style="dim")
-        lines = [self._header(step), notes, *self._middle(step), Text(), *strips]
+        middle = self._middle(step)[: self.n_middle]
+        middle += [Text() for _ in range(self.n_middle - len(middle))]
+        lines = [self._header(step), notes, *middle, Text(), *strips]
         for line in lines:
             line.truncate(self.size.width)
         return Text("\n", no_wrap=True, end="").join(lines[: max(1, self.size.height - 1)])
 
     def _left_width(self) -> int:
         """Columns of the environment and the numbers below it, the same at every step."""
-        last = self._scenery(self.episode.n_steps - 1)
-        return max(_FACTS, *(line.cell_len for line in last), 0)
+        last = self.episode.n_steps - 1
+        steps = range(last + 1) if self.episode.texts else [last]  # only texts change their width
+        widths = (line.cell_len for step in steps for line in self._scenery(step))
+        return max(_FACTS, max(widths, default=0))
 
     def _scenery(self, step: int) -> list[Text]:
         columns, rows = self.size.width - _GAP - _FACTS, self.n_rows
@@ -96,14 +102,13 @@ class Screen:
             if (saturation := episode.synapses.trace_saturation) is not None:
                 facts["at the bound"] = f"{saturation[step]:.0%}"
         lines = [Text(f"{name:<{_LABEL}}{number:>8}") for name, number in facts.items()]
-        if story.rewards_are_rare(episode.rewards):
+        if story.worth_counting(episode.rewards):
             steps = story.steps_to_rewards(episode.rewards[: step + 1])
             lines += [Text(), Text("steps to each reward"), *_wrapped(steps)]
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:
-        matrix = pool(synapses.trace.at(step), self.block)
-        shares = matrix / theme.largest(np.array(synapses.trace.scale))
+        shares = pool(synapses.trace.shares(step), self.block)
         block = synapses.block * self.block
         pooled = f"  pooled {block} x {block}" if block > 1 else ""
         scale = f"{synapses.trace.scale:.2g}"
@@ -126,7 +131,7 @@ def _wrapped(numbers: list[int]) -> list[Text]:
         if len(lines[-1]) + len(f" {number}") > _FACTS:
             lines.append("")
         lines[-1] += f" {number}" if lines[-1] else f"{number}"
-    return [Text(line, style(theme.REWARD)) for line in lines]
+    return [Text().append(line, style(theme.REWARD)) for line in lines]
 
 
 def _sparklines(episode: EpisodeTrace, width: int) -> dict[str, Sparkline]:

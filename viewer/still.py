@@ -24,7 +24,7 @@ def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Imag
             rows.append([_environment(life, step) for step in times])
         if which == 0 and life.synapses is not None:
             trace = life.synapses.trace
-            rows.append([panels.heat_map(trace.at(step), trace.scale) for step in times])
+            rows.append([panels.heat_map(trace.shares(step)) for step in times])
     if not rows:
         return None
     pitch = SIDE + GAP

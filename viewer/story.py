@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
 
+LARGEST_MAZE, MOST_CUES = 200, 64
+"""Cells to a side, and cues and their bits, that can be drawn one by one."""
+
 
 def absences(episode: EpisodeTrace) -> dict[str, str]:
     """What was not recorded, and why: part -> a line that stands in its place.
@@ -14,7 +17,8 @@ def absences(episode: EpisodeTrace) -> dict[str, str]:
     The parts are `environment`, `trace` and `modulation`.
     """
     lines = {}
-    if episode.frames is None and episode.texts is None and not has_maze(episode):
+    known = has_maze(episode) or has_cues(episode)
+    if episode.frames is None and episode.texts is None and not known:
         lines["environment"] = f"no picture of {episode.env_id}"
     if episode.synapses is None:
         lines["trace"] = "no trace or modulation: no plastic connections"
@@ -32,8 +36,23 @@ def has_maze(episode: EpisodeTrace) -> bool:
     return (
         (walls.dtype.kind, goal.dtype.kind, agent.dtype.kind) == ("b", "i", "i")
         and walls.ndim == 2
+        and 0 < max(walls.shape) <= LARGEST_MAZE
         and (goal.shape, agent.shape) == ((2,), (episode.n_steps, 2))
         and all(bool((place >= 0).all() and (place < walls.shape).all()) for place in (goal, agent))
+    )
+
+
+def has_cues(episode: EpisodeTrace) -> bool:
+    """Whether it tells of cues: `cues` (n, bits) and `target`, the `cue` seen, when to `go`."""
+    cues, target = episode.setting.get("cues"), episode.setting.get("target")
+    cue, go = episode.state.get("cue"), episode.state.get("go")
+    if cues is None or target is None or cue is None or go is None:
+        return False
+    return (
+        cues.ndim == 2
+        and max(cues.shape) <= MOST_CUES
+        and (target.shape, cue.shape, go.shape) == ((), (episode.n_steps,), (episode.n_steps,))
+        and bool((cue < len(cues)).all())
     )
 
 
@@ -49,6 +68,11 @@ def steps_to_rewards(rewards: NDArray[np.floating]) -> list[int]:
     """Steps from the episode's start, or from the reward before, to each reward above zero."""
     steps: list[int] = np.diff(np.flatnonzero(rewards > 0), prepend=-1).tolist()
     return steps
+
+
+def worth_counting(rewards: NDArray[np.floating]) -> bool:
+    """Whether the steps to each reward say something: rewards are rare, and never punish."""
+    return rewards_are_rare(rewards) and bool((rewards >= 0).all())
 
 
 def rewards_are_rare(rewards: NDArray[np.floating]) -> bool:

@@ -40,10 +40,14 @@ class Quantised:
     def __len__(self) -> int:
         return len(self.levels)
 
+    def shares(self, step: int) -> NDArray[np.float32]:
+        """The matrix (h, w) of one step in shares of the scale, from -1 to 1."""
+        shares: NDArray[np.float32] = self.levels[step] / np.float32(_LEVELS)
+        return shares
+
     def at(self, step: int) -> NDArray[np.float32]:
         """The matrix (h, w) of one step."""
-        shares: NDArray[np.float32] = self.levels[step] / np.float32(_LEVELS)
-        return shares * np.float32(self.scale)
+        return self.shares(step) * np.float32(self.scale)
 
 
 @dataclass(frozen=True, eq=False)

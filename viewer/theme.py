@@ -21,7 +21,7 @@ PUNISHMENT: Color = (240, 96, 96)
 AGENT: Color = (255, 122, 72)
 WALL: Color = (92, 102, 122)
 
-_STEPS = 6
+_STEPS = 4
 """Shades on either side of 0 in a heat map."""
 
 

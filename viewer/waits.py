@@ -1,8 +1,11 @@
 """How long an agent takes to its rewards: the number that falls when it learns within its life.
 
-    first = steps up to the first reward       after = steps since then / rewards since then
+    first = steps to an episode's first reward
+    after = mean of its later waits, the unfinished one at its end among them
 
-Steps at the end that led to no further reward count into `after`: who stops finding is not spared.
+and of several episodes the mean over those with a reward, each counting alike. So who stops finding
+is not spared, and an agent that does not learn has both alike, however its episodes differ: total
+steps by total rewards would fall for it too, as easy episodes have more of the rewards.
 """
 
 from collections.abc import Sequence
@@ -33,28 +36,17 @@ class Waits:
         steps = steps_to_rewards(rewards)
         return cls(steps, len(rewards) - sum(steps))
 
-    @property
-    def first(self) -> int | None:
-        """Steps to the first reward; None if there is none."""
-        return self.steps[0] if self.steps else None
-
-    @property
-    def since(self) -> int:
-        """Steps since the first reward."""
-        return sum(self.steps[1:]) + self.rest if self.steps else 0
-
 
 def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | None]:
-    """Mean steps to the first reward, and steps to each later one, over episodes; None for none.
-
-    Episodes without any reward have no first; the page counts them apart.
-    """
-    firsts = [waits.first for waits in episodes if waits.first is not None]
-    later = sum(max(0, len(waits.steps) - 1) for waits in episodes)
-    since = sum(waits.since for waits in episodes)
-    return (float(np.mean(firsts)) if firsts else None), (since / later if later else None)
+    """Steps to the first reward, and to each later one, over episodes; None where there is none."""
+    found = [waits for waits in episodes if waits.steps]
+    firsts = [waits.steps[0] for waits in found]
+    later = [[*waits.steps[1:], *([waits.rest] if waits.rest else [])] for waits in found]
+    means = [float(np.mean(waits)) for waits in later if waits]
+    return (float(np.mean(firsts)) if firsts else None), (float(np.mean(means)) if means else None)
 
 
-def tells_waits(rewards: NDArray[Any]) -> bool:
-    """Whether waits say anything: some reward is above 0, and rewards are rare."""
+def tells_waits(episodes: Sequence[NDArray[Any]]) -> bool:
+    """Whether waits say anything of these rewards: some is above 0, and they are rare."""
+    rewards = np.concatenate(episodes)
     return bool((rewards > 0).any()) and rewards_are_rare(rewards)

@@ -498,7 +498,7 @@ def test_a_run_that_cannot_be_continued(
         ("--episodes -4", "episodes must be at least 2 for an interval, not -4"),
         ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
         ("--json --watch", "give --watch in a call of its own"),
-        ("--record episode.mp4", r"cannot record to episode\.mp4: the name must end in \.gif"),
+        ("--record episode.avi", r"cannot record to episode\.avi: the name must end in \.gif, \.w"),
         ("--record no/episode.gif", r"cannot record to no/episode\.gif: no is not a writable"),
     ],
 )

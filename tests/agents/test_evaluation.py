@@ -240,7 +240,7 @@ def test_what_cannot_be_drawn_is_said_before_the_measurement(
     assert evaluate_main([str(cart_pole), "--record", str(target)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("error: CartPole-v1 cannot be shown: pygame is not installed")
+    assert err.startswith("error: --record: CartPole-v1 gives no pictures: pygame is not installed")
     assert err.count("\n") == 1
     assert not target.exists()
 

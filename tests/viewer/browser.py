@@ -155,17 +155,23 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
-    def click(self, selector: str, across: float = 0.5) -> None:
-        """Press and let go, this share of the way across an element."""
+    def point(self, selector: str, across: float = 0.5, down: float = 0.5) -> dict[str, Any]:
+        """Move the mouse over an element, to these shares of its width and height."""
         box = self.value(
             f"(() => {{ const element = document.querySelector({selector!r});"
             "element.scrollIntoView({block: 'center'});"
             "const box = element.getBoundingClientRect();"
             "return [box.x, box.y, box.width, box.height]; })()"
         )
-        mouse = {"x": box[0] + across * box[2], "y": box[1] + box[3] / 2, "button": "left"}
+        mouse = {"x": box[0] + across * box[2], "y": box[1] + down * box[3]}
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", **mouse)
+        return mouse
+
+    def click(self, selector: str, across: float = 0.5) -> None:
+        """Press and let go in the middle of an element, or this share of the way across it."""
+        mouse = self.point(selector, across) | {"button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, clickCount=1, **mouse)
+            self.call("Input.dispatchMouseEvent", type=kind, **mouse)
 
     def screenshot(self) -> bytes:
         """The window as a PNG."""

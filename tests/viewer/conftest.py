@@ -42,6 +42,19 @@ def make_fields() -> dict[str, Any]:
     }
 
 
+def make_maze(n_rows: int = 9) -> dict[str, Any]:
+    """State, setting and rewards: along a corridor, over the goal at steps 3 and 7, and back."""
+    walls = np.ones((n_rows, 9), dtype=bool)
+    walls[1, 1:8] = False
+    rewards = np.zeros(N_STEPS)
+    rewards[[3, 7]] = 10.0
+    return {
+        "state": {"agent": np.stack([np.ones(N_STEPS, int), 1 + np.arange(N_STEPS) % 4], axis=1)},
+        "setting": {"walls": walls, "goal": np.array([1, 6])},
+        "rewards": rewards,
+    }
+
+
 @pytest.fixture
 def fields() -> dict[str, Any]:
     return make_fields()

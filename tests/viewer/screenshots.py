@@ -22,9 +22,8 @@ def main(report: Path, step: int) -> None:
     ):
         for scheme in ("light", "dark"):
             page.open(f"{report.resolve().as_uri()}#t={step}", dark=scheme == "dark")
-            picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
             path = DOCS / f"report-{scheme}.png"
-            picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            Image.open(BytesIO(page.screenshot())).convert("RGB").save(path, optimize=True)
             print(f"wrote {path}, {path.stat().st_size:,} bytes")
 
 

@@ -29,6 +29,8 @@ def test_optional_fields_may_be_absent(fields: dict[str, Any]) -> None:
         ("rewards", np.zeros(0), r"rewards must be \(T,\) with T >= 1, not \(0,\)"),
         ("rewards", np.zeros((12, 1)), r"rewards must be \(T,\)"),
         ("rewards", np.full(12, np.nan), "rewards must hold finite numbers"),
+        ("rewards", np.full(12, -1e100), "rewards must hold finite numbers, below 1e"),
+        ("title", "t" * 501, "title must be one line"),
         ("rewards", np.zeros(12, bool), "rewards must hold finite numbers"),
         ("actions", np.zeros(11), r"actions must be \(12, \.\.\.\) as rewards are, not \(11,\)"),
         ("actions", np.array(1), "actions must be"),

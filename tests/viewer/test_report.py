@@ -18,6 +18,7 @@ from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses
 from plasticrl.viewer import ViewerError, save_report
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.report import DETAILS, check_report_path, page, shrunk
+from plasticrl.viewer.waits import Waits, first_and_after
 
 
 def unpacked(packer: Packer) -> bytes:
@@ -28,9 +29,9 @@ def test_arrays_lie_end_to_end_where_they_are_said_to_be() -> None:
     packer = Packer()
     first = packer.add(np.array([-1, 2, 3]), "i1")
     second = packer.add(np.array([[1.5, -2.0]]), "f4")
-    assert unpacked(packer) == b"\xff\x02\x03" + b"\0" + b"\0\0\xc0\x3f" + b"\0\0\0\xc0"
+    assert unpacked(packer) == b"\xff\x02\x03" + bytes(5) + b"\0\0\xc0\x3f" + b"\0\0\0\xc0"
     assert first == {"type": "i1", "shape": [3], "at": 0, "changes": False}
-    assert second == {"type": "f4", "shape": [1, 2], "at": 4, "changes": False}
+    assert second == {"type": "f4", "shape": [1, 2], "at": 8, "changes": False}
 
 
 def test_changes_wrap_around() -> None:
@@ -98,16 +99,16 @@ def text_of(html: str, start: str, end: str) -> str:
 
 
 def test_the_story_by_hand() -> None:
-    """Rewards at 10, 15, 20 of 40: after the first, 30 steps for 2; ablated at 12, 36: 28 for 1."""
+    """Rewards at 10, 15, 20 of 40: later waits 5, 5, 20; ablated at 12, 36: 24 and 4."""
     html = page(maze_pairs())
     assert text_of(html, '<p class="headline">', "</p>") == (
-        "Over 2 episodes the plastic network took 10 steps to the first reward, 15 to each later "
+        "Over 2 episodes the plastic network took 10 steps to the first reward, 10 to each later "
         "one. With its plasticity ablated, at the same seeds, it took 12 steps to the first "
-        "reward, 28 to each later one."
+        "reward, 14 to each later one."
     )
     assert text_of(html, '<div class="tiles" data-episode="0">', "</div>") == (
-        "plastic 10 steps to first reward 15 to each later 3 rewards "
-        "plasticity ablated 12 steps to first reward 28 to each later 2 rewards"
+        "seed 3 plastic 10 steps to first reward 10 to each later 3 rewards "
+        "plasticity ablated 12 steps to first reward 14 to each later 2 rewards"
     )
 
 
@@ -126,11 +127,36 @@ def test_the_story_of_who_finds_little(ablated: tuple[int, ...], told: str) -> N
 
 
 def test_episodes_without_a_reward_are_told_apart() -> None:
-    pairs = [(maze_life(3, False, (10, 20)), None), (maze_life(4, False, ()), None)]
+    pairs = [(maze_life(4, False, ()), None), (maze_life(3, False, (10, 20)), None)]
     assert text_of(page(pairs), '<p class="headline">', "</p>") == (
-        "Over 2 episodes the plastic network took 10 steps to the first reward (and found none in "
-        "1 of the episodes), 30 to each later one."
+        "Over 2 episodes the plastic network took 10 steps to the first reward (1 had none), "
+        "15 to each later one."
     )
+
+
+def test_more_episodes_than_are_shown_tell_the_story() -> None:
+    quick, slow = np.zeros(100), np.zeros(100)
+    quick[[19, 24, 98]] = 10.0
+    slow[[49]] = 10.0
+    html = page(maze_pairs(), rewards=([quick] * 3, [slow] * 3))
+    assert text_of(html, '<p class="headline">', "</p>") == (
+        "Over 3 episodes the plastic network took 20 steps to the first reward, 27 to each later "
+        "one. With its plasticity ablated, at the same seeds, it took 50 steps to the first "
+        "reward and found no other."
+    )
+
+
+def test_who_does_not_learn_has_both_waits_alike() -> None:
+    """Rewards by chance, in easy episodes and hard ones: neither wait is the longer."""
+    rng = np.random.default_rng(0)
+    chances = 1 / rng.uniform(8, 150, 4000)
+    first, after = first_and_after([Waits.of(rng.random(200) < chance) for chance in chances])
+    assert first == pytest.approx(after, rel=0.06)
+
+
+def test_an_unfinished_wait_is_told_as_more() -> None:
+    tiles = text_of(page([(maze_life(3, False, (7,)), None)]), 'data-episode="0">', "</section>")
+    assert tiles == "seed 3 plastic 7 steps to first reward &gt; 33 to each later 1 reward"
 
 
 def test_what_is_missing_is_said() -> None:
@@ -145,7 +171,10 @@ def test_what_is_missing_is_said() -> None:
 def test_without_javascript_there_is_a_filmstrip() -> None:
     html = page(maze_pairs())
     still = text_of(html, "<figcaption>", "</figcaption>")
-    assert still.startswith("Steps 1, 7, 14, 21, 27, 33, 40 of seed 3.")
+    assert still.startswith(
+        "Steps 1, 7, 14, 21, 27, 33, 40 of seed 3, from above: plastic, its Hebbian trace, "
+        "plasticity ablated."
+    )
     (image,) = [attributes for tag, attributes in Scripts(html).elements if tag == "img"]
     assert (image["src"] or "").startswith("data:image/png;base64,")
 

@@ -199,6 +199,26 @@ def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
     assert browser.text(".trace .note") == "70 \u00d7 70, means of 2 \u00d7 2"
 
 
+def test_pointing_at_an_entry_reads_it(maze: Browser) -> None:
+    life = maze_pairs()[0][0]
+    for _ in range(20):
+        maze.press("ArrowRight")
+    maze.point(".trace canvas", across=3.5 / 12, down=10.5 / 12)
+    entry = trace_of(life, 21)[10, 3]
+    assert maze.text(".trace .note") == f"from 3 to 10: {entry:.3f}"
+    maze.press("ArrowRight")
+    assert maze.text(".trace .note") == f"from 3 to 10: {trace_of(life, 22)[10, 3]:.3f}"
+    maze.point("h1")
+    assert maze.text(".trace .note") == "12 \u00d7 12"
+
+
+def test_a_click_on_a_series_goes_to_its_step(maze: Browser) -> None:
+    maze.click("[data-series='abs-mean']", across=0.6)
+    step = step_shown(maze)
+    assert 20 < step < 27
+    assert_says(maze, maze_pairs()[0][0], step)
+
+
 def test_keys(maze: Browser) -> None:
     for key, shift, step in [
         ("ArrowRight", False, 2),

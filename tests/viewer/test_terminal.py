@@ -1,14 +1,17 @@
 """The terminal: everything within its size; plain lines where nothing can be drawn."""
 
+import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
+from tests.viewer.conftest import make_maze, make_synapses
 
-from plasticrl.viewer import EpisodeTrace, ViewerError, watch
+from plasticrl.viewer import EpisodeTrace, ViewerError, record, theme, watch
 from plasticrl.viewer.screen import Screen
 from plasticrl.viewer.sparkline import Sparkline
 
@@ -35,22 +38,112 @@ def test_every_step_fits_the_terminal(episode: EpisodeTrace, size: tuple[int, in
         assert max(line.cell_len for line in lines) <= size[0]
 
 
-def test_what_is_on_the_screen(episode: EpisodeTrace) -> None:
+def test_what_is_on_the_screen(fields: dict[str, Any]) -> None:
+    episode = EpisodeTrace(**{**fields, "state": {}})
     lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 3)
     assert lines[0].startswith("maze [bold]9 x 9[/bold]")
     assert lines[0].endswith("step 4/12  reward 10")
-    assert lines[2].startswith("##03##   trace -")
-    assert lines[3] == "#    #   " + "▀" * 20
-    assert lines[-2].startswith("modulation  ")
-    assert lines[-1].startswith("rewards     ")
+    assert lines[1] == ""
+    assert lines[2].startswith("##03##" + 21 * " " + "trace -")
+    assert lines[3] == "#    #" + 21 * " " + "▀" * 20
+    assert lines[5].split()[:2] == ["value", f"{fields['values'][3]:+.2f}"]
+    names = [line[:14].strip() for line in lines[-3:]]
+    assert names == ["modulation", "mean |trace|", "rewards"]
 
 
-def test_parts_that_were_not_recorded_are_left_out(fields: dict[str, Any]) -> None:
-    absent = dict.fromkeys(("texts", "synapses", "modulation"))
-    episode = EpisodeTrace(**{**fields, **absent})
-    lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 0)
-    assert len(lines) == 4
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_maze_with_its_path(fields: dict[str, Any], no_color: bool) -> None:
+    """At step 6 the path is that since the reward of step 3: it began at column 1."""
+    episode = EpisodeTrace(**{**fields, **make_maze()})
+    lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color), 6)
+    assert lines[2].startswith("██" * 9 + " ")
+    assert lines[3].startswith("██• • ●     ◎   ██ ")
+    assert len([line for line in lines if line.startswith("██")]) == 9
+    words = [line[:24].strip() for line in lines]
+    assert words[words.index("steps to each reward") + 1] == "4"  # at step 7 it would be "4 4"
+
+
+def test_a_maze_is_larger_where_there_is_room(fields: dict[str, Any]) -> None:
+    """Four pixels to a cell's side: walls are solid, the agent's corners are floor."""
+    episode = EpisodeTrace(**{**fields, **make_maze()})
+    picture = Screen(episode, ConsoleDimensions(120, 40), no_color=False).picture(6)
+    line = picture.split("\n", allow_blank=True)[2 + 2]  # the upper half of the corridor
+    console = Console()
+    styles = [line.get_style_at_offset(console, x) for x in range(36)]
+    upper = [style.color.triplet for style in styles if style.color]
+    assert tuple(upper[0]) == theme.WALL  # type: ignore[arg-type]
+    assert [tuple(c) == theme.AGENT for c in upper[12:16]] == [False, True, True, False]  # type: ignore[arg-type]
+    assert [tuple(c) == theme.REWARD for c in upper[24:28]] == [False, True, True, False]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("no_color", "n_lines"), [(False, 25), (True, 0)])
+def test_a_maze_that_is_too_large(fields: dict[str, Any], no_color: bool, n_lines: int) -> None:
+    """A pixel to a cell, or left out where there are no pixels."""
+    episode = EpisodeTrace(**{**fields, **make_maze(n_rows=50), "synapses": None})
+    screen = Screen(episode, ConsoleDimensions(80, 31), no_color)
+    assert len([line for line in lines_of(screen, 6) if line.startswith("▀" * 9)]) == n_lines
+
+
+def test_cues(fields: dict[str, Any]) -> None:
+    state = {"cue": np.arange(12) % 3 - 1, "go": np.arange(12) == 6}
+    cues = np.array([[1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]])
+    setting = {"cues": cues, "target": np.array(1)}
+    actions = np.full(12, 7)
+    changes = {"state": state, "setting": setting, "actions": actions}
+    screen = Screen(
+        EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 24), no_color=False
+    )
+    assert [line[:26].rstrip() for line in lines_of(screen, 4)[2:5]] == ["►   ■□■", "  ◎ □□■", ""]
+    assert [line[:26].rstrip() for line in lines_of(screen, 5)[2:4]] == ["    ■□■", "► ◎ □□■"]
+    assert [line[:26].rstrip() for line in lines_of(screen, 6)[2:6]] == [
+        "    ■□■",
+        "  ◎ □□■",
+        "",
+        "    go: the answer is 7",
+    ]
+
+
+def test_a_picture_in_half_blocks(fields: dict[str, Any]) -> None:
+    """An environment of which nothing but frames is known: red above, blue below."""
+    frames = np.zeros((12, 40, 40, 3), np.uint8)
+    frames[:, :20, :, 0] = frames[:, 20:, :, 2] = 255
+    changes = {"frames": frames, "texts": None, "state": {}, "synapses": None}
+    screen = Screen(
+        EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 25), no_color=False
+    )
+    lines = screen.picture(0).split("\n", allow_blank=True)[2:21]
+    assert all(line.plain.startswith("▀" * 38) for line in lines)  # 25 - 4 - 2 rows, twice as wide
+    style = lines[9].get_style_at_offset(Console(), 5)
+    assert style.color is not None
+    assert style.bgcolor is not None
+    assert style.color.triplet == (255, 0, 0)
+    assert style.bgcolor.triplet == (0, 0, 255)
+
+
+def test_parts_that_were_not_recorded_are_left_out_and_named(fields: dict[str, Any]) -> None:
+    absent = dict.fromkeys(("frames", "texts", "synapses", "modulation", "values"))
+    episode = EpisodeTrace(**{**fields, **absent, "state": {}, "env_id": "CartPole-v1"})
+    lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 11)
+    note = "no picture of CartPole-v1; no trace or modulation: no plastic connections"
+    assert lines[1] == note
+    assert lines[2:-1] == [""]
     assert lines[-1].startswith("rewards")
+
+
+def test_the_strips_stand_still_while_the_numbers_grow(fields: dict[str, Any]) -> None:
+    episode = EpisodeTrace(**{**fields, **make_maze(), "synapses": None})
+    screen = Screen(episode, ConsoleDimensions(80, 24), no_color=False)
+    assert len({screen.picture(step).plain.count("\n") for step in range(12)}) == 1
+
+
+def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
+    """A file from somebody else would clear the screen, or set its title."""
+    text = "\x1b[2J\x1b]0;owned\x1b\\\x1b(0\x1bc\x1b[31mred\x1b[0m"
+    changes = {"texts": (text,) * 12, "state": {}}
+    shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
+    assert "red" in shown
+    assert not set("\x1b\r") & set(re.sub(r"\x1b\[[0-9;?]*[mhlAK]|\r", "", shown))
+    assert not any(code in shown for code in ("\x1b[2J", "\x1b]", "\x1b(", "\x1bc"))
 
 
 def test_the_terminal_sees_the_last_step(episode: EpisodeTrace) -> None:
@@ -69,19 +162,52 @@ def test_no_color_is_honoured_and_the_trace_still_readable(episode: EpisodeTrace
 
 @pytest.mark.parametrize("options", [{"force_terminal": False}, {"_environ": {"TERM": "dumb"}}])
 def test_plain_lines_where_nothing_can_be_drawn(
-    episode: EpisodeTrace, options: dict[str, Any]
+    fields: dict[str, Any], options: dict[str, Any]
 ) -> None:
+    trace = np.linspace(0, -0.6, 12)[:, None, None] * np.ones((3, 3))
+    episode = EpisodeTrace(**{**fields, "synapses": make_synapses(trace)})
     assert played(episode, width=20, **{"color_system": "truecolor", **options}) == (
         "maze [bold]9 x 9[/bold]\n"
         "step 4: reward +10, total 10\n"
         "step 8: reward -0.5, total 9.5\n"
+        "mean |trace| 0 after the first step, 0.6 after the last\n"
         "12 steps, 2 rewarded, total reward 9.5\n"
     )
 
 
 def test_sparklines_by_hand() -> None:
-    assert Sparkline.of_means(np.array([0.0, 0.0, 7.0, 7.0, 3.0, 3.0]), 3).characters == "▁█▄"
+    series = np.array([0.0, 0.0, 7.0, 7.0, 3.0, 3.0])
+    assert Sparkline.of_means(series, 3, theme.MODULATION).characters == "▁█▄"
     assert Sparkline.of_sums(np.array([0.0, 0.0, -1.0, 0.0, 4.0, 4.0]), 3).characters == " ▁█"
+
+
+def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -> None:
+    """CartPole would fill the log."""
+    episode = EpisodeTrace(**{**fields, "rewards": np.ones(12), "synapses": None})
+    assert played(episode, force_terminal=False) == (
+        "maze [bold]9 x 9[/bold]\n"
+        "no trace or modulation: no plastic connections\n"
+        "12 steps, 12 rewarded, total reward 12\n"
+    )
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e99, 0.0])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (64, 1)])
+def test_numbers_of_any_size_and_nets_of_any_shape(
+    fields: dict[str, Any], tmp_path: Path, size: float, shape: tuple[int, int]
+) -> None:
+    """A file from somebody else would end in a traceback, or the last trace before a collapse."""
+    series = np.linspace(-size, size, 12)
+    trace = np.clip(series, -1e38, 1e38)[:, None, None] * np.ones(shape)
+    changes = {"rewards": series, "values": series, "modulation": series}
+    frames = np.zeros((12, *shape, 3), np.uint8)
+    changes |= {"synapses": make_synapses(trace), "frames": frames, "state": {}}
+    episode = EpisodeTrace(**{**fields, **changes})
+    assert "step 12/12" in Text.from_ansi(played(episode)).plain
+    played(episode, force_terminal=False)
+    record(episode, tmp_path / "run.gif")
+    without_texts = EpisodeTrace(**{**fields, **changes, "texts": None})
+    played(without_texts, color_system="truecolor")
 
 
 def test_a_speed_that_is_none(episode: EpisodeTrace) -> None:

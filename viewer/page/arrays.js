@@ -1,6 +1,8 @@
 // What the page was packed with: one gzip of arrays, each described in the manifest.
 
-const ARRAY_TYPES = { i1: Int8Array, u1: Uint8Array, i4: Int32Array, f4: Float32Array };
+const ARRAY_TYPES = {
+  i1: Int8Array, u1: Uint8Array, i4: Int32Array, f4: Float32Array, f8: Float64Array,
+};
 
 async function unpack(base64) {
   const packed = Uint8Array.from(atob(base64.trim()), (letter) => letter.charCodeAt(0));

@@ -21,10 +21,7 @@ function short(value) {
 // A series as a line, the other life's as a thin one, rewards as ticks from edge to edge.
 function drawSeries(canvas, series, other, rewards, color, t) {
   const { context, width, height } = pen(canvas, STRIP);
-  const all = other ? [...series.data, ...other.data] : [...series.data];
-  let low = Math.min(...all);
-  let high = Math.max(...all);
-  if (low === high) [low, high] = [low - 1, high + 1];
+  const [low, high] = range(other ? [series.data, other.data] : [series.data]);
   const nSteps = Math.max(series.shape[0], other ? other.shape[0] : 0);
   const x = (step) => stepX(step, nSteps, width);
   const y = (value) => height - 6 - ((value - low) / (high - low)) * (height - 12);
@@ -42,6 +39,15 @@ function drawSeries(canvas, series, other, rewards, color, t) {
   context.fillStyle = colors.text;
   context.fillRect(x(t) - 0.5, 0, 1, height);
   disc(context, [x(t), y(series.data[t])], 3);
+}
+
+// The least and the largest number, never the same.
+function range(lists) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const list of lists) {
+    for (const value of list) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  }
+  return low < high ? [low, high] : [low - 1, high + 1];
 }
 
 function axis(context, low, high, y, width) {
@@ -72,7 +78,7 @@ function drawWaits(canvas, lives, t) {
   const { context, width, height } = pen(canvas, 2 * STRIP + 58);
   const bars = lives.map((life) => barsOf(life));
   const slots = Math.max(...bars.map((list) => list.length));
-  const most = Math.max(...bars.flat().map((bar) => bar.steps));
+  const [, most] = range(bars.map((list) => list.map((bar) => bar.steps)));
   const base = height - 18;
   const y = (steps) => base - Math.sqrt(steps / most) * (base - 12);
   const slot = (width - LEFT - RIGHT) / slots;
@@ -82,7 +88,7 @@ function drawWaits(canvas, lives, t) {
     const color = lives[which].ablated ? colors.ablated : colors.intact;
     list.forEach((bar, index) => {
       const left = LEFT + (index + 0.5) * slot + (which - lives.length / 2) * thick;
-      drawBar(context, bar, left, thick - 1, y, color, t);
+      drawBar(context, bar, left, Math.max(0.5, thick - 1), y, color, t);
     });
   });
   context.globalAlpha = 1;

@@ -83,8 +83,9 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
   section.append(note);
   let hovered = null;
   const tell = () => {
-    const { block, shape, every } = app.life.synapses;
+    const { block, shape, every, levels } = app.life.synapses;
     const still = [`${shape[0]} × ${shape[1]}`];
+    if (levels < 127) still.push(`${2 * levels + 1} levels`);
     if (block > 1) still.push(`means of ${block} × ${block}`);
     if (every > 1) still.push(`every ${every} steps`);
     if (controls) still.push(`±${short(scale)}`);

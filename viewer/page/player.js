@@ -3,8 +3,9 @@
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
 class App {
-  constructor(episodes) {
+  constructor(episodes, waits) {
     this.episodes = episodes;
+    this.waits = waits;
     this.episode = -1;
     this.which = 0;
     this.view = "sum";
@@ -41,17 +42,16 @@ class App {
   }
 
   build() {
-    const { synapses, waits } = this.lives[0];
     const panels = [];
     this.lives.forEach((life, which) => {
       if (life.agent || life.frames) panels.push(worldPanel(this, which));
     });
-    if (synapses) {
+    if (this.life.synapses) {
       this.weightScale = largestWeight(this.lives);
       panels.push(tracePanel(this), weightPanel(this));
     }
     if (seriesOf(this.life).length) panels.push(seriesPanel(this));
-    if (waits) panels.push(waitsPanel(this));
+    if (this.waits) panels.push(waitsPanel(this));
     const wide = panels.filter(({ section }) => !section.classList.contains("square"));
     if (wide.length === 1) wide[0].section.classList.add("whole");
     return panels;
@@ -231,7 +231,7 @@ async function start() {
     life.totals = running(life.rewards.data);
     if (life.frames) life.frames.picture = await image(life.frames.source);
   }
-  const app = new App(episodes);
+  const app = new App(episodes, manifest.waits);
   readColors();
   netChoice(app);
   connect(app);

@@ -1,0 +1,175 @@
+"""``--report``: the same episodes with plasticity and without, from a run or a recorded episode."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from plasticrl.agents import evaluation
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.config import TrainConfig
+from plasticrl.agents.pairs import play_pairs
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training import load_policy
+
+SIZES = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4"]
+
+
+class Lamp(gym.Env[Any, Any]):
+    """Five steps, rewarded at the end; its picture grows lighter with every step."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None, broken: bool = False) -> None:
+        self.render_mode, self.broken, self.steps = render_mode, broken, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        over = self.steps == 5
+        return np.zeros(1, np.float32), float(over), over, False, {}
+
+    def render(self) -> Any:
+        if self.broken:
+            raise gym.error.DependencyNotInstalled("pygame is not here")
+        return np.full((10, 500, 3), 40 * self.steps, np.uint8)
+
+
+gym.register("Lamp-v0", Lamp)
+
+
+def trained_on(path: Path, *flags: str) -> Path:
+    assert train_main(["maze-quickstart", *SIZES, *flags, "--run-dir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def maze_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_on(tmp_path_factory.mktemp("runs") / "maze", "--env-kwargs", "episode_length=30")
+
+
+@pytest.fixture(scope="module")
+def maze(maze_run: Path) -> tuple[PlasticPolicy, TrainConfig]:
+    _, config, policy = load_policy(maze_run)
+    return policy, config
+
+
+def manifest_of(page: Path) -> dict[str, Any]:
+    text = re.search('id="manifest">(.*?)</script>', page.read_text())
+    assert text is not None
+    manifest: dict[str, Any] = json.loads(text[1])
+    return manifest
+
+
+def test_both_lives_begin_alike_and_part(maze: tuple[PlasticPolicy, TrainConfig]) -> None:
+    """Another goal or start for the ablated net would compare two tasks."""
+    pairs = play_pairs(*maze, "maze-quickstart", seed=3, episodes=2)
+    assert [pair[0].seed for pair in pairs] == [3, 4]
+    for intact, ablated in pairs:
+        assert ablated is not None
+        assert (intact.ablated, ablated.ablated) == (False, True)
+        assert intact.synapses is not None
+        assert ablated.synapses is not None
+        np.testing.assert_array_equal(intact.setting["goal"], ablated.setting["goal"])
+        np.testing.assert_array_equal(intact.state["agent"][0], ablated.state["agent"][0])
+        np.testing.assert_array_equal(intact.synapses.weight, ablated.synapses.weight)
+        assert np.abs(intact.synapses.alpha).max() > 0
+        np.testing.assert_array_equal(ablated.synapses.alpha, 0)
+        assert intact.frames is None  # mazes are drawn by the page
+
+
+def test_the_net_itself_stays_plastic(maze: tuple[PlasticPolicy, TrainConfig]) -> None:
+    play_pairs(*maze, "maze-quickstart", seed=3, episodes=1)
+    connection = maze[0].core.connection
+    assert connection is not None
+    assert bool((connection.alpha != 0).any())
+
+
+def test_a_run_becomes_a_page(
+    maze_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "maze.html"
+    argv = [str(maze_run), "--episodes=2", "--seed=7", "--json", "--report", str(page)]
+    assert evaluate_main(argv) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["seed"] == 7
+    assert f"wrote {page}\n" in err
+    assert "Over 64 episodes the plastic network" in page.read_text()
+    lives = [episode["lives"] for episode in manifest_of(page)["episodes"]]
+    assert [[life["seed"] for life in pair] for pair in lives] == [
+        [seed] * 2 for seed in range(7, 11)
+    ]
+    assert [[life["ablated"] for life in pair] for pair in lives] == [[False, True]] * 4
+
+
+def test_rewards_by_step_add_up_to_the_measurement(
+    maze: tuple[PlasticPolicy, TrainConfig],
+) -> None:
+    by_step = evaluation.rewards_by_step(*maze, episodes=5, seed=3, deterministic=False)
+    assert [len(rewards) for rewards in by_step] == [30] * 5
+    measured = evaluation.measure(*maze, episodes=5, seed=3).rewards
+    np.testing.assert_array_equal([rewards.sum() for rewards in by_step], measured)
+
+
+def test_an_environment_that_draws_itself(tmp_path: Path) -> None:
+    run = trained_on(tmp_path / "run", "--env-id=Lamp-v0", "--core.name=lstm")
+    _, config, policy = load_policy(run)
+    (pair,) = play_pairs(policy, config, "maze-quickstart", seed=3, episodes=1)
+    assert pair[1] is None  # nothing to ablate
+    assert pair[0].frames is not None
+    assert pair[0].frames.shape == (5, 5, 240, 3)
+    assert pair[0].frames[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
+
+
+def test_an_environment_that_cannot_draw_itself_here(tmp_path: Path) -> None:
+    """Without pygame, CartPole has no pictures; the rest of the page is worth having."""
+    run = trained_on(tmp_path / "run", "--env-id=Lamp-v0", "--env-kwargs", "broken=true")
+    assert evaluate_main([str(run), "--episodes=2", "--report", f"{run}.html"]) == 0
+    assert "No picture of Lamp-v0." in Path(f"{run}.html").read_text()
+
+
+def test_a_recorded_episode_becomes_a_page(maze_run: Path, tmp_path: Path) -> None:
+    episode, page = tmp_path / "one.npz", tmp_path / "one.html"
+    assert evaluate_main([str(maze_run), "--episodes=2", "--record", str(episode)]) == 0
+    assert evaluate_main([str(episode), "--report", str(page)]) == 0
+    (only,) = manifest_of(page)["episodes"]
+    assert [life["ablated"] for life in only["lives"]] == [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("page.htm", r"cannot report to page\.htm: the name must end in \.html"),
+        ("no/page.html", r"cannot report to no/page\.html: no is not a writable folder"),
+        ("taken.html", r"cannot report to taken\.html: it is a folder"),
+    ],
+)
+def test_a_page_that_cannot_be_written(
+    name: str,
+    sentence: str,
+    maze_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The user would wait for the measurement to hear of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
+    (tmp_path / "taken.html").mkdir()
+    shutil.copytree(maze_run, tmp_path / "run")
+    capsys.readouterr()
+    assert evaluate_main(["run", "--report", name]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(f"error: {sentence}\n", err)

@@ -1,0 +1,197 @@
+"""Recording: what is in the episode is what happened."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import plasticrl.envs  # noqa: F401  (registers its environments)
+from plasticrl.agents.building import build_env, build_model
+from plasticrl.agents.config import CoreConfig, TrainConfig
+from plasticrl.agents.evaluation import ablate
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recording import record_episode, why_no_frames
+from plasticrl.viewer import EpisodeTrace, save_npz
+
+MAZE = {"size": 5, "episode_length": 40}
+
+
+def agent(
+    env_id: str, env_kwargs: dict[str, Any], **core: Any
+) -> tuple[PlasticPolicy, TrainConfig]:
+    config = TrainConfig(
+        env_id=env_id, env_kwargs=env_kwargs, core=CoreConfig(**core), n_envs=1, device="cpu"
+    )
+    return build_model(config, build_env(config, 1)).policy, config
+
+
+def record(*about: Any, **options: Any) -> EpisodeTrace:
+    policy, config = about
+    return record_episode(policy, config, "mine", 3, **{"render_mode": "rgb_array", **options})
+
+
+def test_a_maze_played_again_by_hand() -> None:
+    """Positions a step late, or rewards that belong to another action."""
+    policy, config = agent("plasticrl/GridMaze-v0", MAZE, name="plastic_rnn", hidden_size=8)
+    episode = record(policy, config)
+    env: Any = gym.make("plasticrl/GridMaze-v0", render_mode="rgb_array", **MAZE)
+    env.reset(seed=3)
+    assert episode.frames is not None
+    assert episode.n_steps == 40
+    for step in range(40):
+        np.testing.assert_array_equal(episode.frames[step], env.render())
+        batch = env.unwrapped.batch
+        np.testing.assert_array_equal(episode.state["agent"][step], batch.agent_position[0])
+        np.testing.assert_array_equal(episode.setting["goal"], batch.goal_position[0])
+        _, reward, _, over, _ = env.step(episode.actions[step])
+        assert episode.rewards[step] == reward
+    assert over
+    np.testing.assert_array_equal(episode.setting["walls"], batch.maze.walls)
+
+
+def test_cues_played_again_by_hand() -> None:
+    policy, config = agent("plasticrl/CueReward-v0", {"n_cues": 3, "cue_bits": 5}, name="lstm")
+    episode = record(policy, config, render_mode=None)
+    assert episode.frames is None
+    assert episode.setting["cues"].shape == (3, 5)
+    env: Any = gym.make("plasticrl/CueReward-v0", n_cues=3, cue_bits=5)
+    obs, _ = env.reset(seed=3)
+    for step in range(episode.n_steps):
+        cue = episode.state["cue"][step]
+        seen = episode.setting["cues"][cue] if cue >= 0 else np.zeros(5)
+        np.testing.assert_array_equal(obs[:5], seen)
+        assert obs[5] == episode.state["go"][step]
+        obs, *_ = env.step(episode.actions[step])
+    assert episode.setting["target"] == env.unwrapped.batch.target[0]
+
+
+def test_the_trace_and_the_values_are_the_nets_own() -> None:
+    """The trace of another step, or of another row."""
+    core = {"name": "plastic_rnn", "hidden_size": 8, "modulation": "simple", "alpha_scale": 1.0}
+    policy, config = agent("plasticrl/GridMaze-v0", MAZE, **core)
+    episode = record(policy, config)
+    synapses = episode.synapses
+    assert synapses is not None
+    assert episode.values is not None
+    assert episode.modulation is not None
+    env = gym.make("plasticrl/GridMaze-v0", **MAZE)  # type: ignore[arg-type]
+    obs, _ = env.reset(seed=3)
+    state = None
+    for step in range(episode.n_steps):
+        _, values, _, state = policy.step(torch.as_tensor(obs)[None], state)
+        trace = state.trace[0].numpy()
+        assert episode.values[step] == pytest.approx(float(values), abs=1e-6)
+        np.testing.assert_allclose(synapses.trace.at(step), trace, atol=synapses.trace.scale / 250)
+        assert synapses.trace_abs_mean[step] == pytest.approx(np.abs(trace).mean(), abs=1e-6)
+        modulation = policy.core.modulation(state)
+        assert modulation is not None
+        assert episode.modulation[step] == pytest.approx(modulation.mean().item(), abs=1e-6)
+        obs, *_ = env.step(episode.actions[step])
+    connection = policy.core.connection
+    assert connection is not None
+    np.testing.assert_array_equal(synapses.weight, connection.weight.detach())
+    np.testing.assert_array_equal(synapses.alpha, connection.alpha.detach())
+
+
+@pytest.mark.parametrize(
+    ("core", "has_trace", "has_modulation", "has_eta", "has_bound"),
+    [
+        ({"name": "lstm"}, False, False, False, False),
+        ({"name": "identity"}, False, False, False, False),
+        ({"name": "plastic_rnn"}, True, False, True, True),
+        ({"name": "plastic_rnn", "bound": "none"}, True, False, True, False),
+        ({"name": "plastic_rnn", "modulation": "simple"}, True, True, False, True),
+        ({"name": "plastic_lstm", "modulation": "retroactive"}, True, True, True, True),
+        ({"name": "plastic_rnn", "alpha": "scalar", "hidden_size": 130}, True, False, True, True),
+    ],
+)
+def test_every_core_on_somebody_elses_environment(
+    core: dict[str, Any],
+    has_trace: bool,
+    has_modulation: bool,
+    has_eta: bool,
+    has_bound: bool,
+    tmp_path: Path,
+) -> None:
+    """What a net has not cannot be recorded, and must not end the recording."""
+    episode = record(*agent("CartPole-v1", {}, **core), render_mode=None)
+    synapses = episode.synapses
+    assert (synapses is not None, episode.modulation is not None) == (has_trace, has_modulation)
+    if synapses is not None:
+        assert (synapses.eta is not None) is has_eta
+        assert (synapses.trace_saturation is not None) is has_bound
+        assert synapses.block == (3 if core.get("hidden_size") == 130 else 2)
+    assert (episode.state, episode.setting) == ({}, {})
+    save_npz(episode, tmp_path / "e.npz")
+
+
+def test_who_is_ablated_says_so_and_lives_the_same_episode() -> None:
+    """The comparison would be of two mazes."""
+    core = {"name": "plastic_rnn", "hidden_size": 8}
+    policy, config = agent("plasticrl/GridMaze-v0", MAZE, **core)
+    whole, ablated = record(policy, config), record(ablate(policy), config, ablated=True)
+    assert (whole.title, whole.ablated) == ("mine, seed 3", False)
+    assert (ablated.title, ablated.ablated) == ("mine, seed 3, plasticity ablated", True)
+    np.testing.assert_array_equal(whole.setting["goal"], ablated.setting["goal"])
+    assert ablated.synapses is not None
+    assert not ablated.synapses.alpha.any()
+    assert not ablated.synapses.change.levels.any()
+
+
+class Painted(gym.Env[Any, Any]):
+    """Two steps; a frame of 10 x 900 pixels, red at the left end."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.time += 1
+        return np.zeros(2, np.float32), 0.0, self.time == 2, False, {}
+
+    def render(self) -> Any:
+        frame = np.zeros((10, 900, 3), np.uint8)
+        frame[:, :4, 0] = 90
+        return frame
+
+
+@pytest.fixture
+def painted() -> Any:
+    gym.register("Painted-v0", entry_point=Painted)
+    yield
+    gym.registry.pop("Painted-v0")
+
+
+@pytest.mark.usefixtures("painted")
+def test_large_frames_are_made_smaller_by_means() -> None:
+    """Minutes of compression and hundreds of megabytes for an Atari game."""
+    episode = record(*agent("Painted-v0", {}, name="lstm"))
+    assert episode.frames is not None
+    assert episode.frames.shape == (2, 3, 300, 3)
+    assert episode.frames[0, 0, :3, 0].tolist() == [90, 30, 0]
+
+
+@pytest.mark.usefixtures("painted")
+def test_why_there_are_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, config = agent("Painted-v0", {}, name="lstm")
+    assert why_no_frames(config, ["rgb_array"]) is None
+    assert why_no_frames(config, ["human"]) == "Painted-v0 gives no pictures (rgb_array)"
+
+    def missing(_: Any) -> None:
+        raise gym.error.DependencyNotInstalled("no painter")
+
+    monkeypatch.setattr(Painted, "render", missing)
+    assert why_no_frames(config, ["rgb_array"]) == "Painted-v0 gives no pictures: no painter"
