@@ -95,9 +95,7 @@ class EvaluateArguments:
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
         if (self.run is None) == (self.gallery is None):
-            raise UsageError(
-                "name one: a run's folder (or an episode's FILE.npz), or --gallery NAME"
-            )
+            raise UsageError("name one: a run's folder, an episode's FILE.npz, or --gallery NAME")
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
         if not 0 <= self.seed < 2**31:

@@ -104,7 +104,7 @@ class Endless(gym.Env[Any, Any]):
         self.action_space = gym.spaces.Discrete(2)
         Endless.made += 1
         if Endless.made > only:
-            raise ValueError(f"there is room for {only}")
+            raise OSError(f"there is room for {only}")
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
