@@ -1,9 +1,10 @@
-"""Measure, watch or record a run:  python evaluate.py RUN"""
+"""Measure, watch or record a run, or plot several:  python evaluate.py RUN"""
 
 import sys
 
 try:
     from plasticrl.agents.command_line import evaluate_main as evaluate_agent
+    from plasticrl.agents.command_line import is_plot
     from plasticrl.tasks.command_line import evaluate_main as evaluate_task
     from plasticrl.tasks.command_line import is_task
 except ModuleNotFoundError as error:
@@ -13,4 +14,5 @@ except ModuleNotFoundError as error:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    sys.exit(evaluate_task(arguments) if is_task(arguments) else evaluate_agent(arguments))
+    of_task = is_task(arguments) and not is_plot(arguments)
+    sys.exit(evaluate_task(arguments) if of_task else evaluate_agent(arguments))

@@ -1,4 +1,4 @@
-"""What happens beside a training run: checkpoints, Ctrl-C, the progress bar."""
+"""What happens beside a training run: checkpoints, Ctrl-C, the progress bar, pictures."""
 
 import signal
 from collections.abc import Callable
@@ -9,6 +9,24 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+
+from plasticrl.agents.config import TrainConfig
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
+from plasticrl.runs import get_rng_state, set_rng_state
+from plasticrl.viewer import EpisodeTrace
+from plasticrl.viewer.panels import heat_map
+from plasticrl.viewer.still import filmstrip
+from plasticrl.viewer.story import absences, has_maze
+
+PICTURES_EVERY = 1000
+"""Updates from one recorded episode to the next."""
+LONGEST = 500
+"""Steps of it: some environments never end."""
+N_STILLS = 7
+DRAWN_EVERY = 10
+"""Steps: drawing an environment can take longer than living in it. The stills are of such steps."""
 
 
 class RunCheckpoints(BaseCallback):
@@ -109,3 +127,101 @@ class ProgressCallback(BaseCallback):
     def close(self) -> None:
         """Leave the bar as it stands."""
         self.progress.stop()
+
+
+class EpisodePictures(BaseCallback):
+    """Plays an episode for TensorBoard: a filmstrip, and the trace at the episode's end.
+
+    Before the first update, every so many, and at the end; always the same episode, that of the
+    run's own seed. It is played in an environment of its own, and every random stream is put back
+    where it was, so the run learns the same bits with it and without.
+
+    Args:
+        config: says which environment.
+        preset: the run's.
+        every: updates between two episodes.
+    """
+
+    def __init__(self, config: TrainConfig, preset: str, every: int = PICTURES_EVERY) -> None:
+        super().__init__()
+        self.config = config
+        self.preset = preset
+        self.every = every
+        self._render_mode: str | None = None
+
+    def _on_training_start(self) -> None:
+        if self.model.num_timesteps == 0:
+            self._show()
+
+    def _on_rollout_end(self) -> None:
+        updates = self.model._n_updates
+        if updates and updates % self.every == 0:
+            self._show()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        """Write the pictures of an episode, or why there are none: no reason to end a training."""
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                writer, step = output.writer, self.model.num_timesteps
+                try:
+                    episode = self._play()
+                # Somebody's environment may fail in any way when there is a second one of it.
+                except Exception as error:
+                    writer.add_text("episode/left_out", str(error), step)
+                    continue
+                for name, picture in _pictures(episode).items():
+                    writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
+                if absent := absences(episode):
+                    writer.add_text("episode/left_out", "; ".join(absent.values()), step)
+
+    def _play(self) -> EpisodeTrace:
+        policy = self.model.policy
+        assert isinstance(policy, PlasticPolicy)
+        random_numbers, training = get_rng_state(), policy.training
+        policy.set_training_mode(False)
+        try:
+            return self._drawable(policy)
+        finally:
+            policy.set_training_mode(training)
+            set_rng_state(random_numbers)
+
+    def _drawable(self, policy: PlasticPolicy) -> EpisodeTrace:
+        """An episode; once more with frames where it cannot be drawn without."""
+
+        def live() -> EpisodeTrace:
+            return record_episode(
+                policy,
+                self.config,
+                self.preset,
+                self.config.seed,
+                self._render_mode,
+                longest=LONGEST,
+                picture_every=DRAWN_EVERY,
+            )
+
+        episode = live()
+        if self._render_mode is None and not has_maze(episode):
+            if why_no_frames(self.config, render_modes(self.config)) is not None:
+                return episode
+            self._render_mode = "rgb_array"
+            return live()
+        return episode
+
+
+def _pictures(episode: EpisodeTrace) -> dict[str, Any]:
+    """RGB images by their names in TensorBoard."""
+    last = (episode.n_steps - 1) // DRAWN_EVERY
+    steps = sorted({DRAWN_EVERY * round(step) for step in np.linspace(0, last, N_STILLS)})
+    pictures: dict[str, Any] = {}
+    if (strip := filmstrip([episode], steps)) is not None:
+        pictures["episode/filmstrip"] = strip
+    if episode.synapses is not None:
+        trace = episode.synapses.trace
+        pictures["plastic/trace"] = heat_map(trace.shares(episode.n_steps - 1))
+    return pictures

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from plasticrl.agents import gallery
 from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig, UsageError
 from plasticrl.agents.presets import PRESETS
 from plasticrl.runs import RunError
@@ -66,8 +67,11 @@ class TrainArguments(TrainConfig):
 class EvaluateArguments:
     """Measure, watch or record a trained agent, or replay a recorded episode."""
 
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Path | None] = None
     """Folder of the run; or an episode's FILE.npz, to --watch, --record otherwise or --report."""
+    gallery: str | None = None
+    """Instead of a run: a trained agent that is installed, as maze. With --watch, --record or
+    --report it is not measured again."""
     episodes: int = 256
     """Episodes to measure over."""
     seed: int = 1_000_000
@@ -84,9 +88,14 @@ class EvaluateArguments:
     """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
     report: Path | None = None
     """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
+    plot: Path | None = None  # for --help: where it is given, PlotArguments are parsed
+    """Draw the learning curves of RUN RUN ... to FILE.png or FILE.svg instead; --plot --help says
+    more."""
 
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
+        if (self.run is None) == (self.gallery is None):
+            raise UsageError("name one: a run's folder, an episode's FILE.npz, or --gallery NAME")
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
         if not 0 <= self.seed < 2**31:
@@ -95,6 +104,35 @@ class EvaluateArguments:
             raise UsageError(
                 "--json prints JSON alone on stdout: give --watch in a call of its own"
             )
+        if not self.measures:
+            for name in ("episodes", "json", "ablate_plasticity"):
+                if getattr(self, name) != getattr(EvaluateArguments(), name):
+                    raise UsageError(
+                        f"--gallery only shows the agent with --watch, --record or --report: "
+                        f"give --{name.replace('_', '-')} in a call of its own"
+                    )
+
+    @property
+    def measures(self) -> bool:
+        """Whether the agent is measured: one of the gallery has been, and is shown at once."""
+        return self.gallery is None or not (self.watch or self.record or self.report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotArguments:
+    """Draw the learning curves of runs: the mean over seeds, and its 95 % bootstrap interval."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of the runs, all of them agents' or all supervised."""
+    plot: Path
+    """Picture to write, FILE.png or FILE.svg."""
+    metric: str | None = None
+    """A metric of metrics.jsonl. By default rollout/ep_rew_mean; of supervised runs train/loss,
+    also of their control nets."""
+    by: tuple[str, ...] = ()
+    """Settings that tell curves apart, as core.modulation; the preset always does."""
+    average: Literal["mean", "iqm"] = "mean"
+    """Over the seeds: their mean, or the mean of their middle half."""
 
 
 def parse_train(argv: Sequence[str]) -> TrainArguments:
@@ -144,6 +182,11 @@ class _ResumeArguments:
         if self.total_timesteps is None:
             return TrainArguments(resume=self.resume)
         return TrainArguments(resume=self.resume, total_timesteps=self.total_timesteps)
+
+
+def is_plot(argv: Sequence[str]) -> bool:
+    """Whether ``evaluate.py`` is asked for learning curves."""
+    return any(word.partition("=")[0] == "--plot" for word in argv)
 
 
 def changed_settings(arguments: TrainArguments) -> dict[str, Any]:
@@ -202,12 +245,20 @@ def _train(argv: Sequence[str]) -> int:
 
 
 def _evaluate(argv: Sequence[str]) -> int:
+    if is_plot(argv):
+        asks = any(word in ("-h", "--help") for word in argv)
+        plot_arguments = tyro.cli(PlotArguments, args=["--help"] if asks else argv)
+        from plasticrl.agents.curves import plot
+
+        return plot(plot_arguments)
     arguments = tyro.cli(EvaluateArguments, args=argv)
     arguments.check()
-    if arguments.run.suffix.lower() == ".npz" and not arguments.run.is_dir():
+    path = arguments.run if arguments.gallery is None else gallery.folder(arguments.gallery)
+    assert path is not None  # checked
+    if path.suffix.lower() == ".npz" and not path.is_dir():
         from plasticrl.agents.replay import replay
 
-        return replay(arguments)
+        return replay(path, arguments)
     from plasticrl.agents.report import report
 
-    return report(arguments)
+    return report(path, arguments)

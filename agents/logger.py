@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import HParam, KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard import SummaryWriter
 
-from plasticrl.runs import MetricsLog, RunDirectory
+from plasticrl.runs import MetricsLog, RunDirectory, flat
 
 
 class MetricsWriter(KVWriter):
@@ -43,6 +43,8 @@ class TensorBoardWriter(TensorBoardOutputFormat):
 def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Logger:
     """A run's logger, going on at ``step`` as if the run had never stopped.
 
+    A new run's settings are TensorBoard's hyper-parameters.
+
     Args:
         run: where the metrics go.
         step: environment steps so far.
@@ -51,7 +53,12 @@ def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Log
     log = MetricsLog(run.metrics_path)
     log.rewind(step)
     folder = str(run.tensorboard_path)
-    logger = Logger(folder, [TensorBoardWriter(folder, step), MetricsWriter(log)])
+    tensorboard = TensorBoardWriter(folder, step)
+    if step == 0:
+        # Not by torch's add_hparams, which would make a second run of it.
+        settings = HParam({"preset": run.preset, **flat(run.config)}, {"rollout/ep_rew_mean": 0.0})
+        tensorboard.write({"hparams": settings}, {"hparams": ()})
+    logger = Logger(folder, [tensorboard, MetricsWriter(log)])
     for name, value in recorded.items():
         logger.record(name, value, exclude="tensorboard" if name in _TEXT_ONLY else None)
     return logger

@@ -39,6 +39,8 @@ def record_episode(
     render_mode: str | None,
     deterministic: bool = False,
     ablated: bool = False,
+    longest: int | None = None,
+    picture_every: int = 1,
 ) -> EpisodeTrace:
     """Play one episode and keep what the viewer shows.
 
@@ -50,6 +52,8 @@ def record_episode(
         render_mode: "rgb_array" for frames, "ansi" for texts; None for neither.
         deterministic: the most likely action instead of a sample.
         ablated: say in the title that the policy is one that ``ablate`` gave.
+        longest: steps after which to stop, for environments that may never end.
+        picture_every: steps from one drawing to the next, which stands for those between.
     """
     env = _single_env(config, render_mode)
     torch.manual_seed(seed)
@@ -61,7 +65,8 @@ def record_episode(
     state, done = None, False
     while not done:
         if render_mode is not None:
-            _keep_picture(columns, env.render())
+            fresh = len(columns.actions) % picture_every == 0
+            _keep_picture(columns, env.render() if fresh else None)
         if native is not None:
             columns.states.append(native.row_state(0))
         actions, values, _, state = policy.step(
@@ -69,7 +74,7 @@ def record_episode(
         )
         action = policy.clip(actions.cpu().numpy())[0]
         obs, reward, terminated, truncated, _ = env.step(action)
-        done = terminated or truncated
+        done = terminated or truncated or len(columns.actions) + 1 == longest
         columns.actions.append(action)
         columns.rewards.append(float(reward))
         columns.values.append(float(values))
@@ -113,7 +118,10 @@ def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
 
 
 def _keep_picture(columns: _Columns, picture: Any) -> None:
-    if isinstance(picture, str):
+    if picture is None:
+        columns.frames += columns.frames[-1:]
+        columns.texts += columns.texts[-1:]
+    elif isinstance(picture, str):
         columns.texts.append(picture)
     else:
         columns.frames.append(_shrunk(picture))

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from plasticrl.agents.command_line import EvaluateArguments
 
 
-def replay(arguments: "EvaluateArguments") -> int:
+def replay(path: Path, arguments: "EvaluateArguments") -> int:
     """``evaluate.py FILE.npz``: show the episode as asked; the exit status.
 
     Raises:
@@ -32,17 +33,17 @@ def replay(arguments: "EvaluateArguments") -> int:
         shown = item.name in ("run", "watch", "record", "report")
         if not shown and getattr(arguments, item.name) != item.default:
             flag = item.name.replace("_", "-")
-            raise UsageError(f"{arguments.run} is a recorded episode: leave out --{flag}")
+            raise UsageError(f"{path} is a recorded episode: leave out --{flag}")
     if not (arguments.watch or arguments.record or arguments.report):
         raise UsageError(
-            f"{arguments.run} is a recorded episode: give --watch, --record FILE or --report FILE"
+            f"{path} is a recorded episode: give --watch, --record FILE or --report FILE"
         )
     try:
         if arguments.record is not None:
             check_record_path(arguments.record)
         if arguments.report is not None:
             check_report_path(arguments.report)
-        episode = load_npz(arguments.run)
+        episode = load_npz(path)
         if arguments.report is not None:
             save_report([(episode, None)], arguments.report)
             print(f"wrote {arguments.report}", file=sys.stderr)

@@ -2,35 +2,38 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from plasticrl.agents import gallery
 from plasticrl.agents.building import user_errors
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.evaluation import evaluate
 from plasticrl.agents.pairs import write_page
+from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
 from plasticrl.agents.replay import show
 from plasticrl.agents.training import load_policy
 from plasticrl.envs import ENV_IDS
-from plasticrl.runs import null_non_finite
+from plasticrl.runs import RunDirectory, null_non_finite
 from plasticrl.viewer import check_record_path, check_report_path
 
 if TYPE_CHECKING:
     from plasticrl.agents.command_line import EvaluateArguments
 
 
-def report(arguments: "EvaluateArguments") -> int:
-    """``evaluate.py``: record, measure, print, play; the exit status."""
+def report(path: Path, arguments: "EvaluateArguments") -> int:
+    """``evaluate.py`` of the run in ``path``: record, measure, print, play; the exit status."""
     with user_errors():
         if arguments.record is not None:
             check_record_path(arguments.record)
         if arguments.report is not None:
             check_report_path(arguments.report)
-        run, config, policy = load_policy(arguments.run)
+        run, config, policy = load_policy(path)
         torch.set_num_threads(config.threads)
         episode = None
         if arguments.watch or arguments.record is not None:
@@ -43,6 +46,20 @@ def report(arguments: "EvaluateArguments") -> int:
             seed, deterministic = arguments.seed, arguments.deterministic
             write_page(policy, config, run.preset, seed, deterministic, arguments.report)
             print(f"wrote {arguments.report}", file=sys.stderr)
+    if arguments.gallery is not None:
+        print(f"{arguments.gallery}: {gallery.about(arguments.gallery)}", file=sys.stderr)
+    if arguments.measures:
+        _measure(run, config, policy, arguments)
+    if episode is not None:
+        with user_errors():
+            show(episode, arguments)
+    return 0
+
+
+def _measure(
+    run: RunDirectory, config: TrainConfig, policy: PlasticPolicy, arguments: "EvaluateArguments"
+) -> None:
+    """Measure and print; what a run earns is kept in its folder too."""
     result = evaluate(
         policy,
         config,
@@ -52,15 +69,12 @@ def report(arguments: "EvaluateArguments") -> int:
         arguments.deterministic,
         arguments.ablate_plasticity,
     )
-    run.write_evaluation(result)
+    if arguments.gallery is None:
+        run.write_evaluation(result)
     if arguments.json:
         print(json.dumps(null_non_finite(result)))
     else:
         Console().print(_table(result))
-    if episode is not None:
-        with user_errors():
-            show(episode, arguments)
-    return 0
 
 
 def _render_mode(arguments: "EvaluateArguments", config: TrainConfig) -> str | None:

@@ -22,7 +22,7 @@ from plasticrl.agents.building import (
     build_training_env,
     user_errors,
 )
-from plasticrl.agents.callbacks import ProgressCallback, RunCheckpoints
+from plasticrl.agents.callbacks import EpisodePictures, ProgressCallback, RunCheckpoints
 from plasticrl.agents.config import TrainConfig, UsageError
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.logger import make_logger
@@ -130,11 +130,12 @@ def _learn(
     model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
     progress = ProgressCallback(total)
     checkpoints = RunCheckpoints(save, config.checkpoint_every)
+    pictures = EpisodePictures(config, run.preset)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     try:
         model.learn(
             total - model.num_timesteps,
-            callback=[progress, checkpoints, *([curriculum] if curriculum else [])],
+            callback=[progress, checkpoints, pictures, *([curriculum] if curriculum else [])],
             log_interval=1,
             reset_num_timesteps=False,
         )

@@ -3,8 +3,8 @@
 Nothing here runs code from a run directory. Every file is either whole or absent: it is written
 under another name, synced, and renamed. What is wrong with one is said in a `RunError`.
 
-The names that need torch are imported when first used, so that a command line that only reads a
-config (and its `--help`) does not wait for torch.
+The names that need torch or numpy are imported when first used, so that a command line that only
+reads a config (and its `--help`) does not wait for them.
 """
 
 from importlib import import_module
@@ -14,39 +14,45 @@ from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.metrics import MetricsLog, read_metrics
-from plasticrl.runs.strict import from_dict, to_dict
+from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
     from plasticrl.runs.rng import get_rng_state, set_rng_state
+    from plasticrl.runs.series import Series, read_series
 
 __all__ = [
     "CONFIG_NAME",
     "MetricsLog",
     "RunDirectory",
     "RunError",
+    "Series",
     "atomic_write",
+    "flat",
     "from_dict",
     "get_rng_state",
     "latest_checkpoint",
     "load_checkpoint",
     "null_non_finite",
     "read_metrics",
+    "read_series",
     "save_checkpoint",
     "set_rng_state",
     "to_dict",
 ]
 
-_NEED_TORCH = {
+_LATE = {
+    "Series": "series",
     "get_rng_state": "rng",
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",
+    "read_series": "series",
     "save_checkpoint": "checkpoint",
     "set_rng_state": "rng",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _NEED_TORCH:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

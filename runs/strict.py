@@ -69,6 +69,17 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
         raise RunError(f"{where}: {error}") from error
 
 
+def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dicts by their names with dots, `core.hidden_size`; lists as text."""
+    leaves: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = str(value) if isinstance(value, list) else value
+    return leaves
+
+
 def _encode(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -1,0 +1,78 @@
+"""Make an agent of the gallery from a trained run: its config, its weights, and what it earns.
+
+    python -m plasticrl.agents.gallery.build RUN NAME COMMIT
+
+COMMIT is that of the code that trained the run. Measures over 256 episodes, as ``evaluate.py``
+does, and writes ``agents/gallery/NAME``, which must not be there yet.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from plasticrl.agents import gallery
+from plasticrl.agents.command_line import EvaluateArguments
+from plasticrl.agents.config import UsageError
+from plasticrl.agents.evaluation import evaluate
+from plasticrl.agents.gallery import ABOUT_NAME, About
+from plasticrl.agents.training import load_policy
+from plasticrl.runs import (
+    CONFIG_NAME,
+    RunError,
+    atomic_write,
+    from_dict,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    to_dict,
+)
+from plasticrl.runs.files import write_json
+
+MOST_BYTES = 200_000
+"""Of an agent: it is installed with the package."""
+
+
+def build(path: Path, name: str, commit: str) -> About:
+    """Measure the run in ``path`` and put it into the gallery.
+
+    Raises:
+        UsageError: there is such an agent already, or this one is too large.
+        RunError: the run is broken.
+    """
+    target = gallery.GALLERY / name
+    if target.exists():
+        raise UsageError(f"{target} is there already: remove it first")
+    run, config, policy = load_policy(path)
+    torch.set_num_threads(config.threads)
+    weights = policy.state_dict()
+    if sum(weight.nbytes for weight in weights.values()) > MOST_BYTES:
+        raise UsageError(f"the weights of {path} take more than {MOST_BYTES:,} bytes")
+    asked = EvaluateArguments(run=path)
+    found = evaluate(policy, config, run.preset, asked.episodes, asked.seed, ablate_plasticity=True)
+    checkpoint = latest_checkpoint(run.checkpoints_path)
+    steps = load_checkpoint(checkpoint)["num_timesteps"]
+    told = {name: found.get(name) for name in About.__annotations__}
+    told |= {"seed": config.seed, "steps": steps, "commit": commit}
+    described = from_dict(About, told, "about")
+    save_checkpoint(target / "checkpoints", steps, {"policy": weights})
+    atomic_write(target / CONFIG_NAME, (path / CONFIG_NAME).read_bytes())
+    write_json(target / ABOUT_NAME, to_dict(described))
+    return described
+
+
+def main(argv: list[str]) -> int:
+    """The command; its exit status."""
+    if len(argv) != 3:
+        print("error: give RUN NAME COMMIT", file=sys.stderr)
+        return 2
+    try:
+        print(build(Path(argv[0]), argv[1], argv[2]))
+    except (UsageError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

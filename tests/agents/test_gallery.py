@@ -1,0 +1,153 @@
+"""The agents that are installed: what is said of them is true, and they are shown at once."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plasticrl.agents import evaluation, gallery
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.gallery import build
+from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.training import load_policy, open_run
+from plasticrl.runs import RunError, latest_checkpoint
+
+NAMES = ("cue-reward", "cue-reward-tuned", "maze")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_agents() -> None:
+    """A preset that learns would have nobody to show for it."""
+    assert tuple(gallery.names()) == NAMES
+    assert {gallery.about(name).preset for name in NAMES} == {
+        name for name in PRESETS if not name.endswith("paper")
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_agent_is_what_it_is_said_to_be(name: str) -> None:
+    """Its seed or preset would be another's; or it would be large, or carry an optimizer."""
+    about, folder = gallery.about(name), gallery.folder(name)
+    run, config = open_run(folder)
+    assert (run.preset, config.seed) == (about.preset, about.seed)
+    assert config.total_timesteps == about.steps
+    assert latest_checkpoint(run.checkpoints_path).name == f"step_{about.steps:012d}.pt"
+    assert sum(map(len, contents(folder).values())) < 200_000
+    saved = torch.load(latest_checkpoint(run.checkpoints_path), weights_only=True)
+    assert saved["content"].keys() == {"policy"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_agent_earns_what_it_is_said_to_earn(name: str) -> None:
+    """The weights would not be those that were measured; 48 of the 256 episodes."""
+    _, config, policy = load_policy(gallery.folder(name))
+    about = gallery.about(name)
+    measured = evaluation.measure(policy, config, 48, 1_000_000)
+    low, high = measured.ci95
+    spread = (high - low) / 2
+    assert measured.mean == pytest.approx(about.reward_mean, abs=1.5 * spread)
+    assert about.reward_mean > 3 * abs(about.random_reward_mean)
+    assert about.reward_mean > 2 * about.ablated_reward_mean
+
+
+def test_watching_starts_at_once_and_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A minute of measuring before the first picture; or files in the installed package."""
+    monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
+    before = contents(gallery.GALLERY)
+    assert evaluate_main(["--gallery", "maze", "--watch"]) == 0
+    out, err = capsys.readouterr()
+    assert "maze-quickstart, seed 1000000" in out
+    about = gallery.about("maze")
+    assert f"commit {about.commit}; reward {about.reward_mean:.1f} (" in err
+    assert contents(gallery.GALLERY) == before
+
+
+def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A package that is installed read-only could not be measured."""
+    before = contents(gallery.GALLERY)
+    assert evaluate_main(["--gallery", "cue-reward", "--episodes", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["preset"] == "cue-reward-quickstart"
+    assert contents(gallery.GALLERY) == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--gallery", "mazes"], "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze\n"),
+        (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
+        (["--gallery", "maze", "run"], "name one: a run's folder, an episode's FILE.npz, or "),
+        ([], "name one: a run's folder, an episode's FILE.npz, or --gallery NAME\n"),
+        (["--gallery", "maze", "--watch", "--episodes=9"], "give --episodes in a call of its own"),
+        (
+            ["--gallery", "maze", "--record=a.gif", "--ablate-plasticity"],
+            "give --ablate-plasticity in a call of its own",
+        ),
+    ],
+)
+def test_what_cannot_be_shown(
+    argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag would be ignored, or a path lead out of the gallery."""
+    assert evaluate_main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def own_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A gallery to break."""
+    path = Path(shutil.copytree(gallery.folder("maze"), tmp_path / "gallery" / "maze")).parent
+    monkeypatch.setattr(gallery, "GALLERY", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "sentence"),
+    [
+        ("{", "about.json"),
+        ("[]", "about.json must be an object"),
+        ('{"preset": "maze"}', "seed is missing"),
+    ],
+)
+def test_a_damaged_entry(spoilt: str, sentence: str, own_gallery: Path) -> None:
+    """A traceback."""
+    (own_gallery / "maze" / "about.json").write_text(spoilt)
+    with pytest.raises(RunError, match=sentence):
+        gallery.about("maze")
+
+
+def test_a_run_becomes_an_agent(
+    own_gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is shipped could not be made again; or its weights would not be the run's."""
+    run = tmp_path / "run"
+    sizes = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=60"]
+    small = ["maze-quickstart", *sizes, "--seed=7", "--env-kwargs", "size=5", "episode_length=7"]
+    assert train_main([*small, "--run-dir", str(run)]) == 0
+    argv = [str(run), "small", "abc1234"]
+    assert build.main(argv) == 0
+    assert capsys.readouterr().out == f"{gallery.about('small')}\n"
+    about = gallery.about("small")
+    assert (about.seed, about.steps, about.commit) == (7, 60, "abc1234")
+    made, given = (load_policy(path)[2].state_dict() for path in (gallery.folder("small"), run))
+    assert all(torch.equal(made[name], given[name]) for name in given)
+    assert evaluate_main([str(run), "--json", "--ablate-plasticity"]) == 0
+    measured: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert measured["reward_mean"] == about.reward_mean
+    assert measured["ablated_reward_mean"] == about.ablated_reward_mean
+    before = contents(own_gallery)
+    assert build.main(argv) == 2
+    assert "small is there already: remove it first" in capsys.readouterr().err
+    assert build.main(argv[:2]) == 2
+    assert contents(own_gallery) == before

@@ -1,0 +1,115 @@
+"""Learning curves as one picture: a line and a band for each group of runs, the runs behind it.
+
+Drawn without pyplot, so that nothing is left open and no window system is asked for.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from plasticrl.viewer.averaging import Curve
+from plasticrl.viewer.errors import ViewerError
+
+INCHES = (7.2, 4.2)
+DPI = 160
+SUFFIXES = (".png", ".svg")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#5f5f5f")
+"""Told apart by colour-blind readers too: Okabe & Ito's, without its yellow, and two more."""
+INK, FAINT = "#24292f", "#d8dee4"
+MOST_RUNS = 10
+"""More runs than these in a group are not drawn one by one."""
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8c959f",
+    "xtick.color": "#57606a",
+    "ytick.color": "#57606a",
+    "svg.hashsalt": "plasticrl",  # the same curves are the same file
+    "text.parse_math": False,  # a run may be called a$b$c
+}
+
+
+def check_plot_path(path: Path) -> None:
+    """Raise ``ViewerError`` unless a plot can be written to `path`."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ViewerError(f"cannot plot to {path}: the name must end in {' or '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise ViewerError(f"cannot plot to {path}: it is a folder")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ViewerError(f"cannot plot to {path}: {path.parent} is not a writable folder")
+
+
+def save_curves(
+    curves: Sequence[Curve], path: str | Path, xlabel: str, ylabel: str, note: str
+) -> None:
+    """Draw the curves into `path`. An existing file is replaced once the new one is whole.
+
+    Args:
+        curves: at least one, in the order of the legend.
+        path: ends in .png or .svg.
+        xlabel, ylabel: what the axes are.
+        note: what line and band are, one line below the plot.
+
+    Raises:
+        ViewerError: `path` has another suffix or is not in a writable folder.
+    """
+    path = Path(path)
+    check_plot_path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    kind = path.suffix.lower().removeprefix(".")
+    try:
+        with matplotlib.rc_context(_STYLE):
+            figure = _figure(curves, xlabel, ylabel, note)
+            # The date would make every file another one.
+            metadata = {"Date": None} if kind == "svg" else {}
+            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ViewerError(f"cannot plot to {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # gone, where it has been renamed
+            temporary.unlink()
+
+
+def _figure(curves: Sequence[Curve], xlabel: str, ylabel: str, note: str) -> Figure:
+    figure = Figure(figsize=INCHES, layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    for index, curve in enumerate(curves):
+        _draw(axes, curve, COLORS[index % len(COLORS)], "-" if index < len(COLORS) else "--")
+    axes.set_xlabel(f"{xlabel}\n{note}", fontsize=10)
+    axes.set_ylabel(ylabel)
+    axes.margins(x=0.01)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=1 if len(curves) > 4 or any(len(curve.label) > 30 for curve in curves) else 4,
+        frameon=False,
+        handlelength=1.6,
+    )
+    return figure
+
+
+def _draw(axes: Axes, curve: Curve, color: str, dashes: str) -> None:
+    n = len(curve.runs)
+    if 1 < n <= MOST_RUNS:
+        axes.plot(curve.steps, curve.runs.T, color=color, alpha=0.3, linewidth=0.6)
+    if curve.low is not None and curve.high is not None:
+        axes.fill_between(curve.steps, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
+    seeds = "1 run" if n == 1 else f"{n} seeds"
+    label = f"{curve.label} ({seeds})"
+    axes.plot(curve.steps, curve.centre, dashes, color=color, linewidth=1.8, label=label)
