@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := logs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test check lint types layers format
+.PHONY: watch demo test check lint types layers format
+
+watch: .venv/installed
+	$(BIN)/python evaluate.py --gallery maze --watch
 
 demo: .venv/installed
 	$(BIN)/python train_rl.py maze-quickstart --run-dir $(RUN)
