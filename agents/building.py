@@ -7,18 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
-import torch
 from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, HistoryObservation
-from plasticrl.runs import RunError
+from plasticrl.runs import UsageError, check_device
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def user_errors() -> Iterator[None]:
     """Turn what a wrong setting or a broken run raises into ``UsageError``."""
     try:
         yield
-    except (RunError, gym.error.Error, ImportError, ValueError, TypeError) as error:
+    except (gym.error.Error, ImportError, ValueError, TypeError) as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 
@@ -53,7 +52,7 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
 def build_training_env(config: TrainConfig) -> VecEnv:
     """The run's environments on its device, at the first stage of its curriculum if it has one."""
     if config.device != "auto":
-        _check_device(config.device)
+        check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
     if option is not None:
         config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
@@ -173,13 +172,3 @@ def _sides(image: gym.spaces.Space[Any]) -> tuple[int, ...]:
     """Pixels of an image (H, W, channels) or (channels, H, W), channels left out."""
     assert image.shape is not None
     return tuple(sorted(image.shape)[1:])
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UsageError(
-            f"device {device!r} is not to be had here, use cpu or auto: {first_line}"
-        ) from error

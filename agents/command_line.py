@@ -6,7 +6,7 @@ Only tyro and the config layer are imported before the arguments are known to be
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from plasticrl.agents import gallery
-from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig, UsageError
+from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig
 from plasticrl.agents.presets import PRESETS
-from plasticrl.runs import RunError
+from plasticrl.runs import UsageError, guarded
 
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 
@@ -201,27 +201,12 @@ def changed_settings(arguments: TrainArguments) -> dict[str, Any]:
 
 def train_main(argv: Sequence[str] | None = None) -> int:
     """``train_rl.py``."""
-    return _guarded(_train, sys.argv[1:] if argv is None else argv)
+    return guarded(_train, sys.argv[1:] if argv is None else argv)
 
 
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
     """``evaluate.py``."""
-    return _guarded(_evaluate, sys.argv[1:] if argv is None else argv)
-
-
-def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
-    try:
-        return main(argv)
-    except (UsageError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return guarded(_evaluate, sys.argv[1:] if argv is None else argv)
 
 
 def _train(argv: Sequence[str]) -> int:

@@ -5,11 +5,9 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from plasticrl.runs import UsageError
+
 OptionValue = int | float | bool | str | None
-
-
-class UsageError(ValueError):
-    """What the user asked for cannot be: one sentence that names it and says what would do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from plasticrl.agents.config import UsageError
+from plasticrl.runs import UsageError
 
 
 class Curriculum(BaseCallback):

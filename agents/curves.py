@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plasticrl.agents.config import UsageError
-from plasticrl.runs import RunDirectory, RunError, flat, read_series
+from plasticrl.runs import RunDirectory, RunError, UsageError, flat, read_series
 from plasticrl.viewer import ViewerError
 from plasticrl.viewer.averaging import Curve, Points, average_runs
 from plasticrl.viewer.curves import check_plot_path, save_curves

@@ -13,8 +13,9 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.building import build_env
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.runs import UsageError
 
 ROWS = 256
 """Episodes played side by side. The environments are seeded one by one and do not depend on it;

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.envs import BatchEnv, HistoryObservation
+from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, SynapseRecorder
 
 LONGEST_SIDE = 400

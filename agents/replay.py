@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from plasticrl.agents.config import UsageError
+from plasticrl.runs import UsageError
 from plasticrl.viewer import (
     EpisodeTrace,
     ViewerError,

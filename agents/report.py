@@ -11,7 +11,7 @@ from rich.table import Table
 
 from plasticrl.agents import gallery
 from plasticrl.agents.building import user_errors
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.evaluation import evaluate
 from plasticrl.agents.pairs import write_page
 from plasticrl.agents.policies import PlasticPolicy
@@ -19,7 +19,7 @@ from plasticrl.agents.recording import record_episode, render_modes, why_no_fram
 from plasticrl.agents.replay import show
 from plasticrl.agents.training import load_policy
 from plasticrl.envs import ENV_IDS
-from plasticrl.runs import RunDirectory, null_non_finite
+from plasticrl.runs import RunDirectory, UsageError, null_non_finite
 from plasticrl.viewer import check_record_path, check_report_path
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from plasticrl.agents.building import (
     user_errors,
 )
 from plasticrl.agents.callbacks import EpisodePictures, ProgressCallback, RunCheckpoints
-from plasticrl.agents.config import TrainConfig, UsageError
+from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.logger import make_logger
 from plasticrl.agents.policies import PlasticPolicy
@@ -32,6 +32,8 @@ from plasticrl.runs import (
     CONFIG_NAME,
     RunDirectory,
     RunError,
+    UsageError,
+    default_run_dir,
     from_dict,
     latest_checkpoint,
     load_checkpoint,
@@ -46,7 +48,7 @@ def train(config: TrainConfig, preset: str, run_dir: Path | None) -> int:
     with user_errors():
         model = build_model(config, build_training_env(config))
         run = RunDirectory.create(
-            run_dir or _default_run_dir(preset, config.seed),
+            run_dir or default_run_dir(preset, config.seed),
             kind="rl",
             preset=preset,
             config=to_dict(config),
@@ -170,7 +172,3 @@ def _python() -> str:
         return "python"
     inside = path.is_relative_to(Path.cwd())
     return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
-
-
-def _default_run_dir(preset: str, seed: int) -> Path:
-    return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"

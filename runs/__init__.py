@@ -10,14 +10,16 @@ reads a config (and its `--help`) does not wait for them.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from plasticrl.runs.commands import default_run_dir, guarded
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
-from plasticrl.runs.errors import RunError
+from plasticrl.runs.errors import RunError, UsageError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+    from plasticrl.runs.devices import check_device
     from plasticrl.runs.rng import get_rng_state, set_rng_state
     from plasticrl.runs.series import Series, read_series
 
@@ -27,10 +29,14 @@ __all__ = [
     "RunDirectory",
     "RunError",
     "Series",
+    "UsageError",
     "atomic_write",
+    "check_device",
+    "default_run_dir",
     "flat",
     "from_dict",
     "get_rng_state",
+    "guarded",
     "latest_checkpoint",
     "load_checkpoint",
     "null_non_finite",
@@ -43,6 +49,7 @@ __all__ = [
 
 _LATE = {
     "Series": "series",
+    "check_device": "devices",
     "get_rng_state": "rng",
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",

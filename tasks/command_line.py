@@ -2,15 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError
-from plasticrl.tasks.config import KIND, TaskConfig, TaskError
+from plasticrl.runs import RunDirectory, RunError, guarded
+from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.presets import PRESETS
 
@@ -37,13 +37,13 @@ def train_main(argv: Sequence[str] | None = None) -> int:
     """``train_supervised.py``; the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["data"]:
-        return _guarded(_data, argv[1:])
-    return _guarded(_train, argv)
+        return guarded(_data, argv[1:])
+    return guarded(_train, argv)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
     """``evaluate.py`` of a supervised run; the exit status."""
-    return _guarded(_evaluate, argv)
+    return guarded(_evaluate, argv)
 
 
 def is_task(argv: Sequence[str]) -> bool:
@@ -55,21 +55,6 @@ def is_task(argv: Sequence[str]) -> bool:
         except (RunError, OSError):
             continue  # not a run: who evaluates agents says what is wrong with it
     return False
-
-
-def _guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
-    try:
-        return main(argv)
-    except (TaskError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
 
 
 def _train(argv: Sequence[str]) -> int:

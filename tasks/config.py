@@ -4,12 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from plasticrl.runs import UsageError
+
 KIND = "supervised"
 """Of a run directory."""
-
-
-class TaskError(ValueError):
-    """What was asked for cannot be: one sentence that names it and says what would do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +42,18 @@ class TaskConfig:
         self._at_least("evaluation_episodes", 2)
         self._above_zero("learning_rate", "max_grad_norm")
         if not 0 <= self.seed < 2**31:
-            raise TaskError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise TaskError(f"device must be cpu, cuda or cuda:N, not {self.device!r}")
+            raise UsageError(f"device must be cpu, cuda or cuda:N, not {self.device!r}")
 
     def _at_least(self, name: str, least: int) -> None:
         if getattr(self, name) < least:
-            raise TaskError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
     def _above_zero(self, *names: str) -> None:
         for name in names:
             if not 0 < getattr(self, name) < float("inf"):
-                raise TaskError(
+                raise UsageError(
                     f"{name} must be a finite number above 0, not {getattr(self, name)}"
                 )
 

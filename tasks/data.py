@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from plasticrl.tasks.config import TaskError
+from plasticrl.runs import UsageError
 
 ENVIRONMENT = "PLASTICRL_DATA"
 """The environment variable that stands for ``--data-root``."""
@@ -14,7 +14,7 @@ ENVIRONMENT = "PLASTICRL_DATA"
 CHUNK = 1 << 20
 
 
-class DataError(TaskError):
+class DataError(UsageError):
     """A data set that is missing, altered or damaged: says which file, and what would do."""
 
 

@@ -9,8 +9,15 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from plasticrl.runs import MetricsLog, RunDirectory, save_checkpoint, to_dict
-from plasticrl.tasks.config import KIND, TaskConfig, TaskError
+from plasticrl.runs import (
+    MetricsLog,
+    RunDirectory,
+    check_device,
+    default_run_dir,
+    save_checkpoint,
+    to_dict,
+)
+from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.task import Task
 
@@ -34,10 +41,10 @@ def build_task(config: TaskConfig) -> Task[Any]:
 def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
     """Train and measure into a new run directory; the exit status."""
     torch.set_num_threads(config.threads)
-    _check_device(config.device)
+    check_device(config.device, "cpu")
     task = build_task(config)
     run = RunDirectory.create(
-        run_dir or _default_run_dir(preset, config.seed),
+        run_dir or default_run_dir(preset, config.seed),
         kind=KIND,
         preset=preset,
         config={"task": config.task, **to_dict(config)},
@@ -108,17 +115,3 @@ def _log(run: RunDirectory, prefix: str) -> Log:
     return lambda step, values: metrics.append(
         step, {f"{prefix}{name}": value for name, value in values.items()}
     )
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise TaskError(
-            f"device {device!r} is not to be had here, use cpu: {first_line}"
-        ) from error
-
-
-def _default_run_dir(preset: str, seed: int) -> Path:
-    return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -11,8 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from plasticrl.agents.config import UsageError
-from plasticrl.runs import CONFIG_NAME, RunError, from_dict
+from plasticrl.runs import CONFIG_NAME, RunError, UsageError, from_dict
 
 GALLERY = Path(__file__).parent
 ABOUT_NAME = "about.json"

@@ -7,21 +7,22 @@ does, and writes ``agents/gallery/NAME``, which must not be there yet.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from plasticrl.agents import gallery
 from plasticrl.agents.command_line import EvaluateArguments
-from plasticrl.agents.config import UsageError
 from plasticrl.agents.evaluation import evaluate
 from plasticrl.agents.gallery import ABOUT_NAME, About
 from plasticrl.agents.training import load_policy
 from plasticrl.runs import (
     CONFIG_NAME,
-    RunError,
+    UsageError,
     atomic_write,
     from_dict,
+    guarded,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -61,18 +62,13 @@ def build(path: Path, name: str, commit: str) -> About:
     return described
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """The command; its exit status."""
     if len(argv) != 3:
-        print("error: give RUN NAME COMMIT", file=sys.stderr)
-        return 2
-    try:
-        print(build(Path(argv[0]), argv[1], argv[2]))
-    except (UsageError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise UsageError("give RUN NAME COMMIT")
+    print(build(Path(argv[0]), argv[1], argv[2]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(main, sys.argv[1:]))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from plasticrl.tasks.config import TaskConfig, TaskError
+from plasticrl.runs import UsageError
+from plasticrl.tasks.config import TaskConfig
 
 Problem = Literal["completion", "one-shot", "reversal"]
 
@@ -28,9 +29,9 @@ class BohpConfig(TaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.retention < 1:
-            raise TaskError(f"retention must be from 0 to below 1, not {self.retention}")
+            raise UsageError(f"retention must be from 0 to below 1, not {self.retention}")
         if not 0 <= self.l1 < float("inf"):
-            raise TaskError(f"l1 must be a finite number of at least 0, not {self.l1}")
+            raise UsageError(f"l1 must be a finite number of at least 0, not {self.l1}")
         self._above_zero("max_step")
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from plasticrl.tasks.config import DataTaskConfig, TaskError
+from plasticrl.runs import UsageError
+from plasticrl.tasks.config import DataTaskConfig
 from plasticrl.tasks.data import Embedded, File, Real
 
 STORED = 32
@@ -61,12 +62,12 @@ class ImagesConfig(DataTaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size not in (4, 8, 16, STORED):
-            raise TaskError(f"size must be 4, 8, 16 or {STORED}, not {self.size}")
+            raise UsageError(f"size must be 4, 8, 16 or {STORED}, not {self.size}")
         for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
             self._at_least(name, 1)
         self._at_least("steps_off", 0)
         if self.data_root is not None and self.data != "cifar-10":
-            raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
+            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def images_quickstart() -> ImagesConfig:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from plasticrl.tasks.config import TaskError
+from plasticrl.runs import UsageError
 from plasticrl.tasks.data import Data, sha256_of
 from plasticrl.tasks.images import cifar10, photographs
 from plasticrl.tasks.images.config import CIFAR_10, PHOTOGRAPHS, ImagesConfig
@@ -27,7 +27,7 @@ def source(config: ImagesConfig) -> Source:
     """What ``config.data`` names.
 
     Raises:
-        TaskError: there are fewer pictures than an episode shows.
+        UsageError: there are fewer pictures than an episode shows.
         DataError: the data set is missing, altered or damaged.
     """
     if config.data == "dead-leaves":
@@ -68,7 +68,7 @@ class PictureSet:
         self.training, self.held_out = training, held_out
         fewest = min(len(training), len(held_out))
         if self.n_pictures > fewest:
-            raise TaskError(
+            raise UsageError(
                 f"n_pictures must be at most {fewest} with --data {config.data}, "
                 f"not {self.n_pictures}"
             )

@@ -47,7 +47,7 @@ class Images(EpisodicTask[ImagesConfig]):
 
     Raises:
         DataError: the data set is missing, altered or damaged.
-        TaskError: there are fewer pictures than an episode shows.
+        UsageError: there are fewer pictures than an episode shows.
     """
 
     metric = "mean squared error of the erased half"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from plasticrl.tasks.config import DataTaskConfig, TaskError
+from plasticrl.runs import UsageError
+from plasticrl.tasks.config import DataTaskConfig
 from plasticrl.tasks.data import Embedded, File, Real
 
 Kind = Literal["lstm", "plastic", "simple", "retroactive"]
@@ -94,7 +95,7 @@ class LanguageConfig(DataTaskConfig):
         for name in ("round_updates", "decay_after", "average_after", "evaluation_tokens"):
             self._at_least(name, 0)
         if self.evaluation_tokens == 1:
-            raise TaskError("evaluation_tokens must be 0 or at least 2: the first is only read")
+            raise UsageError("evaluation_tokens must be 0 or at least 2: the first is only read")
         self._above_zero("trace_bound", "decay")
         for name in ("dropout_input", "dropout_hidden", "dropout_output"):
             self._between(name, 1.0)
@@ -104,18 +105,18 @@ class LanguageConfig(DataTaskConfig):
 
     def _between(self, name: str, end: float) -> None:
         if not 0 <= getattr(self, name) < end:
-            raise TaskError(f"{name} must be from 0 to below {end}, not {getattr(self, name)}")
+            raise UsageError(f"{name} must be from 0 to below {end}, not {getattr(self, name)}")
 
     def _check_layers(self) -> None:
         if not self.layers or min(self.layers) < 1:
-            raise TaskError(f"layers must be sizes of at least 1, not {self.layers}")
+            raise UsageError(f"layers must be sizes of at least 1, not {self.layers}")
         if self.tied and self.layers[-1] != self.embedding_size:
-            raise TaskError(
+            raise UsageError(
                 f"tied needs a last layer of embedding_size={self.embedding_size} units, "
                 f"not {self.layers[-1]}"
             )
         if not self.nets or len(set(self.nets)) < len(self.nets):
-            raise TaskError(f"nets must be different ones, at least one, not {self.nets}")
+            raise UsageError(f"nets must be different ones, at least one, not {self.nets}")
 
 
 def language_quickstart() -> LanguageConfig:

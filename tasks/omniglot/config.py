@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from plasticrl.tasks.config import DataTaskConfig, TaskError
+from plasticrl.runs import UsageError
+from plasticrl.tasks.config import DataTaskConfig
 from plasticrl.tasks.data import Embedded, File, Real
 
 FOLDER = Path(__file__).parent
@@ -69,18 +70,18 @@ class OmniglotConfig(DataTaskConfig):
             self._at_least(name, 1)
         self._at_least("n_ways", 2)
         if self.n_ways + self.n_queries > DRAWINGS:
-            raise TaskError(
+            raise UsageError(
                 f"n_ways and n_queries together must be at most {DRAWINGS}, the drawings of a "
                 f"character, not {self.n_ways + self.n_queries}"
             )
         self._above_zero("eta_init", "alpha_scale", "decay")
         if self.rule == "hebb" and self.eta_init >= 1:
-            raise TaskError(
+            raise UsageError(
                 f"eta_init must be below 1 with rule='hebb', not {self.eta_init}: from 1 on a new "
                 "image wipes out the trace of all earlier ones"
             )
         if self.data_root is not None and self.data != "omniglot":
-            raise TaskError(f"data_root has no meaning with data={self.data!r}, which needs none")
+            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def omniglot_quickstart() -> OmniglotConfig:

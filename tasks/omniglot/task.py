@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 
-from plasticrl.tasks.config import TaskError
+from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import EpisodicTask
 from plasticrl.tasks.omniglot.characters import Characters
 from plasticrl.tasks.omniglot.config import OmniglotConfig
@@ -49,7 +49,7 @@ class Omniglot(EpisodicTask[OmniglotConfig]):
         self.data = self.characters.data
         n_classes = min(len(self.characters.training), len(self.characters.held_out))
         if config.n_ways > n_classes:
-            raise TaskError(
+            raise UsageError(
                 f"n_ways must be at most {n_classes}, the characters of the smaller side of "
                 f"{self.data.name}, not {config.n_ways}"
             )

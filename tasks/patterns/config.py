@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plasticrl.tasks.config import TaskConfig, TaskError
+from plasticrl.runs import UsageError
+from plasticrl.tasks.config import TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +45,12 @@ class PatternsConfig(TaskConfig):
         self._at_least("steps_off", 0)
         for name in ("rnn_control", "lstm_control"):
             if getattr(self, name) and getattr(self, name) <= self.n_bits:
-                raise TaskError(f"{name} must be 0 or above n_bits={self.n_bits}")
+                raise UsageError(f"{name} must be 0 or above n_bits={self.n_bits}")
         self._above_zero("input_gain")
         if not 0 <= self.target_error < 1:
-            raise TaskError(f"target_error must be from 0 to below 1, not {self.target_error}")
+            raise UsageError(f"target_error must be from 0 to below 1, not {self.target_error}")
         if not 0 <= self.control_learning_rate < float("inf"):
-            raise TaskError(
+            raise UsageError(
                 "control_learning_rate must be a finite number of at least 0, "
                 f"not {self.control_learning_rate}"
             )

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from plasticrl.agents.command_line import parse_train
-from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig, UsageError
+from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.policies import CORES
 from plasticrl.agents.presets import PRESETS
 from plasticrl.core import build_cell, cell_fields
-from plasticrl.runs import from_dict, to_dict
+from plasticrl.runs import UsageError, from_dict, to_dict
 
 MAZE = PRESETS["maze-quickstart"]()
 

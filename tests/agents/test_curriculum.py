@@ -9,8 +9,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
 from plasticrl.agents.command_line import train_main
-from plasticrl.agents.config import UsageError
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.runs import UsageError
 
 LENGTH = 10
 

@@ -13,7 +13,7 @@ from plasticrl.agents.command_line import evaluate_main, train_main
 from plasticrl.agents.gallery import build
 from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.training import load_policy, open_run
-from plasticrl.runs import RunError, latest_checkpoint
+from plasticrl.runs import RunError, guarded, latest_checkpoint
 
 NAMES = ("cue-reward", "cue-reward-tuned", "maze")
 
@@ -147,7 +147,7 @@ def test_a_run_becomes_an_agent(
     assert measured["reward_mean"] == about.reward_mean
     assert measured["ablated_reward_mean"] == about.ablated_reward_mean
     before = contents(own_gallery)
-    assert build.main(argv) == 2
+    assert guarded(build.main, argv) == 2
     assert "small is there already: remove it first" in capsys.readouterr().err
-    assert build.main(argv[:2]) == 2
+    assert guarded(build.main, argv[:2]) == 2
     assert contents(own_gallery) == before

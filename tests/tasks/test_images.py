@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from plasticrl.runs import UsageError
 from plasticrl.tasks import drawing
-from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
@@ -129,11 +129,11 @@ def test_pictures(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     """Otherwise the error is a shape's, deep inside."""
-    with pytest.raises(TaskError, match="size must be 4, 8, 16 or 32, not 5"):
+    with pytest.raises(UsageError, match="size must be 4, 8, 16 or 32, not 5"):
         ImagesConfig(size=5)
-    with pytest.raises(TaskError, match="steps_on must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="steps_on must be at least 1, not 0"):
         ImagesConfig(steps_on=0)
-    with pytest.raises(TaskError, match="data_root has no meaning with data='photographs'"):
+    with pytest.raises(UsageError, match="data_root has no meaning with data='photographs'"):
         ImagesConfig(data_root="sets")
-    with pytest.raises(TaskError, match="n_pictures must be at most 707 with --data photographs"):
+    with pytest.raises(UsageError, match="n_pictures must be at most 707 with --data photographs"):
         Images(ImagesConfig(n_pictures=708))

@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticrl.core import sequence
-from plasticrl.runs import read_metrics
+from plasticrl.runs import UsageError, read_metrics
 from plasticrl.tasks.command_line import train_main
-from plasticrl.tasks.config import TaskError
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.curves import curves, draw
 from plasticrl.tasks.language.fitting import fit, losses, rate, windows
@@ -371,5 +370,5 @@ def test_the_curves_of_runs_are_drawn(tmp_path: Path) -> None:
 )
 def test_a_bad_value_is_named(options: dict[str, Any], message: str) -> None:
     """Otherwise the error is a shape's, deep inside."""
-    with pytest.raises(TaskError, match=message):
+    with pytest.raises(UsageError, match=message):
         LanguageConfig(**options)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor, nn
 
-from plasticrl.tasks.config import TaskError
+from plasticrl.runs import UsageError
 from plasticrl.tasks.data import Data, DataError, Embedded
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.omniglot import glyphs
@@ -267,7 +267,7 @@ def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_a_task_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
     """Otherwise the error is a shape's, deep inside."""
-    with pytest.raises(TaskError, match=message):
+    with pytest.raises(UsageError, match=message):
         OmniglotConfig(**fields)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from plasticrl.tasks.config import TaskError
+from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, Patterns
@@ -65,9 +65,9 @@ def test_published_parameter_counts() -> None:
 
 def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
     """Otherwise the error is a shape's, deep inside."""
-    with pytest.raises(TaskError, match="rnn_control must be 0 or above n_bits=8"):
+    with pytest.raises(UsageError, match="rnn_control must be 0 or above n_bits=8"):
         PatternsConfig(n_bits=8, rnn_control=5)
-    with pytest.raises(TaskError, match="n_patterns must be at least 1"):
+    with pytest.raises(UsageError, match="n_patterns must be at least 1"):
         PatternsConfig(n_patterns=0)
 
 

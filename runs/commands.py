@@ -1,0 +1,30 @@
+"""What the commands have in common: where a run goes, how an error is told."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from plasticrl.runs.errors import UsageError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def default_run_dir(preset: str, seed: int) -> Path:
+    """A new folder for a run under logs/."""
+    return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Exit status 2 and one sentence for what the user can mend, a traceback for what we must."""
+    try:
+        return main(argv)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
