@@ -28,7 +28,7 @@ class TaskConfig:
     n_updates: int = 1_000
     """Updates of each net."""
     learning_rate: float = 3e-4
-    """Adam's step size."""
+    """The optimizer's step size."""
     max_grad_norm: float = 5.0
     """Norm at which the gradient is clipped."""
     controls: bool = True
@@ -62,5 +62,14 @@ class TaskConfig:
 class DataTaskConfig(TaskConfig):
     """A task whose data can be a set that the user brings."""
 
+    brought: ClassVar[str]
+    """The choice of ``data`` that stands for it."""
+
+    data: str
     data_root: str | None = None
     """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data_root is not None and self.data != self.brought:
+            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")

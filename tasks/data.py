@@ -95,11 +95,11 @@ class Real(NamedTuple):
                 f"{self.name} is not here: name the folder that holds {self._expected()} with "
                 f"--data-root or {ENVIRONMENT}, or use the embedded stand-in with {self.stand_in}"
             )
-        otherwise = any((folder / file.name).exists() for file in self.instead)
+        otherwise = any(is_there(folder / file.name) for file in self.instead)
         files = self.instead if otherwise else self.files
         for file in files:
             path = folder / file.name
-            if not path.is_file():
+            if not is_there(path):
                 raise DataError(
                     f"{self.name} is not here: looked for {path} (md5 {file.md5}); "
                     f"put it there, or use the embedded stand-in with {self.stand_in}"
@@ -122,6 +122,18 @@ def root(data_root: str | None) -> Path | None:
     """The folder of the user's data sets, if one is named."""
     named = data_root or os.environ.get(ENVIRONMENT)
     return Path(named) if named else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        DataError: that cannot be known.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise DataError(f"cannot look for {path}: {error.strerror}") from error
 
 
 def md5(path: Path) -> str:

@@ -11,7 +11,7 @@ from plasticrl.tasks.summary import Measurement, mean
 from plasticrl.tasks.task import ConfigT, Task
 
 MEASURED_AT_ONCE = 100
-"""Held-out episodes; the result does not depend on it but for rounding."""
+"""Held-out episodes, which are drawn in such batches: another number draws other ones."""
 HELD_OUT_SEED = 2**31
 """Held-out episodes are drawn with it plus the run's seed, and so never with a training's."""
 

@@ -17,7 +17,7 @@ from plasticrl.core.cells.cell import Cell
 stepper = eager.stepper
 
 LARGE = 1 << 26
-"""Numbers T B N^2 in the traces, one for each step, that are too many to keep."""
+"""Numbers T B O I in the traces, one for each step, that are too many to keep."""
 PIECE = 4
 """Steps of a piece."""
 
@@ -27,7 +27,7 @@ def supports(cell: Cell[Any], inputs: Tensor) -> bool:
     if cell.connection is None or not torch.is_grad_enabled() or inputs.dim() != 3:
         return False
     n_steps, n_rows, _ = inputs.shape
-    return n_steps > PIECE and n_steps * n_rows * cell.hidden_size**2 >= LARGE
+    return n_steps > PIECE and n_steps * n_rows * cell.connection.weight.numel() >= LARGE
 
 
 def run(

@@ -143,10 +143,10 @@ class Bohp(EpisodicTask[BohpConfig]):
         return errors.view(n_steps, n_episodes)[episodes.counts].mean(dim=0)
 
     def summary(self, values: Tensor) -> Measurement:
-        """The median, as in the paper's curves.
+        """The median over episodes; the paper's curves are medians over runs.
 
-        Two patterns that differ in one or two of their bits, as one pair in sixteen, cost more than
-        all the others together.
+        The mean tells of a few episodes only: two patterns that differ in one or two of their bits,
+        as one pair in sixteen, cost more than all the others together.
         """
         return median(values)
 
@@ -180,14 +180,14 @@ def _classification(n_episodes: int, generator: Generator, reversal: bool) -> Bo
     second.scatter_(1, bit, -first.gather(1, bit))
     patterns = torch.stack([first, second], dim=1)
     label = torch.randint(0, 2, (n_episodes,), generator=generator, device=device)
-    offset = torch.randint(0, 2, (N_STEPS, 1), generator=generator, device=device)
+    offset = torch.randint(0, 2, (N_STEPS, n_episodes), generator=generator, device=device)
     rows = torch.arange(n_episodes, device=device)
     shows = (0, 1) if not reversal else (0, 1, REVERSAL, REVERSAL + 1)
     inputs, labels = [], []
     for t in range(N_STEPS):
         labelled = t in shows
         block = 2 * (t // 2)  # both patterns in every two steps, in a random order
-        which = (t + offset[block]).expand(n_episodes) % 2
+        which = (t + offset[block]) % 2
         swapped = reversal and t >= REVERSAL
         answer = (which + label + int(swapped)) % 2
         shown = F.one_hot(answer, N_LABELS).float() * float(labelled)

@@ -43,6 +43,7 @@ class ImagesConfig(DataTaskConfig):
     """Memorise pictures, then complete one of them from half; DP 2018, section 4.2."""
 
     task: ClassVar[str] = "images"
+    brought: ClassVar[str] = "cifar-10"
 
     data: Literal["photographs", "dead-leaves", "cifar-10"] = "photographs"
     """photographs: embedded; dead-leaves: made on the way; cifar-10: in the data root."""
@@ -66,8 +67,6 @@ class ImagesConfig(DataTaskConfig):
         for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
             self._at_least(name, 1)
         self._at_least("steps_off", 0)
-        if self.data_root is not None and self.data != "cifar-10":
-            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def images_quickstart() -> ImagesConfig:

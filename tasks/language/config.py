@@ -39,6 +39,7 @@ class LanguageConfig(DataTaskConfig):
     """
 
     task: ClassVar[str] = "language"
+    brought: ClassVar[str] = "penn-treebank"
 
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"
     """king-james, penn-treebank (ptb.{train,valid,test}.txt) or synthetic."""

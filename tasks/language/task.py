@@ -85,7 +85,14 @@ def perplexity(net: nn.Module, parts: Tensor, n_steps: int, at_once: int = AT_ON
     means = torch.cat([_mean_losses(net, some, n_steps) for some in groups])
     net.train(was_training)
     value, (low, high), n = mean(means.double().cpu())
-    return Measurement(math.exp(value), (math.exp(low), math.exp(high)), n)
+    return Measurement(_exp(value), (_exp(low), _exp(high)), n)
+
+
+def _exp(nats: float) -> float:
+    try:
+        return math.exp(nats)
+    except OverflowError:  # of a net that has diverged
+        return math.inf
 
 
 def _mean_losses(net: nn.Module, parts: Tensor, n_steps: int) -> Tensor:

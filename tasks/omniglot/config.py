@@ -43,6 +43,7 @@ class OmniglotConfig(DataTaskConfig):
     """Tell characters of unseen scripts apart after one look at each; DP 2018, section 4.4."""
 
     task: ClassVar[str] = "omniglot"
+    brought: ClassVar[str] = "omniglot"
 
     data: Literal["glyphs", "omniglot"] = "glyphs"
     """glyphs, the embedded stand-in; or omniglot, which you bring."""
@@ -80,8 +81,6 @@ class OmniglotConfig(DataTaskConfig):
                 f"eta_init must be below 1 with rule='hebb', not {self.eta_init}: from 1 on a new "
                 "image wipes out the trace of all earlier ones"
             )
-        if self.data_root is not None and self.data != "omniglot":
-            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")
 
 
 def omniglot_quickstart() -> OmniglotConfig:

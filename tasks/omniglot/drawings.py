@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data, DataError, root, sha256_of
+from plasticrl.tasks.data import Data, DataError, is_there, root, sha256_of
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import DRAWINGS, OMNIGLOT
 
@@ -74,7 +74,7 @@ def read_omniglot(data_root: str | None, device: str) -> Drawings:
     folder = root(data_root)
     folders = [folder / part for part in PARTS] if folder else []
     zips = [path.with_suffix(".zip") for path in folders]
-    if folders and all(path.is_dir() for path in folders) and not any(p.exists() for p in zips):
+    if folders and all(map(is_there, folders)) and not any(map(is_there, zips)):
         paths, checked = folders, "folders, which have no published checksum: counted"
         total = hashlib.sha256()
         for path in paths:

@@ -43,11 +43,16 @@ class PatternEpisodes(NamedTuple):
 
 
 class Associator(nn.Module):
-    """A recurrent net whose first units are the pattern's bits; inputs are added to their drive."""
+    """A recurrent net whose first units are the pattern's bits; inputs are added to their drive.
 
-    def __init__(self, width: int, n_units: int, gain: float, plastic: bool) -> None:
+    ``larger`` is the control with a learning rate of its own.
+    """
+
+    def __init__(
+        self, width: int, n_units: int, gain: float, plastic: bool, larger: bool = False
+    ) -> None:
         super().__init__()
-        self.width, self.gain, self.plastic = width, gain, plastic
+        self.width, self.gain, self.larger = width, gain, larger
         self.cell = build_cell(
             "plastic_rnn",
             n_units,
@@ -75,7 +80,7 @@ class Associator(nn.Module):
 class LSTMAssociator(nn.Module):
     """An LSTM that reads the same inputs; its first units are read as the pattern's bits."""
 
-    plastic = False
+    larger = True
 
     def __init__(self, width: int, n_units: int) -> None:
         super().__init__()
@@ -109,7 +114,9 @@ class Patterns(EpisodicTask[PatternsConfig]):
             nets.append(
                 Net(
                     f"RNN, {n_units} units",
-                    lambda: Associator(width, n_units, config.input_gain, plastic=False),
+                    lambda: Associator(
+                        width, n_units, config.input_gain, plastic=False, larger=True
+                    ),
                 )
             )
         if config.lstm_control:
@@ -152,7 +159,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         optimizer = super().optimizer(net)
-        if not net.plastic and self.config.control_learning_rate:
+        if net.larger and self.config.control_learning_rate:
             for group in optimizer.param_groups:
                 group["lr"] = self.config.control_learning_rate
         return optimizer
