@@ -8,7 +8,7 @@ try:
     from plasticrl.tasks.command_line import evaluate_main as evaluate_task
     from plasticrl.tasks.command_line import is_task
 except ModuleNotFoundError as error:
-    how = "use .venv/bin/python, which `make demo` makes, or `pip install -c constraints.txt -e .`"
+    how = "use .venv/bin/python, which `make watch` makes, or `pip install -c constraints.txt -e .`"
     print(f"error: {error} for {sys.executable}: {how}", file=sys.stderr)
     sys.exit(2)
 

@@ -5,7 +5,7 @@ import sys
 try:
     from plasticrl.agents.command_line import train_main
 except ModuleNotFoundError as error:
-    how = "use .venv/bin/python, which `make demo` makes, or `pip install -c constraints.txt -e .`"
+    how = "use .venv/bin/python, which `make watch` makes, or `pip install -c constraints.txt -e .`"
     print(f"error: {error} for {sys.executable}: {how}", file=sys.stderr)
     sys.exit(2)
 

@@ -123,7 +123,7 @@ def _make_empty_folder(path: Path) -> None:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
         raise RunError(
-            f"{path} already holds something: choose another folder, or resume the run in it"
+            f"{path} already holds something: choose another folder"
         )
 
 

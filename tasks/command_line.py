@@ -83,6 +83,12 @@ def _data(argv: Sequence[str]) -> int:
 
 
 def _evaluate(argv: Sequence[str]) -> int:
+    flags = {word.partition("=")[0] for word in argv if word.startswith("-")}
+    if others := sorted(flags - {"--json", "--no-json", "--help", "-h"}):
+        raise UsageError(
+            f"a supervised run has no {', '.join(others)}: it was measured and drawn when its "
+            "training ended; --json and --plot FILE are for it"
+        )
     arguments = tyro.cli(EvaluateArguments, args=argv)
     run = RunDirectory.open(arguments.run)
     record = run.read_evaluation()
@@ -92,10 +98,10 @@ def _evaluate(argv: Sequence[str]) -> int:
     print(f"{run.preset}: {record['metric']}, on {record['episodes']:,} held-out episodes")
     for one in (record, *record["controls"]):
         low, high = one["ci95"]
-        print(
-            f"  {one['net']}: {one['value']:.4g} ({low:.4g} to {high:.4g}) "
-            f"after {one['train_episodes']:,} episodes, {one['parameters']:,} parameters"
-        )
+        told = f"  {one['net']}: {one['value']:.4g} ({low:.4g} to {high:.4g})"
+        if one["parameters"]:
+            told += f" after {one['train_episodes']:,} episodes, {one['parameters']:,} parameters"
+        print(told)
     return 0
 
 

@@ -68,7 +68,7 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
         run.write_evaluation(record)  # at once: a control may be interrupted
         if position == 0:
             _draw(task, module, run, console)
-    console.print(f"say it again: python evaluate.py {run.path}", highlight=False, soft_wrap=True)
+    console.print(f"to see this again: evaluate.py {run.path}", highlight=False, soft_wrap=True)
     return 0
 
 
