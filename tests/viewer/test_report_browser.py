@@ -16,7 +16,7 @@ from tests.viewer import browser as chromium
 from tests.viewer.browser import Browser
 from tests.viewer.lives import N_STEPS, SIZE, cart_pole, maze_life, maze_pairs
 
-from plasticrl.viewer import EpisodeTrace, save_report
+from plasticrl.viewer import EpisodeTrace, save_report, story
 
 CSS = (Path(__file__).parents[2] / "viewer" / "page" / "page.css").read_text()
 COLORS = {
@@ -141,6 +141,15 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
     assert color_at(5, 3) == COLORS["goal"][0]
     assert color_at(2, 2) == color_at(0, 3) == COLORS["wall"][0]
     assert color_at(4, 1) == COLORS["floor"][0]  # never been there
+
+
+def test_the_goal_is_lit_at_the_steps_that_earned(browser: Browser, maze_page: str) -> None:
+    """The same steps as in the film and the stills."""
+    life = maze_pairs()[0][0]
+    for step in (9, 10, 11, 15):
+        browser.open(f"{maze_page}#t={step}")
+        between = pixel(browser, ".world.intact canvas", 3.75 / SIZE, 5.5 / SIZE)  # dot and ring
+        assert (between == COLORS["goal"][0]) is story.is_hit(life, step - 1)
 
 
 def test_ablation_is_toggled_by_button_key_and_picture(maze: Browser) -> None:
