@@ -33,6 +33,8 @@ from plasticrl.viewer.waits import tells_waits
 
 MAX_BYTES = 5_000_000
 N_STILLS = 7
+MAX_SHEET = 16_383
+"""The most pixels to a side of a WebP."""
 _SCRIPTS = ("arrays.js", "drawing.js", "charts.js", "panels.js", "player.js")
 
 
@@ -55,6 +57,10 @@ DETAILS = (
     Detail(48, 15, 8),
     Detail(48, 7, 16),
 )
+
+
+class _TooLargeError(Exception):
+    """The frames, in a detail, are more than one picture holds."""
 
 
 def save_report(
@@ -109,7 +115,10 @@ def page(
     waits = tells_waits(shown[0])
     for detail in DETAILS:
         packer = Packer()
-        episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+        try:
+            episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+        except _TooLargeError:
+            continue
         manifest = _json({"waits": waits, "episodes": episodes})
         html = _template().substitute(fixed, manifest=manifest, arrays=packer.text())
         if len(html.encode()) <= max_bytes:
@@ -229,11 +238,18 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
 
 
 def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
-    """The frames side by side in one picture, row after row."""
+    """The frames side by side in one picture, row after row.
+
+    Raises:
+        _TooLargeError: they are more than `MAX_SHEET` pixels across or down.
+    """
     kept = shrunk(frames[:: detail.every], detail.side)
     height, width = kept.shape[1:3]
     columns = ceil(sqrt(len(kept)))
-    sheet = Image.new("RGB", (columns * width, ceil(len(kept) / columns) * height))
+    size = columns * width, ceil(len(kept) / columns) * height
+    if max(size) > MAX_SHEET:
+        raise _TooLargeError
+    sheet = Image.new("RGB", size)
     for index, frame in enumerate(kept):
         place = index % columns * width, index // columns * height
         sheet.paste(Image.fromarray(frame), place)
