@@ -162,7 +162,7 @@ def _template() -> Template:
 
 
 def _still(pair: page_text.Pair) -> str:
-    """The first episode as one picture, for a reader without JavaScript."""
+    """The first episode as one picture, for a reader whose browser does not play."""
     lives = [life for life in pair if life is not None]
     last = max(life.n_steps for life in lives) - 1
     steps = sorted({round(step) for step in np.linspace(0, last, N_STILLS)})

@@ -311,7 +311,7 @@ def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None
     save_report(maze_pairs(preset=name, env_id=name), tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri())
     assert browser.text("h1") == browser.text(".env") == browser.value("document.title") == name
-    assert browser.value("document.images.length") == 0
+    assert browser.value("document.querySelectorAll('img:not(.still img)').length") == 0
     assert browser.complaints == []
 
 
@@ -353,3 +353,25 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
         assert goal.sum() > 14 * 20  # a ring in 7 stills of either life
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.parametrize("broken", ["!", "H4sIAAAA"])
+def test_a_script_that_fails_leaves_the_filmstrip(
+    browser: Browser, tmp_path: Path, broken: str
+) -> None:
+    """A blank page, of a file cut short or a browser that is too old."""
+    save_report(maze_pairs(), tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text()
+    html, n = re.subn('(id="arrays">)[^<]*', rf"\g<1>{broken}", html)
+    assert n == 1
+    (tmp_path / "page.html").write_text(html)
+    browser.go((tmp_path / "page.html").as_uri())
+    browser.wait("!document.getElementById('failed').hidden")
+    assert browser.text("#failed").startswith("This page cannot be played here: ")
+    assert browser.value("document.querySelector('.still img').clientWidth") > 500
+    assert browser.value("document.querySelector('footer').clientHeight") == 0
+
+
+def test_a_script_that_works_hides_the_filmstrip(maze: Browser) -> None:
+    assert maze.value("document.querySelector('.still').clientHeight") == 0
+    assert maze.value("document.getElementById('failed').clientHeight") == 0

@@ -223,7 +223,6 @@ function running(data) {
 }
 
 async function start() {
-  document.documentElement.classList.add("scripted");
   const manifest = JSON.parse(document.getElementById("manifest").textContent);
   const buffer = await unpack(document.getElementById("arrays").textContent);
   const episodes = withArrays(buffer, manifest.episodes);
@@ -235,8 +234,16 @@ async function start() {
   readColors();
   netChoice(app);
   connect(app);
+  document.documentElement.classList.add("scripted"); // before it draws: what is hidden has no size
   app.follow(location.hash);
   document.documentElement.dataset.ready = "true";
 }
 
-start();
+// The stills are shown again, below one sentence.
+start().catch((error) => {
+  document.documentElement.classList.remove("scripted");
+  const place = document.getElementById("failed");
+  const reason = String(error.message || error).replace(/\.$/, "");
+  place.textContent = `This page cannot be played here: ${reason}.`;
+  place.hidden = false;
+});
