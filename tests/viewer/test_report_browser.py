@@ -261,6 +261,32 @@ def test_it_plays_to_the_end_and_from_there_from_the_start(maze: Browser) -> Non
     maze.press("Home")
 
 
+def test_one_loop_plays_at_a_time(maze: Browser) -> None:
+    """Stopped and played before the next frame is drawn, two loops would go on."""
+    waiting = maze.value(
+        "(() => { const waiting = new Set();"
+        "const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];"
+        "window.requestAnimationFrame = (act) => {"
+        "  const id = ask((now) => { waiting.delete(id); act(now); });"
+        "  waiting.add(id); return id; };"
+        "window.cancelAnimationFrame = (id) => { waiting.delete(id); cancel(id); };"
+        "const play = document.getElementById('play');"
+        "play.click(); play.click(); play.click();"
+        "return waiting.size; })()"
+    )
+    assert waiting == 1
+    maze.press("Home")
+    assert maze.text("#play") == "▶"
+
+
+def test_a_held_space_plays_once(maze: Browser) -> None:
+    held = "new KeyboardEvent('keydown', {key: ' ', repeat: true, bubbles: true})"
+    maze.press(" ")
+    maze.value(f"document.body.dispatchEvent({held})")
+    assert maze.text("#play") == "❚❚"
+    maze.press("Home")
+
+
 def test_a_deep_link_and_the_episode_picker(browser: Browser, maze_page: str) -> None:
     browser.open(maze_page + "#t=17&episode=2&ablated")
     second = maze_pairs()[1]
