@@ -169,6 +169,24 @@ def test_what_is_missing_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ablated", "twin", "told"),
+    [
+        (False, False, (False, True)),
+        (False, True, (True, False)),
+        (True, False, (True, False)),
+    ],
+)
+def test_ablation_is_explained_where_it_is_shown(
+    ablated: bool, twin: bool, told: tuple[bool, bool]
+) -> None:
+    """A page from an .npz has one life."""
+    pair = maze_life(3, ablated, (10,)), maze_life(3, True, (12,)) if twin else None
+    notes = text_of(page([pair]), '<p class="notes">', "</p>")
+    said = "Ablated means" in notes, notes.endswith("Recorded without its ablated twin.")
+    assert said == told
+
+
 def test_without_javascript_there_is_a_filmstrip() -> None:
     html = page(maze_pairs())
     still = text_of(html, "<figcaption>", "</figcaption>")
