@@ -17,7 +17,9 @@ from plasticrl.viewer.scene import Scene
 _HOLD_MS = 1500
 """How long the last frame stands before the film starts again."""
 MAX_STEPS = 3000
-"""The most that a film may have: its frames are a third of a megabyte each while it is written."""
+"""The most of any film. Pillow keeps a GIF's or a WebP's frames, a third of a megabyte each, until
+it is written. An MP4's are passed on one by one; it has the same limit, so that there is one rule.
+"""
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
@@ -32,7 +34,8 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
 
     Raises:
         ViewerError: `path` has another suffix or is not in a writable folder, `fps` is out of
-            range, or an MP4 is asked for without the extra `video`.
+            range, a film would have more than `MAX_STEPS` steps, an MP4 is asked for without the
+            extra `video`, or the file cannot be written.
     """
     path = Path(path)
     check_record_path(path)

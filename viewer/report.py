@@ -105,10 +105,14 @@ def page(
     rewards: page_text.Rewards | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
-    """The page's HTML, in the finest detail that fits into `max_bytes`; else as `save_report`.
+    """The page's HTML, in the finest of `DETAILS` that fits.
+
+    Args:
+        pairs, rewards: as in `save_report`.
+        max_bytes: the most that the page may have, in UTF-8.
 
     Raises:
-        ViewerError: none does.
+        ViewerError: the episodes do not fit even in the coarsest detail.
     """
     shown = page_text.rewards_of(pairs)
     fixed = _fixed_parts(pairs, rewards or shown)
