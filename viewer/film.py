@@ -1,8 +1,7 @@
 """An episode as a film: an animated GIF or WebP, or an MP4."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from PIL import Image
 from plasticrl.viewer.archive import save_npz
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.scene import Scene
 
 _HOLD_MS = 1500
@@ -49,31 +49,14 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
             f"cannot record to {path}: {episode.n_steps} steps are too long a film, "
             f"of at most {MAX_STEPS}; a name in .npz keeps them all"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path, "record") as temporary:
         _WRITERS[path.suffix.lower()](Scene(episode), temporary, fps)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
-        raise ViewerError(f"cannot record to {path}: {reason}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
 
 
 def check_record_path(path: Path) -> None:
     """Raise ``ViewerError`` unless `record` can write to `path`: asked before the playing."""
-    suffix = path.suffix.lower()
-    if suffix not in (*_WRITERS, ".npz"):
-        *most, last = (*_WRITERS, ".npz")
-        raise ViewerError(
-            f"cannot record to {path}: the name must end in {', '.join(most)} or {last}"
-        )
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot record to {path}: {path.parent} is not a writable folder")
-    if path.is_dir():
-        raise ViewerError(f"cannot record to {path}: it is a folder")
-    if suffix == ".mp4":
+    check_path(path, "record", (*_WRITERS, ".npz"))
+    if path.suffix.lower() == ".mp4":
         _check_ffmpeg(path)
 
 

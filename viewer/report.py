@@ -7,9 +7,7 @@ environments from a sheet of small pictures. What does not fit is kept coarser, 
 import base64
 import io
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -25,6 +23,7 @@ from PIL import Image
 from plasticrl.viewer import page_text
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.story import has_maze
@@ -79,25 +78,13 @@ def save_report(
     path = Path(path)
     check_report_path(path)
     content = page(pairs, rewards).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path, "report") as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ViewerError(f"cannot report to {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
 
 
 def check_report_path(path: Path) -> None:
     """Raise ``ViewerError`` unless a page can be written to `path`: asked before the playing."""
-    if path.suffix.lower() != ".html":
-        raise ViewerError(f"cannot report to {path}: the name must end in .html")
-    if path.is_dir():
-        raise ViewerError(f"cannot report to {path}: it is a folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot report to {path}: {path.parent} is not a writable folder")
+    check_path(path, "report", (".html",))
 
 
 def page(
