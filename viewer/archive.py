@@ -6,11 +6,9 @@ unpickled or evaluated, and its size is known before it is unpacked.
 """
 
 import json
-import os
 import re
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import replacing
 from plasticrl.viewer.synapses import Quantised, Synapses
 
 FORMAT = "plasticrl episode 1"
@@ -61,16 +60,8 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
         raise ViewerError(
             f"cannot record to {path}: {episode.n_steps} steps are more than {MAX_BYTES >> 20} MiB"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ViewerError(f"cannot record to {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
+    with replacing(path, "record") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load_npz(path: str | Path) -> EpisodeTrace:

@@ -28,7 +28,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """One run's curve: steps (M,), rising, and values (M,), finite; M of at least 2."""
+    """One run's curve: steps (M,), rising, and values (M,), finite; only M >= 2 can be averaged."""
 
     name: str
     steps: NDArray[np.int64]
@@ -64,6 +64,7 @@ def average_runs(label: str, runs: Sequence[Points], average: str = "mean") -> C
         average: one of `AVERAGES`.
 
     Raises:
+        ValueError: `average` is none of them.
         ViewerError: a run has a single value, or the runs have no range of steps in common.
     """
     if average not in AVERAGES:
@@ -78,7 +79,7 @@ def common_grid(runs: Sequence[Points]) -> Floats:
     """The runs' steps in the range that all of them have; evenly spaced where those are many.
 
     Raises:
-        ViewerError: as `average_runs`.
+        ViewerError: a run has a single value, or the runs have no range of steps in common.
     """
     for run in runs:
         if len(run.steps) < 2:

@@ -3,9 +3,7 @@
 Drawn without pyplot, so that nothing is left open and no window system is asked for.
 """
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from plasticrl.viewer.averaging import Curve
-from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import check_path, replacing
 
 INCHES = (7.2, 4.2)
 DPI = 160
@@ -40,12 +38,7 @@ _STYLE: dict[Any, Any] = {
 
 def check_plot_path(path: Path) -> None:
     """Raise ``ViewerError`` unless a plot can be written to `path`."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ViewerError(f"cannot plot to {path}: the name must end in {' or '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise ViewerError(f"cannot plot to {path}: it is a folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot plot to {path}: {path.parent} is not a writable folder")
+    check_path(path, "plot", SUFFIXES)
 
 
 def save_curves(
@@ -64,20 +57,12 @@ def save_curves(
     """
     path = Path(path)
     check_plot_path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     kind = path.suffix.lower().removeprefix(".")
-    try:
-        with matplotlib.rc_context(_STYLE):
-            figure = _figure(curves, xlabel, ylabel, note)
-            # The date would make every file another one.
-            metadata = {"Date": None} if kind == "svg" else {}
-            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ViewerError(f"cannot plot to {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
+    with replacing(path, "plot") as temporary, matplotlib.rc_context(_STYLE):
+        figure = _figure(curves, xlabel, ylabel, note)
+        # The date would make every file another one.
+        metadata = {"Date": None} if kind == "svg" else {}
+        figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
 
 
 def _figure(curves: Sequence[Curve], xlabel: str, ylabel: str, note: str) -> Figure:

@@ -1,8 +1,7 @@
 """An episode as a film: an animated GIF or WebP, or an MP4."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,15 @@ from PIL import Image
 from plasticrl.viewer.archive import save_npz
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.scene import Scene
 
 _HOLD_MS = 1500
 """How long the last frame stands before the film starts again."""
 MAX_STEPS = 3000
-"""The most that a film may have: its frames are a third of a megabyte each while it is written."""
+"""The most of any film. Pillow keeps a GIF's or a WebP's frames, a third of a megabyte each, until
+it is written. An MP4's are passed on one by one; it has the same limit, so that there is one rule.
+"""
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
@@ -32,7 +34,8 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
 
     Raises:
         ViewerError: `path` has another suffix or is not in a writable folder, `fps` is out of
-            range, or an MP4 is asked for without the extra `video`.
+            range, a film would have more than `MAX_STEPS` steps, an MP4 is asked for without the
+            extra `video`, or the file cannot be written.
     """
     path = Path(path)
     check_record_path(path)
@@ -46,31 +49,14 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
             f"cannot record to {path}: {episode.n_steps} steps are too long a film, "
             f"of at most {MAX_STEPS}; a name in .npz keeps them all"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path, "record") as temporary:
         _WRITERS[path.suffix.lower()](Scene(episode), temporary, fps)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
-        raise ViewerError(f"cannot record to {path}: {reason}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
 
 
 def check_record_path(path: Path) -> None:
     """Raise ``ViewerError`` unless `record` can write to `path`: asked before the playing."""
-    suffix = path.suffix.lower()
-    if suffix not in (*_WRITERS, ".npz"):
-        *most, last = (*_WRITERS, ".npz")
-        raise ViewerError(
-            f"cannot record to {path}: the name must end in {', '.join(most)} or {last}"
-        )
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot record to {path}: {path.parent} is not a writable folder")
-    if path.is_dir():
-        raise ViewerError(f"cannot record to {path}: it is a folder")
-    if suffix == ".mp4":
+    check_path(path, "record", (*_WRITERS, ".npz"))
+    if path.suffix.lower() == ".mp4":
         _check_ffmpeg(path)
 
 

@@ -18,10 +18,10 @@ Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
     "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
-    "root of the value, and so does the height of the bars. Ablated means &alpha; = 0: the trace "
-    "moves and changes nothing. To each later reward is the mean of an episode's bars but the "
-    "first, with the dashed one."
+    "root of the value, and so does the height of the bars. To each later reward is the mean of an "
+    "episode's bars but the first, with the dashed one."
 )
+_ABLATED = "Ablated means &alpha; = 0: the trace moves and changes nothing."
 
 
 _TITLES = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}
@@ -70,7 +70,8 @@ def tiles(pairs: Sequence[Pair]) -> str:
 
 def notes(pairs: Sequence[Pair]) -> str:
     """How to read the page, and what is left out of it for want of data."""
-    life = pairs[0][0]
+    life, twin = pairs[0]
+    alone = twin is None and _kind(life) == "intact"
     absent = absences(life)
     if life.frames is None and not has_maze(life):
         absent["environment"] = f"no picture of {life.env_id}"
@@ -78,9 +79,13 @@ def notes(pairs: Sequence[Pair]) -> str:
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
     if life.synapses is None:
         absent["ablated"] = "nothing to ablate"
+    elif alone:
+        absent["ablated"] = "recorded without its ablated twin"
     text = "; ".join(absent.values())
     left_out = escape(f"{text[0].upper()}{text[1:]}.") if absent else ""
-    return left_out if life.synapses is None else f"{_READING} {left_out}".strip()
+    if life.synapses is None:
+        return left_out
+    return " ".join(part for part in (_READING, "" if alone else _ABLATED, left_out) if part)
 
 
 def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:

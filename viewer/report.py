@@ -7,9 +7,7 @@ environments from a sheet of small pictures. What does not fit is kept coarser, 
 import base64
 import io
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -25,6 +23,7 @@ from PIL import Image
 from plasticrl.viewer import page_text
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
+from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.story import has_maze
@@ -33,6 +32,8 @@ from plasticrl.viewer.waits import tells_waits
 
 MAX_BYTES = 5_000_000
 N_STILLS = 7
+MAX_SHEET = 16_383
+"""The most pixels to a side of a WebP."""
 _SCRIPTS = ("arrays.js", "drawing.js", "charts.js", "panels.js", "player.js")
 
 
@@ -57,6 +58,10 @@ DETAILS = (
 )
 
 
+class _TooLargeError(Exception):
+    """The frames, in a detail, are more than one picture holds."""
+
+
 def save_report(
     pairs: Sequence[page_text.Pair], path: str | Path, rewards: page_text.Rewards | None = None
 ) -> None:
@@ -73,25 +78,13 @@ def save_report(
     path = Path(path)
     check_report_path(path)
     content = page(pairs, rewards).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path, "report") as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ViewerError(f"cannot report to {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone, where it has been renamed
-            temporary.unlink()
 
 
 def check_report_path(path: Path) -> None:
     """Raise ``ViewerError`` unless a page can be written to `path`: asked before the playing."""
-    if path.suffix.lower() != ".html":
-        raise ViewerError(f"cannot report to {path}: the name must end in .html")
-    if path.is_dir():
-        raise ViewerError(f"cannot report to {path}: it is a folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ViewerError(f"cannot report to {path}: {path.parent} is not a writable folder")
+    check_path(path, "report", (".html",))
 
 
 def page(
@@ -99,17 +92,24 @@ def page(
     rewards: page_text.Rewards | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
-    """The page's HTML, in the finest detail that fits into `max_bytes`; else as `save_report`.
+    """The page's HTML, in the finest of `DETAILS` that fits.
+
+    Args:
+        pairs, rewards: as in `save_report`.
+        max_bytes: the most that the page may have, in UTF-8.
 
     Raises:
-        ViewerError: none does.
+        ViewerError: the episodes do not fit even in the coarsest detail.
     """
     shown = page_text.rewards_of(pairs)
     fixed = _fixed_parts(pairs, rewards or shown)
     waits = tells_waits(shown[0])
     for detail in DETAILS:
         packer = Packer()
-        episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+        try:
+            episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+        except _TooLargeError:
+            continue
         manifest = _json({"waits": waits, "episodes": episodes})
         html = _template().substitute(fixed, manifest=manifest, arrays=packer.text())
         if len(html.encode()) <= max_bytes:
@@ -153,7 +153,7 @@ def _template() -> Template:
 
 
 def _still(pair: page_text.Pair) -> str:
-    """The first episode as one picture, for a reader without JavaScript."""
+    """The first episode as one picture, for a reader whose browser does not play."""
     lives = [life for life in pair if life is not None]
     last = max(life.n_steps for life in lives) - 1
     steps = sorted({round(step) for step in np.linspace(0, last, N_STILLS)})
@@ -229,11 +229,18 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
 
 
 def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
-    """The frames side by side in one picture, row after row."""
+    """The frames side by side in one picture, row after row.
+
+    Raises:
+        _TooLargeError: they are more than `MAX_SHEET` pixels across or down.
+    """
     kept = shrunk(frames[:: detail.every], detail.side)
     height, width = kept.shape[1:3]
     columns = ceil(sqrt(len(kept)))
-    sheet = Image.new("RGB", (columns * width, ceil(len(kept) / columns) * height))
+    size = columns * width, ceil(len(kept) / columns) * height
+    if max(size) > MAX_SHEET:
+        raise _TooLargeError
+    sheet = Image.new("RGB", size)
     for index, frame in enumerate(kept):
         place = index % columns * width, index // columns * height
         sheet.paste(Image.fromarray(frame), place)

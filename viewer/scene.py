@@ -129,8 +129,8 @@ class Scene:
         episode = self.episode
         if self.has_maze:
             path = story.path_to(episode, step)
-            hit = step > 0 and bool(episode.rewards[step - 1] > 0)
-            return panels.maze(episode.setting["walls"], episode.setting["goal"], path, hit)
+            walls, goal = episode.setting["walls"], episode.setting["goal"]
+            return panels.maze(walls, goal, path, story.is_hit(episode, step))
         return None if episode.frames is None else panels.environment(episode.frames[step])
 
     def _draw_numbers(self, draw: ImageDraw.ImageDraw, step: int) -> None:

@@ -41,4 +41,4 @@ def _environment(life: EpisodeTrace, step: int) -> Image.Image:
         assert life.frames is not None
         return panels.environment(life.frames[step])
     walls, goal = life.setting["walls"], life.setting["goal"]
-    return panels.maze(walls, goal, story.path_to(life, step), bool(life.rewards[step] > 0))
+    return panels.maze(walls, goal, story.path_to(life, step), story.is_hit(life, step))

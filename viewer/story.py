@@ -64,6 +64,11 @@ def path_to(episode: EpisodeTrace, step: int) -> NDArray[Any]:
     return path
 
 
+def is_hit(episode: EpisodeTrace, step: int) -> bool:
+    """Whether `step` earns a reward above zero: where every view lights a maze's goal."""
+    return bool(episode.rewards[step] > 0)
+
+
 def steps_to_rewards(rewards: NDArray[np.floating]) -> list[int]:
     """Steps from the episode's start, or from the reward before, to each reward above zero."""
     steps: list[int] = np.diff(np.flatnonzero(rewards > 0), prepend=-1).tolist()

@@ -92,8 +92,8 @@ def test_a_maze_is_drawn_from_what_is_known_of_it(fields: dict[str, Any]) -> Non
     after = np.asarray(frames[5])[middles(20)]
     assert tuple(after[1, 2]) == theme.AGENT
     assert tuple(after[1, 4]) == theme.BACKGROUND  # visited before the reward: another path
-    goals = [tuple(np.asarray(frames[step])[middles(20)][1, 6].tolist()) for step in (3, 4, 5)]
-    assert goals[1] == theme.REWARD  # lit at the step after the reward, and then only
+    goals = [tuple(np.asarray(frames[step])[middles(20)][1, 6].tolist()) for step in (2, 3, 4)]
+    assert goals[1] == theme.REWARD  # lit at the step of the reward, and then only
     assert goals[0] == goals[2] != theme.REWARD
 
 

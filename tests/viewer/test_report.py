@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses
 
-from plasticrl.viewer import ViewerError, save_report
+from plasticrl.viewer import ViewerError, report, save_report
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.report import DETAILS, check_report_path, page, shrunk
 from plasticrl.viewer.waits import Waits, first_and_after
@@ -168,6 +169,24 @@ def test_what_is_missing_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ablated", "twin", "told"),
+    [
+        (False, False, (False, True)),
+        (False, True, (True, False)),
+        (True, False, (True, False)),
+    ],
+)
+def test_ablation_is_explained_where_it_is_shown(
+    ablated: bool, twin: bool, told: tuple[bool, bool]
+) -> None:
+    """A page from an .npz has one life."""
+    pair = maze_life(3, ablated, (10,)), maze_life(3, True, (12,)) if twin else None
+    notes = text_of(page([pair]), '<p class="notes">', "</p>")
+    said = "Ablated means" in notes, notes.endswith("Recorded without its ablated twin.")
+    assert said == told
+
+
 def test_without_javascript_there_is_a_filmstrip() -> None:
     html = page(maze_pairs())
     still = text_of(html, "<figcaption>", "</figcaption>")
@@ -204,6 +223,25 @@ def test_what_does_not_fit_is_kept_coarser() -> None:
     assert trace["unit"] * DETAILS[1].levels == pytest.approx(trace["scale"])
     with pytest.raises(ViewerError, match="1 episodes of 40 steps do not fit into a page of 9,999"):
         page(pairs, max_bytes=9_999)
+
+
+def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebP's sides end at 16,383 pixels: 40 frames are 7 across, every second one of them 5."""
+    pairs = [(cart_pole(frames=np.zeros((40, 40, 60, 3), np.uint8)), None)]
+    for limit, every in ((16_383, 1), (420, 1), (419, 2), (300, 2), (299, 4)):
+        monkeypatch.setattr(report, "MAX_SHEET", limit)
+        frames = manifest_of(page(pairs))["episodes"][0]["lives"][0]["frames"]
+        assert frames["every"] == every
+    monkeypatch.setattr(report, "MAX_SHEET", 47)
+    with pytest.raises(ViewerError, match="1 episodes of 40 steps do not fit into a page"):
+        page(pairs)
+
+
+def test_the_largest_picture_is_webps() -> None:
+    """One pixel more than `MAX_SHEET` cannot be written."""
+    report._webp(Image.new("RGB", (report.MAX_SHEET, 1)))
+    with pytest.raises(ValueError, match="encoding error"):
+        report._webp(Image.new("RGB", (report.MAX_SHEET + 1, 1)))
 
 
 def test_eight_lives_of_two_hundred_steps_fit() -> None:

@@ -16,7 +16,7 @@ from tests.viewer import browser as chromium
 from tests.viewer.browser import Browser
 from tests.viewer.lives import N_STEPS, SIZE, cart_pole, maze_life, maze_pairs
 
-from plasticrl.viewer import EpisodeTrace, save_report
+from plasticrl.viewer import EpisodeTrace, save_report, story
 
 CSS = (Path(__file__).parents[2] / "viewer" / "page" / "page.css").read_text()
 COLORS = {
@@ -143,6 +143,15 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
     assert color_at(4, 1) == COLORS["floor"][0]  # never been there
 
 
+def test_the_goal_is_lit_at_the_steps_that_earned(browser: Browser, maze_page: str) -> None:
+    """The same steps as in the film and the stills."""
+    life = maze_pairs()[0][0]
+    for step in (9, 10, 11, 15):
+        browser.open(f"{maze_page}#t={step}")
+        between = pixel(browser, ".world.intact canvas", 3.75 / SIZE, 5.5 / SIZE)  # dot and ring
+        assert (between == COLORS["goal"][0]) is story.is_hit(life, step - 1)
+
+
 def test_ablation_is_toggled_by_button_key_and_picture(maze: Browser) -> None:
     intact, ablated = maze_pairs()[0]
     assert ablated is not None
@@ -252,6 +261,32 @@ def test_it_plays_to_the_end_and_from_there_from_the_start(maze: Browser) -> Non
     maze.press("Home")
 
 
+def test_one_loop_plays_at_a_time(maze: Browser) -> None:
+    """Stopped and played before the next frame is drawn, two loops would go on."""
+    waiting = maze.value(
+        "(() => { const waiting = new Set();"
+        "const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];"
+        "window.requestAnimationFrame = (act) => {"
+        "  const id = ask((now) => { waiting.delete(id); act(now); });"
+        "  waiting.add(id); return id; };"
+        "window.cancelAnimationFrame = (id) => { waiting.delete(id); cancel(id); };"
+        "const play = document.getElementById('play');"
+        "play.click(); play.click(); play.click();"
+        "return waiting.size; })()"
+    )
+    assert waiting == 1
+    maze.press("Home")
+    assert maze.text("#play") == "▶"
+
+
+def test_a_held_space_plays_once(maze: Browser) -> None:
+    held = "new KeyboardEvent('keydown', {key: ' ', repeat: true, bubbles: true})"
+    maze.press(" ")
+    maze.value(f"document.body.dispatchEvent({held})")
+    assert maze.text("#play") == "❚❚"
+    maze.press("Home")
+
+
 def test_a_deep_link_and_the_episode_picker(browser: Browser, maze_page: str) -> None:
     browser.open(maze_page + "#t=17&episode=2&ablated")
     second = maze_pairs()[1]
@@ -302,7 +337,7 @@ def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None
     save_report(maze_pairs(preset=name, env_id=name), tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri())
     assert browser.text("h1") == browser.text(".env") == browser.value("document.title") == name
-    assert browser.value("document.images.length") == 0
+    assert browser.value("document.querySelectorAll('img:not(.still img)').length") == 0
     assert browser.complaints == []
 
 
@@ -344,3 +379,25 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
         assert goal.sum() > 14 * 20  # a ring in 7 stills of either life
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.parametrize("broken", ["!", "H4sIAAAA"])
+def test_a_script_that_fails_leaves_the_filmstrip(
+    browser: Browser, tmp_path: Path, broken: str
+) -> None:
+    """A blank page, of a file cut short or a browser that is too old."""
+    save_report(maze_pairs(), tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text()
+    html, n = re.subn('(id="arrays">)[^<]*', rf"\g<1>{broken}", html)
+    assert n == 1
+    (tmp_path / "page.html").write_text(html)
+    browser.go((tmp_path / "page.html").as_uri())
+    browser.wait("!document.getElementById('failed').hidden")
+    assert browser.text("#failed").startswith("This page cannot be played here: ")
+    assert browser.value("document.querySelector('.still img').clientWidth") > 500
+    assert browser.value("document.querySelector('footer').clientHeight") == 0
+
+
+def test_a_script_that_works_hides_the_filmstrip(maze: Browser) -> None:
+    assert maze.value("document.querySelector('.still').clientHeight") == 0
+    assert maze.value("document.getElementById('failed').clientHeight") == 0

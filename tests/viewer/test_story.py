@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from tests.viewer.conftest import make_maze
 
-from plasticrl.viewer import EpisodeTrace, story
+from plasticrl.viewer import EpisodeTrace, story, theme
+from plasticrl.viewer.scene import Scene
+from plasticrl.viewer.still import GAP, SIDE, filmstrip
 
 
 def test_steps_to_each_reward() -> None:
@@ -30,6 +32,22 @@ def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
     assert story.path_to(episode, 3)[:, 1].tolist() == [1, 2, 3, 4]
     assert story.path_to(episode, 4)[:, 1].tolist() == [1]
     assert story.path_to(episode, 6)[:, 1].tolist() == [1, 2, 3]
+
+
+def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, Any]) -> None:
+    """The film lit it one step later than the page and its stills."""
+    episode = EpisodeTrace(**{**fields, **make_maze()})
+    lit = [step for step in range(12) if story.is_hit(episode, step)]
+    assert lit == [3, 7]
+    frames = list(Scene(episode).frames())
+    strip = filmstrip([episode], range(12))
+    assert strip is not None
+    right, down = 6.5 / 9, 1.5 / 9  # the middle of the goal, in shares of the maze
+    for step in range(12):
+        left = GAP + step * (SIDE + GAP)
+        in_still = strip.getpixel((left + int(right * SIDE), GAP + int(down * SIDE)))
+        in_film = frames[step].getpixel((20 + int(right * 280), 98 + int(down * 280)))
+        assert (in_still == theme.REWARD) is (in_film == theme.REWARD) is (step in lit)
 
 
 @pytest.mark.parametrize(

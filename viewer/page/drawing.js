@@ -105,7 +105,7 @@ function drawGoal(context, place, cell, reached) {
   context.lineWidth = 0.1 * cell;
   context.beginPath();
   context.arc(...place, 0.36 * cell, 0, 2 * Math.PI);
-  if (reached) context.fill();
+  if (reached) context.fill(); // at the step that earned, as in films and stills
   context.stroke();
   disc(context, place, 0.16 * cell);
 }

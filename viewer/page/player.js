@@ -11,6 +11,7 @@ class App {
     this.view = "sum";
     this.t = 0;
     this.playing = false;
+    this.frame = 0; // the request for the next one, while playing
   }
 
   get lives() {
@@ -93,7 +94,6 @@ class App {
     if (this.t === this.nSteps - 1) this.t = 0;
     let last = performance.now();
     const tick = (now) => {
-      if (!this.playing) return;
       const pause = 1000 / Number(document.getElementById("speed").value);
       const steps = Math.floor((now - last) / pause);
       if (steps > 0) {
@@ -102,15 +102,16 @@ class App {
         if (this.t === this.nSteps - 1) this.playing = false;
         this.draw();
       }
-      if (this.playing) requestAnimationFrame(tick);
+      if (this.playing) this.frame = requestAnimationFrame(tick);
       else this.remember();
     };
-    requestAnimationFrame(tick);
+    this.frame = requestAnimationFrame(tick);
     this.draw();
   }
 
   stop() {
     this.playing = false;
+    cancelAnimationFrame(this.frame);
   }
 
   toggle() {
@@ -170,7 +171,9 @@ function connect(app) {
     repaint(app, dark ? "light" : "dark");
   });
   const keys = {
-    " ": () => app.toggle(),
+    " ": (event) => {
+      if (!event.repeat) app.toggle();
+    },
     ArrowLeft: (event) => by(event.shiftKey ? -10 : -1),
     ArrowRight: (event) => by(event.shiftKey ? 10 : 1),
     Home: () => by(-app.t),
@@ -223,7 +226,6 @@ function running(data) {
 }
 
 async function start() {
-  document.documentElement.classList.add("scripted");
   const manifest = JSON.parse(document.getElementById("manifest").textContent);
   const buffer = await unpack(document.getElementById("arrays").textContent);
   const episodes = withArrays(buffer, manifest.episodes);
@@ -235,8 +237,16 @@ async function start() {
   readColors();
   netChoice(app);
   connect(app);
+  document.documentElement.classList.add("scripted"); // before it draws: what is hidden has no size
   app.follow(location.hash);
   document.documentElement.dataset.ready = "true";
 }
 
-start();
+// The stills are shown again, below one sentence.
+start().catch((error) => {
+  document.documentElement.classList.remove("scripted");
+  const place = document.getElementById("failed");
+  const reason = String(error.message || error).replace(/\.$/, "");
+  place.textContent = `This page cannot be played here: ${reason}.`;
+  place.hidden = false;
+});

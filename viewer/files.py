@@ -1,0 +1,44 @@
+"""Where a view may be written, and the writing: whole, or not at all."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from plasticrl.viewer.errors import ViewerError
+
+
+def check_path(path: Path, doing: str, suffixes: Sequence[str]) -> None:
+    """Raise ``ViewerError`` unless a file with one of `suffixes` can be written to `path`.
+
+    Args:
+        doing: `record`, `report` or `plot`: what cannot be done to the path.
+        suffixes: in lower case, each with its dot.
+    """
+    if path.suffix.lower() not in suffixes:
+        *most, last = suffixes
+        named = f"{', '.join(most)} or {last}" if most else last
+        raise ViewerError(f"cannot {doing} to {path}: the name must end in {named}")
+    if path.is_dir():
+        raise ViewerError(f"cannot {doing} to {path}: it is a folder")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ViewerError(f"cannot {doing} to {path}: {path.parent} is not a writable folder")
+
+
+@contextmanager
+def replacing(path: Path, doing: str) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes that name once the block has ended well.
+
+    Raises:
+        ViewerError: the block or the renaming raised an ``OSError``; `doing` as in `check_path`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
+        raise ViewerError(f"cannot {doing} to {path}: {reason}") from error
+    finally:
+        with suppress(OSError):  # gone, where it has been renamed
+            temporary.unlink()
