@@ -26,7 +26,8 @@ MAX_BYTES = 2**28
 """The most that a file may unpack to."""
 
 _HEADER = re.compile(
-    rb"\{'descr': '([<|][biuf][1248])', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n"
+    rb"\{'descr': '(\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
+    rb"'shape': \(([0-9, ]*)\), \} *\n"
 )
 _META: dict[str, tuple[type, ...]] = {
     "format": (str,),

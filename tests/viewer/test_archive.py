@@ -134,16 +134,22 @@ class Pickled:
         return os._exit, (3,)
 
 
-HUGE = b"\x93NUMPY\x01\x00\x76\x00" + (
-    b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9999999), }".ljust(117)
-    + b"\n"
-)
+def header(descr: bytes, shape: bytes = b"12,") -> bytes:
+    fields = b"{'descr': '%b', 'fortran_order': False, 'shape': (%b), }" % (descr, shape)
+    return b"\x93NUMPY\x01\x00\x76\x00" + fields.ljust(117) + b"\n"
+
+
+HUGE = header(b"<f8", b"99999999999, 9999999")
 DEEP = np.frombuffer(b"[" * 100_000, np.uint8)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (put("rewards", header(b"<f1")), "'rewards' is not an array of numbers"),
+        (put("rewards", header(b"<b2")), "'rewards' is not an array of numbers"),
+        (put("rewards", header(b"<u1")), "'rewards' is not an array of numbers"),
+        (put("trace", npy(np.int8(3))), r"trace levels must be \(T, h, w\), not \(\)"),
         (remove("meta"), "meta is missing"),
         (remove("rewards"), "rewards are missing"),
         (remove("weight"), "weight is missing"),
