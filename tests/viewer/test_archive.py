@@ -201,6 +201,23 @@ def test_a_file_that_would_unpack_to_too_much(saved: Path, monkeypatch: pytest.M
         load_npz(saved)
 
 
+def test_texts_of_too_much(
+    saved: Path, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON of a few bytes each is many times as large in memory; zeros pack a thousandfold."""
+    size = 2**22 + 1
+    members = members_of(saved) | {"meta.npy": npy(np.full(size, ord(" "), np.uint8))}
+    parsed: list[int] = []
+    monkeypatch.setattr(json, "loads", lambda text, **_: parsed.append(len(text)))
+    with pytest.raises(ViewerError, match=r"meta unpacks to 4,194,[0-9]+ bytes, more than 4,194,"):
+        load_npz(write(saved, members))
+    assert parsed == []
+    episode = EpisodeTrace(**{**fields, "texts": ("#" * (size // 12),) * 12})
+    with pytest.raises(ViewerError, match=r"cannot record to .*: its texts are more than 4 MiB"):
+        save_npz(episode, saved.with_name("other.npz"))
+    assert os.listdir(saved.parent) == ["episode.npz"]
+
+
 def test_a_file_that_lies_about_its_size(saved: Path) -> None:
     """A small size in the zip's index, and gigabytes behind it."""
     content = saved.read_bytes()
