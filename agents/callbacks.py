@@ -20,7 +20,7 @@ from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.story import absences, has_maze
 
-PICTURES_EVERY = 1000
+PICTURES_EVERY = 2000
 """Updates from one recorded episode to the next."""
 LONGEST = 500
 """Steps of it: some environments never end."""
@@ -148,21 +148,28 @@ class EpisodePictures(BaseCallback):
         self.preset = preset
         self.every = every
         self._render_mode: str | None = None
+        self._step_shown = 0
 
     def _on_training_start(self) -> None:
-        if self.model.num_timesteps == 0:
+        # A run that goes on was shown when it stopped.
+        self._step_shown = self.model.num_timesteps
+        if self._step_shown == 0:
             self._show()
 
-    def _on_rollout_end(self) -> None:
-        updates = self.model._n_updates
-        if updates and updates % self.every == 0:
-            self._show()
+    def _on_rollout_start(self) -> None:
+        if self.model._n_updates % self.every == 0:
+            self._show_once()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
-        self._show()
+        self._show_once()
+
+    def _show_once(self) -> None:
+        if self.model.num_timesteps != self._step_shown:
+            self._step_shown = self.model.num_timesteps
+            self._show()
 
     def _show(self) -> None:
         """Write the pictures of an episode, or why there are none: no reason to end a training."""

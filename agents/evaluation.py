@@ -99,22 +99,28 @@ def _steps(
         rewards (rows,), which rows are in their first episode (rows,), infos of those that end it.
     """
     env = build_env(config, rows)
-    env.seed(seed)
-    obs = env.reset()
-    random_actions = batch_space(env.action_space, rows)
-    random_actions.seed(seed)
-    act = None if policy is None else Actor(policy, policy.initial_state(rows))
-    playing = np.ones(rows, dtype=bool)
-    while playing.any():
-        if policy is None or act is None:
-            actions = random_actions.sample()
-        else:
-            tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
-            actions = policy.clip(tensor.cpu().numpy())
-        obs, rewards, dones, infos = env.step(np.asarray(actions))
-        yield rewards, playing, {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
-        playing = playing & ~dones
-    env.close()
+    try:
+        env.seed(seed)
+        obs = env.reset()
+        random_actions = batch_space(env.action_space, rows)
+        random_actions.seed(seed)
+        act = None if policy is None else Actor(policy, policy.initial_state(rows))
+        playing = np.ones(rows, dtype=bool)
+        while playing.any():
+            if policy is None or act is None:
+                actions = random_actions.sample()
+            else:
+                tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
+                actions = policy.clip(tensor.cpu().numpy())
+            obs, rewards, dones, infos = env.step(np.asarray(actions))
+            yield (
+                rewards,
+                playing,
+                {int(row): infos[row] for row in np.flatnonzero(dones & playing)},
+            )
+            playing = playing & ~dones
+    finally:
+        env.close()
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """One episode of a trained agent, recorded step by step for the viewer."""
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,35 +56,39 @@ def record_episode(
         ablated: say in the title that the policy is one that ``ablate`` gave.
         longest: steps after which to stop, for environments that may never end.
         picture_every: steps from one drawing to the next, which stands for those between.
+
+    Raises:
+        UsageError: the environment cannot be made, or draws what is no picture.
     """
-    env = _single_env(config, render_mode)
-    torch.manual_seed(seed)
-    columns, synapses = _Columns(), _synapse_recorder(policy)
-    obs, _ = env.reset(seed=seed)
-    batch = getattr(env.unwrapped, "batch", None)
-    native = batch if isinstance(batch, BatchEnv) else None
-    setting = native.row_setting(0) if native is not None else {}
-    state, done = None, False
-    while not done:
-        if render_mode is not None:
-            fresh = len(columns.actions) % picture_every == 0
-            _keep_picture(columns, env.render() if fresh else None)
-        if native is not None:
-            columns.states.append(native.row_state(0))
-        actions, values, _, state = policy.step(
-            policy.obs_to_tensor(obs)[0], state, None, deterministic
-        )
-        action = policy.clip(actions.cpu().numpy())[0]
-        obs, reward, terminated, truncated, _ = env.step(action)
-        done = terminated or truncated or len(columns.actions) + 1 == longest
-        columns.actions.append(action)
-        columns.rewards.append(float(reward))
-        columns.values.append(float(values))
-        if (modulation := policy.core.modulation(state)) is not None:
-            columns.modulation.append(modulation.mean().item())
-        if synapses is not None:
-            synapses.add(state.trace[0].cpu().numpy())
-    env.close()
+    with closing(_single_env(config, render_mode)) as env:
+        torch.manual_seed(seed)
+        columns, synapses = _Columns(), _synapse_recorder(policy)
+        obs, _ = env.reset(seed=seed)
+        batch = getattr(env.unwrapped, "batch", None)
+        native = batch if isinstance(batch, BatchEnv) else None
+        setting = native.row_setting(0) if native is not None else {}
+        state, done = None, False
+        while not done:
+            if render_mode is not None:
+                if len(columns.actions) % picture_every == 0:
+                    _keep_picture(columns, env.render(), config.env_id)
+                else:
+                    _repeat_picture(columns)
+            if native is not None:
+                columns.states.append(native.row_state(0))
+            actions, values, _, state = policy.step(
+                policy.obs_to_tensor(obs)[0], state, None, deterministic
+            )
+            action = policy.clip(actions.cpu().numpy())[0]
+            obs, reward, terminated, truncated, _ = env.step(action)
+            done = terminated or truncated or len(columns.actions) + 1 == longest
+            columns.actions.append(action)
+            columns.rewards.append(float(reward))
+            columns.values.append(float(values))
+            if (modulation := policy.core.modulation(state)) is not None:
+                columns.modulation.append(modulation.mean().item())
+            if synapses is not None:
+                synapses.add(state.trace[0].cpu().numpy())
     return EpisodeTrace(
         title=f"{preset}, seed {seed}" + (", plasticity ablated" if ablated else ""),
         env_id=config.env_id,
@@ -118,14 +123,28 @@ def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
     )
 
 
-def _keep_picture(columns: _Columns, picture: Any) -> None:
-    if picture is None:
-        columns.frames += columns.frames[-1:]
-        columns.texts += columns.texts[-1:]
-    elif isinstance(picture, str):
+def _keep_picture(columns: _Columns, picture: Any, env_id: str) -> None:
+    if isinstance(picture, str):
         columns.texts.append(picture)
-    else:
+    elif (reason := _why_no_picture(picture)) is None:
         columns.frames.append(_shrunk(picture))
+    else:
+        raise UsageError(f"{env_id} cannot be shown: {reason}")
+
+
+def _repeat_picture(columns: _Columns) -> None:
+    columns.frames += columns.frames[-1:]
+    columns.texts += columns.texts[-1:]
+
+
+def _why_no_picture(picture: Any) -> str | None:
+    """Why what was drawn is no uint8 (height, width, 3); None where it is."""
+    found = "None" if picture is None else type(picture).__name__
+    if isinstance(picture, np.ndarray):
+        if picture.dtype == np.uint8 and picture.shape[2:] == (3,) and picture.size:
+            return None
+        found = f"{picture.dtype} {picture.shape}"
+    return f"a picture must be uint8 (height, width, 3) or a text, not {found}"
 
 
 def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -152,9 +171,8 @@ def _single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, An
 
 def render_modes(config: TrainConfig) -> list[str]:
     """The ways the environment can be drawn."""
-    env = _single_env(config, render_mode=None)
-    modes: list[str] = env.metadata.get("render_modes", [])
-    env.close()
+    with closing(_single_env(config, render_mode=None)) as env:
+        modes: list[str] = env.metadata.get("render_modes", [])
     return modes
 
 
@@ -162,12 +180,13 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     """Why the environment gives no `rgb_array` pictures on this machine; None where it does."""
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
-    env = _single_env(config, "rgb_array")
     try:
-        env.reset(seed=0)
-        env.render()
-    except gym.error.DependencyNotInstalled as error:
-        return f"{config.env_id} gives no pictures: {error}"
-    finally:
-        env.close()
-    return None
+        with closing(_single_env(config, "rgb_array")) as env:
+            env.reset(seed=0)
+            reason = _why_no_picture(env.render())
+    except UsageError as error:
+        return str(error)
+    # Drawing is somebody else's library, and a display or a driver may fail it in any way.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    return None if reason is None else f"{config.env_id} gives no pictures: {reason}"

@@ -122,9 +122,7 @@ def _make_empty_folder(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
-        raise RunError(
-            f"{path} already holds something: choose another folder"
-        )
+        raise RunError(f"{path} already holds something: choose another folder")
 
 
 def _read_object(file: Path) -> dict[str, Any]:

@@ -23,10 +23,15 @@ from plasticrl.viewer.synapses import Quantised, Synapses
 FORMAT = "plasticrl episode 1"
 MAX_BYTES = 2**28
 """The most that a file may unpack to."""
+MAX_META = 2**22
+"""The most of it that may be `meta`: JSON grows many times over when it is parsed."""
 
 _HEADER = re.compile(
-    rb"\{'descr': '([<|][biuf][1248])', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n"
+    rb"\{'descr': '(\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
+    rb"'shape': \(([0-9, ]*)\), \} *\n"
 )
+_HEADER_SPACE = 2**10
+"""Bytes, and more than the header of one .npy file takes."""
 _META: dict[str, tuple[type, ...]] = {
     "format": (str,),
     "title": (str,),
@@ -60,6 +65,8 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
         raise ViewerError(
             f"cannot record to {path}: {episode.n_steps} steps are more than {MAX_BYTES >> 20} MiB"
         )
+    if arrays["meta"].nbytes > MAX_META - _HEADER_SPACE:
+        raise ViewerError(f"cannot record to {path}: its texts are more than {MAX_META >> 20} MiB")
     with replacing(path, "record") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -126,6 +133,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{member.filename!r:.60} does not belong in it")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{member.filename!r:.60} is compressed in another way")
+            if name == "meta" and member.file_size > MAX_META:
+                raise ValueError(
+                    f"meta unpacks to {member.file_size:,} bytes, more than {MAX_META:,}"
+                )
             # At most `file_size` bytes, whatever the packed ones would unpack to.
             arrays[name] = _array(name, archive.read(member))
     return arrays

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
-from rich.text import Text
+from rich.text import Span, Text
 
 from plasticrl.viewer import story, theme
 from plasticrl.viewer.blocks import half_blocks, picture, style
@@ -48,8 +48,12 @@ def _fits(lines: list[Text], columns: int, rows: int) -> bool:
 
 
 def _cleaned(line: Text) -> Text:
-    """Without the control characters that `from_ansi` did not understand."""
+    """Without links, and without the control characters that `from_ansi` did not understand."""
     if line.plain.isprintable():
+        line.spans = [
+            Span(start, end, look.update_link(None) if isinstance(look, Style) else look)
+            for start, end, look in line.spans
+        ]
         return line
     return Text("".join(character for character in line.plain if character.isprintable()))
 

@@ -86,6 +86,8 @@ class Synapses:
                 f"{self.shape} in blocks of {self.block} must be matrices of at most "
                 f"{LIMIT} x {LIMIT}"
             )
+        if self.trace.levels.ndim != 3:
+            raise ValueError(f"trace levels must be (T, h, w), not {self.trace.levels.shape}")
         n_steps = len(self.trace)
         for name in ("trace", "change"):
             quantised: Quantised = getattr(self, name)

@@ -229,7 +229,7 @@ def test_an_evaluation_that_is_none(argv: list[str], not_parsed: Refused) -> Non
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
     """An older run would be overwritten."""
     sentence = refused(train_main, MAZE, *SIZES, "--run-dir", run)
-    assert f"{run} already holds something: choose another folder, or resume" in sentence
+    assert f"{run} already holds something: choose another folder" in sentence
 
 
 @pytest.mark.parametrize("name", ["file", "file/run"])

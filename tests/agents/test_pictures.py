@@ -33,12 +33,12 @@ def events(run: Path) -> EventAccumulator:
     return EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
 
 
-def images(run: Path, tag: str) -> dict[int, np.ndarray]:
-    """Pixels (h, w, 3) by step."""
-    return {
-        event.step: np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB"))
+def images(run: Path, tag: str) -> list[tuple[int, np.ndarray]]:
+    """Steps and pixels (h, w, 3): a step may wrongly come twice."""
+    return [
+        (event.step, np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB")))
         for event in events(run).Images(tag)
-    }
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,21 @@ def test_a_picture_at_the_start_every_so_often_and_at_the_end(maze: Path) -> Non
     """Nothing to see, or a picture of every update."""
     for tag, size in {"episode/filmstrip": (318, 162), "plastic/trace": (280, 280)}.items():
         found = images(maze, tag)
-        # Updates 2 and 4 came at the ends of the 3rd and the 5th rollout.
-        assert list(found) == [0, 90, 150]
-        assert {picture.shape for picture in found.values()} == {(*size, 3)}
+        # After updates 2 and 4, and after the 5th, which is the last.
+        assert [step for step, _ in found] == [0, 60, 120, 150]
+        assert {picture.shape for _, picture in found} == {(*size, 3)}
+
+
+def test_the_last_update_is_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures at one step: the net's before the update and after, under the same number."""
+    monkeypatch.setattr(EpisodePictures.__init__, "__defaults__", (1,))
+    shown = images(train(tmp_path / "run", *MAZE), "plastic/trace")
+    assert [step for step, _ in shown] == [0, 30, 60, 90, 120, 150]
 
 
 def test_the_trace_is_drawn(maze: Path) -> None:
     """A black square. 5 x 5 entries of 56 pixels each, in the theme's colours; it moves."""
-    picture = images(maze, "plastic/trace")[0]
+    _, picture = images(maze, "plastic/trace")[0]
     cells = picture.reshape(5, 56, 5, 56, 3)
     assert (cells == cells[:, :1, :, :1]).all()
     ramp = theme.diverging(np.linspace(-1, 1, 101)).tolist()
@@ -87,7 +94,8 @@ def test_the_trace_is_drawn(maze: Path) -> None:
 def test_an_environment_is_drawn_too(tmp_path: Path) -> None:
     """Only mazes would have pictures: steps 0, 10 and 20 of 24, above the trace."""
     flags = ["cue-reward-quickstart", *SIZES, "--env-kwargs", "episode_length=24"]
-    picture = images(train(tmp_path / "run", *flags), "episode/filmstrip")[150]
+    step, picture = images(train(tmp_path / "run", *flags), "episode/filmstrip")[-1]
+    assert step == 150
     assert picture.shape == (318, 3 * 156 + 6, 3)
     stills = picture[6:156, 6:].reshape(150, 3, 156, 3)[:, :, :150].swapaxes(0, 1)
     assert all(len(np.unique(still.reshape(-1, 3), axis=0)) > 3 for still in stills)
@@ -161,6 +169,7 @@ def test_the_same_bits_are_learned_without_pictures(
         assert torch.equal(weight, second["policy"][name]), name
     assert torch.equal(first["rng"]["torch"], second["rng"]["torch"])
     assert torch.equal(first["rng"]["numpy"]["key"], second["rng"]["numpy"]["key"])
+    assert first["rng"]["numpy"]["pos"] == second["rng"]["numpy"]["pos"]
 
 
 def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Recording: what is in the episode is what happened."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 import plasticrl.envs  # noqa: F401  (registers its environments)
 from plasticrl.agents.building import build_env, build_model
 from plasticrl.agents.config import CoreConfig, TrainConfig
-from plasticrl.agents.evaluation import ablate
+from plasticrl.agents.evaluation import ablate, measure
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, why_no_frames
+from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, save_npz
 
 MAZE = {"size": 5, "episode_length": 40}
@@ -195,3 +197,98 @@ def test_why_there_are_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Painted, "render", missing)
     assert why_no_frames(config, ["rgb_array"]) == "Painted-v0 gives no pictures: no painter"
+
+
+@pytest.mark.usefixtures("painted")
+@pytest.mark.parametrize("method", ["reset", "render", "close"])
+def test_an_environment_that_fails_when_it_is_drawn(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback: a display that is missing, say, is an error of somebody else's library."""
+    _, config = agent("Painted-v0", {}, name="lstm")
+
+    def fail(_: Any, *, seed: int | None = None, options: Any = None) -> None:
+        raise RuntimeError("no display\n  at :0")
+
+    monkeypatch.setattr(Painted, method, fail)
+    reason = why_no_frames(config, ["rgb_array"])
+    assert reason == "Painted-v0 gives no pictures: no display at :0"
+
+
+@pytest.mark.usefixtures("painted")
+def test_an_environment_that_cannot_be_made_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The episode would not be shown at all, where only its picture is missing."""
+    _, config = agent("Painted-v0", {}, name="lstm")
+
+    def refuse(_: Any, render_mode: str) -> None:
+        raise TypeError(f"no {render_mode} here")
+
+    monkeypatch.setattr(Painted, "__init__", refuse)
+    reason = why_no_frames(config, ["rgb_array"])
+    assert reason is not None
+    assert reason.startswith("Painted-v0 cannot be shown: no rgb_array here")
+
+
+@pytest.mark.usefixtures("painted")
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Gymnasium's, of the same picture
+@pytest.mark.parametrize(
+    ("picture", "named"),
+    [
+        (None, "None"),
+        (np.zeros((10, 9), np.uint8), r"uint8 \(10, 9\)"),
+        (np.zeros((10, 9, 1), np.uint8), r"uint8 \(10, 9, 1\)"),
+        (np.zeros((10, 9, 4), np.uint8), r"uint8 \(10, 9, 4\)"),
+        (np.zeros((10, 9, 3)), r"float64 \(10, 9, 3\)"),
+        (np.zeros((0, 9, 3), np.uint8), r"uint8 \(0, 9, 3\)"),
+        ([np.zeros((10, 9, 3), np.uint8)], "list"),
+    ],
+)
+def test_what_is_no_picture(picture: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback; or, for None, an episode that has silently lost its pictures."""
+    policy, config = agent("Painted-v0", {}, name="lstm")
+    monkeypatch.setattr(Painted, "render", lambda _: picture)
+    sentence = rf"a picture must be uint8 \(height, width, 3\) or a text, not {named}"
+    reason = why_no_frames(config, ["rgb_array"])
+    assert re.fullmatch(f"Painted-v0 gives no pictures: {sentence}", str(reason))
+    with pytest.raises(UsageError, match=f"Painted-v0 cannot be shown: {sentence}"):
+        record(policy, config)
+
+
+@pytest.mark.usefixtures("painted")
+def test_one_picture_stands_for_the_steps_until_the_next() -> None:
+    """Steps without a picture, so that pictures and steps do not fit."""
+    drawn: list[int] = []
+
+    class Counting(Painted):
+        def step(self, action: Any) -> Any:
+            obs, reward, _, _, info = super().step(action)
+            return obs, reward, self.time == 5, False, info
+
+        def render(self) -> Any:
+            drawn.append(self.time)
+            return np.full((10, 9, 3), self.time, np.uint8)
+
+    gym.registry["Painted-v0"].entry_point = Counting
+    episode = record(*agent("Painted-v0", {}, name="lstm"), picture_every=2)
+    assert drawn == [0, 2, 4]
+    assert episode.frames is not None
+    assert episode.frames[:, 0, 0, 0].tolist() == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.usefixtures("painted")
+def test_an_environment_is_closed_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its window, or its simulator's process, would outlive the error."""
+    policy, config = agent("Painted-v0", {}, name="lstm")
+    closed: list[Any] = []
+    monkeypatch.setattr(Painted, "close", lambda env: closed.append(env))
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of paint")
+
+    monkeypatch.setattr(Painted, "step", fail)
+    with pytest.raises(RuntimeError, match="out of paint"):
+        record(policy, config)
+    assert len(closed) == 1
+    with pytest.raises(RuntimeError, match="out of paint"):
+        measure(policy, config, 2, 0)
+    assert len(closed) == 3

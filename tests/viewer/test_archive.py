@@ -134,16 +134,22 @@ class Pickled:
         return os._exit, (3,)
 
 
-HUGE = b"\x93NUMPY\x01\x00\x76\x00" + (
-    b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9999999), }".ljust(117)
-    + b"\n"
-)
+def header(descr: bytes, shape: bytes = b"12,") -> bytes:
+    fields = b"{'descr': '%b', 'fortran_order': False, 'shape': (%b), }" % (descr, shape)
+    return b"\x93NUMPY\x01\x00\x76\x00" + fields.ljust(117) + b"\n"
+
+
+HUGE = header(b"<f8", b"99999999999, 9999999")
 DEEP = np.frombuffer(b"[" * 100_000, np.uint8)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (put("rewards", header(b"<f1")), "'rewards' is not an array of numbers"),
+        (put("rewards", header(b"<b2")), "'rewards' is not an array of numbers"),
+        (put("rewards", header(b"<u1")), "'rewards' is not an array of numbers"),
+        (put("trace", npy(np.int8(3))), r"trace levels must be \(T, h, w\), not \(\)"),
         (remove("meta"), "meta is missing"),
         (remove("rewards"), "rewards are missing"),
         (remove("weight"), "weight is missing"),
@@ -193,6 +199,23 @@ def test_a_file_that_would_unpack_to_too_much(saved: Path, monkeypatch: pytest.M
     monkeypatch.setattr(archive, "MAX_BYTES", 9_000)
     with pytest.raises(ViewerError, match=r"it unpacks to [0-9,]+ bytes, more than 9,000"):
         load_npz(saved)
+
+
+def test_texts_of_too_much(
+    saved: Path, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON of a few bytes each is many times as large in memory; zeros pack a thousandfold."""
+    size = 2**22 + 1
+    members = members_of(saved) | {"meta.npy": npy(np.full(size, ord(" "), np.uint8))}
+    parsed: list[int] = []
+    monkeypatch.setattr(json, "loads", lambda text, **_: parsed.append(len(text)))
+    with pytest.raises(ViewerError, match=r"meta unpacks to 4,194,[0-9]+ bytes, more than 4,194,"):
+        load_npz(write(saved, members))
+    assert parsed == []
+    episode = EpisodeTrace(**{**fields, "texts": ("#" * (size // 12),) * 12})
+    with pytest.raises(ViewerError, match=r"cannot record to .*: its texts are more than 4 MiB"):
+        save_npz(episode, saved.with_name("other.npz"))
+    assert os.listdir(saved.parent) == ["episode.npz"]
 
 
 def test_a_file_that_lies_about_its_size(saved: Path) -> None:

@@ -146,6 +146,17 @@ def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]
     assert not any(code in shown for code in ("\x1b[2J", "\x1b]", "\x1b(", "\x1bc"))
 
 
+def test_links_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
+    """A file from somebody else would have a reader click on its address; colours stay."""
+    link = "\x1b[31mA\x1b]8;;https://example.com/owned\x1b\\B\x1b]8;;\x1b\\"
+    changes = {"texts": (link,) * 12, "state": {}}
+    shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
+    assert "AB" in Text.from_ansi(shown).plain
+    assert "\x1b[31mA" in shown
+    assert "\x1b]8" not in shown
+    assert "example.com" not in shown
+
+
 def test_the_terminal_sees_the_last_step(episode: EpisodeTrace) -> None:
     shown = Text.from_ansi(played(episode, color_system="truecolor")).plain
     assert "step 1/12" in shown
