@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError, guarded
+from plasticrl.runs import RunDirectory, RunError, UsageError, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.presets import PRESETS

@@ -151,3 +151,14 @@ def test_a_missing_data_set_is_one_sentence(
     for word in (str(tmp_path / named), "md5", "stand-in with --data "):
         assert word in error
     assert not run.exists()
+
+
+def test_what_only_agents_can_show_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user is sent to a help text that lists the very flag."""
+    run = tmp_path / "run"
+    assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)]) == 0
+    capsys.readouterr()
+    assert evaluate_main([str(run), "--report", "page.html"]) == 2
+    assert capsys.readouterr().err.startswith("error: a supervised run has no --report: ")
