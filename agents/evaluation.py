@@ -113,11 +113,8 @@ def _steps(
                 tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
                 actions = policy.clip(tensor.cpu().numpy())
             obs, rewards, dones, infos = env.step(np.asarray(actions))
-            yield (
-                rewards,
-                playing,
-                {int(row): infos[row] for row in np.flatnonzero(dones & playing)},
-            )
+            ended = {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
+            yield rewards, playing, ended
             playing = playing & ~dones
     finally:
         env.close()

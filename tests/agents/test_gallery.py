@@ -11,9 +11,11 @@ import torch
 from plasticrl.agents import evaluation, gallery
 from plasticrl.agents.command_line import evaluate_main, train_main
 from plasticrl.agents.gallery import build
+from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.training import load_policy, open_run
 from plasticrl.runs import RunError, guarded, latest_checkpoint
+from plasticrl.viewer.waits import Waits, first_and_after
 
 NAMES = ("cue-reward", "cue-reward-tuned", "maze")
 
@@ -54,6 +56,26 @@ def test_an_agent_earns_what_it_is_said_to_earn(name: str) -> None:
     assert measured.mean == pytest.approx(about.reward_mean, abs=1.5 * spread)
     assert about.reward_mean > 3 * abs(about.random_reward_mean)
     assert about.reward_mean > 2 * about.ablated_reward_mean
+
+
+def test_the_maze_agent_learns_within_its_life() -> None:
+    """It would be shown as one that learns where the goal is, and would only search well.
+
+    The goal stays where it is through an episode: who remembers it is sooner back than it was
+    there at first; who does not takes about as long each time. Measured on four sets of 256
+    episodes: 0.27 to 0.33 of the first wait, and 0.71 to 0.87 without plasticity.
+    """
+    _, config, policy = load_policy(gallery.folder("maze"))
+
+    def shortened(net: PlasticPolicy) -> float:
+        episodes = evaluation.rewards_by_step(net, config, evaluation.ROWS, 1_000_000, False)
+        first, after = first_and_after([Waits.of(rewards) for rewards in episodes])
+        assert first is not None
+        assert after is not None
+        return after / first
+
+    assert shortened(policy) < 0.5
+    assert shortened(evaluation.ablate(policy)) > 0.6
 
 
 def test_watching_starts_at_once_and_writes_nothing(
