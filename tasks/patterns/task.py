@@ -23,6 +23,8 @@ from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net
 
+INIT_STD = 0.01
+"""Of the non-plastic weights, as of the plastic net's."""
 N_DRAWN = 3
 """Held-out episodes in the picture."""
 CHECKED, CHECKED_EVERY = 200, 50
@@ -43,38 +45,51 @@ class PatternEpisodes(NamedTuple):
 
 
 class Associator(nn.Module):
-    """A recurrent net whose first units are the pattern's bits; inputs are added to their drive.
+    """A plastic net whose units are the pattern's bits; inputs are added to their drive."""
 
-    ``larger`` is the control with a learning rate of its own.
-    """
+    larger = False
 
-    def __init__(
-        self, width: int, n_units: int, gain: float, plastic: bool, larger: bool = False
-    ) -> None:
+    def __init__(self, width: int, gain: float) -> None:
         super().__init__()
-        self.width, self.gain, self.larger = width, gain, larger
+        self.gain = gain
         self.cell = build_cell(
             "plastic_rnn",
-            n_units,
-            hidden_size=n_units,
+            width,
+            hidden_size=width,
             input_mode="additive",
             bound="decay",
             eta_init=0.01,
             weight_init="normal",
             alpha_init="normal",
         )
-        if not plastic:
-            connection = self.cell.connection
-            assert connection is not None
-            for parameter in (connection.alpha, connection.eta):
-                assert parameter is not None
-                nn.init.zeros_(parameter.requires_grad_(False))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(T, B, width) -> the last step's units (B, width)."""
-        padded = F.pad(inputs * self.gain, (0, self.cell.input_size - self.width))
-        outputs, _ = sequence(self.cell, padded)
-        return outputs[-1, :, : self.width]
+        outputs, _ = sequence(self.cell, inputs * self.gain)
+        return outputs[-1]
+
+
+class NonPlastic(nn.Module):
+    """The same without plasticity and with more units, which are given no input.
+
+        x(t) = tanh( gain u(t) + w x(t-1) )
+
+    ``larger`` is the control with a learning rate of its own, as the LSTM.
+    """
+
+    def __init__(self, width: int, n_units: int, gain: float, larger: bool = False) -> None:
+        super().__init__()
+        self.width, self.gain, self.larger = width, gain, larger
+        self.weight = nn.Parameter(torch.empty(n_units, n_units))
+        nn.init.normal_(self.weight, std=INIT_STD)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(T, B, width) -> the last step's units (B, width)."""
+        n_units = len(self.weight)
+        hidden = inputs.new_zeros(inputs.shape[1], n_units)
+        for drive in F.pad(inputs * self.gain, (0, n_units - self.width)):
+            hidden = torch.tanh(drive + F.linear(hidden, self.weight))
+        return hidden[:, : self.width]
 
 
 class LSTMAssociator(nn.Module):
@@ -103,10 +118,10 @@ class Patterns(EpisodicTask[PatternsConfig]):
         width = config.n_bits + 1
         equal = round(math.sqrt(2) * width)  # weights alone: as many as weights and alphas
         nets = [
-            Net("plastic", lambda: Associator(width, width, config.input_gain, plastic=True)),
+            Net("plastic", lambda: Associator(width, config.input_gain)),
             Net(
                 "non-plastic, equal parameters",
-                lambda: Associator(width, equal, config.input_gain, plastic=False),
+                lambda: NonPlastic(width, equal, config.input_gain),
             ),
         ]
         if config.rnn_control:
@@ -114,9 +129,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
             nets.append(
                 Net(
                     f"RNN, {n_units} units",
-                    lambda: Associator(
-                        width, n_units, config.input_gain, plastic=False, larger=True
-                    ),
+                    lambda: NonPlastic(width, n_units, config.input_gain, larger=True),
                 )
             )
         if config.lstm_control:

@@ -8,7 +8,7 @@ import torch
 from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.patterns.config import PatternsConfig
-from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, Patterns
+from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, NonPlastic, Patterns
 from plasticrl.tasks.presets import PRESETS
 
 SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)
@@ -57,10 +57,26 @@ def test_published_parameter_counts() -> None:
     def count(net: torch.nn.Module) -> int:
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
-    assert count(Associator(1001, 1001, 20.0, plastic=True)) == 2_004_003
-    assert count(Associator(51, 51, 20.0, plastic=True)) == 5_203
-    assert count(Associator(51, 2051, 20.0, plastic=False)) == 4_206_601
+    assert count(Associator(1001, 20.0)) == 2_004_003
+    assert count(Associator(51, 20.0)) == 5_203
+    assert count(NonPlastic(51, 2051, 20.0)) == 4_206_601
     assert count(LSTMAssociator(51, 2000)) == 16_416_000 + 4 * 2000
+
+
+def test_the_control_is_the_plastic_net_without_plasticity() -> None:
+    """Otherwise the two differ in more than plasticity."""
+    plastic, control = Associator(9, 20.0), NonPlastic(9, 9, 20.0)
+    connection = plastic.cell.connection
+    assert connection is not None
+    torch.nn.init.zeros_(connection.alpha)
+    control.weight.data.copy_(connection.weight)
+    inputs = Patterns(SMALL).sample(3, generator(0, "cpu"), held_out=False).inputs * 0.01
+    assert inputs.abs().max() > 0
+    torch.testing.assert_close(control(inputs), plastic(inputs))
+    wider = NonPlastic(9, 12, 20.0)
+    wider.weight.data.zero_()
+    wider.weight.data[:9, :9] = connection.weight
+    torch.testing.assert_close(wider(inputs), plastic(inputs))
 
 
 def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
