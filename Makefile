@@ -1,4 +1,4 @@
-# Both commands make their own .venv; nothing else on the machine is touched.
+# The commands make their own .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := logs/demo-$(shell date +%Y%m%d-%H%M%S)

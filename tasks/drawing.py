@@ -1,6 +1,7 @@
 """Pictures of episodes and of a plastic net's two matrices."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,10 +9,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from plasticrl.core import PlasticConnection
+
 BRIGHTEST = 99.5
 """Percentile of a matrix's absolute values at which its colours end."""
 INK, HIDDEN = "#333333", "#f2b28c"
 DPI = 110
+
+
+def completions(
+    connection: PlasticConnection,
+    rows: Sequence[Sequence[Tensor]],
+    errors: list[str],
+    units: str,
+    folder: Path,
+) -> list[Path]:
+    """``episode.png``, a row for each episode, and ``matrices.png``, in ``folder``.
+
+    Args:
+        connection: the plastic net's.
+        rows: of each episode, what was shown, then half of one, the answer and the whole; see
+            ``episodes``, also for the errors.
+        units: names the connection's.
+    """
+    titles = [f"shown {i + 1}" for i in range(len(rows[0]) - 3)]
+    titles += ["half of one", "completed", "the whole"]
+    files = [folder / "episode.png", folder / "matrices.png"]
+    episodes(rows, titles, errors).savefig(files[0], dpi=DPI)
+    matrices(connection.weight, connection.alpha, units).savefig(files[1], dpi=DPI)
+    return files
 
 
 def episodes(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], errors: list[str]) -> Figure:

@@ -34,11 +34,6 @@ def draw(net: nn.Module, episodes: ImageEpisodes, folder: Path) -> list[Path]:
         probe = target.masked_fill(erased, float("nan"))
         rows.append([one.view(side, side) for one in (*seen, probe, answer, target)])
         errors.append(f"error {(answer - target)[erased].square().mean().item():.3f}")
-    titles = [f"shown {i + 1}" for i in range(shown.shape[1])]
-    titles += ["half of one", "completed", "the whole"]
-    files = [folder / "episode.png", folder / "matrices.png"]
-    drawing.episodes(rows, titles, errors).savefig(files[0], dpi=drawing.DPI)
-    weight, alpha = net.cell.connection.weight, net.cell.connection.alpha
-    units = "pixels row by row, the last always 1"
-    drawing.matrices(weight, alpha, units).savefig(files[1], dpi=drawing.DPI)
-    return files
+    return drawing.completions(
+        net.cell.connection, rows, errors, "pixels row by row, the last always 1", folder
+    )

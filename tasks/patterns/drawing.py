@@ -33,13 +33,7 @@ def draw(net: nn.Module, episodes: PatternEpisodes, folder: Path) -> list[Path]:
         probe = given[:n_bits].masked_fill(given[:n_bits] == 0, float("nan"))
         rows.append([_tile(bits) for bits in (*seen, probe, answer[:n_bits].sign(), target)])
         errors.append(f"{int((answer[:n_bits].sign() != target).sum())} bits wrong")
-    titles = [f"shown {i + 1}" for i in range(shown.shape[1])]
-    titles += ["half of one", "completed", "the whole"]
-    files = [folder / "episode.png", folder / "matrices.png"]
-    drawing.episodes(rows, titles, errors).savefig(files[0], dpi=drawing.DPI)
-    weight, alpha = net.cell.connection.weight, net.cell.connection.alpha
-    drawing.matrices(weight, alpha, "bits, the last always 1").savefig(files[1], dpi=drawing.DPI)
-    return files
+    return drawing.completions(net.cell.connection, rows, errors, "bits, the last always 1", folder)
 
 
 def _tile(bits: Tensor) -> Tensor:
