@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plasticrl.runs.commands import default_run_dir, guarded
-from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
+from plasticrl.runs.directory import CONFIG_NAME, EVALUATION_NAME, RunDirectory
 from plasticrl.runs.errors import RunError, UsageError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.metrics import MetricsLog, read_metrics
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_NAME",
+    "EVALUATION_NAME",
     "MetricsLog",
     "RunDirectory",
     "RunError",

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError, UsageError, guarded
+from plasticrl.runs import EVALUATION_NAME, RunDirectory, RunError, UsageError, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.presets import PRESETS
@@ -95,14 +95,45 @@ def _evaluate(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(record))
         return 0
-    print(f"{run.preset}: {record['metric']}, on {record['episodes']:,} held-out episodes")
-    for one in (record, *record["controls"]):
-        low, high = one["ci95"]
-        told = f"  {one['net']}: {one['value']:.4g} ({low:.4g} to {high:.4g})"
-        if one["parameters"]:
-            told += f" after {one['train_episodes']:,} episodes, {one['parameters']:,} parameters"
-        print(told)
+    try:
+        lines = list(_lines(record))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.path}: its {EVALUATION_NAME} is not as written: {error!r}") from error
+    print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
     return 0
+
+
+def _lines(record: dict[str, Any]) -> Iterator[str]:
+    """What ``evaluation.json`` says, first what was measured."""
+    yield f"{record['metric']}, on {record['episodes']:,} held-out episodes"
+    nets = (record, *record["controls"])
+    has_target = any(one["stopped"] == "target" for one in nets)
+    for one in nets:
+        yield f"{one['net']}: {_told(one, has_target)}"
+    if record["not_measured"]:
+        yield f"not measured: {'; '.join(record['not_measured'])}"
+
+
+def _told(one: dict[str, Any], has_target: bool) -> str:
+    """What was measured of a net, and where its training ended.
+
+    Args:
+        has_target: a net of the run reached it, and one that did not was given up.
+    """
+    value, low, high = (_number(value) for value in (one["value"], *one["ci95"]))
+    told = f"{value} ({low} to {high})"
+    if not one["parameters"]:
+        return told
+    given_up = "given up " if has_target and one["stopped"] != "target" else ""
+    return (
+        f"{told}, {given_up}after {one['train_episodes']:,} episodes, "
+        f"{one['parameters']:,} parameters"
+    )
+
+
+def _number(value: float | None) -> str:
+    """A number of ``evaluation.json``, which has null for what was not finite."""
+    return "not finite" if value is None else f"{value:.4g}"
 
 
 def _arguments(preset: str, config: TaskConfig) -> Any:

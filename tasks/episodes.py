@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.fitting import REPORTS, SMOOTHING, Log, progress, step
 from plasticrl.tasks.summary import Measurement, mean
-from plasticrl.tasks.task import ConfigT, Task
+from plasticrl.tasks.task import ConfigT, Ended, Task
 
 MEASURED_AT_ONCE = 100
 """Held-out episodes, which are drawn in such batches: another number draws other ones."""
@@ -49,7 +49,7 @@ class EpisodicTask(Task[ConfigT]):
         """Whether training may stop after so many updates; asked after each."""
         return False
 
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+    def fit(self, net: nn.Module, name: str, log: Log) -> Ended:
         """``n_updates`` updates, each on ``batch_size`` new episodes, or as many as are enough."""
         config = self.config
         random = generator(config.seed, config.device)
@@ -65,8 +65,8 @@ class EpisodicTask(Task[ConfigT]):
                 if update % max(1, config.n_updates // REPORTS) == 0:
                     log(update * config.batch_size, {"train/loss": smooth, "train/grad_norm": norm})
                 if self.enough(net, update):
-                    break
-        return update
+                    return Ended(update, "target")
+        return Ended(config.n_updates, "updates")
 
     @torch.no_grad()
     def evaluate(self, net: nn.Module) -> Measurement:

@@ -6,7 +6,7 @@ Most tasks are made of episodes: see ``plasticrl.tasks.episodes``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
@@ -25,6 +25,15 @@ class Net(NamedTuple):
     build: Callable[[], nn.Module]
 
 
+class Ended(NamedTuple):
+    """How the training of a net ended."""
+
+    n_updates: int
+    """Made in all."""
+    stopped: Literal["target", "updates"]
+    """By the task's target, or because all ``n_updates`` of the config were made."""
+
+
 class Task(ABC, Generic[ConfigT]):
     """A task, with one of its configs."""
 
@@ -40,8 +49,8 @@ class Task(ABC, Generic[ConfigT]):
         """The plastic net first, then its controls."""
 
     @abstractmethod
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
-        """Train a net; the number of updates made.
+    def fit(self, net: nn.Module, name: str, log: Log) -> Ended:
+        """Train a net.
 
         Raises:
             FloatingPointError: the loss or its gradient is no longer finite.

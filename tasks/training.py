@@ -51,9 +51,8 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
     )
     console = Console(stderr=True)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
-    nets = task.nets() if config.controls else task.nets()[:1]
-    measured = []
-    for position, net in enumerate(nets):
+    nets, measured = task.nets(), []
+    for position, net in enumerate(nets if config.controls else nets[:1]):
         torch.manual_seed(config.seed)
         module = net.build().to(config.device)
         measured.append(_train_and_measure(task, net.name, module, position, run, console))
@@ -64,6 +63,7 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
             "metric": task.metric,
             **measured[0],
             "controls": measured[1:],
+            "not_measured": [other.name for other in nets[position + 1 :]],
         }
         run.write_evaluation(record)  # at once: a control may be interrupted
         if position == 0:
@@ -75,17 +75,19 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
 def _train_and_measure(
     task: Task[Any], name: str, net: nn.Module, position: int, run: RunDirectory, console: Console
 ) -> dict[str, Any]:
-    """What ``evaluation.json`` says of one net. One without parameters is not trained."""
+    """What ``evaluation.json`` says of one net. One without parameters is not trained: ``stopped``
+    is None.
+    """
     config = task.config
     n_parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    n_updates, seconds = 0, 0.0
+    ended, seconds = None, 0.0
     if n_parameters:
         started = time.perf_counter()
         prefix = "" if position == 0 else f"{name}/"
-        n_updates = task.fit(net, name, _log(run, prefix))
+        ended = task.fit(net, name, _log(run, prefix))
         seconds = time.perf_counter() - started
         folder = run.path / "checkpoints" / f"{position}"
-        save_checkpoint(folder, n_updates, {"net": net.state_dict()})
+        save_checkpoint(folder, ended.n_updates, {"net": net.state_dict()})
     result = task.evaluate(net)
     low, high = result.ci95
     console.print(
@@ -99,7 +101,8 @@ def _train_and_measure(
         "value": result.value,
         "ci95": list(result.ci95),
         "episodes": result.episodes,
-        "train_episodes": n_updates * config.batch_size,
+        "train_episodes": ended.n_updates * config.batch_size if ended else 0,
+        "stopped": ended.stopped if ended else None,
         "parameters": n_parameters,
         "seconds": seconds,
     }

@@ -22,7 +22,7 @@ from plasticrl.tasks.language.king_james import TEST, VALID, king_james
 from plasticrl.tasks.language.model import LanguageModel, sizes
 from plasticrl.tasks.language.synthetic import synthetic
 from plasticrl.tasks.summary import Measurement, mean
-from plasticrl.tasks.task import Net, Task
+from plasticrl.tasks.task import Ended, Net, Task
 
 NAMES: dict[Kind, str] = {
     "lstm": "LSTM",
@@ -55,12 +55,12 @@ class Language(Task[LanguageConfig]):
         n_words = len(self.corpus.vocabulary)
         return LanguageModel(self.config, kind, n_words, sizes(self.config, kind, n_words))
 
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+    def fit(self, net: nn.Module, name: str, log: Log) -> Ended:
         def validate(now: nn.Module) -> float:
             return self._measure(now, self.valid).value
 
         fit(net, self.config, self.train.to(self.config.device), validate, name, log)
-        return self.config.n_updates
+        return Ended(self.config.n_updates, "updates")
 
     def evaluate(self, net: nn.Module) -> Measurement:
         return self._measure(net, self.test)
