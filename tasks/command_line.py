@@ -12,7 +12,7 @@ import tyro
 from plasticrl.runs import EVALUATION_NAME, RunDirectory, RunError, UsageError, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
-from plasticrl.tasks.presets import PRESETS
+from plasticrl.tasks.registry import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,7 @@
 from collections.abc import Iterator
 
 from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, Real, root
-from plasticrl.tasks.images.config import DATA_SETS as IMAGES
-from plasticrl.tasks.language.config import DATA_SETS as LANGUAGE
-from plasticrl.tasks.omniglot.config import DATA_SETS as OMNIGLOT
-
-DATA_SETS: tuple[Embedded | Real, ...] = (*IMAGES, *OMNIGLOT, *LANGUAGE)
+from plasticrl.tasks.registry import DATA_SETS
 
 
 def report(data_root: str | None) -> Iterator[str]:

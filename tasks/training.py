@@ -19,21 +19,13 @@ from plasticrl.runs import (
 )
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.registry import TASKS
 from plasticrl.tasks.task import Task
-
-TASKS = {
-    "patterns": "patterns.task:Patterns",
-    "bohp": "bohp.task:Bohp",
-    "images": "images.task:Images",
-    "omniglot": "omniglot.task:Omniglot",
-    "language": "language.task:Language",
-}
-"""By name; imported when used."""
 
 
 def build_task(config: TaskConfig) -> Task[Any]:
     """The task of a config."""
-    module, name = TASKS[config.task].split(":")
+    module, name = TASKS[config.task].code.split(":")
     task: Task[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
     return task
 

@@ -10,9 +10,8 @@ from plasticrl.runs import RunDirectory
 from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 from plasticrl.tasks.config import KIND
 from plasticrl.tasks.data import Embedded, Real
-from plasticrl.tasks.data_command import DATA_SETS
 from plasticrl.tasks.patterns.task import Associator, Patterns
-from plasticrl.tasks.presets import PRESETS
+from plasticrl.tasks.registry import DATA_SETS, PRESETS
 
 SMALL = [
     *("--n-updates", "3", "--batch-size", "2", "--evaluation-episodes", "7"),
