@@ -1,9 +1,11 @@
 """What the commands have in common: where a run goes, how an error is told."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import which
 
 from plasticrl.runs.errors import UsageError
 
@@ -28,3 +30,19 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def interrupted(script: str, run: Path) -> int:
+    """Say how to go on with a run; the exit status."""
+    how = f"{python_here()} {script} --resume {shlex.quote(str(run))}"
+    print(f"interrupted; go on with: {how}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def python_here() -> str:
+    """This interpreter, as one types it here."""
+    path = Path(sys.executable)
+    if which("python") == str(path):
+        return "python"
+    inside = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import EVALUATION_NAME, RunDirectory, RunError, UsageError, guarded
+from plasticrl.runs import RunDirectory, RunError, UsageError, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.registry import PRESETS
@@ -23,6 +23,14 @@ class EvaluateArguments:
     """Folder of the run."""
     json: bool = False
     """Print one JSON object, and nothing else, on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeArguments:
+    """Go on with a run that was interrupted, with its own settings."""
+
+    resume: Path
+    """Folder of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,11 @@ def is_task(argv: Sequence[str]) -> bool:
 
 
 def _train(argv: Sequence[str]) -> int:
+    if any(word.partition("=")[0] == "--resume" for word in argv):
+        arguments = tyro.cli(ResumeArguments, args=argv)
+        from plasticrl.tasks import training  # late: --help needs no torch
+
+        return training.resume(arguments.resume)
     presets = {name: make() for name, make in PRESETS.items()}
     chosen: Any = tyro.extras.overridable_config_cli(
         {
@@ -70,7 +83,7 @@ def _train(argv: Sequence[str]) -> int:
     )
     kind = type(presets[chosen.preset])
     config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
-    from plasticrl.tasks import training  # late: --help needs no torch
+    from plasticrl.tasks import training
 
     return training.train(config, chosen.preset, chosen.run_dir)
 
@@ -98,7 +111,7 @@ def _evaluate(argv: Sequence[str]) -> int:
     try:
         lines = list(_lines(record))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{run.path}: its {EVALUATION_NAME} is not as written: {error!r}") from error
+        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
     print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
     return 0
 

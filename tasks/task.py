@@ -6,13 +6,13 @@ Most tasks are made of episodes: see ``plasticrl.tasks.episodes``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import nn
 
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.data import PROCEDURAL, Data
-from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.summary import Measurement
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -23,15 +23,6 @@ class Net(NamedTuple):
 
     name: str
     build: Callable[[], nn.Module]
-
-
-class Ended(NamedTuple):
-    """How the training of a net ended."""
-
-    n_updates: int
-    """Made in all."""
-    stopped: Literal["target", "updates"]
-    """By the task's target, or because all ``n_updates`` of the config were made."""
 
 
 class Task(ABC, Generic[ConfigT]):
@@ -49,12 +40,8 @@ class Task(ABC, Generic[ConfigT]):
         """The plastic net first, then its controls."""
 
     @abstractmethod
-    def fit(self, net: nn.Module, name: str, log: Log) -> Ended:
-        """Train a net.
-
-        Raises:
-            FloatingPointError: the loss or its gradient is no longer finite.
-        """
+    def fit(self, net: nn.Module) -> Fit:
+        """The training of a net, at its start."""
 
     @abstractmethod
     def evaluate(self, net: nn.Module) -> Measurement:

@@ -141,7 +141,7 @@ def test_evaluate_says_what_is_not_finite(
     assert "plastic: not finite (not finite to 2)" in capsys.readouterr().out
     run.write_evaluation({**record, "not_measured": [], "ci95": 3.0})
     assert evaluate_main([str(run.path)]) == 2
-    assert "its evaluation.json is not as written" in capsys.readouterr().err
+    assert "evaluation.json is not as written" in capsys.readouterr().err
 
 
 def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
