@@ -10,7 +10,13 @@ reads a config (and its `--help`) does not wait for them.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from plasticrl.runs.commands import default_run_dir, guarded, interrupted, python_here
+from plasticrl.runs.commands import (
+    check_preset,
+    default_run_dir,
+    guarded,
+    interrupted,
+    python_here,
+)
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError, UsageError
 from plasticrl.runs.files import atomic_write, null_non_finite
@@ -34,6 +40,7 @@ __all__ = [
     "UsageError",
     "atomic_write",
     "check_device",
+    "check_preset",
     "default_run_dir",
     "flat",
     "from_dict",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError, UsageError, guarded
+from plasticrl.runs import RunDirectory, RunError, UsageError, check_preset, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.registry import PRESETS
@@ -43,10 +43,7 @@ class DataArguments:
 
 def train_main(argv: Sequence[str] | None = None) -> int:
     """``train_supervised.py``; the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["data"]:
-        return guarded(_data, argv[1:])
-    return guarded(_train, argv)
+    return guarded(_train, sys.argv[1:] if argv is None else argv)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
@@ -72,27 +69,26 @@ def _train(argv: Sequence[str]) -> int:
 
         return training.resume(arguments.resume)
     presets = {name: make() for name, make in PRESETS.items()}
-    chosen: Any = tyro.extras.overridable_config_cli(
-        {
-            name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
-            for name, config in presets.items()
-        },
+    commands: dict[str, tuple[str, Any]] = {
+        name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
+        for name, config in presets.items()
+    }
+    commands["data"] = ("Instead of training: which data sets there are.", DataArguments())
+    check_preset(argv, commands)
+    chosen = tyro.extras.overridable_config_cli(
+        commands,
         args=argv,
         description="Train on a supervised task. Choose a preset; flags change it. "
-        "Or say `data` to see which data sets there are.",
+        "Or go on with a run: --resume RUN.",
     )
+    if isinstance(chosen, DataArguments):
+        print(*report(chosen.data_root), sep="\n")
+        return 0
     kind = type(presets[chosen.preset])
     config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
     from plasticrl.tasks import training
 
     return training.train(config, chosen.preset, chosen.run_dir)
-
-
-def _data(argv: Sequence[str]) -> int:
-    arguments = tyro.cli(DataArguments, args=argv, prog="train_supervised.py data")
-    for line in report(arguments.data_root):
-        print(line)
-    return 0
 
 
 def _evaluate(argv: Sequence[str]) -> int:

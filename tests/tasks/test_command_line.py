@@ -176,6 +176,44 @@ def test_data_tells_of_every_data_set(
     out = capsys.readouterr().out
     assert f"{tmp_path / 'ptb.train.txt'} is not the Penn Treebank file" in out
     assert str(tmp_path / "cifar-10-python.tar.gz") in out
+    for name in ("images_background", "images_evaluation"):
+        (tmp_path / name).mkdir()
+    assert train_main(["data", "--data-root", str(tmp_path)]) == 0
+    assert f"{tmp_path / 'images_evaluation'}: unpacked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["data"], ["images-paper", "--data", "cifar-10"]])
+def test_a_data_root_that_is_not_there(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user looks for files, and not at the folder's name."""
+    assert train_main([*command, "--data-root", str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: --data-root: there is no folder {tmp_path / 'none'}\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("paterns-quickstart", "did you mean patterns-quickstart?"),
+        ("dat", "did you mean data?"),
+        ("chess", f"there are {', '.join(PRESETS)}, data"),
+    ],
+)
+def test_a_preset_that_is_none(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the user compares letters, or does not learn which presets there are."""
+    assert train_main([word, "--seed", "1"]) == 2
+    assert capsys.readouterr() == ("", f"error: there is no preset {word!r}: {said}\n")
+
+
+def test_help_says_what_else_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise nobody finds the data sets, or a way to go on."""
+    with pytest.raises(SystemExit) as stop:
+        train_main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "--resume RUN" in out
+    assert "• data " in out
 
 
 @pytest.mark.parametrize(
