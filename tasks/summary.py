@@ -24,7 +24,7 @@ def mean(values: Tensor) -> Measurement:
 
 
 def t95(df: int) -> float:
-    """The t for which P(|T| <= t) = .95, of Student's distribution with ``df`` degrees of freedom."""
+    """The t with P(|T| <= t) = .95, of Student's distribution with ``df`` degrees of freedom."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):  # halved beyond the last bit
         angle = (low + high) / 2
