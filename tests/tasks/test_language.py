@@ -295,6 +295,25 @@ def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start(
     assert not any(leaf.requires_grad for leaf in given[1][0][0] if leaf is not None)
 
 
+@pytest.mark.parametrize("after", [1, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["lstm", "retroactive"])
+def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
+    """Otherwise state, place in the text, round or average are lost: 15 steps in windows of 5."""
+    config = replace(SMALL, n_updates=9, round_updates=2, average_after=3, decay=0.5)
+
+    def start() -> LanguageFit:
+        return LanguageFit(model(kind, config), config, text(16, 4), lambda _: 1.0)
+
+    unbroken, first, second = start(), start(), start()
+    unbroken.run("net", quiet, lambda: None)
+    for _ in range(after):
+        first._update("net")
+    second.restore(first.state())
+    second.run("net", quiet, lambda: None)
+    for one, other in zip(second.net.parameters(), unbroken.net.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_rate_falls_after_so_many_rounds() -> None:
     """By hand: two rounds of the full rate, then halves."""
     config = replace(SMALL, learning_rate=8.0, decay=0.5, decay_after=2)
