@@ -96,7 +96,7 @@ class Fit(ABC):
         ):
             while self.stopped is None:
                 started = time.perf_counter()
-                shown, values = self._update(name)
+                shown, values = self.update(name)
                 if values:
                     log(self.n_updates * self.config.batch_size, values)
                 advance(shown)
@@ -109,7 +109,7 @@ class Fit(ABC):
                 if ctrl_c.pressed:
                     raise KeyboardInterrupt
 
-    def _update(self, name: str) -> tuple[float, dict[str, float]]:
+    def update(self, name: str) -> tuple[float, dict[str, float]]:
         """One update: what is shown of the loss, and the metrics to be written down."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()

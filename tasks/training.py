@@ -167,7 +167,7 @@ def _fitted(task: Task[Any], name: str, net: nn.Module, position: int, run: RunD
     metrics.rewind(fit.n_updates * task.config.batch_size, prefix)
 
     def log(step: int, values: dict[str, float]) -> None:
-        metrics.append(step, {f"{prefix}{name}": value for name, value in values.items()})
+        metrics.append(step, {f"{prefix}{metric}": value for metric, value in values.items()})
 
     def save() -> None:
         # At the end one is enough; until then, one more in case the newest is damaged.

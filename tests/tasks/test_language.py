@@ -307,7 +307,7 @@ def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
     unbroken, first, second = start(), start(), start()
     unbroken.run("net", quiet, lambda: None)
     for _ in range(after):
-        first._update("net")
+        first.update("net")
     second.restore(first.state())
     second.run("net", quiet, lambda: None)
     for one, other in zip(second.net.parameters(), unbroken.net.parameters(), strict=True):

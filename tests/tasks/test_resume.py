@@ -43,7 +43,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
     """Have Ctrl-C pressed in some updates, counted over all nets of a run."""
 
     def at(updates: Iterable[int]) -> None:
-        left, count, update = set(updates), [0], Fit._update
+        left, count, update = set(updates), [0], Fit.update
 
         def pressed(fit: Fit, name: str) -> Any:
             count[0] += 1
@@ -51,7 +51,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
                 signal.raise_signal(signal.SIGINT)
             return update(fit, name)
 
-        monkeypatch.setattr(Fit, "_update", pressed)
+        monkeypatch.setattr(Fit, "update", pressed)
 
     return at
 
@@ -189,7 +189,7 @@ def test_seconds_count_on(tmp_path: Path, press: Callable[..., None]) -> None:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run interrupted in its control, with two checkpoints of it."""
-    run, update, count = tmp_path_factory.mktemp("runs") / "run", Fit._update, [0]
+    run, update, count = tmp_path_factory.mktemp("runs") / "run", Fit.update, [0]
 
     def pressed(fit: Fit, name: str) -> Any:
         count[0] += 1
@@ -199,7 +199,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fitting, "SAVED_EVERY", 0.0)
-        patched.setattr(Fit, "_update", pressed)
+        patched.setattr(Fit, "update", pressed)
         assert train_main([*PATTERNS, "--run-dir", str(run)]) == 130
     return run
 
