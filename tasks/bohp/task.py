@@ -4,7 +4,7 @@
 
 Completion: a pattern of 8 bits, then one of its bits; y has to be the pattern.
 One-shot: two patterns, each once with its label, then both again and again without; a softmax layer
-on two hidden units has to tell the label. Reversal: half-way they are shown with their labels
+on the plastic units has to tell the label. Reversal: half-way they are shown with their labels
 swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of it, and
 ``gradient`` has the derivatives as it derives them; there are no biases.
 """
