@@ -19,10 +19,12 @@ class BohpConfig(TaskConfig):
     """completion, one-shot or reversal."""
     retention: float = 0.5
     """How much of the trace a step keeps."""
+    n_hidden: int = 2
+    """Plastic units of one-shot and reversal; completion has one for each bit."""
     l1: float = 1e-3
-    """Weight of the sum of absolute weights and plasticity coefficients."""
+    """By how much an update brings each parameter nearer to zero."""
     max_step: float = 0.1
-    """Largest change of a parameter in an update."""
+    """Largest change of a parameter in an update, before that."""
     alpha_at_least_zero: bool = False
     """Clip the plasticity coefficients at zero, which makes reversal impossible."""
 
@@ -33,6 +35,14 @@ class BohpConfig(TaskConfig):
         if not 0 <= self.l1 < float("inf"):
             raise UsageError(f"l1 must be a finite number of at least 0, not {self.l1}")
         self._above_zero("max_step")
+        self._at_least("n_hidden", 1)
+        if self.problem == "completion" and self.n_hidden != BohpConfig.n_hidden:
+            raise UsageError("n_hidden has no meaning with problem=completion")
+
+
+def bohp_quickstart() -> BohpConfig:
+    """Reversal with eight plastic units for the paper's two, so that every run learns it."""
+    return replace(bohp_reversal(), n_hidden=8, n_updates=3_000)
 
 
 def bohp_completion() -> BohpConfig:
@@ -59,6 +69,7 @@ def bohp_reversal() -> BohpConfig:
 
 
 PRESETS = {
+    "bohp-quickstart": bohp_quickstart,
     "bohp-completion-paper": bohp_completion,
     "bohp-one-shot-paper": bohp_one_shot,
     "bohp-reversal-paper": bohp_reversal,

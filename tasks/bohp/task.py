@@ -4,22 +4,25 @@
 
 Completion: a pattern of 8 bits, then one of its bits; y has to be the pattern.
 One-shot: two patterns, each once with its label, then both again and again without; a softmax layer
-on two hidden units has to tell the label. Reversal: half-way they are shown with their labels
+on the plastic units has to tell the label. Reversal: half-way they are shown with their labels
 swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of it, and
-``gradient`` has the derivatives as it derives them.
+``gradient`` has the derivatives as it derives them; there are no biases.
 """
 
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.tasks.bohp.config import BohpConfig
-from plasticrl.tasks.episodes import EpisodicTask
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
 from plasticrl.tasks.summary import Measurement, median
 from plasticrl.tasks.task import Net
 
@@ -27,6 +30,8 @@ N_BITS, N_LABELS = 8, 2
 N_STEPS, REVERSAL = 20, 10
 INIT_STD = 0.1
 RMS_SMOOTHING = 0.99
+N_DRAWN = 3
+"""Held-out episodes in the picture."""
 
 
 class BohpEpisodes(NamedTuple):
@@ -40,37 +45,75 @@ class BohpEpisodes(NamedTuple):
     """(T,), true at the steps whose answer counts."""
 
 
-class PlasticLayer(nn.Module):
-    """y (T, B, O) from u (T, B, I): tanh units with plastic weights whose trace decays."""
+class _Unrolled(torch.autograd.Function):
+    """y(t) = tanh( d(t) + sum over s < t of P(s, t) y(s) ): its gradient by hand, for speed.
 
-    def __init__(self, n_inputs: int, n_units: int, retention: float, plastic: bool) -> None:
+    With upstream gradient a(t), that of d(t) is e(t), and that of P(s, t) is e(t) y(s):
+
+        e(t) = (1 - y(t)^2) ( a(t) + sum over s > t of P(t, s) e(s) )
+    """
+
+    @staticmethod
+    def forward(ctx: Any, drives: Tensor, passed: Tensor) -> Tensor:
+        """y (T, B, O) from d (T, B, O) and P (T, T, B, O), which is zero where s >= t."""
+        drives = drives.clone()
+        for step, onto in enumerate(passed.unbind()):
+            drives.addcmul_(onto, torch.tanh(drives[step]))
+        outputs = torch.tanh(drives)
+        ctx.save_for_backward(outputs, passed)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, passed = ctx.saved_tensors
+        slopes = 1 - outputs.square()
+        through = torch.zeros_like(outputs)
+        for step in reversed(range(len(outputs))):
+            later = (passed[step] * through).sum(dim=0)
+            through[step] = slopes[step] * (upstream[step] + later)
+        return through, outputs.unsqueeze(1) * through
+
+
+class PlasticLayer(nn.Module):
+    """y (T, B, O) from u (T, B, I): tanh units with plastic weights whose trace decays.
+
+    The trace is a sum over the steps before, so that y is had without it:
+
+        y_j(t) = tanh( w_j u(t) + sum over s < t of P_j(s, t) y_j(s) )
+        P_j(s, t) = (1 - g) g^(t - 1 - s) sum_k alpha_jk u_k(s) u_k(t)
+    """
+
+    def __init__(self, n_inputs: int, n_units: int, retention: float) -> None:
         super().__init__()
-        options = Plasticity(bound="decay", eta_init=1 - retention, alpha_init="normal")
+        options = Plasticity(
+            bound="decay", eta_init=1 - retention, alpha_init="normal", alpha_scale=INIT_STD
+        )
         self.connection = PlasticConnection(n_inputs, n_units, options)
         nn.init.normal_(self.connection.weight, std=INIT_STD)
-        nn.init.normal_(self.connection.alpha, std=INIT_STD)
         assert self.connection.eta is not None
         self.connection.eta.requires_grad_(False)
-        if not plastic:
-            nn.init.zeros_(self.connection.alpha.requires_grad_(False))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        trace, eligibility = self.connection.initial_traces(inputs.shape[1])
-        outputs = []
-        for pre in inputs:
-            post = torch.tanh(self.connection(pre, trace))
-            trace, eligibility = self.connection.update(trace, eligibility, pre, post, post)
-            outputs.append(post)
-        return torch.stack(outputs)
+        connection = self.connection
+        assert connection.eta is not None
+        steps = torch.arange(len(inputs), device=inputs.device)
+        ages = (steps - steps.unsqueeze(1) - 1).clamp(min=0)  # (s, t)
+        kept = (connection.eta * (1 - connection.eta) ** ages).triu(1)
+        passed = torch.einsum("sbi,tbi,oi->stbo", inputs, inputs, connection.alpha)
+        drives = F.linear(inputs, connection.weight)
+        passed = kept[:, :, None, None] * passed
+        outputs: Tensor = _Unrolled.apply(drives, passed)  # type: ignore[no-untyped-call]
+        return outputs
 
 
 class Classifier(nn.Module):
-    """Logits (T, B, 2): a plastic layer of two units, then a fixed softmax layer."""
+    """Logits (T, B, 2): a plastic layer, then a fixed softmax layer."""
 
-    def __init__(self, retention: float, plastic: bool) -> None:
+    def __init__(self, n_hidden: int, retention: float) -> None:
         super().__init__()
-        self.layer = PlasticLayer(N_BITS + N_LABELS, N_LABELS, retention, plastic)
-        self.readout = nn.Linear(N_LABELS, N_LABELS, bias=False)
+        self.layer = PlasticLayer(N_BITS + N_LABELS, n_hidden, retention)
+        self.readout = nn.Linear(n_hidden, N_LABELS, bias=False)
         nn.init.normal_(self.readout.weight, std=INIT_STD)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -78,12 +121,35 @@ class Classifier(nn.Module):
         return logits
 
 
+class NonPlastic(nn.Module):
+    """Answers (T, B, O) of a net that can remember by its units' activity alone.
+
+    h(t) = tanh( w u(t) + r h(t-1) ),    answer v h(t)
+    """
+
+    def __init__(self, n_inputs: int, n_units: int, n_outputs: int) -> None:
+        super().__init__()
+        self.recurrent = nn.RNN(n_inputs, n_units, bias=False)
+        self.readout = nn.Linear(n_units, n_outputs, bias=False)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=INIT_STD)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answers: Tensor = self.readout(self.recurrent(inputs)[0])
+        return answers
+
+
+def _equal_units(n_inputs: int, n_outputs: int, n_parameters: int) -> int:
+    """The fewest units with which ``NonPlastic`` has at least so many parameters."""
+    return next(n for n in count(1) if n * (n_inputs + n + n_outputs) >= n_parameters)
+
+
 class BoundedRMSprop(torch.optim.RMSprop):
     """RMSprop that moves no parameter by more than ``max_step``, then shrinks each by ``shrink``.
 
-    The shrinkage is that of an L1 penalty, but not divided by the gradient's size as a penalty in
-    the loss would be: there it would win over the error as soon as that is small. ``floored``
-    parameters are kept from falling below zero.
+    The shrinkage is an L1 penalty's, but beside the step, as in the authors' code: in the loss it
+    would be divided by the gradient's size, and win over the error as soon as that is small.
+    ``floored`` parameters are kept from falling below zero.
     """
 
     def __init__(
@@ -118,12 +184,25 @@ class Bohp(EpisodicTask[BohpConfig]):
         self.metric = f"median {error} of an episode"
 
     def nets(self) -> list[Net]:
-        def build(plastic: bool) -> nn.Module:
-            if self.config.problem == "completion":
-                return PlasticLayer(N_BITS, N_BITS, self.config.retention, plastic)
-            return Classifier(self.config.retention, plastic)
+        config = self.config
+        if config.problem == "completion":
+            n_inputs, n_outputs, n_parameters = N_BITS, N_BITS, 2 * N_BITS**2
+        else:
+            n_inputs, n_outputs = N_BITS + N_LABELS, N_LABELS
+            n_parameters = config.n_hidden * (2 * n_inputs + n_outputs)
+        equal = _equal_units(n_inputs, n_outputs, n_parameters)
+        return [
+            Net("plastic", self._plastic),
+            Net(
+                "non-plastic, equal parameters",
+                lambda: NonPlastic(n_inputs, equal, n_outputs),
+            ),
+        ]
 
-        return [Net("plastic", lambda: build(True)), Net("non-plastic", lambda: build(False))]
+    def _plastic(self) -> nn.Module:
+        if self.config.problem == "completion":
+            return PlasticLayer(N_BITS, N_BITS, self.config.retention)
+        return Classifier(self.config.n_hidden, self.config.retention)
 
     def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> BohpEpisodes:
         """New patterns in every episode: held-out ones differ by their seed."""
@@ -140,7 +219,8 @@ class Bohp(EpisodicTask[BohpConfig]):
             return (outputs[-1] - episodes.target).square().sum(dim=1)
         n_steps, n_episodes, _ = outputs.shape
         errors = F.cross_entropy(outputs.flatten(0, 1), episodes.target.flatten(), reduction="none")
-        return errors.view(n_steps, n_episodes)[episodes.counts].mean(dim=0)
+        counted = errors.view(n_steps, n_episodes) * episodes.counts.unsqueeze(1)
+        return counted.sum(dim=0) / episodes.counts.sum()
 
     def summary(self, values: Tensor) -> Measurement:
         """The median over episodes; the paper's curves are medians over runs.
@@ -151,12 +231,25 @@ class Bohp(EpisodicTask[BohpConfig]):
         return median(values)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
-        trained = [p for p in net.parameters() if p.requires_grad]
-        layer: Any = getattr(net, "layer", net)
-        floored = [layer.connection.alpha] if self.config.alpha_at_least_zero else []
         config = self.config
-        shrink = config.learning_rate * config.l1
-        return BoundedRMSprop(trained, floored, config.learning_rate, config.max_step, shrink)
+        trained = [p for p in net.parameters() if p.requires_grad]
+        floored: list[Tensor] = []
+        if config.alpha_at_least_zero and not isinstance(net, NonPlastic):
+            floored = [plastic_connection(net).alpha]
+        return BoundedRMSprop(trained, floored, config.learning_rate, config.max_step, config.l1)
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        from plasticrl.tasks.bohp.drawing import draw  # late: matplotlib takes a second
+
+        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
+        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
+
+
+def plastic_connection(net: nn.Module) -> PlasticConnection:
+    """Of the plastic net of any of the problems."""
+    layer = net.layer if isinstance(net, Classifier) else net
+    assert isinstance(layer, PlasticLayer)
+    return layer.connection
 
 
 def _signs(shape: tuple[int, ...], generator: Generator) -> Tensor:
@@ -181,17 +274,12 @@ def _classification(n_episodes: int, generator: Generator, reversal: bool) -> Bo
     patterns = torch.stack([first, second], dim=1)
     label = torch.randint(0, 2, (n_episodes,), generator=generator, device=device)
     offset = torch.randint(0, 2, (N_STEPS, n_episodes), generator=generator, device=device)
-    rows = torch.arange(n_episodes, device=device)
-    shows = (0, 1) if not reversal else (0, 1, REVERSAL, REVERSAL + 1)
-    inputs, labels = [], []
-    for t in range(N_STEPS):
-        labelled = t in shows
-        block = 2 * (t // 2)  # both patterns in every two steps, in a random order
-        which = (t + offset[block]) % 2
-        swapped = reversal and t >= REVERSAL
-        answer = (which + label + int(swapped)) % 2
-        shown = F.one_hot(answer, N_LABELS).float() * float(labelled)
-        inputs.append(torch.cat([patterns[rows, which], shown], dim=1))
-        labels.append(answer)
-    counts = torch.tensor([t not in shows for t in range(N_STEPS)], device=device)
-    return BohpEpisodes(torch.stack(inputs), torch.stack(labels), counts)
+    rows, steps = torch.arange(n_episodes, device=device), torch.arange(N_STEPS, device=device)
+    parity = (steps % 2).unsqueeze(1)
+    which = (parity + offset[2 * (steps // 2)]) % 2  # both in every two steps, in a random order
+    since = steps % REVERSAL if reversal else steps
+    swapped = ((steps != since).long()).unsqueeze(1)
+    labels = (which + label + swapped) % 2
+    counts = since >= 2  # the others show the label
+    shown = F.one_hot(labels, N_LABELS) * (~counts)[:, None, None]
+    return BohpEpisodes(torch.cat([patterns[rows, which], shown], dim=2), labels, counts)
