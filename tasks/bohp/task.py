@@ -12,12 +12,11 @@ swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of 
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
@@ -45,44 +44,8 @@ class BohpEpisodes(NamedTuple):
     """(T,), true at the steps whose answer counts."""
 
 
-class _Unrolled(torch.autograd.Function):
-    """y(t) = tanh( d(t) + sum over s < t of P(s, t) y(s) ): its gradient by hand, for speed.
-
-    With upstream gradient a(t), that of d(t) is e(t), and that of P(s, t) is e(t) y(s):
-
-        e(t) = (1 - y(t)^2) ( a(t) + sum over s > t of P(t, s) e(s) )
-    """
-
-    @staticmethod
-    def forward(ctx: Any, drives: Tensor, passed: Tensor) -> Tensor:
-        """y (T, B, O) from d (T, B, O) and P (T, T, B, O), which is zero where s >= t."""
-        drives = drives.clone()
-        for step, onto in enumerate(passed.unbind()):
-            drives.addcmul_(onto, torch.tanh(drives[step]))
-        outputs = torch.tanh(drives)
-        ctx.save_for_backward(outputs, passed)
-        return outputs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, passed = ctx.saved_tensors
-        slopes = 1 - outputs.square()
-        through = torch.zeros_like(outputs)
-        for step in reversed(range(len(outputs))):
-            later = (passed[step] * through).sum(dim=0)
-            through[step] = slopes[step] * (upstream[step] + later)
-        return through, outputs.unsqueeze(1) * through
-
-
 class PlasticLayer(nn.Module):
-    """y (T, B, O) from u (T, B, I): tanh units with plastic weights whose trace decays.
-
-    The trace is a sum over the steps before, so that y is had without it:
-
-        y_j(t) = tanh( w_j u(t) + sum over s < t of P_j(s, t) y_j(s) )
-        P_j(s, t) = (1 - g) g^(t - 1 - s) sum_k alpha_jk u_k(s) u_k(t)
-    """
+    """y (T, B, O) from u (T, B, I): tanh units with plastic weights whose trace decays."""
 
     def __init__(self, n_inputs: int, n_units: int, retention: float) -> None:
         super().__init__()
@@ -95,16 +58,13 @@ class PlasticLayer(nn.Module):
         self.connection.eta.requires_grad_(False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        connection = self.connection
-        assert connection.eta is not None
-        steps = torch.arange(len(inputs), device=inputs.device)
-        ages = (steps - steps.unsqueeze(1) - 1).clamp(min=0)  # (s, t)
-        kept = (connection.eta * (1 - connection.eta) ** ages).triu(1)
-        passed = torch.einsum("sbi,tbi,oi->stbo", inputs, inputs, connection.alpha)
-        drives = F.linear(inputs, connection.weight)
-        passed = kept[:, :, None, None] * passed
-        outputs: Tensor = _Unrolled.apply(drives, passed)  # type: ignore[no-untyped-call]
-        return outputs
+        trace, eligibility = self.connection.initial_traces(inputs.shape[1])
+        outputs = []
+        for pre in inputs:
+            post = torch.tanh(self.connection(pre, trace))
+            trace, eligibility = self.connection.update(trace, eligibility, pre, post, post)
+            outputs.append(post)
+        return torch.stack(outputs)
 
 
 class Classifier(nn.Module):

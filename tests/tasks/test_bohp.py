@@ -47,21 +47,6 @@ def test_the_derivatives_by_hand_equal_autograd(retention: float) -> None:
         assert (gradient - expected).abs().max() < TOLERANCE
 
 
-def test_the_sum_over_earlier_steps_is_the_cores_trace() -> None:
-    """Otherwise the layer is another one than the core's plastic connection."""
-    torch.manual_seed(0)
-    layer = PlasticLayer(5, 3, 0.9).double()
-    connection = layer.connection
-    inputs = torch.randn(7, 4, 5, dtype=torch.float64)
-    trace, _ = connection.initial_traces(4)
-    expected = []
-    for pre in inputs:
-        post = torch.tanh(connection(pre, trace))
-        trace, _ = connection.update(trace, None, pre, post, post)
-        expected.append(post)
-    assert (layer(inputs) - torch.stack(expected)).abs().max() < TOLERANCE
-
-
 def episodes(config: BohpConfig) -> BohpEpisodes:
     return Bohp(config).sample(200, generator(0, "cpu"), held_out=False)
 
@@ -144,9 +129,10 @@ def test_a_run_draws_an_episode_and_the_matrices(problem: Problem, tmp_path: Pat
 def test_reversal_is_learned_with_negative_alpha_and_one_shot_without() -> None:
     """Otherwise it is not the paper's result, or the quickstart shows nothing.
 
-    Measured, seed 0: .00017, .54 and .00001; alpha from -1.73 to .25, all .32, 0 to 1.28.
+    Measured, seed 0, half of its updates: .0021, .51 and .00004; alpha from -1.78 to .31, all .40,
+    0 to 1.64.
     """
-    config = bohp_quickstart()
+    config = replace(bohp_quickstart(), n_updates=1_500)
     error, alpha = trained(config)
     assert error < 0.01
     assert (alpha < 0).any()
@@ -162,6 +148,6 @@ def trained(config: BohpConfig) -> tuple[float, Tensor]:
     torch.manual_seed(config.seed)
     task = Bohp(config)
     net = task.nets()[0].build()
-    task.fit(net, "plastic", lambda step, values: None)
+    task.fit(net).run("plastic", lambda step, values: None, lambda: None)
     alpha = plastic_connection(net).alpha.detach()
     return task.evaluate(net).value, alpha[:, :N_BITS].mean(dim=1)
