@@ -91,6 +91,19 @@ def tanh_(values):
 
 
 @njit(**_COMPILE)
+def _copy(to, source, n):
+    """The first n numbers of ``source``, as a plain loop: a slice's assignment is not vectorised."""
+    for i in range(n):
+        to[i] = source[i]
+
+
+@njit(**_COMPILE)
+def _fill(to, value, n):
+    for i in range(n):
+        to[i] = value
+
+
+@njit(**_COMPILE)
 def _rates(rate, post, n, activation, modulator, eta):
     """The rate of every target neuron into ``rate``; returns the modulation M.
 
@@ -98,7 +111,7 @@ def _rates(rate, post, n, activation, modulator, eta):
     """
     weight, bias, fan_weight, fan_bias = modulator
     if activation == NO_MODULATION:
-        rate[:n] = eta
+        _fill(rate, eta, n)
         return eta
     total = bias[0]
     for j in range(n):
@@ -109,7 +122,7 @@ def _rates(rate, post, n, activation, modulator, eta):
     elif activation == SIGMOID:
         value = 1.0 / (1.0 + math.exp(-value))
     modulation = rate.dtype.type(value)
-    rate[:n] = modulation
+    _fill(rate, modulation, n)
     for j in range(fan_weight.size):
         rate[j] = fan_weight[j] * modulation + fan_bias[j]
     return modulation
@@ -125,11 +138,11 @@ def _leaks(leak, post, n, decay, oja):
 def _load_before(pre, x, hidden, starts, t, b, n):
     """``pre`` becomes the activity before step t: zero where an episode starts."""
     if starts[t, b]:
-        pre[:n] = 0
+        _fill(pre, 0, n)
     elif t == 0:
-        pre[:n] = hidden[b]
+        _copy(pre, hidden[b], n)
     else:
-        pre[:n] = x[t - 1, b]
+        _copy(pre, x[t - 1, b], n)
 
 
 @njit(**_COMPILE)
@@ -172,7 +185,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 post[:] = 0
                 H[:] = 0
                 E[:] = 0
-            pre[:] = post
+            _copy(pre, post, n)
             for j in range(n):
                 product = dtype.type(0)
                 for i in range(n):
@@ -271,11 +284,11 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                     for j in range(n):
                         post[j] = total[j] + drive[t, b, j]
                     _tanh(post, n)
-                x[t, b] = post[:n]
+                _copy(x[t, b], post, n)
                 signal[t, b] = _rates(rate, post, n, activation, modulator, eta)
                 _leaks(leak, post, n, decay, oja)
-                before[:n] = pre[:n]
-                pre[:n] = post[:n]
+                _copy(before, pre, n)
+                _copy(pre, post, n)
                 pending = True
             final[b] = H[:, :n]
             if retroactive:
@@ -386,13 +399,13 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                                     gH[j, i] += alpha[j, i] * q
                                     d_alpha[j, i] += H[j, i] * q
                                     g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
-                        g_post[:n] = g_pre[:n]
-                        g_pre[:] = 0
+                        _copy(g_post, g_pre, n)
+                        _fill(g_pre, 0, width)
                         break
                     _load_before(before, x, hidden, starts, t, b, n)
                     _rates(rate, x[t, b], n, activation, modulator, eta)
                     _leaks(leak, x[t, b], n, decay, oja)
-                    g_before[:] = 0
+                    _fill(g_before, 0, width)
                     now = Hs[t - t0]
                     now_e = Es[t - t0 if retroactive else 0]
                     for j in range(n):
@@ -441,7 +454,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         s_rate[j], s_pre[j], s_trace[j] = sum_rate, sum_pre, sum_trace
                         d_eta[0] += sum_eta
                     if following < t1:
-                        g_post[:n] = g_pre[:n]
+                        _copy(g_post, g_pre, n)
                     # Now everything that needs no trace: from the activity down to its drive.
                     g_modulation = zero
                     for j in range(n):
@@ -468,8 +481,8 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         if clamp and mask[t, b, j]:
                             g_total[j] = zero
                             d_drive[t, b, j] = g_post[j]
-                    pre[:n] = before[:n]
-                    g_pre[:] = g_before
+                    _copy(pre, before, n)
+                    _copy(g_pre, g_before, width)
             d_hidden[b] = g_post[:n]
             d_trace[b] = gH[:, :n]
             if retroactive:
