@@ -110,14 +110,13 @@ def _fill(to, value, n):
 
 
 @njit(**_COMPILE)
-def _rates(rate, post, n, activation, modulator, eta):
-    """The rate of every target neuron into ``rate``; returns the modulation M.
+def _modulation(post, n, activation, modulator, eta):
+    """The modulation M, or eta without a modulator.
 
     ``modulator``: weight (N,), bias (1,), fan-out weight and bias (N,), or empty without fan-out.
     """
-    weight, bias, fan_weight, fan_bias = modulator
+    weight, bias, _, _ = modulator
     if activation == NO_MODULATION:
-        _fill(rate, eta, n)
         return eta
     total = bias[0]
     for j in range(n):
@@ -127,11 +126,17 @@ def _rates(rate, post, n, activation, modulator, eta):
         value = math.tanh(value)
     elif activation == SIGMOID:
         value = 1.0 / (1.0 + math.exp(-value))
-    modulation = rate.dtype.type(value)
-    _fill(rate, modulation, n)
+    return post.dtype.type(value)
+
+
+@njit(**_COMPILE)
+def _rates(rate, modulation, n, modulator):
+    """The rate of every target neuron."""
+    _, _, fan_weight, fan_bias = modulator
+    if fan_weight.size == 0:
+        _fill(rate, modulation, n)
     for j in range(fan_weight.size):
         rate[j] = fan_weight[j] * modulation + fan_bias[j]
-    return modulation
 
 
 @njit(**_COMPILE)
@@ -294,7 +299,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 for j in range(n):
                     if inputs[b, n + j] != 0:
                         post[j] = inputs[b, j]
-            _rates(rate, post, n, activation, modulator, eta)
+            _rates(rate, _modulation(post, n, activation, modulator, eta), n, modulator)
             _leaks(leak, post, n, decay, oja)
             for j in range(n):
                 xj, rj, cj = post[j], rate[j], leak[j]
@@ -373,7 +378,8 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         post[j] = total[j] + drive[t, b, j]
                     _tanh(post, n)
                 _copy(x[t, b], post, n)
-                signal[t, b] = _rates(rate, post, n, activation, modulator, eta)
+                signal[t, b] = _modulation(post, n, activation, modulator, eta)
+                _rates(rate, signal[t, b], n, modulator)
                 _leaks(leak, post, n, decay, oja)
                 _copy(before, pre, n)
                 _copy(pre, post, n)
@@ -449,7 +455,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         continue
                     _load_before(before, x, hidden, starts, t, b, n)
                     _copy(post, x[t, b], n)
-                    _rates(rate, post, n, activation, modulator, eta)
+                    _rates(rate, signal[t, b], n, modulator)
                     _leaks(leak, post, n, decay, oja)
                     old, new = Hs[t - t0], Hs[t + 1 - t0]
                     if retroactive:
@@ -487,7 +493,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         break
                     _load_before(before, x, hidden, starts, t, b, n)
                     _copy(post, x[t, b], n)
-                    _rates(rate, post, n, activation, modulator, eta)
+                    _rates(rate, signal[t, b], n, modulator)
                     _leaks(leak, post, n, decay, oja)
                     _fill(g_before, zero, width)
                     plastic = weight, alpha, Hs[t - t0], Es[t - t0 if retroactive else 0]
