@@ -1,8 +1,6 @@
 """What happens beside a training run: checkpoints, Ctrl-C, the progress bar, pictures."""
 
-import signal
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
-from plasticrl.runs import get_rng_state, set_rng_state
+from plasticrl.runs import CtrlC, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
@@ -38,31 +36,26 @@ class RunCheckpoints(BaseCallback):
     Args:
         save: writes the checkpoint.
         every: updates between two checkpoints.
+        ctrl_c: around the training.
     """
 
-    def __init__(self, save: Callable[[], None], every: int) -> None:
+    def __init__(self, save: Callable[[], None], every: int, ctrl_c: CtrlC) -> None:
         super().__init__()
         self.save = save
         self.every = every
-        self.interrupted = False
+        self.ctrl_c = ctrl_c
         self._updates_saved = 0
-        self._handler: Any = signal.getsignal(signal.SIGINT)
 
     def _on_training_start(self) -> None:
         self._updates_saved = self.model._n_updates
-        signal.signal(signal.SIGINT, self._on_interrupt)
-
-    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self._handler)
 
     def _on_rollout_start(self) -> None:
         # Here, between one update and the next rollout, the run is in one piece.
         updates = self.model._n_updates
-        if self.interrupted or updates - self._updates_saved >= self.every:
+        if self.ctrl_c.pressed or updates - self._updates_saved >= self.every:
             self.save()
             self._updates_saved = updates
-        if self.interrupted:
+        if self.ctrl_c.pressed:
             raise KeyboardInterrupt
 
     def _on_step(self) -> bool:
@@ -70,10 +63,6 @@ class RunCheckpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.save()
-
-    def close(self) -> None:
-        """Leave Ctrl-C to who had it before."""
-        signal.signal(signal.SIGINT, self._handler)
 
 
 class ProgressCallback(BaseCallback):

@@ -16,7 +16,7 @@ import tyro
 from plasticrl.agents import gallery
 from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig
 from plasticrl.agents.presets import PRESETS
-from plasticrl.runs import UsageError, guarded
+from plasticrl.runs import UsageError, check_preset, guarded
 
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 
@@ -65,7 +65,11 @@ class TrainArguments(TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
-    """Measure, watch or record a trained agent, or replay a recorded episode."""
+    """Measure, watch or record a trained agent, or replay a recorded episode.
+
+    Of a run of train_supervised.py, say what was measured when its training ended, if need be as
+    --json; of the flags below, only --plot is for it besides.
+    """
 
     run: tyro.conf.Positional[Path | None] = None
     """Folder of the run; or an episode's FILE.npz, to --watch, --record otherwise or --report."""
@@ -140,6 +144,7 @@ def parse_train(argv: Sequence[str]) -> TrainArguments:
     resumes = any(flag.partition("=")[0] == "--resume" for flag in argv)
     if resumes and argv[0] not in PRESETS:
         return tyro.cli(_ResumeArguments, args=argv).as_train()
+    check_preset(argv, PRESETS)
     presets = {name: make() for name, make in PRESETS.items()}
     arguments = _parse(argv, {name: preset.core for name, preset in presets.items()})
     preset = presets[arguments.preset]

@@ -1,14 +1,12 @@
 """Training runs: config -> model -> learn -> run directory; and going on with one."""
 
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import torch
@@ -30,13 +28,16 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.snapshot import restore, restore_policy, take
 from plasticrl.runs import (
     CONFIG_NAME,
+    CtrlC,
     RunDirectory,
     RunError,
     UsageError,
     default_run_dir,
     from_dict,
+    interrupted,
     latest_checkpoint,
     load_checkpoint,
+    python_here,
     save_checkpoint,
     to_dict,
 )
@@ -131,44 +132,33 @@ def _learn(
 
     model.set_logger(make_logger(run, model.num_timesteps, resumed["recorded"] if resumed else {}))
     progress = ProgressCallback(total)
-    checkpoints = RunCheckpoints(save, config.checkpoint_every)
     pictures = EpisodePictures(config, run.preset)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     try:
-        model.learn(
-            total - model.num_timesteps,
-            callback=[progress, checkpoints, pictures, *([curriculum] if curriculum else [])],
-            log_interval=1,
-            reset_num_timesteps=False,
-        )
+        with CtrlC() as ctrl_c:
+            checkpoints = RunCheckpoints(save, config.checkpoint_every, ctrl_c)
+            model.learn(
+                total - model.num_timesteps,
+                callback=[progress, checkpoints, pictures, *([curriculum] if curriculum else [])],
+                log_interval=1,
+                reset_num_timesteps=False,
+            )
     except KeyboardInterrupt:
         progress.close()  # before anything is said below it
-        how = f"{_python()} train_rl.py --resume {shlex.quote(str(run.path))}"
-        console.print(f"interrupted; go on with: {how}", highlight=False, soft_wrap=True)
-        return 130
+        return interrupted("train_rl.py", run.path)
     except FloatingPointError as error:
         progress.close()
         console.print(f"error: {error}", highlight=False, soft_wrap=True)
         return 1
     finally:
         progress.close()
-        checkpoints.close()
         env.close()
         model.logger.close()
     seconds = time.time() - started
     console.print(
         f"trained {model.num_timesteps:,} steps in {seconds:.0f} s; "
-        f"measure with: {_python()} evaluate.py {shlex.quote(str(run.path))}",
+        f"measure with: {python_here()} evaluate.py {shlex.quote(str(run.path))}",
         highlight=False,
         soft_wrap=True,
     )
     return 0
-
-
-def _python() -> str:
-    """This interpreter, as one types it here."""
-    path = Path(sys.executable)
-    if which("python") == str(path):
-        return "python"
-    inside = path.is_relative_to(Path.cwd())
-    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))

@@ -10,10 +10,17 @@ reads a config (and its `--help`) does not wait for them.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from plasticrl.runs.commands import default_run_dir, guarded
+from plasticrl.runs.commands import (
+    check_preset,
+    default_run_dir,
+    guarded,
+    interrupted,
+    python_here,
+)
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError, UsageError
 from plasticrl.runs.files import atomic_write, null_non_finite
+from plasticrl.runs.interrupts import CtrlC
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_NAME",
+    "CtrlC",
     "MetricsLog",
     "RunDirectory",
     "RunError",
@@ -32,14 +40,17 @@ __all__ = [
     "UsageError",
     "atomic_write",
     "check_device",
+    "check_preset",
     "default_run_dir",
     "flat",
     "from_dict",
     "get_rng_state",
     "guarded",
+    "interrupted",
     "latest_checkpoint",
     "load_checkpoint",
     "null_non_finite",
+    "python_here",
     "read_metrics",
     "read_series",
     "save_checkpoint",

@@ -91,20 +91,24 @@ class RunDirectory:
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def evaluation_path(self) -> Path:
+        return self.path / EVALUATION_NAME
+
     def read_evaluation(self) -> dict[str, Any]:
         """What `write_evaluation` wrote last.
 
         Raises:
             RunError: there is none yet, or the file is damaged.
         """
-        file = self.path / EVALUATION_NAME
+        file = self.evaluation_path
         if not file.exists():
             raise RunError(f"{self.path} has no {EVALUATION_NAME} yet: its training did not end")
         return _read_object(file)
 
     def write_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Write evaluation.json, replacing an older one; non-finite floats become null."""
-        write_json(self.path / EVALUATION_NAME, null_non_finite(evaluation))
+        write_json(self.evaluation_path, null_non_finite(evaluation))
 
 
 def _versions() -> dict[str, str]:

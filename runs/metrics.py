@@ -31,14 +31,21 @@ class MetricsLog:
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror or error}") from error
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int, prefix: str = "") -> None:
         """Forget what came after `step`, and a half-written last line: the start of a resume.
+
+        Args:
+            prefix: forget only lines that have a metric whose name begins so.
 
         Raises:
             RunError: the file is damaged elsewhere, or cannot be written.
         """
         if self.path.exists():
-            kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+            kept = [
+                row
+                for row in read_metrics(self.path)
+                if row["step"] <= step or not any(name.startswith(prefix) for name in row)
+            ]
             atomic_write(self.path, b"".join(_line(row) for row in kept))
 
 

@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError, UsageError, guarded
+from plasticrl.runs import RunDirectory, RunError, UsageError, check_preset, guarded
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
-from plasticrl.tasks.presets import PRESETS
+from plasticrl.tasks.registry import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,14 @@ class EvaluateArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResumeArguments:
+    """Go on with a run that was interrupted, with its own settings."""
+
+    resume: Path
+    """Folder of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataArguments:
     """Say which data sets are embedded, and which were found in the data root."""
 
@@ -35,10 +43,7 @@ class DataArguments:
 
 def train_main(argv: Sequence[str] | None = None) -> int:
     """``train_supervised.py``; the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["data"]:
-        return guarded(_data, argv[1:])
-    return guarded(_train, argv)
+    return guarded(_train, sys.argv[1:] if argv is None else argv)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
@@ -58,28 +63,32 @@ def is_task(argv: Sequence[str]) -> bool:
 
 
 def _train(argv: Sequence[str]) -> int:
+    if any(word.partition("=")[0] == "--resume" for word in argv):
+        arguments = tyro.cli(ResumeArguments, args=argv)
+        from plasticrl.tasks import training  # late: --help needs no torch
+
+        return training.resume(arguments.resume)
     presets = {name: make() for name, make in PRESETS.items()}
-    chosen: Any = tyro.extras.overridable_config_cli(
-        {
-            name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
-            for name, config in presets.items()
-        },
+    commands: dict[str, tuple[str, Any]] = {
+        name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
+        for name, config in presets.items()
+    }
+    commands["data"] = ("Instead of training: which data sets there are.", DataArguments())
+    check_preset(argv, commands)
+    chosen = tyro.extras.overridable_config_cli(
+        commands,
         args=argv,
         description="Train on a supervised task. Choose a preset; flags change it. "
-        "Or say `data` to see which data sets there are.",
+        "Or go on with a run: --resume RUN.",
     )
+    if isinstance(chosen, DataArguments):
+        print(*report(chosen.data_root), sep="\n")
+        return 0
     kind = type(presets[chosen.preset])
     config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
-    from plasticrl.tasks import training  # late: --help needs no torch
+    from plasticrl.tasks import training
 
     return training.train(config, chosen.preset, chosen.run_dir)
-
-
-def _data(argv: Sequence[str]) -> int:
-    arguments = tyro.cli(DataArguments, args=argv, prog="train_supervised.py data")
-    for line in report(arguments.data_root):
-        print(line)
-    return 0
 
 
 def _evaluate(argv: Sequence[str]) -> int:
@@ -95,14 +104,45 @@ def _evaluate(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(record))
         return 0
-    print(f"{run.preset}: {record['metric']}, on {record['episodes']:,} held-out episodes")
-    for one in (record, *record["controls"]):
-        low, high = one["ci95"]
-        told = f"  {one['net']}: {one['value']:.4g} ({low:.4g} to {high:.4g})"
-        if one["parameters"]:
-            told += f" after {one['train_episodes']:,} episodes, {one['parameters']:,} parameters"
-        print(told)
+    try:
+        lines = list(_lines(record))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
+    print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
     return 0
+
+
+def _lines(record: dict[str, Any]) -> Iterator[str]:
+    """What ``evaluation.json`` says, first what was measured."""
+    yield f"{record['metric']}, on {record['episodes']:,} held-out episodes"
+    nets = (record, *record["controls"])
+    has_target = any(one["stopped"] == "target" for one in nets)
+    for one in nets:
+        yield f"{one['net']}: {_told(one, has_target)}"
+    if record["not_measured"]:
+        yield f"not measured: {'; '.join(record['not_measured'])}"
+
+
+def _told(one: dict[str, Any], has_target: bool) -> str:
+    """What was measured of a net, and where its training ended.
+
+    Args:
+        has_target: a net of the run reached it, and one that did not was given up.
+    """
+    value, low, high = (_number(value) for value in (one["value"], *one["ci95"]))
+    told = f"{value} ({low} to {high})"
+    if not one["parameters"]:
+        return told
+    given_up = "given up " if has_target and one["stopped"] != "target" else ""
+    return (
+        f"{told}, {given_up}after {one['train_episodes']:,} episodes, "
+        f"{one['parameters']:,} parameters"
+    )
+
+
+def _number(value: float | None) -> str:
+    """A number of ``evaluation.json``, which has null for what was not finite."""
+    return "not finite" if value is None else f"{value:.4g}"
 
 
 def _arguments(preset: str, config: TaskConfig) -> Any:

@@ -79,15 +79,17 @@ class Real(NamedTuple):
     """The flag that chooses what is embedded instead."""
     instead: tuple[File, ...] = ()
     """The same data as other files, which will do where one of them is there."""
+    unpacked: tuple[str, ...] = ()
+    """The same data as folders, which have no checksum and will do where no file is there."""
 
     def find(self, data_root: str | None) -> list[Path]:
-        """The files, in order, each of the right content.
+        """The files, in order, each of the right content; or the unpacked folders.
 
         Args:
             data_root: the folder they are in; None: the one that PLASTICRL_DATA names.
 
         Raises:
-            DataError: no folder is named, or a file is missing or another one.
+            DataError: no folder is named, it is not there, or a file is missing or another one.
         """
         folder = root(data_root)
         if folder is None:
@@ -95,6 +97,10 @@ class Real(NamedTuple):
                 f"{self.name} is not here: name the folder that holds {self._expected()} with "
                 f"--data-root or {ENVIRONMENT}, or use the embedded stand-in with {self.stand_in}"
             )
+        folders = [folder / name for name in self.unpacked]
+        packed = any(is_there(folder / file.name) for file in self.files)
+        if folders and all(map(is_there, folders)) and not packed:
+            return folders
         otherwise = any(is_there(folder / file.name) for file in self.instead)
         files = self.instead if otherwise else self.files
         for file in files:
@@ -114,14 +120,23 @@ class Real(NamedTuple):
 
     def _expected(self) -> str:
         expected = ", ".join(f"{file.name} (md5 {file.md5})" for file in self.files)
-        instead = ", ".join(file.name for file in self.instead)
+        instead = ", ".join((*(file.name for file in self.instead), *self.unpacked))
         return f"{expected} or {instead}" if instead else expected
 
 
 def root(data_root: str | None) -> Path | None:
-    """The folder of the user's data sets, if one is named."""
+    """The folder of the user's data sets, if one is named.
+
+    Raises:
+        DataError: it is not there.
+    """
     named = data_root or os.environ.get(ENVIRONMENT)
-    return Path(named) if named else None
+    if not named:
+        return None
+    if not (is_there(Path(named)) and Path(named).is_dir()):
+        by = "--data-root" if data_root else ENVIRONMENT
+        raise DataError(f"{by}: there is no folder {named}")
+    return Path(named)
 
 
 def is_there(path: Path) -> bool:

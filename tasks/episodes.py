@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from plasticrl.tasks.fitting import REPORTS, SMOOTHING, Log, progress, step
+from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.summary import Measurement, mean
 from plasticrl.tasks.task import ConfigT, Task
 
@@ -45,28 +45,17 @@ class EpisodicTask(Task[ConfigT]):
         trained = [p for p in net.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=self.config.learning_rate)
 
+    def rate(self, net: nn.Module, n_updates: int) -> float:
+        """The learning rate after so many updates."""
+        return self.config.learning_rate
+
     def enough(self, net: nn.Module, update: int) -> bool:
         """Whether training may stop after so many updates; asked after each."""
         return False
 
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+    def fit(self, net: nn.Module) -> Fit:
         """``n_updates`` updates, each on ``batch_size`` new episodes, or as many as are enough."""
-        config = self.config
-        random = generator(config.seed, config.device)
-        optimizer = self.optimizer(net)
-        smooth = None
-        with progress(name, config.n_updates) as advance:
-            for update in range(1, config.n_updates + 1):
-                loss = self.loss(net, self.sample(config.batch_size, random, held_out=False))
-                norm = step(net, optimizer, loss, config.max_grad_norm, f"{name}, update {update}")
-                value = loss.item()
-                smooth = value if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * value
-                advance(smooth)
-                if update % max(1, config.n_updates // REPORTS) == 0:
-                    log(update * config.batch_size, {"train/loss": smooth, "train/grad_norm": norm})
-                if self.enough(net, update):
-                    break
-        return update
+        return EpisodicFit(net, self)
 
     @torch.no_grad()
     def evaluate(self, net: nn.Module) -> Measurement:
@@ -82,3 +71,30 @@ class EpisodicTask(Task[ConfigT]):
             left -= n_episodes
         net.train(was_training)
         return self.summary(torch.cat(values).double())
+
+
+class EpisodicFit(Fit):
+    """The training of a net on a task's episodes."""
+
+    def __init__(self, net: nn.Module, task: EpisodicTask[Any]) -> None:
+        super().__init__(net, task.optimizer(net), task.config)
+        self.task = task
+        self.random = generator(task.config.seed, task.config.device)
+
+    def loss(self) -> tuple[Tensor, float]:
+        episodes = self.task.sample(self.config.batch_size, self.random, held_out=False)
+        loss = self.task.loss(self.net, episodes)
+        return loss, loss.item()
+
+    def rate(self) -> float:
+        return self.task.rate(self.net, self.n_updates)
+
+    def enough(self) -> bool:
+        return self.task.enough(self.net, self.n_updates)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "episodes": self.random.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.random.set_state(state["episodes"])

@@ -17,10 +17,36 @@ class Measurement(NamedTuple):
 
 
 def mean(values: Tensor) -> Measurement:
-    """Mean of (n,) values, with the normal interval."""
+    """Mean of (n,) values, with Student's interval."""
     n, centre = len(values), values.mean().item()
-    half = Z95 * values.std().item() / math.sqrt(n)
+    half = t95(n - 1) * values.std().item() / math.sqrt(n)
     return Measurement(centre, (centre - half, centre + half), n)
+
+
+def t95(df: int) -> float:
+    """The t with P(|T| <= t) = .95, of Student's distribution with ``df`` degrees of freedom."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):  # halved beyond the last bit
+        angle = (low + high) / 2
+        low, high = (low, angle) if within(angle, df) > 0.95 else (angle, high)
+    return math.sqrt(df) * math.tan(low)
+
+
+def within(angle: float, df: int) -> float:
+    """P(|T| <= sqrt(df) tan(angle)), by its finite series (Abramowitz & Stegun 1964, 26.7.3-4).
+
+        even df:  sin a ( 1 + 1/2 cos^2 a + 1*3/(2*4) cos^4 a + ... )
+        odd df:   2/pi ( a + sin a ( cos a + 2/3 cos^3 a + 2*4/(3*5) cos^5 a + ... ) )
+
+    with df // 2 terms.
+    """
+    odd, cosine = df % 2, math.cos(angle)
+    term, total = cosine**odd, 0.0
+    for k in range(1, df // 2 + 1):
+        total += term
+        term *= (2 * k - 1 + odd) / (2 * k + odd) * cosine**2
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def median(values: Tensor) -> Measurement:

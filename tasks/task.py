@@ -12,7 +12,7 @@ from torch import nn
 
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.data import PROCEDURAL, Data
-from plasticrl.tasks.fitting import Log
+from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.summary import Measurement
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -40,12 +40,8 @@ class Task(ABC, Generic[ConfigT]):
         """The plastic net first, then its controls."""
 
     @abstractmethod
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
-        """Train a net; the number of updates made.
-
-        Raises:
-            FloatingPointError: the loss or its gradient is no longer finite.
-        """
+    def fit(self, net: nn.Module) -> Fit:
+        """The training of a net, at its start."""
 
     @abstractmethod
     def evaluate(self, net: nn.Module) -> Measurement:

@@ -1,6 +1,6 @@
 """A supervised run: every net of a task trained, then measured on held-out episodes."""
 
-import time
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,30 +10,30 @@ from rich.console import Console
 from torch import nn
 
 from plasticrl.runs import (
+    CONFIG_NAME,
     MetricsLog,
     RunDirectory,
+    RunError,
+    UsageError,
     check_device,
     default_run_dir,
+    from_dict,
+    interrupted,
+    latest_checkpoint,
+    load_checkpoint,
+    python_here,
     save_checkpoint,
     to_dict,
 )
 from plasticrl.tasks.config import KIND, TaskConfig
-from plasticrl.tasks.fitting import Log
-from plasticrl.tasks.task import Task
-
-TASKS = {
-    "patterns": "patterns.task:Patterns",
-    "bohp": "bohp.task:Bohp",
-    "images": "images.task:Images",
-    "omniglot": "omniglot.task:Omniglot",
-    "language": "language.task:Language",
-}
-"""By name; imported when used."""
+from plasticrl.tasks.fitting import Fit
+from plasticrl.tasks.registry import TASKS
+from plasticrl.tasks.task import Net, Task
 
 
 def build_task(config: TaskConfig) -> Task[Any]:
     """The task of a config."""
-    module, name = TASKS[config.task].split(":")
+    module, name = TASKS[config.task].code.split(":")
     task: Task[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
     return task
 
@@ -49,69 +49,142 @@ def train(config: TaskConfig, preset: str, run_dir: Path | None) -> int:
         preset=preset,
         config={"task": config.task, **to_dict(config)},
     )
+    return _train_nets(task, run, [])
+
+
+def resume(path: Path) -> int:
+    """Go on with a run where it stopped, to the same bits; the exit status."""
+    run, config = open_run(path)
+    torch.set_num_threads(config.threads)
+    check_device(config.device, "cpu")
+    task = build_task(config)
+    measured = _measured(run, task.nets())
+    if len(measured) == len(_wanted(task)):
+        raise UsageError(f"{path} is finished: evaluate.py says what it measured")
+    return _train_nets(task, run, measured)
+
+
+def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
+    """A run of ``train_supervised.py`` and its config.
+
+    Raises:
+        RunError: it is missing, broken, of a newer format, or of another kind.
+    """
+    run = RunDirectory.open(path)
+    if run.kind != KIND:
+        raise RunError(f"{path} is a run of kind {run.kind!r}, not a supervised run")
+    where = f"{path / CONFIG_NAME}: config"
+    fields = dict(run.config)
+    task = fields.pop("task", None)
+    if task not in list(TASKS):
+        raise RunError(f"{where}.task must be one of {', '.join(TASKS)}, not {task!r}")
+    return run, from_dict(TASKS[task].config, fields, where)
+
+
+def _wanted(task: Task[Any]) -> list[Net]:
+    """The nets to train and measure, in order."""
+    return task.nets() if task.config.controls else task.nets()[:1]
+
+
+def _measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:
+    """What ``evaluation.json`` says of the nets that were measured before the run stopped."""
+    if not run.evaluation_path.exists():
+        return []
+    record = run.read_evaluation()
+    try:
+        measured = [record, *record["controls"]]
+        names = [one["net"] for one in measured]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
+    if names != [net.name for net in nets[: len(names)]]:
+        raise RunError(f"{run.evaluation_path} is of other nets than the run's: {names}")
+    return measured
+
+
+def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any]]) -> int:
+    """Train and measure the nets after those that are measured."""
     console = Console(stderr=True)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
-    nets = task.nets() if config.controls else task.nets()[:1]
-    measured = []
-    for position, net in enumerate(nets):
-        torch.manual_seed(config.seed)
-        module = net.build().to(config.device)
-        measured.append(_train_and_measure(task, net.name, module, position, run, console))
-        record = {
-            "task": config.task,
-            "preset": preset,
-            "data": task.data._asdict(),
-            "metric": task.metric,
-            **measured[0],
-            "controls": measured[1:],
-        }
-        run.write_evaluation(record)  # at once: a control may be interrupted
-        if position == 0:
-            _draw(task, module, run, console)
-    console.print(f"to see this again: evaluate.py {run.path}", highlight=False, soft_wrap=True)
+    names = [net.name for net in task.nets()]
+    try:
+        for position, net in list(enumerate(_wanted(task)))[len(measured) :]:
+            measured.append(_train_and_measure(task, net, position, run, console))
+            record = {
+                "task": task.config.task,
+                "preset": run.preset,
+                "data": task.data._asdict(),
+                "metric": task.metric,
+                **measured[0],
+                "controls": measured[1:],
+                "not_measured": names[position + 1 :],
+            }
+            run.write_evaluation(record)  # at once: a control may be interrupted
+    except KeyboardInterrupt:
+        return interrupted("train_supervised.py", run.path)
+    again = f"{python_here()} evaluate.py {shlex.quote(str(run.path))}"
+    console.print(f"to see this again: {again}", highlight=False, soft_wrap=True)
     return 0
 
 
 def _train_and_measure(
-    task: Task[Any], name: str, net: nn.Module, position: int, run: RunDirectory, console: Console
+    task: Task[Any], net: Net, position: int, run: RunDirectory, console: Console
 ) -> dict[str, Any]:
-    """What ``evaluation.json`` says of one net. One without parameters is not trained."""
-    config = task.config
-    n_parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    n_updates, seconds = 0, 0.0
-    if n_parameters:
-        started = time.perf_counter()
-        prefix = "" if position == 0 else f"{name}/"
-        n_updates = task.fit(net, name, _log(run, prefix))
-        seconds = time.perf_counter() - started
-        folder = run.path / "checkpoints" / f"{position}"
-        save_checkpoint(folder, n_updates, {"net": net.state_dict()})
-    result = task.evaluate(net)
+    """What ``evaluation.json`` says of one net. One without parameters is not trained: ``stopped``
+    is None. Of the first one, pictures are drawn.
+    """
+    torch.manual_seed(task.config.seed)
+    module = net.build().to(task.config.device)
+    n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    fit = _fitted(task, net.name, module, position, run) if n_parameters else None
+    result = task.evaluate(module)
     low, high = result.ci95
+    seconds = fit.seconds if fit else 0.0
     console.print(
-        f"{name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
+        f"{net.name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
         f"{n_parameters:,} parameters, {seconds:.0f} s",
         highlight=False,
         soft_wrap=True,
     )
+    for path in task.pictures(module, run.path) if position == 0 else ():
+        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
     return {
-        "net": name,
+        "net": net.name,
         "value": result.value,
         "ci95": list(result.ci95),
         "episodes": result.episodes,
-        "train_episodes": n_updates * config.batch_size,
+        "train_episodes": fit.n_updates * task.config.batch_size if fit else 0,
+        "stopped": fit.stopped if fit else None,
         "parameters": n_parameters,
         "seconds": seconds,
     }
 
 
-def _draw(task: Task[Any], net: nn.Module, run: RunDirectory, console: Console) -> None:
-    for path in task.pictures(net, run.path):
-        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+def _fitted(task: Task[Any], name: str, net: nn.Module, position: int, run: RunDirectory) -> Fit:
+    """A net trained to the end, from its latest checkpoint on if it has one."""
+    fit, folder = task.fit(net), run.checkpoints_path / f"{position}"
+    _restore(fit, folder)
+    metrics, prefix = MetricsLog(run.metrics_path), f"{name}/" if position else ""
+    metrics.rewind(fit.n_updates * task.config.batch_size, prefix)
+
+    def log(step: int, values: dict[str, float]) -> None:
+        metrics.append(step, {f"{prefix}{metric}": value for metric, value in values.items()})
+
+    def save() -> None:
+        # At the end one is enough; until then, one more in case the newest is damaged.
+        save_checkpoint(folder, fit.n_updates, fit.state(), keep=1 if fit.stopped else 2)
+
+    fit.run(name, log, save)
+    return fit
 
 
-def _log(run: RunDirectory, prefix: str) -> Log:
-    metrics = MetricsLog(run.metrics_path)
-    return lambda step, values: metrics.append(
-        step, {f"{prefix}{name}": value for name, value in values.items()}
-    )
+def _restore(fit: Fit, folder: Path) -> None:
+    try:
+        path = latest_checkpoint(folder)
+    except RunError:  # there is none: this net was not begun
+        return
+    content = load_checkpoint(path)
+    try:
+        fit.restore(content)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise RunError(f"{path} does not fit the run's config: {why}") from error

@@ -7,15 +7,16 @@ The rate falls by a factor from round to round. Sources: BP 2019 (arXiv 2002.105
 the penalties on activity and on its change: Merity et al. 2017 (arXiv 1708.01009).
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from plasticrl.tasks.fitting import REPORTS, SMOOTHING, Log, progress, step
+from plasticrl.core.state import leaves, unflatten
+from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.language.config import LanguageConfig
 from plasticrl.tasks.language.model import Output
 
@@ -31,62 +32,87 @@ class Window(NamedTuple):
     """Whether the streams begin here."""
 
 
-def windows(streams: Tensor, n_steps: int) -> Iterator[Window]:
+def windows(streams: Tensor, n_steps: int) -> list[Window]:
     """Streams (L, B) in order, ``n_steps`` at a time; the last window may be shorter."""
     last = len(streams) - 1  # has no next token
-    for start in range(0, last, n_steps):
-        end = min(start + n_steps, last)
-        yield Window(streams[start:end], streams[start + 1 : end + 1], start == 0)
+    return [
+        Window(streams[start:end], streams[start + 1 : end + 1], start == 0)
+        for start in range(0, last, n_steps)
+        for end in [min(start + n_steps, last)]
+    ]
 
 
-def fit(
-    net: nn.Module,
-    config: LanguageConfig,
-    streams: Tensor,
-    validate: Callable[[nn.Module], float],
-    name: str,
-    log: Log,
-) -> None:
+class LanguageFit(Fit):
     """``n_updates`` updates, through the streams as often as that takes.
 
     Args:
         net: gives an ``Output`` from tokens and states.
         streams: of the training text, (L, B).
-        validate: the perplexity of a net on the validation text.
-        name: of the net, for messages.
-        log: gets the loss, and at the end of each round the perplexity.
-
-    Raises:
-        FloatingPointError: the loss or its gradient is no longer finite.
+        validate: the perplexity of a net on the validation text, asked at the end of each round.
     """
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    average: AveragedModel | None = None
-    per_round = config.round_updates or -(-(len(streams) - 1) // config.bptt_length)
-    states, smooth = None, None
-    with progress(name, config.n_updates) as advance:
-        for done, window in zip(range(config.n_updates), _forever(streams, config), strict=False):
-            n_rounds, update = done // per_round, done + 1
-            for group in optimizer.param_groups:
-                group["lr"] = rate(config, n_rounds)
-            output: Output = net(window.inputs, None if window.is_first else states)
-            states = output.states
-            loss, word_loss = losses(config, output, window.targets)
-            norm = step(net, optimizer, loss, config.max_grad_norm, f"{name}, update {update}")
-            if config.average_after and n_rounds >= config.average_after:
-                average = average or AveragedModel(net)
-                average.update_parameters(net)
-            smooth = _smoothed(smooth, word_loss)
-            advance(smooth)
-            seen = update * config.batch_size
-            if update % max(1, config.n_updates // REPORTS) == 0:
-                log(seen, {"train/loss": smooth, "train/grad_norm": norm})
-            if update % per_round == 0 or update == config.n_updates:
-                found = validate(net if average is None else average.module)
-                log(seen, {"valid/perplexity": found, "train/rate": rate(config, n_rounds)})
-    if average is not None:
-        net.load_state_dict(average.module.state_dict())
+
+    config: LanguageConfig
+
+    def __init__(
+        self,
+        net: nn.Module,
+        config: LanguageConfig,
+        streams: Tensor,
+        validate: Callable[[nn.Module], float],
+    ) -> None:
+        optimizer = torch.optim.SGD(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        super().__init__(net, optimizer, config)
+        self.windows = windows(streams, config.bptt_length)
+        self.validate = validate
+        self.per_round = config.round_updates or len(self.windows)
+        self.states: tuple[Any, ...] | None = None
+        """After the last window."""
+        self.average: AveragedModel | None = None
+
+    def rate(self) -> float:
+        return rate(self.config, self.n_updates // self.per_round)
+
+    def loss(self) -> tuple[Tensor, float]:
+        window = self.windows[self.n_updates % len(self.windows)]
+        output: Output = self.net(window.inputs, None if window.is_first else self.states)
+        self.states = output.states
+        return losses(self.config, output, window.targets)
+
+    def updated(self) -> dict[str, float]:
+        """Average the weights, and in the end take the average; after a round, the perplexity."""
+        n_rounds = (self.n_updates - 1) // self.per_round  # before this update
+        if self.config.average_after and n_rounds >= self.config.average_after:
+            self.average = self.average or AveragedModel(self.net)
+            self.average.update_parameters(self.net)
+        is_last = self.n_updates == self.config.n_updates
+        if self.n_updates % self.per_round and not is_last:
+            return {}
+        found = self.validate(self.net if self.average is None else self.average.module)
+        if is_last and self.average is not None:
+            self.net.load_state_dict(self.average.module.state_dict())
+        return {"valid/perplexity": found, "train/rate": rate(self.config, n_rounds)}
+
+    def state(self) -> dict[str, Any]:
+        # Cloned, since a state can be a view of all steps of its window.
+        tensors = [[leaf.clone() for leaf in leaves(state)] for state in self.states or ()]
+        average = None if self.average is None else self.average.state_dict()
+        return {**super().state(), "states": tensors, "average": average}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        layers: Any = self.net.layers
+        self.states = tuple(
+            unflatten(
+                layer.initial_state(self.config.batch_size),
+                [leaf.to(self.config.device) for leaf in tensors],
+            )
+            for layer, tensors in zip(layers, state["states"], strict=True)
+        )
+        if state["average"] is not None:
+            self.average = AveragedModel(self.net)
+            self.average.load_state_dict(state["average"])
 
 
 def rate(config: LanguageConfig, n_rounds: int) -> float:
@@ -103,12 +129,3 @@ def losses(config: LanguageConfig, output: Output, targets: Tensor) -> tuple[Ten
     if config.change_penalty and len(output.last) > 1:
         loss = loss + config.change_penalty * output.last.diff(dim=0).square().mean()
     return loss, words.item()
-
-
-def _forever(streams: Tensor, config: LanguageConfig) -> Iterator[Window]:
-    while True:
-        yield from windows(streams, config.bptt_length)
-
-
-def _smoothed(before: float | None, value: float) -> float:
-    return value if before is None else SMOOTHING * before + (1 - SMOOTHING) * value

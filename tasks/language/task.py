@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plasticrl.tasks.data import Data, sha256_of
-from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import KING_JAMES, PENN_TREEBANK, Kind, LanguageConfig
 from plasticrl.tasks.language.corpus import Corpus, penn_treebank, streams
-from plasticrl.tasks.language.fitting import fit, windows
+from plasticrl.tasks.language.fitting import LanguageFit, windows
 from plasticrl.tasks.language.king_james import TEST, VALID, king_james
 from plasticrl.tasks.language.model import LanguageModel, sizes
 from plasticrl.tasks.language.synthetic import synthetic
@@ -55,12 +54,11 @@ class Language(Task[LanguageConfig]):
         n_words = len(self.corpus.vocabulary)
         return LanguageModel(self.config, kind, n_words, sizes(self.config, kind, n_words))
 
-    def fit(self, net: nn.Module, name: str, log: Log) -> int:
+    def fit(self, net: nn.Module) -> LanguageFit:
         def validate(now: nn.Module) -> float:
             return self._measure(now, self.valid).value
 
-        fit(net, self.config, self.train.to(self.config.device), validate, name, log)
-        return self.config.n_updates
+        return LanguageFit(net, self.config, self.train.to(self.config.device), validate)
 
     def evaluate(self, net: nn.Module) -> Measurement:
         return self._measure(net, self.test)

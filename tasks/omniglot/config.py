@@ -34,6 +34,7 @@ OMNIGLOT = Real(
         File("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
     ),
     "--data glyphs",
+    unpacked=("images_background", "images_evaluation"),
 )
 DATA_SETS = (SHEET, INDEX, OMNIGLOT)
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data, DataError, is_there, root, sha256_of
+from plasticrl.tasks.data import Data, DataError, sha256_of
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import DRAWINGS, OMNIGLOT
 
-PARTS = {"images_background": 964, "images_evaluation": 659}
+PARTS = dict(zip(OMNIGLOT.unpacked, (964, 659), strict=True))
 """Characters of each part."""
 HELD_OUT = 100
 """Characters; DP 2018."""
@@ -71,19 +71,16 @@ def read_omniglot(data_root: str | None, device: str) -> Drawings:
     Raises:
         DataError: nothing is there, or not what it should be; names the file.
     """
-    folder = root(data_root)
-    folders = [folder / part for part in PARTS] if folder else []
-    zips = [path.with_suffix(".zip") for path in folders]
-    if folders and all(map(is_there, folders)) and not any(map(is_there, zips)):
-        paths, checked = folders, "folders, which have no published checksum: counted"
+    paths = OMNIGLOT.find(data_root)
+    if all(path.is_dir() for path in paths):
+        checked = "folders, which have no published checksum: counted"
         total = hashlib.sha256()
         for path in paths:
             for name, contents in files_of(path):
                 total.update(f"{name}\0{len(contents)}\0".encode() + contents)
         sha256 = total.hexdigest()
     else:
-        paths, checked = OMNIGLOT.find(data_root), "zips with the published md5"
-        sha256 = sha256_of(paths)
+        checked, sha256 = "zips with the published md5", sha256_of(paths)
     characters: dict[str, NDArray[np.uint8]] = {}
     for path, n_characters in zip(paths, PARTS.values(), strict=True):
         characters |= read_part(path, n_characters)

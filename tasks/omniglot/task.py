@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim.lr_scheduler import StepLR
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import EpisodicTask
@@ -96,12 +95,10 @@ class Omniglot(EpisodicTask[OmniglotConfig]):
     def summary(self, values: Tensor) -> Measurement:
         return share(values)
 
-    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
-        """Adam, whose learning rate falls in steps."""
-        optimizer = super().optimizer(net)
-        schedule = StepLR(optimizer, self.config.decay_every, self.config.decay)
-        optimizer.register_step_post_hook(lambda *_: schedule.step())
-        return optimizer
+    def rate(self, net: nn.Module, n_updates: int) -> float:
+        """It falls in steps."""
+        n_falls = n_updates // self.config.decay_every
+        return self.config.learning_rate * self.config.decay**n_falls
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         """``episodes.png``, held-out episodes and the net's answers; ``characters.png``."""

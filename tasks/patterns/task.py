@@ -170,12 +170,9 @@ class Patterns(EpisodicTask[PatternsConfig]):
         wrong: Tensor = (units > 0) != (episodes.target > 0)
         return wrong.float().mean(dim=1)
 
-    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
-        optimizer = super().optimizer(net)
-        if net.larger and self.config.control_learning_rate:
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.control_learning_rate
-        return optimizer
+    def rate(self, net: nn.Module, n_updates: int) -> float:
+        own = self.config.control_learning_rate if net.larger else 0.0
+        return own or self.config.learning_rate
 
     def enough(self, net: nn.Module, update: int) -> bool:
         """Whether the target is reached, in episodes of other seeds than all else."""

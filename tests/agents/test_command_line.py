@@ -197,7 +197,6 @@ def test_no_gpu(refused: Refused) -> None:
     ("argv", "words"),
     [
         ([], PRESETS),
-        (["maze-quikstart"], ["maze-quikstart", *PRESETS]),
         ([MAZE, "--core.modulaton", "none"], ["--core.modulaton", "--core.modulation"]),
         ([MAZE, "--n-envs", "x"], ["--n-envs", "'x'"]),
         ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5'"]),
@@ -217,6 +216,18 @@ def test_a_command_line_that_is_none(
     """A slip of the fingers would be ignored, or not be named."""
     said = not_parsed(train_main, *argv)
     assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("maze-quikstart", "there is no preset 'maze-quikstart': did you mean maze-quickstart?"),
+        ("chess", f"there is no preset 'chess': there are {', '.join(PRESETS)}"),
+    ],
+)
+def test_a_preset_that_is_none(word: str, said: str, refused: Refused) -> None:
+    """The user would compare letters, or not learn which presets there are."""
+    assert refused(train_main, word, "--seed", "1") == f"error: {said}\n"
 
 
 @pytest.mark.parametrize("argv", [["run", "--episode-count", "3"], ["run", "--episodes", "x"]])

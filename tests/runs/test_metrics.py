@@ -54,6 +54,21 @@ def test_rewind_drops_later_rows_and_the_cut_off_line(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_rewind_of_some_metrics_leaves_the_others(tmp_path: Path) -> None:
+    """Otherwise the curves of nets that are trained to the end are cut off."""
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in (10, 20):
+        log.append(step, {"loss": 1.0})
+    for step in (10, 20):
+        log.append(step, {"LSTM/loss": 2.0})
+    log.rewind(10, "LSTM/")
+    assert read_metrics(log.path) == [
+        {"step": 10, "loss": 1.0},
+        {"step": 20, "loss": 1.0},
+        {"step": 10, "LSTM/loss": 2.0},
+    ]
+
+
 def test_rewind_before_the_first_row_was_written(tmp_path: Path) -> None:
     MetricsLog(tmp_path / "metrics.jsonl").rewind(10)
     assert list(tmp_path.iterdir()) == []

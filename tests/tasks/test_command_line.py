@@ -1,6 +1,7 @@
 """``train_supervised.py``, end to end on the smallest sizes, and what it says of bad input."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from plasticrl.runs import RunDirectory
 from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 from plasticrl.tasks.config import KIND
 from plasticrl.tasks.data import Embedded, Real
-from plasticrl.tasks.data_command import DATA_SETS
-from plasticrl.tasks.presets import PRESETS
+from plasticrl.tasks.patterns.task import Associator, Patterns
+from plasticrl.tasks.registry import DATA_SETS, PRESETS
 
 SMALL = [
     *("--n-updates", "3", "--batch-size", "2", "--evaluation-episodes", "7"),
@@ -40,6 +41,8 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         assert one["train_episodes"] == (6 if one["parameters"] else 0)
         assert one["ci95"][0] <= one["value"] <= one["ci95"][1]
         assert (one["seconds"] > 0) == (one["parameters"] > 0)
+        assert one["stopped"] == ("updates" if one["parameters"] else None)
+    assert record["not_measured"] == []
     if record["task"] in ("patterns", "images"):
         assert {path.name for path in run.glob("*.png")} == {"episode.png", "matrices.png"}
     assert RunDirectory.open(run).kind == "supervised"
@@ -101,6 +104,46 @@ def test_evaluate_prints_what_was_measured(
     assert "non-plastic" in capsys.readouterr().out
 
 
+def test_evaluate_says_what_was_given_up_and_what_was_not_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a control that was stopped looks as if it had got there, or as if there were none.
+
+    The plastic net reaches the target after two updates, of two episodes each.
+    """
+    monkeypatch.setattr(
+        Patterns, "enough", lambda _, net, update: isinstance(net, Associator) and update == 2
+    )
+    flags = ["patterns-quickstart", *SMALL, "--n-bits", "4"]
+    for name, more in (("both", []), ("one", ["--no-controls"])):
+        assert train_main([*flags, *more, "--run-dir", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    assert evaluate_main([str(tmp_path / "both")]) == 0
+    _, plastic, control = capsys.readouterr().out.splitlines()
+    assert plastic.endswith("), after 4 episodes, 51 parameters")
+    assert control.endswith("), given up after 6 episodes, 49 parameters")
+    assert evaluate_main([str(tmp_path / "one")]) == 0
+    *_, missing = capsys.readouterr().out.splitlines()
+    assert missing == "  not measured: non-plastic, equal parameters"
+    record = json.loads((tmp_path / "both" / "evaluation.json").read_text())
+    assert [one["stopped"] for one in (record, *record["controls"])] == ["target", "updates"]
+
+
+def test_evaluate_says_what_is_not_finite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a net that diverged ends in a traceback; JSON has null for it."""
+    run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
+    net = {"net": "plastic", "value": math.inf, "ci95": [math.nan, 2.0], "parameters": 0}
+    record = {"metric": "perplexity", "episodes": 3, "stopped": None, **net, "controls": []}
+    run.write_evaluation({**record, "not_measured": []})
+    assert evaluate_main([str(run.path)]) == 0
+    assert "plastic: not finite (not finite to 2)" in capsys.readouterr().out
+    run.write_evaluation({**record, "not_measured": [], "ci95": 3.0})
+    assert evaluate_main([str(run.path)]) == 2
+    assert "evaluation.json is not as written" in capsys.readouterr().err
+
+
 def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise the user sees a missing file."""
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
@@ -133,6 +176,44 @@ def test_data_tells_of_every_data_set(
     out = capsys.readouterr().out
     assert f"{tmp_path / 'ptb.train.txt'} is not the Penn Treebank file" in out
     assert str(tmp_path / "cifar-10-python.tar.gz") in out
+    for name in ("images_background", "images_evaluation"):
+        (tmp_path / name).mkdir()
+    assert train_main(["data", "--data-root", str(tmp_path)]) == 0
+    assert f"{tmp_path / 'images_evaluation'}: unpacked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["data"], ["images-paper", "--data", "cifar-10"]])
+def test_a_data_root_that_is_not_there(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user looks for files, and not at the folder's name."""
+    assert train_main([*command, "--data-root", str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: --data-root: there is no folder {tmp_path / 'none'}\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("paterns-quickstart", "did you mean patterns-quickstart?"),
+        ("dat", "did you mean data?"),
+        ("chess", f"there are {', '.join(PRESETS)}, data"),
+    ],
+)
+def test_a_preset_that_is_none(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the user compares letters, or does not learn which presets there are."""
+    assert train_main([word, "--seed", "1"]) == 2
+    assert capsys.readouterr() == ("", f"error: there is no preset {word!r}: {said}\n")
+
+
+def test_help_says_what_else_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise nobody finds the data sets, or a way to go on."""
+    with pytest.raises(SystemExit) as stop:
+        train_main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "--resume RUN" in out
+    assert "• data " in out
 
 
 @pytest.mark.parametrize(

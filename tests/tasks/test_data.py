@@ -27,8 +27,25 @@ def test_found_where_the_flag_says(folder: Path) -> None:
 def test_found_where_the_environment_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, str(folder))
     assert REAL.find(None) == [folder / "fox" / "words.txt"]
-    with pytest.raises(DataError, match="elsewhere"):  # the flag wins
-        REAL.find(str(folder / "elsewhere"))
+    with pytest.raises(DataError, match=r"--data-root: there is no folder .*elsewhere"):
+        REAL.find(str(folder / "elsewhere"))  # the flag wins
+    monkeypatch.setenv(ENVIRONMENT, str(folder / "fox" / "words.txt"))
+    with pytest.raises(DataError, match=rf"{ENVIRONMENT}: there is no folder .*words.txt"):
+        REAL.find(None)
+
+
+def test_unpacked_folders_will_do_where_there_is_no_file(folder: Path) -> None:
+    """Otherwise data that is there is said to be missing, or a damaged file is passed over."""
+    unpacked = REAL._replace(unpacked=("red", "grey"))
+    (folder / "red").mkdir()
+    assert unpacked.find(str(folder)) == [folder / "fox" / "words.txt"]
+    (folder / "grey").mkdir()
+    assert unpacked.find(str(folder)) == [folder / "fox" / "words.txt"]
+    (folder / "fox" / "words.txt").unlink()
+    assert unpacked.find(str(folder)) == [folder / "red", folder / "grey"]
+    (folder / "grey").rmdir()
+    with pytest.raises(DataError, match=r"looked for .*words.txt"):
+        unpacked.find(str(folder))
 
 
 @pytest.mark.parametrize("contents", [WORDS[:-1], b"", WORDS.replace(b"fox", b"dog")])

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from plasticrl.core import sequence
 from plasticrl.runs import UsageError, read_metrics
 from plasticrl.tasks.command_line import train_main
+from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.curves import curves, draw
-from plasticrl.tasks.language.fitting import fit, losses, rate, windows
+from plasticrl.tasks.language.fitting import LanguageFit, losses, rate, windows
 from plasticrl.tasks.language.model import (
     LanguageModel,
     Output,
@@ -61,6 +62,16 @@ def text(n_steps: int, n_streams: int) -> Tensor:
 
 def quiet(step: int, values: dict[str, float]) -> None:
     pass
+
+
+def fit(
+    net: nn.Module,
+    config: LanguageConfig,
+    streams: Tensor,
+    validate: Callable[[nn.Module], float],
+    log: Log = quiet,
+) -> None:
+    LanguageFit(net, config, streams, validate).run("net", log, lambda: None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,7 +244,7 @@ def trained(config: LanguageConfig, watch: Callable[[nn.Module], None] = lambda 
         return before(*arguments)
 
     net.forward = forward  # type: ignore[method-assign]
-    fit(net, config, text(201, 4), lambda _: 1.0, "net", quiet)
+    fit(net, config, text(201, 4), lambda _: 1.0)
     return nn.utils.parameters_to_vector(net.parameters())
 
 
@@ -276,12 +287,31 @@ def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start(
         return output
 
     net.forward = forward  # type: ignore[method-assign]
-    fit(net, replace(SMALL, n_updates=7), text(16, 4), lambda _: 1.0, "net", quiet)
+    fit(net, replace(SMALL, n_updates=7), text(16, 4), lambda _: 1.0)
     starts = [states is None for states, _ in given]
     assert starts == [True, False, False, True, False, False, True]  # 15 steps in windows of 5
     assert given[1][0] is given[0][1]
     assert given[2][0] is given[1][1]
     assert not any(leaf.requires_grad for leaf in given[1][0][0] if leaf is not None)
+
+
+@pytest.mark.parametrize("after", [1, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["lstm", "retroactive"])
+def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
+    """Otherwise state, place in the text, round or average are lost: 15 steps in windows of 5."""
+    config = replace(SMALL, n_updates=9, round_updates=2, average_after=3, decay=0.5)
+
+    def start() -> LanguageFit:
+        return LanguageFit(model(kind, config), config, text(16, 4), lambda _: 1.0)
+
+    unbroken, first, second = start(), start(), start()
+    unbroken.run("net", quiet, lambda: None)
+    for _ in range(after):
+        first.update("net")
+    second.restore(first.state())
+    second.run("net", quiet, lambda: None)
+    for one, other in zip(second.net.parameters(), unbroken.net.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_rate_falls_after_so_many_rounds() -> None:
@@ -296,7 +326,7 @@ def test_every_round_ends_with_a_validation(round_updates: int, expected: list[i
     lines: list[tuple[int, dict[str, float]]] = []
     config = replace(SMALL, n_updates=10, round_updates=round_updates)
     net = model("lstm", config)
-    fit(net, config, text(16, 4), lambda _: 7.0, "net", lambda *line: lines.append(line))
+    fit(net, config, text(16, 4), lambda _: 7.0, lambda *line: lines.append(line))
     assert [at for at, values in lines if "valid/perplexity" in values] == expected
 
 
@@ -305,7 +335,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     net = model("lstm")
     nn.init.constant_(net.decoder.bias, math.nan)
     with pytest.raises(FloatingPointError, match="net, update 1: the loss is nan; lower the"):
-        fit(net, SMALL, text(201, 4), lambda _: 1.0, "net", quiet)
+        fit(net, SMALL, text(201, 4), lambda _: 1.0)
 
 
 def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
@@ -323,7 +353,7 @@ def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
     )
     task = Language(config)
     net = task.nets()[1].build()
-    task.fit(net, "LSTM", quiet)
+    task.fit(net).run("LSTM", quiet, lambda: None)
     found = task.evaluate(net)
     source = chain(config.seed)
     # What the true probabilities give on the same text: the luck of a finite text included.

@@ -9,7 +9,7 @@ from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, NonPlastic, Patterns
-from plasticrl.tasks.presets import PRESETS
+from plasticrl.tasks.registry import PRESETS
 
 SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)
 
@@ -129,5 +129,5 @@ def test_the_controls_have_a_learning_rate_of_their_own() -> None:
     """Otherwise the option does nothing."""
     sizes = {"n_bits": 4, "rnn_control": 20, "lstm_control": 6}
     task = Patterns(PatternsConfig(**sizes, learning_rate=0.5, control_learning_rate=0.25))
-    rates = [task.optimizer(net.build()).param_groups[0]["lr"] for net in task.nets()]
+    rates = [task.rate(net.build(), 0) for net in task.nets()]
     assert rates == [0.5, 0.5, 0.25, 0.25]

@@ -1,0 +1,345 @@
+"""A supervised run that stopped and went on is the run that never stopped, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.tasks import fitting, training
+from plasticrl.tasks.command_line import train_main
+from plasticrl.tasks.fitting import Fit
+
+N = 6
+"""Updates of each net."""
+SIZES = ["--n-updates", str(N), "--batch-size", "3", "--evaluation-episodes", "5"]
+PATTERNS = ["patterns-quickstart", *SIZES, "--n-bits", "4"]
+RUNS = {
+    "patterns": [
+        *(*PATTERNS, "--lstm-control", "6", "--rnn-control", "9"),
+        *("--control-learning-rate", "0.5"),
+    ],
+    "bohp": ["bohp-one-shot-paper", *SIZES],
+    "language": [
+        *("language-small", *SIZES, "--data", "synthetic", "--embedding-size", "4", "--layers"),
+        *("5", "4", "--nets", "retroactive", "simple", "lstm", "--evaluation-tokens", "9"),
+        *("--dropout-hidden", "0.3", "--round-updates", "2", "--average-after", "1"),
+    ],
+}
+
+
+class Killed(BaseException):
+    """As SIGKILL: nobody catches it."""
+
+
+@pytest.fixture
+def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
+    """Have Ctrl-C pressed in some updates, counted over all nets of a run."""
+
+    def at(updates: Iterable[int]) -> None:
+        left, count, update = set(updates), [0], Fit.update
+
+        def pressed(fit: Fit, name: str) -> Any:
+            count[0] += 1
+            if count[0] in left:
+                signal.raise_signal(signal.SIGINT)
+            return update(fit, name)
+
+        monkeypatch.setattr(Fit, "update", pressed)
+
+    return at
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def timeless(run: Path) -> Any:
+    """``evaluation.json`` without seconds."""
+    record = json.loads((run / "evaluation.json").read_text())
+    for one in (record, *record["controls"]):
+        del one["seconds"]
+    return record
+
+
+def assert_same_run(run: Path, unbroken: Path) -> None:
+    folders = sorted(path.name for path in (unbroken / "checkpoints").iterdir())
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == folders
+    for name in folders:
+        one, other = (
+            load_checkpoint(latest_checkpoint(path / "checkpoints" / name))
+            for path in (run, unbroken)
+        )
+        assert one.keys() == other.keys()
+        for content in (one, other):  # of the others nothing is drawn, nor are they seeded
+            content["rng"] = content["rng"]["torch"]
+        different = [key for key in one if key != "seconds" and not same(one[key], other[key])]
+        assert different == []
+    assert (run / "metrics.jsonl").read_text() == (unbroken / "metrics.jsonl").read_text()
+    assert timeless(run) == timeless(unbroken)
+    assert [path.name for path in run.glob("*.png")] == [p.name for p in unbroken.glob("*.png")]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_in_pieces_equals_a_run_in_one(
+    name: str, tmp_path: Path, press: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Something that decides the future is not saved, or a net that was finished is trained again.
+
+    Ctrl-C in the run's own net, in its last update, and in a control.
+    """
+    unbroken, run = tmp_path / "unbroken", tmp_path / "run"
+    assert train_main([*RUNS[name], "--run-dir", str(unbroken)]) == 0
+    n_trained = len(list((unbroken / "checkpoints").iterdir()))
+    press([3, N, N + 5])
+    assert train_main([*RUNS[name], "--run-dir", str(run)]) == 130
+    assert capsys.readouterr().err.endswith(f" train_supervised.py --resume {run}\n")
+    assert not (run / "evaluation.json").exists()
+    for _ in range(2):
+        assert train_main(["--resume", str(run)]) == 130
+    record = json.loads((run / "evaluation.json").read_text())
+    assert record["controls"] == []
+    assert len(record["not_measured"]) >= n_trained - 1
+    assert train_main(["--resume", str(run)]) == 0
+    assert_same_run(run, unbroken)
+
+
+def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
+    """The comparison of runs would not see a difference."""
+    for seed in ("0", "1"):
+        flags = [*RUNS["bohp"], "--seed", seed, "--run-dir", str(tmp_path / seed)]
+        assert train_main(flags) == 0
+    with pytest.raises(AssertionError, match="net"):
+        assert_same_run(tmp_path / "0", tmp_path / "1")
+
+
+@pytest.mark.parametrize("saves", [0, 1, 4, N, N + 1, N + 4])
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was logged after the checkpoint would be there twice, or the run be lost.
+
+    Killed after so many saves, one after each update, with that update in the metrics.
+    """
+    unbroken, run = tmp_path / "unbroken", tmp_path / "run"
+    assert train_main([*RUNS["bohp"], "--run-dir", str(unbroken)]) == 0
+    done: list[Path] = []
+
+    def save(*arguments: Any, **options: Any) -> None:
+        if len(done) == saves:
+            raise Killed
+        done.append(save_checkpoint(*arguments, **options))
+
+    monkeypatch.setattr(fitting, "SAVED_EVERY", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_checkpoint", save)
+        with pytest.raises(Killed):
+            train_main([*RUNS["bohp"], "--run-dir", str(run)])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 24')  # a line that was being written
+    assert train_main(["--resume", str(run)]) == 0
+    assert_same_run(run, unbroken)
+
+
+def test_a_net_that_reached_its_target_is_not_trained_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number of episodes would depend on when the run was interrupted."""
+    monkeypatch.setattr("plasticrl.tasks.bohp.task.Bohp.enough", lambda _, net, update: update == 4)
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("plasticrl.tasks.bohp.task.Bohp.evaluate", killed)
+        with pytest.raises(Killed):
+            train_main([*RUNS["bohp"], "--run-dir", str(run)])
+    assert train_main(["--resume", str(run)]) == 0
+    record = json.loads((run / "evaluation.json").read_text())
+    for one in (record, *record["controls"]):
+        assert (one["stopped"], one["train_episodes"]) == ("target", 12)
+
+
+def test_seconds_count_on(tmp_path: Path, press: Callable[..., None]) -> None:
+    """The time of a net would be that of its last piece."""
+    run = tmp_path / "run"
+    press([3])
+    assert train_main([*RUNS["bohp"], "--run-dir", str(run)]) == 130
+    newest = latest_checkpoint(run / "checkpoints" / "0")
+    content = load_checkpoint(newest)
+    save_checkpoint(newest.parent, content["n_updates"], {**content, "seconds": 1000.0})
+    assert train_main(["--resume", str(run)]) == 0
+    assert json.loads((run / "evaluation.json").read_text())["seconds"] > 1000
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run interrupted in its control, with two checkpoints of it."""
+    run, update, count = tmp_path_factory.mktemp("runs") / "run", Fit.update, [0]
+
+    def pressed(fit: Fit, name: str) -> Any:
+        count[0] += 1
+        if count[0] == N + 3:
+            signal.raise_signal(signal.SIGINT)
+        return update(fit, name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fitting, "SAVED_EVERY", 0.0)
+        patched.setattr(Fit, "update", pressed)
+        assert train_main([*PATTERNS, "--run-dir", str(run)]) == 130
+    return run
+
+
+def newest(run: Path) -> Path:
+    return run / "checkpoints" / "1" / "step_000000000003.pt"
+
+
+def change(run: Path, **values: Any) -> None:
+    save_checkpoint(newest(run).parent, 3, {**load_checkpoint(newest(run)), **values})
+
+
+def edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def missing(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+def an_agent_s(run: Path) -> None:
+    edit(run / "config.json", kind="rl")
+
+
+def other_task(run: Path) -> None:
+    edit(run / "config.json", config={"task": "chess"})
+
+
+def other_size(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())["config"]
+    edit(run / "config.json", config={**config, "n_bits": 5})
+
+
+def cut(run: Path) -> None:
+    newest(run).write_bytes(newest(run).read_bytes()[:500])
+
+
+def foreign(run: Path) -> None:
+    save_checkpoint(newest(run).parent, 3, {"weights": torch.ones(2)})
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("hacked",)
+
+
+def hostile(run: Path) -> None:
+    torch.save({"format_version": 1, "content": {"net": Hostile()}}, newest(run))
+
+
+def not_finite(run: Path) -> None:
+    weights = load_checkpoint(newest(run))["net"]
+    change(run, net={name: weight * torch.nan for name, weight in weights.items()})
+
+
+def no_optimizer(run: Path) -> None:
+    change(run, optimizer={})
+
+
+def no_episodes(run: Path) -> None:
+    change(run, episodes=torch.zeros(3))
+
+
+def no_random_numbers(run: Path) -> None:
+    change(run, rng={"python": 3})
+
+
+def spoiled_metrics(run: Path) -> None:
+    (run / "metrics.jsonl").write_text('{"step": 3}\nnonsense\n{"step": 6}\n')
+
+
+def other_nets(run: Path) -> None:
+    edit(run / "evaluation.json", net="LSTM")
+
+
+def no_record(run: Path) -> None:
+    (run / "evaluation.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (missing, "run directory {run} does not exist"),
+        (an_agent_s, "{run} is a run of kind 'rl', not a supervised run"),
+        (other_task, "{run}/config.json: config.task must be one of patterns, "),
+        (other_size, "{newest} does not fit the run's config: "),
+        (cut, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
+        (foreign, "{newest} does not fit the run's config: its 'net' is missing, or not what"),
+        (hostile, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
+        (not_finite, "{newest} does not fit the run's config: its weight is not finite"),
+        (no_optimizer, "{newest} does not fit the run's config: "),
+        (no_episodes, "{newest} does not fit the run's config: "),
+        (no_random_numbers, "{newest} does not fit the run's config: the random-number state"),
+        (spoiled_metrics, "{run}/metrics.jsonl, line 2 is not valid JSON"),
+        (other_nets, "{run}/evaluation.json is of other nets than the run's: ['LSTM']"),
+        (no_record, "{run}/evaluation.json is not as written: KeyError('controls')"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_run_that_cannot_be_continued(
+    spoil: Callable[[Path], None],
+    sentence: str,
+    stopped: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would go on with something else than what it was, end in a traceback, or lose files."""
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    spoil(run)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert train_main(["--resume", str(run)]) == 2
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith(
+        "error: " + sentence.replace("{run}", str(run)).replace("{newest}", str(newest(run)))
+    )
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+    assert not Path("hacked").exists()
+
+
+def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The user would wait for nothing, or the run be trained further than was said."""
+    run = tmp_path / "run"
+    assert train_main([*RUNS["bohp"], "--no-controls", "--run-dir", str(run)]) == 0
+    capsys.readouterr()
+    assert train_main(["--resume", str(run)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {run} is finished: evaluate.py says what it measured\n"
+    )
+
+
+@pytest.mark.parametrize("more", [["--seed", "3"], ["--run-dir", "new"], ["bohp-one-shot-paper"]])
+def test_resume_takes_nothing_else(
+    more: list[str], stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag would be ignored."""
+    with pytest.raises(SystemExit) as stop:
+        train_main(["--resume", str(stopped), *more])
+    assert stop.value.code == 2
+    assert more[0] in capsys.readouterr().err
