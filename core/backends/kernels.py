@@ -219,15 +219,16 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         return h
 
     @njit(**_COMPILE)
-    def pull(net, gradients, j, i, post, rate, leak, pre, g_total, following, eta, clip, zero, one):
+    def pull(matrices, g_matrices, j, i, post, rate, leak, pre, g_total, following, numbers):
         """Backwards through the update of one connection and the product after it.
 
         Changes the gradients of alpha, trace and eligibility. Returns that of the activity before
         the update, of the one before the product (``following``), and what the connection adds to
         its neuron's sums: the gradients of rate and eta, and that of D times ``pre`` and times H.
         """
-        weight, alpha, H, E = net
-        d_alpha, gH, gE = gradients
+        weight, alpha, H, E = matrices
+        d_alpha, gH, gE = g_matrices
+        eta, clip, zero, one = numbers
         h, a = H[j, i], alpha[j, i]
         if retroactive:
             e = E[j, i]
@@ -413,8 +414,8 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         steps, _, n = x.shape
         width = weight.shape[1]
         dtype = weight.dtype
-        zero, one = dtype.type(0), dtype.type(1)
-        two = dtype.type(2)
+        zero, one, two = dtype.type(0), dtype.type(1), dtype.type(2)
+        numbers = eta, clip, zero, one
         half = len(weight) // 2
         Hs = np.zeros((every, *weight.shape), dtype)
         Es = np.zeros((every if retroactive else 1, *weight.shape), dtype)
@@ -496,8 +497,8 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                     _rates(rate, signal[t, b], n, modulator)
                     _leaks(leak, post, n, decay, oja)
                     _fill(g_before, zero, width)
-                    plastic = weight, alpha, Hs[t - t0], Es[t - t0 if retroactive else 0]
-                    gradients = d_alpha, gH, gE
+                    matrices = weight, alpha, Hs[t - t0], Es[t - t0 if retroactive else 0]
+                    g_matrices = d_alpha, gH, gE
                     for j in range(half):
                         j1 = j + half
                         x0, r0, c0, g0 = post[j], rate[j], leak[j], g_total[j]
@@ -506,26 +507,12 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         for i in range(width):
                             p, q = before[i], pre[i]
                             p0, q0, more0 = pull(
-                                plastic, gradients, j, i, x0, r0, c0, p, g0, q, eta, clip, zero, one
+                                matrices, g_matrices, j, i, x0, r0, c0, p, g0, q, numbers
                             )
-                            sums0 = _added(sums0, more0)
                             p1, q1, more1 = pull(
-                                plastic,
-                                gradients,
-                                j1,
-                                i,
-                                x1,
-                                r1,
-                                c1,
-                                p,
-                                g1,
-                                q,
-                                eta,
-                                clip,
-                                zero,
-                                one,
+                                matrices, g_matrices, j1, i, x1, r1, c1, p, g1, q, numbers
                             )
-                            sums1 = _added(sums1, more1)
+                            sums0, sums1 = _added(sums0, more0), _added(sums1, more1)
                             g_before[i] += p0 + p1
                             g_pre[i] += q0 + q1
                         s_rate[j], eta0, s_pre[j], s_trace[j] = sums0
