@@ -133,9 +133,10 @@ def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
     total = np.empty(n_actions, latent.dtype)
     for b in range(len(latent)):
         for a in range(n_actions):
-            total[a] = bias[a]
+            logit = bias[a]
             for i in range(latent.shape[1]):
-                total[a] += weight[a, i] * latent[b, i]
+                logit += weight[a, i] * latent[b, i]
+            total[a] = logit
         highest = total.max()
         sum_ = latent.dtype.type(0)
         for a in range(n_actions):

@@ -333,9 +333,13 @@ class RecurrentA2C(OnPolicyAlgorithm):
         record("train/grad_norm", grad_norm.item())
         if hasattr(self.policy, "log_std"):
             record("train/std", torch.exp(self.policy.log_std).mean().item())
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log, with what the last rollout left in the plastic connections."""
         statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulating)
         for name, value in statistics.items():
-            record(f"plastic/{name}", value)
+            self.logger.record(f"plastic/{name}", value)
+        super().dump_logs(iteration)
 
     def learn(
         self,

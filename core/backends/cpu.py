@@ -25,6 +25,7 @@ from plasticrl.core.backends.kernels import (
     PAD,
     SIGMOID,
     TANH,
+    TOGETHER,
     WEIGHTS,
     compiled,
 )
@@ -88,15 +89,15 @@ class NumbaKernels:
             hidden=torch.from_numpy(d_hidden),
             trace=torch.from_numpy(d_trace),
             eligibility=torch.from_numpy(d_eligibility) if net.retroactive else None,
-            alpha=torch.from_numpy(d_alpha.sum(axis=0)[:, : x.shape[2]].copy()),
+            alpha=torch.from_numpy(d_alpha.sum(axis=0)[: x.shape[2], : x.shape[2]].copy()),
             eta=torch.from_numpy(d_eta.sum(axis=0)),
         )
 
     def stepper(
         self, cell: PlasticRNN, state: PlasticRNNState
     ) -> Callable[[Tensor, Tensor | None], Tensor]:
-        arrays = _Arrays(Net.of(cell.connection), pad=1)
-        layer = (None, None) if cell.input is None else (cell.input.weight, cell.input.bias)
+        arrays = _Arrays(Net.of(cell.connection), pad=(1, 1))
+        layer = (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
         projection = (arrays.of(layer[0], 2), arrays.of(layer[1], 1))
         fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
         hidden = state.hidden.detach()
@@ -116,7 +117,7 @@ class NumbaKernels:
 class _Arrays:
     """A plastic net as the kernels read it."""
 
-    def __init__(self, net: Net, pad: int = PAD) -> None:
+    def __init__(self, net: Net, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
         plasticity = net.plasticity
         rate = 0.0 if net.eta is None else net.eta.item()
@@ -184,7 +185,7 @@ def _bools(mask: Tensor | None, n_axes: int) -> np.ndarray:
     return np.zeros((0,) * n_axes, bool) if mask is None else _array(mask)
 
 
-def _padded(matrix: Tensor, pad: int) -> np.ndarray:
-    """Rows filled up with zeros to a multiple of ``pad``."""
-    missing = -matrix.shape[1] % pad
-    return _array(F.pad(matrix.detach(), (0, missing)) if missing else matrix)
+def _padded(matrix: Tensor, pad: tuple[int, int]) -> np.ndarray:
+    """Filled up with zeros to multiples of ``pad`` rows and columns."""
+    rows, columns = matrix.shape
+    return _array(F.pad(matrix.detach(), (0, -columns % pad[1], 0, -rows % pad[0])))

@@ -87,10 +87,10 @@ def spacing(n_steps: int, n_rows: int, at_once: int) -> int:
     """Steps G from one stored trace to the next.
 
     B T / G traces are stored, and G recomputed for each of the P rows worked on at once: together
-    least at G = sqrt(T B / P). More than 2 sqrt(T) recomputed traces of a small net leave the
+    least at G = sqrt(T B / P). More than sqrt(2 T) recomputed traces of a small net leave the
     processor's cache.
     """
-    return max(1, min(n_steps, round(math.sqrt(n_steps * min(4.0, n_rows / max(1, at_once))))))
+    return max(1, min(n_steps, round(math.sqrt(n_steps * min(2.0, n_rows / max(1, at_once))))))
 
 
 @cache

@@ -11,8 +11,13 @@ Under retroactive modulation D feeds the eligibility trace E, and E takes D's pl
 update of step t-1 and the product of step t are ONE pass over the trace, and so are, backwards,
 the product of step t and the update of step t-1.
 
-Rows of the matrices are padded with zeros to a multiple of ``PAD`` numbers, so that no vector loop
-has a remainder. Names: B rows, T steps, N neurons, P padded width, G steps between checkpoints.
+A neuron's sum is a chain of additions that ends in a slow one across the vector, so the loops take
+several neurons at a time. These lie a half or a quarter of the net apart, so that what is stored for
+one can be told at once not to be what is loaded for another.
+
+Matrices are padded with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows, so that no
+such loop has a remainder. Names: B rows, T steps, N neurons, P padded width, G steps between
+checkpoints.
 """
 
 import functools
@@ -23,6 +28,7 @@ from numba import njit, types
 from numba.extending import overload
 
 PAD = 8
+TOGETHER = 4
 TANH, SIGMOID, LINEAR = 0, 1, 2
 NO_MODULATION = -1
 WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
@@ -91,14 +97,26 @@ def tanh_(values):
 
 
 @njit(**_COMPILE)
-def _rates(rate, post, n, activation, modulator, eta):
-    """The rate of every target neuron into ``rate``; returns the modulation M.
+def _copy(to, source, n):
+    """The first n numbers of ``source``, as a plain loop: a slice's assignment is not vectorised."""
+    for i in range(n):
+        to[i] = source[i]
+
+
+@njit(**_COMPILE)
+def _fill(to, value, n):
+    for i in range(n):
+        to[i] = value
+
+
+@njit(**_COMPILE)
+def _modulation(post, n, activation, modulator, eta):
+    """The modulation M, or eta without a modulator.
 
     ``modulator``: weight (N,), bias (1,), fan-out weight and bias (N,), or empty without fan-out.
     """
-    weight, bias, fan_weight, fan_bias = modulator
+    weight, bias, _, _ = modulator
     if activation == NO_MODULATION:
-        rate[:n] = eta
         return eta
     total = bias[0]
     for j in range(n):
@@ -108,11 +126,17 @@ def _rates(rate, post, n, activation, modulator, eta):
         value = math.tanh(value)
     elif activation == SIGMOID:
         value = 1.0 / (1.0 + math.exp(-value))
-    modulation = rate.dtype.type(value)
-    rate[:n] = modulation
+    return post.dtype.type(value)
+
+
+@njit(**_COMPILE)
+def _rates(rate, modulation, n, modulator):
+    """The rate of every target neuron."""
+    _, _, fan_weight, fan_bias = modulator
+    if fan_weight.size == 0:
+        _fill(rate, modulation, n)
     for j in range(fan_weight.size):
         rate[j] = fan_weight[j] * modulation + fan_bias[j]
-    return modulation
 
 
 @njit(**_COMPILE)
@@ -125,11 +149,11 @@ def _leaks(leak, post, n, decay, oja):
 def _load_before(pre, x, hidden, starts, t, b, n):
     """``pre`` becomes the activity before step t: zero where an episode starts."""
     if starts[t, b]:
-        pre[:n] = 0
+        _fill(pre, 0, n)
     elif t == 0:
-        pre[:n] = hidden[b]
+        _copy(pre, hidden[b], n)
     else:
-        pre[:n] = x[t - 1, b]
+        _copy(pre, x[t - 1, b], n)
 
 
 @njit(**_COMPILE)
@@ -145,15 +169,101 @@ def _less(value, leak, leaks):
     return value - leak if leaks else value
 
 
+@njit(**_COMPILE)
+def _added(sums, more):
+    return sums[0] + more[0], sums[1] + more[1], sums[2] + more[2], sums[3] + more[3]
+
+
+@njit(**_COMPILE)
+def _products(total, weight, alpha, trace, pre, n):
+    """total_j = sum_i (w_ji + alpha_ji H_ji) pre_i, of n neurons, the last maybe more than once."""
+    quarter = (n + TOGETHER - 1) // TOGETHER
+    zero = weight.dtype.type(0)
+    for j in range(quarter):
+        j1 = min(j + quarter, n - 1)
+        j2 = min(j + 2 * quarter, n - 1)
+        j3 = min(j + 3 * quarter, n - 1)
+        sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+        for i in range(trace.shape[1]):
+            x = pre[i]
+            sum0 += (weight[j, i] + alpha[j, i] * trace[j, i]) * x
+            sum1 += (weight[j1, i] + alpha[j1, i] * trace[j1, i]) * x
+            sum2 += (weight[j2, i] + alpha[j2, i] * trace[j2, i]) * x
+            sum3 += (weight[j3, i] + alpha[j3, i] * trace[j3, i]) * x
+        total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
+
+
 @functools.cache
 def compiled(soft: bool, retroactive: bool, leaks: bool):
     """The kernels (step, forward, backward) of a kind of update; numba compiles each on first use.
 
     ``leaks`` is whether c can be other than zero.
 
-    All take ``net`` = (weight (N, P), alpha (N, P), modulator), ``options`` = (clip, decay, oja,
-    eta) in the arrays' type, the modulator's activation, and the rows [first, last).
+    All take ``net`` = (weight, alpha, modulator), the first two padded, but not for ``step``;
+    ``options`` = (clip, decay, oja, eta) in the arrays' type, the modulator's activation, and the
+    rows [first, last).
     """
+
+    @njit(**_COMPILE)
+    def update(old, old_e, new, new_e, j, i, post, rate, leak, pre, eta, clip):
+        """The update of one connection; returns its trace."""
+        h = old[j, i]
+        if retroactive:
+            e = old_e[j, i]
+            d = rate * e
+            new_e[j, i] = e + eta * (_less(post * pre, leak * h, leaks) - e)
+        else:
+            d = _less(rate * post * pre, rate * leak * h, leaks)
+        h = _bounded(h, d, clip, soft)
+        new[j, i] = h
+        return h
+
+    @njit(**_COMPILE)
+    def pull(matrices, g_matrices, j, i, post, rate, leak, pre, g_total, following, numbers):
+        """Backwards through the update of one connection and the product after it.
+
+        Changes the gradients of alpha, trace and eligibility. Returns that of the activity before
+        the update, of the one before the product (``following``), and what the connection adds to
+        its neuron's sums: the gradients of rate and eta, and that of D times ``pre`` and times H.
+        """
+        weight, alpha, H, E = matrices
+        d_alpha, gH, gE = g_matrices
+        eta, clip, zero, one = numbers
+        h, a = H[j, i], alpha[j, i]
+        if retroactive:
+            e = E[j, i]
+            d = rate * e
+        else:
+            d = _less(rate * post * pre, rate * leak * h, leaks)
+        moved = h + d - abs(d) * h if soft else h + d
+        later = min(max(moved, -clip), clip)  # as the forward pass had it
+        q = g_total * following
+        d_alpha[j, i] += later * q
+        g_following = g_total * (weight[j, i] + a * later)
+        g = gH[j, i] + a * q
+        g = g if later == moved else zero
+        if soft:
+            slope = h if d > zero else (-h if d < zero else zero)
+            g_d = g * (one - slope)
+            g = g * (one - abs(d))
+        else:
+            g_d = g
+        if not retroactive:
+            gH[j, i] = _less(g, rate * leak * g_d, leaks)
+            return (
+                rate * post * g_d,
+                g_following,
+                (zero, zero, g_d * pre, g_d * h if leaks else zero),
+            )
+        g_e = gE[j, i]
+        gE[j, i] = rate * g_d + (one - eta) * g_e
+        gH[j, i] = _less(g, eta * leak * g_e, leaks)
+        to_eta = g_e * (_less(post * pre, leak * h, leaks) - e)
+        return (
+            eta * post * g_e,
+            g_following,
+            (g_d * e, to_eta, g_e * pre, g_e * h if leaks else zero),
+        )
 
     @njit(**_COMPILE)
     def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
@@ -167,42 +277,35 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         rate = np.zeros(n, dtype)
         leak = np.zeros(n, dtype)
         for b in range(first, last):
-            post, H, E = hidden[b], traces[b], eligibilities[b if retroactive else 0 : b + 1]
+            post, H = hidden[b], traces[b]
+            E = eligibilities[b] if retroactive else H
             if starts[b]:
                 post[:] = 0
                 H[:] = 0
                 E[:] = 0
-            pre[:] = post
-            for j in range(n):
-                product = dtype.type(0)
-                for i in range(n):
-                    product += (weight[j, i] + alpha[j, i] * H[j, i]) * pre[i]
-                if mode == WEIGHTS:
-                    product += input_bias[j]
-                    for i in range(input_weight.shape[1]):
-                        product += input_weight[j, i] * inputs[b, i]
-                elif mode == ADDITIVE:
-                    product += inputs[b, j]
-                post[j] = product
+            _copy(pre, post, n)
+            _products(post, weight, alpha, H, pre, n)
+            if mode == WEIGHTS:
+                for j in range(n):
+                    post[j] += input_bias[j]
+                for i in range(len(input_weight)):
+                    u = inputs[b, i]
+                    for j in range(n):
+                        post[j] += input_weight[i, j] * u
+            elif mode == ADDITIVE:
+                for j in range(n):
+                    post[j] += inputs[b, j]
             _tanh(post, n)
             if mode == CLAMPED:
                 for j in range(n):
                     if inputs[b, n + j] != 0:
                         post[j] = inputs[b, j]
-            _rates(rate, post, n, activation, modulator, eta)
+            _rates(rate, _modulation(post, n, activation, modulator, eta), n, modulator)
             _leaks(leak, post, n, decay, oja)
             for j in range(n):
                 xj, rj, cj = post[j], rate[j], leak[j]
-                u, v = rj * xj, rj * cj
                 for i in range(n):
-                    h = H[j, i]
-                    if retroactive:
-                        e = E[0, j, i]
-                        d = rj * e
-                        E[0, j, i] = e + eta * (_less(xj * pre[i], cj * h, leaks) - e)
-                    else:
-                        d = _less(u * pre[i], v * h, leaks)
-                    H[j, i] = _bounded(h, d, clip, soft)
+                    update(H, E, H, E, j, i, xj, rj, cj, pre[i], eta, clip)
 
     @njit(**_COMPILE)
     def forward(
@@ -215,8 +318,10 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         steps, _, n = drive.shape
         width = weight.shape[1]
         dtype = weight.dtype
-        H = np.zeros((n, width), dtype)
-        E = np.zeros((n, width), dtype)
+        quarter = len(weight) // TOGETHER
+        zero = dtype.type(0)
+        H = np.zeros(weight.shape, dtype)
+        E = np.zeros(weight.shape, dtype)
         pre = np.zeros(width, dtype)
         before = np.zeros(width, dtype)
         post = np.zeros(width, dtype)
@@ -224,39 +329,41 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         leak = np.zeros(width, dtype)
         total = np.zeros(width, dtype)
         for b in range(first, last):
-            H[:, n:], E[:, n:] = 0, 0  # a row that diverged has left its NaN in the padding
-            H[:, :n] = trace[b]
+            H[:] = 0  # also the padding, where a row that diverged has left its NaN
+            H[:n, :n] = trace[b]
             if retroactive:
-                E[:, :n] = eligibility[b]
-            pre[:n] = hidden[b]
-            pending = False  # is there a step whose update has not been made yet
+                E[:] = 0
+                E[:n, :n] = eligibility[b]
+            _copy(pre, hidden[b], n)
             for t in range(steps + 1):
                 if t < steps and starts[t, b]:
+                    # All that the update of the step before reads is zero, so it changes nothing.
                     H[:] = 0
                     if retroactive:
                         E[:] = 0
-                    pre[:] = 0
-                    pending = False
-                for j in range(n):
-                    product = dtype.type(0)
-                    if pending:
-                        xj, rj, cj = post[j], rate[j], leak[j]
-                        u, v = rj * xj, rj * cj
+                    for vector in (pre, before, post, rate, leak):
+                        _fill(vector, zero, n)
+                if t == 0:
+                    _products(total, weight, alpha, H, pre, n)
+                else:
+                    for j in range(quarter):
+                        j1, j2, j3 = j + quarter, j + 2 * quarter, j + 3 * quarter
+                        x0, r0, c0 = post[j], rate[j], leak[j]
+                        x1, r1, c1 = post[j1], rate[j1], leak[j1]
+                        x2, r2, c2 = post[j2], rate[j2], leak[j2]
+                        x3, r3, c3 = post[j3], rate[j3], leak[j3]
+                        sum0, sum1, sum2, sum3 = zero, zero, zero, zero
                         for i in range(width):
-                            h = H[j, i]
-                            if retroactive:
-                                e = E[j, i]
-                                d = rj * e
-                                E[j, i] = e + eta * (_less(xj * before[i], cj * h, leaks) - e)
-                            else:
-                                d = _less(u * before[i], v * h, leaks)
-                            h = _bounded(h, d, clip, soft)
-                            H[j, i] = h
-                            product += (weight[j, i] + alpha[j, i] * h) * pre[i]
-                    else:
-                        for i in range(width):
-                            product += (weight[j, i] + alpha[j, i] * H[j, i]) * pre[i]
-                    total[j] = product
+                            p, q = before[i], pre[i]
+                            h = update(H, E, H, E, j, i, x0, r0, c0, p, eta, clip)
+                            sum0 += (weight[j, i] + alpha[j, i] * h) * q
+                            h = update(H, E, H, E, j1, i, x1, r1, c1, p, eta, clip)
+                            sum1 += (weight[j1, i] + alpha[j1, i] * h) * q
+                            h = update(H, E, H, E, j2, i, x2, r2, c2, p, eta, clip)
+                            sum2 += (weight[j2, i] + alpha[j2, i] * h) * q
+                            h = update(H, E, H, E, j3, i, x3, r3, c3, p, eta, clip)
+                            sum3 += (weight[j3, i] + alpha[j3, i] * h) * q
+                        total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
                 if t == steps:
                     break
                 if every > 0 and t % every == 0:
@@ -271,15 +378,15 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                     for j in range(n):
                         post[j] = total[j] + drive[t, b, j]
                     _tanh(post, n)
-                x[t, b] = post[:n]
-                signal[t, b] = _rates(rate, post, n, activation, modulator, eta)
+                _copy(x[t, b], post, n)
+                signal[t, b] = _modulation(post, n, activation, modulator, eta)
+                _rates(rate, signal[t, b], n, modulator)
                 _leaks(leak, post, n, decay, oja)
-                before[:n] = pre[:n]
-                pre[:n] = post[:n]
-                pending = True
-            final[b] = H[:, :n]
+                _copy(before, pre, n)
+                _copy(pre, post, n)
+            final[b] = H[:n, :n]
             if retroactive:
-                final_eligibility[b] = E[:, :n]
+                final_eligibility[b] = E[:n, :n]
 
     @njit(**_COMPILE)
     def backward(
@@ -307,14 +414,16 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         steps, _, n = x.shape
         width = weight.shape[1]
         dtype = weight.dtype
-        zero, one = dtype.type(0), dtype.type(1)
-        two = dtype.type(2)
-        Hs = np.zeros((every, n, width), dtype)
-        Es = np.zeros((every if retroactive else 1, n, width), dtype)
-        gH = np.zeros((n, width), dtype)
-        gE = np.zeros((n if retroactive else 1, width), dtype)
+        zero, one, two = dtype.type(0), dtype.type(1), dtype.type(2)
+        numbers = eta, clip, zero, one
+        half = len(weight) // 2
+        Hs = np.zeros((every, *weight.shape), dtype)
+        Es = np.zeros((every if retroactive else 1, *weight.shape), dtype)
+        gH = np.zeros(weight.shape, dtype)
+        gE = np.zeros(weight.shape if retroactive else (1, 1), dtype)
         pre = np.zeros(width, dtype)
         before = np.zeros(width, dtype)
+        post = np.zeros(width, dtype)
         rate = np.zeros(width, dtype)
         leak = np.zeros(width, dtype)
         g_pre = np.zeros(width, dtype)
@@ -325,10 +434,11 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
         s_pre = np.zeros(width, dtype)
         s_trace = np.zeros(width, dtype)
         for b in range(first, last):
-            gH[:, n:], gE[:, n:] = 0, 0
-            gH[:, :n] = g_trace[b]
+            gH[:] = 0
+            gH[:n, :n] = g_trace[b]
             if retroactive:
-                gE[:, :n] = g_eligibility[b]
+                gE[:] = 0
+                gE[:n, :n] = g_eligibility[b]
             g_pre[:] = 0
             g_post[:n] = g_hidden[b]  # of the activity at t, through the state after t
             for k in range((steps - 1) // every, -1, -1):
@@ -345,25 +455,18 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                             Es[t + 1 - t0] = 0
                         continue
                     _load_before(before, x, hidden, starts, t, b, n)
-                    _rates(rate, x[t, b], n, activation, modulator, eta)
-                    _leaks(leak, x[t, b], n, decay, oja)
+                    _copy(post, x[t, b], n)
+                    _rates(rate, signal[t, b], n, modulator)
+                    _leaks(leak, post, n, decay, oja)
                     old, new = Hs[t - t0], Hs[t + 1 - t0]
                     if retroactive:
                         old_e, new_e = Es[t - t0], Es[t + 1 - t0]
                     else:
                         old_e, new_e = Es[0], Es[0]
                     for j in range(n):
-                        xj, rj, cj = x[t, b, j], rate[j], leak[j]
-                        u, v = rj * xj, rj * cj
+                        xj, rj, cj = post[j], rate[j], leak[j]
                         for i in range(width):
-                            h = old[j, i]
-                            if retroactive:
-                                e = old_e[j, i]
-                                d = rj * e
-                                new_e[j, i] = e + eta * (_less(xj * before[i], cj * h, leaks) - e)
-                            else:
-                                d = _less(u * before[i], v * h, leaks)
-                            new[j, i] = _bounded(h, d, clip, soft)
+                            update(old, old_e, new, new_e, j, i, xj, rj, cj, before[i], eta, clip)
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
                 g_total[:] = 0
@@ -386,62 +489,37 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                                     gH[j, i] += alpha[j, i] * q
                                     d_alpha[j, i] += H[j, i] * q
                                     g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
-                        g_post[:n] = g_pre[:n]
-                        g_pre[:] = 0
+                        _copy(g_post, g_pre, n)
+                        _fill(g_pre, 0, width)
                         break
                     _load_before(before, x, hidden, starts, t, b, n)
-                    _rates(rate, x[t, b], n, activation, modulator, eta)
-                    _leaks(leak, x[t, b], n, decay, oja)
-                    g_before[:] = 0
-                    now = Hs[t - t0]
-                    now_e = Es[t - t0 if retroactive else 0]
-                    for j in range(n):
-                        gj, xj, rj, cj = g_total[j], x[t, b, j], rate[j], leak[j]
-                        u, v = rj * xj, rj * cj
-                        sum_rate, sum_pre, sum_trace, sum_eta = zero, zero, zero, zero
+                    _copy(post, x[t, b], n)
+                    _rates(rate, signal[t, b], n, modulator)
+                    _leaks(leak, post, n, decay, oja)
+                    _fill(g_before, zero, width)
+                    matrices = weight, alpha, Hs[t - t0], Es[t - t0 if retroactive else 0]
+                    g_matrices = d_alpha, gH, gE
+                    for j in range(half):
+                        j1 = j + half
+                        x0, r0, c0, g0 = post[j], rate[j], leak[j], g_total[j]
+                        x1, r1, c1, g1 = post[j1], rate[j1], leak[j1], g_total[j1]
+                        sums0, sums1 = (zero, zero, zero, zero), (zero, zero, zero, zero)
                         for i in range(width):
-                            h, a, p = now[j, i], alpha[j, i], before[i]
-                            if retroactive:
-                                e = now_e[j, i]
-                                d = rj * e
-                            else:
-                                d = _less(u * p, v * h, leaks)
-                            if soft:
-                                moved = h + d - abs(d) * h
-                            else:
-                                moved = h + d
-                            later = min(max(moved, -clip), clip)  # as the forward pass had it
-                            q = gj * pre[i]
-                            d_alpha[j, i] += later * q
-                            g_pre[i] += gj * (weight[j, i] + a * later)
-                            g = gH[j, i] + a * q
-                            g = g if later == moved else zero
-                            if soft:
-                                slope = h if d > zero else (-h if d < zero else zero)
-                                g_d = g * (one - slope)
-                                g = g * (one - abs(d))
-                            else:
-                                g_d = g
-                            if retroactive:
-                                g_e = gE[j, i]
-                                sum_rate += g_d * e
-                                sum_eta += g_e * (_less(xj * p, cj * h, leaks) - e)
-                                sum_pre += g_e * p
-                                if leaks:
-                                    sum_trace += g_e * h
-                                g_before[i] += eta * xj * g_e
-                                gE[j, i] = rj * g_d + (one - eta) * g_e
-                                gH[j, i] = _less(g, eta * cj * g_e, leaks)
-                            else:
-                                sum_pre += g_d * p
-                                if leaks:
-                                    sum_trace += g_d * h
-                                g_before[i] += u * g_d
-                                gH[j, i] = _less(g, v * g_d, leaks)
-                        s_rate[j], s_pre[j], s_trace[j] = sum_rate, sum_pre, sum_trace
-                        d_eta[0] += sum_eta
+                            p, q = before[i], pre[i]
+                            p0, q0, more0 = pull(
+                                matrices, g_matrices, j, i, x0, r0, c0, p, g0, q, numbers
+                            )
+                            p1, q1, more1 = pull(
+                                matrices, g_matrices, j1, i, x1, r1, c1, p, g1, q, numbers
+                            )
+                            sums0, sums1 = _added(sums0, more0), _added(sums1, more1)
+                            g_before[i] += p0 + p1
+                            g_pre[i] += q0 + q1
+                        s_rate[j], eta0, s_pre[j], s_trace[j] = sums0
+                        s_rate[j1], eta1, s_pre[j1], s_trace[j1] = sums1
+                        d_eta[0] += eta0 + eta1
                     if following < t1:
-                        g_post[:n] = g_pre[:n]
+                        _copy(g_post, g_pre, n)
                     # Now everything that needs no trace: from the activity down to its drive.
                     g_modulation = zero
                     for j in range(n):
@@ -468,11 +546,11 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         if clamp and mask[t, b, j]:
                             g_total[j] = zero
                             d_drive[t, b, j] = g_post[j]
-                    pre[:n] = before[:n]
-                    g_pre[:] = g_before
+                    _copy(pre, before, n)
+                    _copy(g_pre, g_before, width)
             d_hidden[b] = g_post[:n]
-            d_trace[b] = gH[:, :n]
+            d_trace[b] = gH[:n, :n]
             if retroactive:
-                d_eligibility[b] = gE[:, :n]
+                d_eligibility[b] = gE[:n, :n]
 
     return step, forward, backward

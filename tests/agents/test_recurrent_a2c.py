@@ -56,6 +56,14 @@ class Recorder(KVWriter):
         pass
 
 
+def recorded(model: RecurrentA2C, updates: int = 1) -> dict[str, Any]:
+    """Learn for some updates; the last values of all that was logged."""
+    recorder = Recorder()
+    model.set_logger(Logger(None, [recorder]))
+    collect(model, updates)
+    return {name: values[-1] for name, values in recorder.values.items()}
+
+
 class Each(BaseCallback):
     """Calls a function with the locals of every step; its result says whether to go on."""
 
@@ -569,8 +577,7 @@ def test_the_numbers_in_the_log(make_vec: Any, monkeypatch: pytest.MonkeyPatch) 
             return actions, latent
 
     monkeypatch.setattr("plasticrl.agents.rollout.Actor", Listening)
-    collect(model)
-    logged = model.logger.name_to_value
+    logged = recorded(model)
     modulation = torch.stack(signals).detach().numpy()
     trace = model._last_state.trace.abs()
     alpha = model.policy.core.connection.alpha.detach().abs()  # type: ignore[union-attr]
@@ -590,8 +597,7 @@ def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
         n_steps=1,
         policy_kwargs={"core_kwargs": {"fan_out": False, "hidden_size": 4}},
     )
-    collect(model, updates=2)
-    assert model.logger.name_to_value["plastic/modulation_std"] == 0
+    assert recorded(model, updates=2)["plastic/modulation_std"] == 0
 
 
 # Arguments
