@@ -3,7 +3,7 @@
 config.json       how it was started, whole, with versions
 metrics.jsonl     one line per report
 tensorboard/      the same, for TensorBoard
-checkpoints/      the last few states
+checkpoints/      the last few states; of a supervised run, one folder for each net
 evaluation.json   the last measurement
 """
 

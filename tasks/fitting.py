@@ -7,7 +7,7 @@ import itertools
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -151,14 +151,27 @@ class Fit(ABC):
         for name, expected in _TYPES.items():
             if name not in state or not isinstance(state[name], expected):
                 raise ValueError(f"its {name!r} is missing, or not what a run saves")
+        if state["stopped"] not in (None, "target", "updates"):
+            raise ValueError(f"its 'stopped' is {state['stopped']!r}")
+        if not 0 < state["n_updates"] <= self.config.n_updates:
+            raise ValueError(f"its 'n_updates' is {state['n_updates']}")
         self.net.load_state_dict(state["net"])
-        for name, parameter in self.net.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise ValueError(f"its {name} is not finite")
+        check_finite("weights", self.net.state_dict().values())
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            tensors = [one for one in kept.values() if isinstance(one, Tensor) and one.dim()]
+            if any(one.shape != parameter.shape for one in tensors):
+                raise ValueError("its optimizer's state has not the shape of the weights")
+            check_finite("optimizer's numbers", tensors)
         self.n_updates, self.seconds = state["n_updates"], state["seconds"]
         self.smooth, self.stopped = state["smooth"], state["stopped"]
         set_rng_state(state["rng"])
+
+
+def check_finite(what: str, tensors: Iterable[Tensor]) -> None:
+    """Raise ``ValueError`` for a checkpoint's tensors that hold NaN or infinity."""
+    if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
+        raise ValueError(f"its {what} are not finite")
 
 
 def step(

@@ -59,7 +59,7 @@ def resume(path: Path) -> int:
     check_device(config.device, "cpu")
     task = build_task(config)
     measured = _measured(run, task.nets())
-    if len(measured) == len(_wanted(task)):
+    if len(measured) >= len(_wanted(task)):
         raise UsageError(f"{path} is finished: evaluate.py says what it measured")
     return _train_nets(task, run, measured)
 

@@ -2,8 +2,8 @@
 
 What is stored is the activity and every G-th trace (see ``spacing``); the backward pass recomputes
 the traces in between, a few rows at a time, and runs the step's recursions in reverse, derived by
-hand as in BOHP 2016 (arXiv 1609.02228). Memory is some B sqrt(T) N^2 / 2 numbers instead of several
-times B T N^2.
+hand as in BOHP 2016 (arXiv 1609.02228). Memory is some B sqrt(T / 2) N^2 numbers instead of
+several times B T N^2.
 
 The loops over the trace are numba's on the CPU (``cpu``) and Triton's on the GPU (``cuda``); the
 gradients that need no trace are a few products of whole sequences, here.

@@ -439,8 +439,9 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
             if retroactive:
                 gE[:] = 0
                 gE[:n, :n] = g_eligibility[b]
-            g_pre[:] = 0
-            g_post[:n] = g_hidden[b]  # of the activity at t, through the state after t
+            _fill(pre, zero, width)  # where a row before may have left its NaN
+            _fill(g_pre, zero, width)
+            _copy(g_post, g_hidden[b], n)  # of the activity at t, through the state after t
             for k in range((steps - 1) // every, -1, -1):
                 t0 = k * every
                 t1 = min(steps, t0 + every)
@@ -469,15 +470,15 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                             update(old, old_e, new, new_e, j, i, xj, rj, cj, before[i], eta, clip)
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
-                g_total[:] = 0
+                _fill(g_total, zero, width)
                 for t in range(t1 - 1, t0 - 2, -1):
                     following = t + 1
                     if following < t1 and starts[following, b]:
                         gH[:] = 0
                         if retroactive:
                             gE[:] = 0
-                        g_pre[:] = 0
-                        g_total[:] = 0
+                        _fill(g_pre, zero, width)
+                        _fill(g_total, zero, width)
                     if t < t0:
                         # Only the product of the segment's first step.
                         H = Hs[0]
@@ -490,7 +491,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                                     d_alpha[j, i] += H[j, i] * q
                                     g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
                         _copy(g_post, g_pre, n)
-                        _fill(g_pre, 0, width)
+                        _fill(g_pre, zero, width)
                         break
                     _load_before(before, x, hidden, starts, t, b, n)
                     _copy(post, x[t, b], n)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from plasticrl.core.state import leaves, unflatten
-from plasticrl.tasks.fitting import Fit
+from plasticrl.core.state import check_state, leaves, unflatten
+from plasticrl.tasks.fitting import Fit, check_finite
 from plasticrl.tasks.language.config import LanguageConfig
 from plasticrl.tasks.language.model import Output
 
@@ -110,9 +110,14 @@ class LanguageFit(Fit):
             )
             for layer, tensors in zip(layers, state["states"], strict=True)
         )
+        for layer, one in zip(layers, self.states, strict=True):
+            size = self.config.batch_size
+            check_state(one, layer.initial_state(size), size)
+            check_finite("states", leaves(one))
         if state["average"] is not None:
             self.average = AveragedModel(self.net)
             self.average.load_state_dict(state["average"])
+            check_finite("averaged weights", self.average.state_dict().values())
 
 
 def rate(config: LanguageConfig, n_rounds: int) -> float:

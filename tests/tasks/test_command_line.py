@@ -43,7 +43,7 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         assert (one["seconds"] > 0) == (one["parameters"] > 0)
         assert one["stopped"] == ("updates" if one["parameters"] else None)
     assert record["not_measured"] == []
-    if record["task"] in ("patterns", "images"):
+    if record["task"] in ("patterns", "images", "bohp"):
         assert {path.name for path in run.glob("*.png")} == {"episode.png", "matrices.png"}
     assert RunDirectory.open(run).kind == "supervised"
     assert (run / "metrics.jsonl").read_text().count("train/loss") >= 3

@@ -259,6 +259,28 @@ def no_optimizer(run: Path) -> None:
     change(run, optimizer={})
 
 
+def other_moments(run: Path) -> None:
+    optimizer = load_checkpoint(newest(run))["optimizer"]
+    for kept in optimizer["state"].values():
+        kept["exp_avg"] = torch.zeros(2)
+    change(run, optimizer=optimizer)
+
+
+def moments_not_finite(run: Path) -> None:
+    optimizer = load_checkpoint(newest(run))["optimizer"]
+    for kept in optimizer["state"].values():
+        kept["exp_avg"] *= torch.nan
+    change(run, optimizer=optimizer)
+
+
+def an_end_of_its_own(run: Path) -> None:
+    change(run, stopped="x")
+
+
+def too_many_updates(run: Path) -> None:
+    change(run, n_updates=N + 1)
+
+
 def no_episodes(run: Path) -> None:
     change(run, episodes=torch.zeros(3))
 
@@ -289,7 +311,14 @@ def no_record(run: Path) -> None:
         (cut, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
         (foreign, "{newest} does not fit the run's config: its 'net' is missing, or not what"),
         (hostile, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
-        (not_finite, "{newest} does not fit the run's config: its weight is not finite"),
+        (not_finite, "{newest} does not fit the run's config: its weights are not finite"),
+        (
+            other_moments,
+            "{newest} does not fit the run's config: its optimizer's state has not the",
+        ),
+        (moments_not_finite, "{newest} does not fit the run's config: its optimizer's numbers are"),
+        (an_end_of_its_own, "{newest} does not fit the run's config: its 'stopped' is 'x'"),
+        (too_many_updates, "{newest} does not fit the run's config: its 'n_updates' is 7"),
         (no_optimizer, "{newest} does not fit the run's config: "),
         (no_episodes, "{newest} does not fit the run's config: "),
         (no_random_numbers, "{newest} does not fit the run's config: the random-number state"),
