@@ -193,6 +193,71 @@ def _products(total, weight, alpha, trace, pre, n):
         total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
 
 
+@njit(**_COMPILE, forceinline=True)
+def _update(kind, old, old_e, new, new_e, j, i, post, rate, leak, pre, eta, clip):
+    """The update of one connection; returns its trace."""
+    soft, retroactive, leaks = kind
+    h = old[j, i]
+    if retroactive:
+        e = old_e[j, i]
+        d = rate * e
+        new_e[j, i] = e + eta * (_less(post * pre, leak * h, leaks) - e)
+    else:
+        d = _less(rate * post * pre, rate * leak * h, leaks)
+    h = _bounded(h, d, clip, soft)
+    new[j, i] = h
+    return h
+
+
+@njit(**_COMPILE, forceinline=True)
+def _pull(kind, matrices, g_matrices, j, i, post, rate, leak, pre, g_total, following, numbers):
+    """Backwards through the update of one connection and the product after it.
+
+    Changes the gradients of alpha, trace and eligibility. Returns that of the activity before
+    the update, of the one before the product (``following``), and what the connection adds to
+    its neuron's sums: the gradients of rate and eta, and that of D times ``pre`` and times H.
+    """
+    soft, retroactive, leaks = kind
+    weight, alpha, H, E = matrices
+    d_alpha, gH, gE = g_matrices
+    eta, clip, zero, one = numbers
+    h, a = H[j, i], alpha[j, i]
+    if retroactive:
+        e = E[j, i]
+        d = rate * e
+    else:
+        d = _less(rate * post * pre, rate * leak * h, leaks)
+    moved = h + d - abs(d) * h if soft else h + d
+    later = min(max(moved, -clip), clip)  # as the forward pass had it
+    q = g_total * following
+    d_alpha[j, i] += later * q
+    g_following = g_total * (weight[j, i] + a * later)
+    g = gH[j, i] + a * q
+    g = g if later == moved else zero
+    if soft:
+        slope = h if d > zero else (-h if d < zero else zero)
+        g_d = g * (one - slope)
+        g = g * (one - abs(d))
+    else:
+        g_d = g
+    if not retroactive:
+        gH[j, i] = _less(g, rate * leak * g_d, leaks)
+        return (
+            rate * post * g_d,
+            g_following,
+            (zero, zero, g_d * pre, g_d * h if leaks else zero),
+        )
+    g_e = gE[j, i]
+    gE[j, i] = rate * g_d + (one - eta) * g_e
+    gH[j, i] = _less(g, eta * leak * g_e, leaks)
+    to_eta = g_e * (_less(post * pre, leak * h, leaks) - e)
+    return (
+        eta * post * g_e,
+        g_following,
+        (g_d * e, to_eta, g_e * pre, g_e * h if leaks else zero),
+    )
+
+
 @functools.cache
 def compiled(soft: bool, retroactive: bool, leaks: bool):
     """The kernels (step, forward, backward) of a kind of update; numba compiles each on first use.
@@ -203,67 +268,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
     ``options`` = (clip, decay, oja, eta) in the arrays' type, the modulator's activation, and the
     rows [first, last).
     """
-
-    @njit(**_COMPILE)
-    def update(old, old_e, new, new_e, j, i, post, rate, leak, pre, eta, clip):
-        """The update of one connection; returns its trace."""
-        h = old[j, i]
-        if retroactive:
-            e = old_e[j, i]
-            d = rate * e
-            new_e[j, i] = e + eta * (_less(post * pre, leak * h, leaks) - e)
-        else:
-            d = _less(rate * post * pre, rate * leak * h, leaks)
-        h = _bounded(h, d, clip, soft)
-        new[j, i] = h
-        return h
-
-    @njit(**_COMPILE)
-    def pull(matrices, g_matrices, j, i, post, rate, leak, pre, g_total, following, numbers):
-        """Backwards through the update of one connection and the product after it.
-
-        Changes the gradients of alpha, trace and eligibility. Returns that of the activity before
-        the update, of the one before the product (``following``), and what the connection adds to
-        its neuron's sums: the gradients of rate and eta, and that of D times ``pre`` and times H.
-        """
-        weight, alpha, H, E = matrices
-        d_alpha, gH, gE = g_matrices
-        eta, clip, zero, one = numbers
-        h, a = H[j, i], alpha[j, i]
-        if retroactive:
-            e = E[j, i]
-            d = rate * e
-        else:
-            d = _less(rate * post * pre, rate * leak * h, leaks)
-        moved = h + d - abs(d) * h if soft else h + d
-        later = min(max(moved, -clip), clip)  # as the forward pass had it
-        q = g_total * following
-        d_alpha[j, i] += later * q
-        g_following = g_total * (weight[j, i] + a * later)
-        g = gH[j, i] + a * q
-        g = g if later == moved else zero
-        if soft:
-            slope = h if d > zero else (-h if d < zero else zero)
-            g_d = g * (one - slope)
-            g = g * (one - abs(d))
-        else:
-            g_d = g
-        if not retroactive:
-            gH[j, i] = _less(g, rate * leak * g_d, leaks)
-            return (
-                rate * post * g_d,
-                g_following,
-                (zero, zero, g_d * pre, g_d * h if leaks else zero),
-            )
-        g_e = gE[j, i]
-        gE[j, i] = rate * g_d + (one - eta) * g_e
-        gH[j, i] = _less(g, eta * leak * g_e, leaks)
-        to_eta = g_e * (_less(post * pre, leak * h, leaks) - e)
-        return (
-            eta * post * g_e,
-            g_following,
-            (g_d * e, to_eta, g_e * pre, g_e * h if leaks else zero),
-        )
+    kind = (soft, retroactive, leaks)
 
     @njit(**_COMPILE)
     def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
@@ -305,7 +310,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
             for j in range(n):
                 xj, rj, cj = post[j], rate[j], leak[j]
                 for i in range(n):
-                    update(H, E, H, E, j, i, xj, rj, cj, pre[i], eta, clip)
+                    _update(kind, H, E, H, E, j, i, xj, rj, cj, pre[i], eta, clip)
 
     @njit(**_COMPILE)
     def forward(
@@ -355,13 +360,13 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         sum0, sum1, sum2, sum3 = zero, zero, zero, zero
                         for i in range(width):
                             p, q = before[i], pre[i]
-                            h = update(H, E, H, E, j, i, x0, r0, c0, p, eta, clip)
+                            h = _update(kind, H, E, H, E, j, i, x0, r0, c0, p, eta, clip)
                             sum0 += (weight[j, i] + alpha[j, i] * h) * q
-                            h = update(H, E, H, E, j1, i, x1, r1, c1, p, eta, clip)
+                            h = _update(kind, H, E, H, E, j1, i, x1, r1, c1, p, eta, clip)
                             sum1 += (weight[j1, i] + alpha[j1, i] * h) * q
-                            h = update(H, E, H, E, j2, i, x2, r2, c2, p, eta, clip)
+                            h = _update(kind, H, E, H, E, j2, i, x2, r2, c2, p, eta, clip)
                             sum2 += (weight[j2, i] + alpha[j2, i] * h) * q
-                            h = update(H, E, H, E, j3, i, x3, r3, c3, p, eta, clip)
+                            h = _update(kind, H, E, H, E, j3, i, x3, r3, c3, p, eta, clip)
                             sum3 += (weight[j3, i] + alpha[j3, i] * h) * q
                         total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
                 if t == steps:
@@ -467,7 +472,9 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                     for j in range(n):
                         xj, rj, cj = post[j], rate[j], leak[j]
                         for i in range(width):
-                            update(old, old_e, new, new_e, j, i, xj, rj, cj, before[i], eta, clip)
+                            _update(
+                                kind, old, old_e, new, new_e, j, i, xj, rj, cj, before[i], eta, clip
+                            )
                 # Backwards: the product of step t + 1 and the update of step t in one pass. At a
                 # segment's last step there is no such product left: g_total is zero.
                 _fill(g_total, zero, width)
@@ -507,11 +514,11 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         sums0, sums1 = (zero, zero, zero, zero), (zero, zero, zero, zero)
                         for i in range(width):
                             p, q = before[i], pre[i]
-                            p0, q0, more0 = pull(
-                                matrices, g_matrices, j, i, x0, r0, c0, p, g0, q, numbers
+                            p0, q0, more0 = _pull(
+                                kind, matrices, g_matrices, j, i, x0, r0, c0, p, g0, q, numbers
                             )
-                            p1, q1, more1 = pull(
-                                matrices, g_matrices, j1, i, x1, r1, c1, p, g1, q, numbers
+                            p1, q1, more1 = _pull(
+                                kind, matrices, g_matrices, j1, i, x1, r1, c1, p, g1, q, numbers
                             )
                             sums0, sums1 = _added(sums0, more0), _added(sums1, more1)
                             g_before[i] += p0 + p1

@@ -230,6 +230,24 @@ def test_it_runs_in_a_forked_process() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def test_loops_are_compiled_once(tmp_path: Path) -> None:
+    """Otherwise every process compiles them again, and leaves another copy on the disk."""
+    code = (
+        "import torch\n"
+        "from plasticrl.core import build_cell, sequence, stepper\n"
+        "cell = build_cell('plastic_rnn', 2, hidden_size=3)\n"
+        "outputs, _ = sequence(cell, torch.zeros(2, 1, 2), backend='fused')\n"
+        "outputs.sum().backward()\n"
+        "stepper(cell, cell.initial_state(1))(torch.zeros(1, 2), None)\n"
+    )
+    kept = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env=environment)
+        kept.append(sorted(path.name for path in tmp_path.rglob("*.nbc")))
+    assert kept[0] == kept[1] != []
+
+
 @pytest.mark.parametrize(
     ("n_steps", "n_rows", "at_once", "steps"),
     [
