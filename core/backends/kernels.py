@@ -450,6 +450,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
             _fill(pre, zero, width)  # where a row before may have left its NaN
             _fill(g_pre, zero, width)
             _copy(g_post, g_hidden[b], n)  # of the activity at t, through the state after t
+            _fill(g_total, zero, width)  # no product follows the last step
             for k in range((steps - 1) // every, -1, -1):
                 t0 = k * every
                 t1 = min(steps, t0 + every)
@@ -478,31 +479,15 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                             _update(
                                 kind, old, old_e, new, new_e, j, i, xj, rj, cj, before[i], eta, clip
                             )
-                # Backwards: the product of step t + 1 and the update of step t in one pass. At a
-                # segment's last step there is no such product left: g_total is zero.
-                _fill(g_total, zero, width)
-                for t in range(t1 - 1, t0 - 2, -1):
+                # Backwards: the product of step t + 1 and the update of step t in one pass.
+                for t in range(t1 - 1, t0 - 1, -1):
                     following = t + 1
-                    if following < t1 and starts[following, b]:
+                    if following < steps and starts[following, b]:
                         gH[:] = 0
                         if retroactive:
                             gE[:] = 0
                         _fill(g_pre, zero, width)
                         _fill(g_total, zero, width)
-                    if t < t0:
-                        # Only the product of the segment's first step.
-                        H = Hs[0]
-                        for j in range(n):
-                            gj = g_total[j]
-                            if gj != zero:
-                                for i in range(width):
-                                    q = gj * pre[i]
-                                    gH[j, i] += alpha[j, i] * q
-                                    d_alpha[j, i] += H[j, i] * q
-                                    g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
-                        _copy(g_post, g_pre, n)
-                        _fill(g_pre, zero, width)
-                        break
                     _load_before(before, x, hidden, starts, t, b, n)
                     _copy(post, x[t, b], n)
                     _rates(rate, signal[t, b], n, modulator)
@@ -529,7 +514,7 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                         s_rate[j], eta0, s_pre[j], s_trace[j] = sums0
                         s_rate[j1], eta1, s_pre[j1], s_trace[j1] = sums1
                         d_eta[0] += eta0 + eta1
-                    if following < t1:
+                    if following < steps:
                         _copy(g_post, g_pre, n)
                     # Now everything that needs no trace: from the activity down to its drive.
                     g_modulation = zero
@@ -559,7 +544,22 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                             d_drive[t, b, j] = g_post[j]
                     _copy(pre, before, n)
                     _copy(g_pre, g_before, width)
-            d_hidden[b] = g_post[:n]
+            # Only the product of the first step is left.
+            if starts[0, b]:
+                gH[:] = 0
+                if retroactive:
+                    gE[:] = 0
+                _fill(g_pre, zero, width)
+            else:
+                H = Hs[0]
+                for j in range(n):
+                    gj = g_total[j]
+                    for i in range(width):
+                        q = gj * pre[i]
+                        gH[j, i] += alpha[j, i] * q
+                        d_alpha[j, i] += H[j, i] * q
+                        g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
+            d_hidden[b] = g_pre[:n]
             d_trace[b] = gH[:n, :n]
             if retroactive:
                 d_eligibility[b] = gE[:n, :n]
