@@ -11,6 +11,8 @@ from torch import Tensor
 
 from plasticrl.core import PlasticConnection
 
+WIDEST = 2.0
+"""A picture's width in a row of them, as a multiple of a square one's."""
 BRIGHTEST = 99.5
 """Percentile of a matrix's absolute values at which its colours end."""
 INK, OTHER = "#333333", "#c9c9c9"
@@ -64,7 +66,7 @@ def episodes(titles: Sequence[str], rows: Sequence[Sequence[Tensor]], errors: li
         errors: of each episode, what stands under its last picture but one, the answer.
     """
     height, width = rows[0][0].shape
-    across = 1.15 * max(1.0, width / height)
+    across = 1.15 * min(max(1.0, width / height), WIDEST)
     size = (
         across * len(titles) + 0.2,
         across * height / width * len(rows) + 0.15 * len(rows) + 0.3,
@@ -78,7 +80,7 @@ def episodes(titles: Sequence[str], rows: Sequence[Sequence[Tensor]], errors: li
     return figure
 
 
-def show(axis: Axes, picture: Tensor, title: str, framed: bool = False) -> None:
+def show(axis: Axes, picture: Tensor, title: str) -> None:
     """Grey from -1 to 1; what is not a number, and so not shown, in a colour."""
     colours = colormaps["gray"].with_extremes(bad=HIDDEN)
     axis.imshow(picture.cpu().numpy(), cmap=colours, vmin=-1, vmax=1)
@@ -86,7 +88,6 @@ def show(axis: Axes, picture: Tensor, title: str, framed: bool = False) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_color(OTHER)
-    axis.spines[:].set_visible(framed)
 
 
 def name(axis: Axes, text: str) -> None:

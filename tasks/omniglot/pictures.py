@@ -75,7 +75,7 @@ def _sets(characters: Characters, generator: Generator) -> Figure:
 
 def _ink(axis: Axes, image: Tensor, title: str) -> None:
     """An image of ink from 0 to 1, black on white."""
-    drawing.show(axis, 1 - 2 * image, title, framed=True)
+    drawing.show(axis, 1 - 2 * image, title)
 
 
 def _bars(axis: Axes, values: Tensor, answer: int, title: str, is_first: bool) -> None:
