@@ -78,7 +78,7 @@ def _figure(reading: Reading, words: list[str]) -> Figure:
         _legend(axis)
         drawing.name(axis, text)
     for axis in panels:
-        axis.grid(axis="y", color="#eeeeee")
+        axis.grid(color="#eeeeee")
         axis.set_axisbelow(True)
     # A text's own $ is no formula.
     panels[-1].set_xticks(range(n_words), words, rotation=90, fontsize=8, parse_math=False)
@@ -90,7 +90,7 @@ def _surprise(axis: Axes, surprise: Tensor) -> None:
     mean = surprise.mean().item()
     axis.bar(range(1, len(surprise) + 1), surprise.numpy(), color=drawing.OTHER)
     label = f"mean:\nperplexity {surprise.mean().exp().item():,.0f}"
-    axis.axhline(mean, color=drawing.WRONG, lw=1, label=label)
+    axis.axhline(mean, color=drawing.INK, lw=1, label=label)
     _legend(axis)
     drawing.name(axis, "surprise,\n-log p(word),\nnats")
 
