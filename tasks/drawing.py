@@ -52,7 +52,7 @@ def completions(
     )
 
 
-def titles(n_shown: int) -> list[str]:
+def column_titles(n_shown: int) -> list[str]:
     """Of pictures that were shown, then half of one, the answer and the whole."""
     return [*(f"shown {i + 1}" for i in range(n_shown)), "half of one", "completed", "the whole"]
 
@@ -90,7 +90,7 @@ def show(axis: Axes, picture: Tensor, title: str) -> None:
     axis.spines[:].set_color(OTHER)
 
 
-def name(axis: Axes, text: str) -> None:
+def label_panel(axis: Axes, text: str) -> None:
     """Name a row of panels over the same steps, at its left."""
     axis.set_ylabel(text, fontsize=8, color=INK, rotation=0, ha="right", va="center")
     axis.tick_params(labelsize=7, colors=INK)

@@ -60,7 +60,7 @@ def _steps(net: Classifier, episodes: BohpEpisodes) -> Figure:
     ):
         axis.imshow(values.T.cpu().numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         axis.set_yticks([])
-        drawing.name(axis, name)
+        drawing.label_panel(axis, name)
     _answers(axes[-1], episodes.target[:, 0], answers, episodes.counts)
     axes[-1].set_xticks(range(0, len(inputs), 2))
     axes[-1].set_xlabel(
@@ -83,4 +83,4 @@ def _answers(axis: Axes, labels: Tensor, answers: Tensor, counts: Tensor) -> Non
         axis.axvspan(step - 0.5, step + 0.5, color="#eeeeee", zorder=0)
     axis.set_ylim(-0.15, 1.15)
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    drawing.name(axis, "probability\nof label 2")
+    drawing.label_panel(axis, "probability\nof label 2")

@@ -76,7 +76,7 @@ def _figure(reading: Reading, words: list[str]) -> Figure:
         for position, values in enumerate(layers, start=1):
             axis.plot(values.numpy(), ".-", lw=1, ms=4, label=f"layer {position}")
         _legend(axis)
-        drawing.name(axis, text)
+        drawing.label_panel(axis, text)
     for axis in panels:
         axis.grid(color="#eeeeee")
         axis.set_axisbelow(True)
@@ -92,7 +92,7 @@ def _surprise(axis: Axes, surprise: Tensor) -> None:
     label = f"mean:\nperplexity {surprise.mean().exp().item():,.0f}"
     axis.axhline(mean, color=drawing.INK, lw=1, label=label)
     _legend(axis)
-    drawing.name(axis, "surprise,\n-log p(word),\nnats")
+    drawing.label_panel(axis, "surprise,\n-log p(word),\nnats")
 
 
 def _legend(axis: Axes) -> None:
