@@ -11,14 +11,28 @@ from torch import Tensor
 
 from plasticrl.core import PlasticConnection
 
+WIDEST = 2.0
+"""A picture's width in a row of them, as a multiple of a square one's."""
 BRIGHTEST = 99.5
 """Percentile of a matrix's absolute values at which its colours end."""
-INK, HIDDEN = "#333333", "#f2b28c"
+INK, OTHER = "#333333", "#c9c9c9"
+"""Of text, and of what is there beside what matters."""
+RIGHT, WRONG, HIDDEN = "#2a7f62", "#c8553d", "#f2b28c"
 DPI = 110
+
+
+def save(folder: Path, **figures: Figure) -> list[Path]:
+    """Each figure as a PNG of its name in the folder: the files."""
+    files = []
+    for stem, figure in figures.items():
+        files.append(folder / f"{stem}.png")
+        figure.savefig(files[-1], dpi=DPI)
+    return files
 
 
 def completions(
     connection: PlasticConnection,
+    titles: Sequence[str],
     rows: Sequence[Sequence[Tensor]],
     errors: list[str],
     units: str,
@@ -28,28 +42,31 @@ def completions(
 
     Args:
         connection: the plastic net's.
-        rows: of each episode, what was shown, then half of one, the answer and the whole; see
-            ``episodes``, also for the errors.
+        titles, rows, errors: see ``episodes``.
         units: names the connection's.
     """
-    titles = [f"shown {i + 1}" for i in range(len(rows[0]) - 3)]
-    titles += ["half of one", "completed", "the whole"]
-    files = [folder / "episode.png", folder / "matrices.png"]
-    episodes(rows, titles, errors).savefig(files[0], dpi=DPI)
-    matrices(connection.weight, connection.alpha, units).savefig(files[1], dpi=DPI)
-    return files
+    return save(
+        folder,
+        episode=episodes(titles, rows, errors),
+        matrices=matrices(connection.weight, connection.alpha, units),
+    )
 
 
-def episodes(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], errors: list[str]) -> Figure:
+def column_titles(n_shown: int) -> list[str]:
+    """Of pictures that were shown, then half of one, the answer and the whole."""
+    return [*(f"shown {i + 1}" for i in range(n_shown)), "half of one", "completed", "the whole"]
+
+
+def episodes(titles: Sequence[str], rows: Sequence[Sequence[Tensor]], errors: list[str]) -> Figure:
     """A row of pictures for each episode.
 
     Args:
-        rows: of each episode, pictures (height, width) from -1 to 1, NaN where something is erased.
         titles: of the columns.
+        rows: of each episode, pictures (height, width) from -1 to 1, NaN where something is erased.
         errors: of each episode, what stands under its last picture but one, the answer.
     """
     height, width = rows[0][0].shape
-    across = 1.15 * max(1.0, width / height)
+    across = 1.15 * min(max(1.0, width / height), WIDEST)
     size = (
         across * len(titles) + 0.2,
         across * height / width * len(rows) + 0.15 * len(rows) + 0.3,
@@ -58,18 +75,25 @@ def episodes(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], errors: li
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for place, (row, error) in enumerate(zip(rows, errors, strict=True)):
         for axis, title, picture in zip(axes[place], titles, row, strict=True):
-            _picture(axis, picture, title if place == 0 else "")
+            show(axis, picture, title if place == 0 else "")
         axes[place, -2].set_xlabel(error, fontsize=8, color=INK)
     return figure
 
 
-def _picture(axis: Axes, picture: Tensor, title: str) -> None:
+def show(axis: Axes, picture: Tensor, title: str) -> None:
     """Grey from -1 to 1; what is not a number, and so not shown, in a colour."""
     colours = colormaps["gray"].with_extremes(bad=HIDDEN)
     axis.imshow(picture.cpu().numpy(), cmap=colours, vmin=-1, vmax=1)
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xticks([])
     axis.set_yticks([])
+    axis.spines[:].set_color(OTHER)
+
+
+def label_panel(axis: Axes, text: str) -> None:
+    """Name a row of panels over the same steps, at its left."""
+    axis.set_ylabel(text, fontsize=8, color=INK, rotation=0, ha="right", va="center")
+    axis.tick_params(labelsize=7, colors=INK)
     axis.spines[:].set_visible(False)
 
 

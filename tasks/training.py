@@ -102,13 +102,14 @@ def _measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:
 
 
 def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any]]) -> int:
-    """Train and measure the nets after those that are measured."""
+    """Train and measure the nets after those that are measured; of the run's own, draw pictures."""
     console = Console(stderr=True)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     names = [net.name for net in task.nets()]
     try:
         for position, net in list(enumerate(_wanted(task)))[len(measured) :]:
-            measured.append(_train_and_measure(task, net, position, run, console))
+            module, result = _train_and_measure(task, net, position, run, console)
+            measured.append(result)
             record = {
                 "task": task.config.task,
                 "preset": run.preset,
@@ -119,6 +120,8 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
                 "not_measured": names[position + 1 :],
             }
             run.write_evaluation(record)  # at once: a control may be interrupted
+            for path in task.pictures(module, run.path) if position == 0 else ():
+                console.print(f"picture: {path}", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         return interrupted("train_supervised.py", run.path)
     again = f"{python_here()} evaluate.py {shlex.quote(str(run.path))}"
@@ -128,9 +131,9 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
 
 def _train_and_measure(
     task: Task[Any], net: Net, position: int, run: RunDirectory, console: Console
-) -> dict[str, Any]:
-    """What ``evaluation.json`` says of one net. One without parameters is not trained: ``stopped``
-    is None. Of the first one, pictures are drawn.
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A net and what ``evaluation.json`` says of it. One without parameters is not trained:
+    ``stopped`` is None.
     """
     torch.manual_seed(task.config.seed)
     module = net.build().to(task.config.device)
@@ -145,9 +148,7 @@ def _train_and_measure(
         highlight=False,
         soft_wrap=True,
     )
-    for path in task.pictures(module, run.path) if position == 0 else ():
-        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
-    return {
+    return module, {
         "net": net.name,
         "value": result.value,
         "ci95": list(result.ci95),

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from plasticrl.core import PlasticConnection
 from plasticrl.tasks import drawing
 from plasticrl.tasks.bohp.task import (
     N_BITS,
@@ -14,8 +15,6 @@ from plasticrl.tasks.bohp.task import (
     Classifier,
     plastic_connection,
 )
-
-RIGHT, ANSWERED = "#999999", "#b2182b"
 
 
 @torch.no_grad()
@@ -28,25 +27,24 @@ def draw(net: nn.Module, episodes: BohpEpisodes, folder: Path) -> list[Path]:
         folder: where to put the files.
     """
     connection = plastic_connection(net)
-    if isinstance(net, Classifier):
-        episode, units = _steps(net, episodes), "0 to 7 the pattern, 8 and 9 its label"
-    else:
-        episode, units = _completions(net, episodes), "bits"
-    files = [folder / "episode.png", folder / "matrices.png"]
-    episode.savefig(files[0], dpi=drawing.DPI)
+    if not isinstance(net, Classifier):
+        return _completions(net, connection, episodes, folder)
+    units = "0 to 7 the pattern, 8 and 9 its label"
     matrices = drawing.matrices(connection.weight, connection.alpha, units)
-    matrices.savefig(files[1], dpi=drawing.DPI)
-    return files
+    return drawing.save(folder, episode=_steps(net, episodes), matrices=matrices)
 
 
-def _completions(net: nn.Module, episodes: BohpEpisodes) -> Figure:
+def _completions(
+    net: nn.Module, connection: PlasticConnection, episodes: BohpEpisodes, folder: Path
+) -> list[Path]:
     rows, errors = [], []
     answers = net(episodes.inputs)[-1]
     for seen, given, answer in zip(*episodes.inputs, answers, strict=True):
         probe = given.masked_fill(given == 0, float("nan"))
         rows.append([bits.unsqueeze(0) for bits in (seen, probe, answer, seen)])
         errors.append(f"error {(answer - seen).square().sum().item():.2g}")
-    return drawing.episodes(rows, ["shown", "one bit of it", "completed", "the whole"], errors)
+    titles = ["shown", "one bit of it", "completed", "the whole"]
+    return drawing.completions(connection, titles, rows, errors, "bits", folder)
 
 
 def _steps(net: Classifier, episodes: BohpEpisodes) -> Figure:
@@ -58,32 +56,31 @@ def _steps(net: Classifier, episodes: BohpEpisodes) -> Figure:
     axes = figure.subplots(4, 1, sharex=True, height_ratios=heights)
     shown = [inputs[:, 0, :N_BITS], inputs[:, 0, N_BITS:], units]
     for axis, values, name in zip(
-        axes, shown, ("pattern", "label", "plastic\nunits"), strict=False
+        axes, shown, ("pattern", "label 1\nlabel 2", "plastic\nunits"), strict=False
     ):
         axis.imshow(values.T.cpu().numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         axis.set_yticks([])
-        _style(axis, name)
-    last = axes[-1]
-    last.plot(
-        episodes.target[:, 0].cpu().numpy(), "s", ms=7, mfc="none", color=RIGHT, label="right"
+        drawing.label_panel(axis, name)
+    _answers(axes[-1], episodes.target[:, 0], answers, episodes.counts)
+    axes[-1].set_xticks(range(0, len(inputs), 2))
+    axes[-1].set_xlabel(
+        "step; blue -1, white 0, red 1; in grey the label is shown, and no answer counts",
+        fontsize=8,
+        color=drawing.INK,
     )
-    last.plot(answers.cpu().numpy(), ".-", lw=0.8, color=ANSWERED, label="answered")
-    for step in _labelled(episodes.counts):
-        last.axvspan(step - 0.5, step + 0.5, color="#eeeeee", zorder=0)
-    last.set_xticks(range(0, len(inputs), 2))
-    last.set_ylim(-0.15, 1.15)
-    last.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    _style(last, "probability\nof label 2")
-    last.set_xlabel("step; grey: the label is shown", fontsize=8, color=drawing.INK)
     return figure
 
 
-def _labelled(counts: Tensor) -> list[int]:
-    """Steps whose answer does not count, because they show it."""
-    return [step for step, counted in enumerate(counts.tolist()) if not counted]
-
-
-def _style(axis: Axes, name: str) -> None:
-    axis.set_ylabel(name, fontsize=8, color=drawing.INK, rotation=0, ha="right", va="center")
-    axis.tick_params(labelsize=7, colors=drawing.INK)
-    axis.spines[:].set_visible(False)
+def _answers(axis: Axes, labels: Tensor, answers: Tensor, counts: Tensor) -> None:
+    """The right labels (T,) and the answers (T,) at the steps that count."""
+    right, answered = (
+        values.float().masked_fill(~counts, float("nan")).cpu().numpy()
+        for values in (labels, answers)
+    )
+    axis.plot(right, "s", ms=7, mfc="none", color=drawing.RIGHT, label="right")
+    axis.plot(answered, ".-", lw=0.8, color=drawing.INK, label="answered")
+    for step in (~counts).nonzero().flatten().tolist():
+        axis.axvspan(step - 0.5, step + 0.5, color="#eeeeee", zorder=0)
+    axis.set_ylim(-0.15, 1.15)
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    drawing.label_panel(axis, "probability\nof label 2")

@@ -85,6 +85,9 @@ class NonPlastic(nn.Module):
     """Answers (T, B, O) of a net that can remember by its units' activity alone.
 
     h(t) = tanh( w u(t) + r h(t-1) ),    answer v h(t)
+
+    It is torch's own RNN because that comes without biases, which the plastic nets do not have
+    either; the core's ``rnn`` always has one.
     """
 
     def __init__(self, n_inputs: int, n_units: int, n_outputs: int) -> None:
@@ -100,7 +103,10 @@ class NonPlastic(nn.Module):
 
 
 def _equal_units(n_inputs: int, n_outputs: int, n_parameters: int) -> int:
-    """The fewest units with which ``NonPlastic`` has at least so many parameters."""
+    """The fewest units with which ``NonPlastic`` has at least so many parameters.
+
+    So the control is never the smaller net, and a little larger where no number of units fits.
+    """
     return next(n for n in count(1) if n * (n_inputs + n + n_outputs) >= n_parameters)
 
 

@@ -34,6 +34,6 @@ def draw(net: nn.Module, episodes: ImageEpisodes, folder: Path) -> list[Path]:
         probe = target.masked_fill(erased, float("nan"))
         rows.append([one.view(side, side) for one in (*seen, probe, answer, target)])
         errors.append(f"error {(answer - target)[erased].square().mean().item():.3f}")
-    return drawing.completions(
-        net.cell.connection, rows, errors, "pixels row by row, the last always 1", folder
-    )
+    titles = drawing.column_titles(shown.shape[1])
+    units = "pixels row by row, the last always 1"
+    return drawing.completions(net.cell.connection, titles, rows, errors, units, folder)

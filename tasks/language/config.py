@@ -44,7 +44,8 @@ class LanguageConfig(DataTaskConfig):
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"
     """king-james, penn-treebank (ptb.{train,valid,test}.txt) or synthetic."""
     max_words: int = 10_000
-    """Words of the vocabulary, the most frequent ones of the training text."""
+    """Words of the vocabulary, the most frequent ones of the training text; with data=synthetic,
+    of the chain, which has 30 at most."""
     nets: tuple[Kind, ...] = ("simple", "lstm", "plastic", "retroactive")
     """lstm, plastic, simple or retroactive; the run's own net first, then its controls."""
     embedding_size: int = 200

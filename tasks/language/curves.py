@@ -8,13 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from plasticrl.runs import RunDirectory, read_metrics
+from plasticrl.tasks.drawing import DPI
 
 METRIC = "valid/perplexity"
 Curves = dict[str, list[list[tuple[int, float]]]]
@@ -40,9 +38,10 @@ def curves(folders: Sequence[Path]) -> Curves:
     return found
 
 
-def draw(every: Curves, to: Path) -> None:
-    """One picture of all nets, as a file."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+def draw(every: Curves) -> Figure:
+    """One picture of all nets."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for name, runs in every.items():
         words = [at for at, _ in runs[0]]
         values = np.array([[value for _, value in run] for run in runs])
@@ -56,8 +55,7 @@ def draw(every: Curves, to: Path) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3, which="both")
     axes.legend(title="net (runs)")
-    figure.savefig(to, dpi=120)
-    plt.close(figure)
+    return figure
 
 
 if __name__ == "__main__":
@@ -65,4 +63,4 @@ if __name__ == "__main__":
     parser.add_argument("run", nargs="+", type=Path, help="folder of a run")
     parser.add_argument("--to", required=True, type=Path, help="the picture's file")
     arguments = parser.parse_args()
-    draw(curves(arguments.run), arguments.to)
+    draw(curves(arguments.run)).savefig(arguments.to, dpi=DPI)

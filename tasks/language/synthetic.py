@@ -46,9 +46,13 @@ def chain(seed: int, n_words: int = N_WORDS) -> Chain:
     return Chain(transitions, stationary)
 
 
-def synthetic(seed: int) -> Corpus:
-    """The corpus: parts of one long walk through the chain of a seed."""
-    source = chain(seed)
+def synthetic(seed: int, max_words: int = N_WORDS) -> Corpus:
+    """The corpus: parts of one long walk through the chain of a seed.
+
+    Args:
+        max_words: the chain has as many words, but not more than ``N_WORDS``.
+    """
+    source = chain(seed, min(max_words, N_WORDS))
     steps = np.random.default_rng([seed, 1]).random(TRAIN + 2 * HELD_OUT)
     cumulated = source.transitions.cumsum(axis=1)
     cumulated[:, -1] = 1.0  # which rounding may leave a little below
@@ -58,4 +62,4 @@ def synthetic(seed: int) -> Corpus:
         walk.append(word)
     text = torch.tensor(walk)
     train, valid, test = text[:TRAIN], text[TRAIN:-HELD_OUT], text[-HELD_OUT:]
-    return Corpus(train, valid, test, tuple(f"w{number}" for number in range(N_WORDS)))
+    return Corpus(train, valid, test, tuple(f"w{number}" for number in range(len(cumulated))))

@@ -7,6 +7,7 @@ are read at once; the interval is over the parts. Source: BP 2019 (arXiv 2002.10
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ NAMES: dict[Kind, str] = {
 }
 AT_ONCE = 20
 """Parts of a held-out text read at once."""
+N_DRAWN = 48
+"""Words in the picture."""
 
 
 class Language(Task[LanguageConfig]):
@@ -62,6 +65,12 @@ class Language(Task[LanguageConfig]):
 
     def evaluate(self, net: nn.Module) -> Measurement:
         return self._measure(net, self.test)
+
+    def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
+        from plasticrl.tasks.language.drawing import draw  # late: matplotlib takes a second
+
+        start = self.test[:N_DRAWN, 0].to(self.config.device)
+        return draw(net, start, self.corpus.vocabulary, folder)
 
     def _measure(self, net: nn.Module, parts: Tensor) -> Measurement:
         if self.config.evaluation_tokens:
@@ -112,7 +121,7 @@ def load(config: LanguageConfig) -> tuple[Corpus, Data]:
     """
     if config.data == "synthetic":
         held_out = "later parts of the same chain's walk"
-        return synthetic(config.seed), Data("synthetic", "1", None, held_out)
+        return synthetic(config.seed, config.max_words), Data("synthetic", "1", None, held_out)
     if config.data == "penn-treebank":
         paths = PENN_TREEBANK.find(config.data_root)
         found = Data("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")

@@ -23,7 +23,6 @@ from plasticrl.tasks.omniglot.config import OmniglotConfig
 from plasticrl.tasks.omniglot.drawings import read_omniglot
 from plasticrl.tasks.omniglot.glyphs import Glyphs
 from plasticrl.tasks.omniglot.nets import KERNEL, NearestPixels, OneShot, OneShotEpisodes
-from plasticrl.tasks.omniglot.pictures import draw_episodes, draw_sets
 from plasticrl.tasks.summary import Measurement, share
 from plasticrl.tasks.task import Net
 
@@ -101,13 +100,11 @@ class Omniglot(EpisodicTask[OmniglotConfig]):
         return self.config.learning_rate * self.config.decay**n_falls
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        """``episodes.png``, held-out episodes and the net's answers; ``characters.png``."""
+        from plasticrl.tasks.omniglot.pictures import draw  # late: matplotlib takes a second
+
         random = Generator(self.config.device).manual_seed(self.config.seed)
         episodes = self.sample(N_DRAWN, random, held_out=True)
-        return [
-            draw_episodes(net, episodes, folder / "episodes.png"),
-            draw_sets(self.characters, random, folder / "characters.png"),
-        ]
+        return draw(net, episodes, self.characters, random, folder)
 
 
 def turned(images: Tensor, quarters: Tensor) -> Tensor:

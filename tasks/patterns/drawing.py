@@ -33,7 +33,9 @@ def draw(net: nn.Module, episodes: PatternEpisodes, folder: Path) -> list[Path]:
         probe = given[:n_bits].masked_fill(given[:n_bits] == 0, float("nan"))
         rows.append([_tile(bits) for bits in (*seen, probe, answer[:n_bits].sign(), target)])
         errors.append(f"{int((answer[:n_bits].sign() != target).sum())} bits wrong")
-    return drawing.completions(net.cell.connection, rows, errors, "bits, the last always 1", folder)
+    titles = drawing.column_titles(shown.shape[1])
+    units = "bits, the last always 1"
+    return drawing.completions(net.cell.connection, titles, rows, errors, units, folder)
 
 
 def _tile(bits: Tensor) -> Tensor:

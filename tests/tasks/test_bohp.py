@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from matplotlib.image import imread
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from plasticrl.runs import UsageError
@@ -14,6 +19,7 @@ from plasticrl.tasks.bohp.config import BohpConfig, Problem, bohp_quickstart
 from plasticrl.tasks.bohp.gradient import derivatives
 from plasticrl.tasks.bohp.task import (
     N_BITS,
+    N_DRAWN,
     REVERSAL,
     Bohp,
     BohpEpisodes,
@@ -21,7 +27,7 @@ from plasticrl.tasks.bohp.task import (
     PlasticLayer,
     plastic_connection,
 )
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, generator
 
 TOLERANCE = 1e-9
 
@@ -115,14 +121,65 @@ def test_completion_has_no_other_number_of_units() -> None:
         BohpConfig(n_hidden=3)
 
 
-@pytest.mark.parametrize("problem", ["completion", "reversal"])
-def test_a_run_draws_an_episode_and_the_matrices(problem: Problem, tmp_path: Path) -> None:
-    """Otherwise there is nothing to look at."""
+def drawn(problem: Problem, folder: Path) -> tuple[torch.nn.Module, BohpEpisodes]:
+    """The net and the episodes of a run's pictures, once they are drawn."""
+    torch.manual_seed(0)
     task = Bohp(BohpConfig(problem=problem))
-    files = task.pictures(task.nets()[0].build(), tmp_path)
+    net = task.nets()[0].build()
+    files = task.pictures(net, folder)
     assert [file.name for file in files] == ["episode.png", "matrices.png"]
     for file in files:
-        assert imread(file).std() > 0.1  # not blank
+        with Image.open(file) as image:
+            assert min(image.size) > 100
+    return net, task.sample(N_DRAWN, generator(HELD_OUT_SEED, "cpu"), held_out=True)
+
+
+def shown(axes: Axes) -> NDArray[Any]:
+    """The picture in a panel, with NaN where there is nothing."""
+    return np.ma.filled(axes.images[0].get_array(), np.nan)
+
+
+@pytest.mark.parametrize("problem", ["completion", "reversal"])
+def test_a_run_draws_the_matrices(
+    problem: Problem, tmp_path: Path, figures: dict[str, Figure]
+) -> None:
+    """Otherwise one is shown as the other, or a control's."""
+    connection = plastic_connection(drawn(problem, tmp_path)[0])
+    for axes, matrix in zip(
+        figures["matrices"].axes, (connection.weight, connection.alpha), strict=False
+    ):
+        assert shown(axes) == pytest.approx(matrix.detach().numpy())
+
+
+def test_a_run_draws_completions(tmp_path: Path, figures: dict[str, Figure]) -> None:
+    """Otherwise the picture is of something else than the net's answers."""
+    net, (inputs, target, _) = drawn("completion", tmp_path)
+    panels = figures["episode"].axes
+    assert [axes.get_title() for axes in panels[:4]] == [
+        *("shown", "one bit of it", "completed", "the whole")
+    ]
+    for row, (pattern, answer) in enumerate(zip(target, net(inputs)[1].detach(), strict=True)):
+        first, probe, completed, whole = (shown(axes)[0] for axes in panels[4 * row : 4 * row + 4])
+        assert first.tolist() == whole.tolist() == pattern.tolist()
+        assert completed == pytest.approx(answer.numpy())
+        (kept,) = np.flatnonzero(~np.isnan(probe))
+        assert probe[kept] == pattern[kept]
+
+
+def test_a_run_draws_answers_at_the_steps_that_count_alone(
+    tmp_path: Path, figures: dict[str, Figure]
+) -> None:
+    """Otherwise what the net says while it is shown the label looks like a wrong answer."""
+    net, (inputs, labels, counts) = drawn("reversal", tmp_path)
+    patterns, shown_labels, _, answers = figures["episode"].axes
+    assert shown(patterns).tolist() == inputs[:, 0, :N_BITS].T.tolist()
+    assert shown(shown_labels).tolist() == inputs[:, 0, N_BITS:].T.tolist()
+    right, answered = (line.get_ydata() for line in answers.lines)
+    for line in (right, answered):
+        assert np.isnan(line).tolist() == (~counts).tolist()
+    assert right[counts].tolist() == labels[counts, 0].tolist()
+    expected = net(inputs).softmax(dim=2)[counts, 0, 1].detach().numpy()
+    assert answered[counts] == pytest.approx(expected)
 
 
 @pytest.mark.slow

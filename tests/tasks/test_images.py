@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
@@ -112,19 +113,22 @@ def test_published_sizes() -> None:
     assert inputs.shape == (201, 1, 2 * 1025)
 
 
-def test_pictures(tmp_path: Path) -> None:
-    """Otherwise a run shows nothing, or hides nothing."""
-    task = Images(SMALL)
-    files = task.pictures(Completer(17, "connection"), tmp_path)
+def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
+    """Otherwise a run shows another net's matrices, or hides nothing."""
+    net = Completer(17, "connection")
+    files = Images(SMALL).pictures(net, tmp_path)
     assert [file.name for file in files] == ["episode.png", "matrices.png"]
-    for file in files:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        assert pixels.std() > 10
-        if file.name == "episode.png":
-            erased = bytes.fromhex(drawing.HIDDEN[1:])
-            share = (pixels == np.frombuffer(erased, np.uint8)).all(axis=2).mean()
-            assert 0.02 < share < 1 / 12  # half of one of six columns, and margins
+    with Image.open(files[0]) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    erased = bytes.fromhex(drawing.HIDDEN[1:])
+    share = (pixels == np.frombuffer(erased, np.uint8)).all(axis=2).mean()
+    assert 0.02 < share < 1 / 12  # half of one of six columns, and margins
+    connection = net.cell.connection
+    assert connection is not None
+    for axes, matrix in zip(
+        figures["matrices"].axes, (connection.weight, connection.alpha), strict=False
+    ):
+        assert np.asarray(axes.images[0].get_array()) == pytest.approx(matrix.detach().numpy())
 
 
 def test_what_cannot_be_is_refused() -> None:

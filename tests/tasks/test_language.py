@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor, nn
 
 from plasticrl.core import sequence
@@ -20,6 +21,7 @@ from plasticrl.tasks.command_line import train_main
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.curves import curves, draw
+from plasticrl.tasks.language.drawing import draw as draw_text
 from plasticrl.tasks.language.fitting import LanguageFit, losses, rate, windows
 from plasticrl.tasks.language.model import (
     LanguageModel,
@@ -380,8 +382,43 @@ def test_the_curves_of_runs_are_drawn(tmp_path: Path) -> None:
     rows = read_metrics(runs[1] / "metrics.jsonl")
     expected = [row["LSTM/valid/perplexity"] for row in rows if "LSTM/valid/perplexity" in row]
     assert every["LSTM"][1] == list(zip([800, 1600], expected, strict=True))
-    draw(every, tmp_path / "curves.png")
-    assert plt.imread(tmp_path / "curves.png").std() > 0.01  # not blank
+    drawn = {str(line.get_label()): line.get_ydata() for line in draw(every).axes[0].lines}
+    assert list(drawn) == ["simple modulation (2)", "LSTM (2)"]
+    means = [(one + other) / 2 for (_, one), (_, other) in zip(*every["LSTM"], strict=True)]
+    assert drawn["LSTM (2)"] == pytest.approx(means)
+
+
+@pytest.mark.parametrize(("kind", "n_panels"), [("lstm", 1), ("plastic", 2), ("retroactive", 3)])
+def test_a_text_is_drawn_word_by_word(
+    kind: Kind, n_panels: int, tmp_path: Path, figures: dict[str, Figure]
+) -> None:
+    """Otherwise a word's surprise, or what the net did with it, stands at another word.
+
+    The oracle reads the text in one pass: its last state is the one after the last word.
+    """
+    net, tokens = model(kind), text(12, 1)[:, 0]
+    vocabulary = tuple(f"${number}" for number in range(N))  # which is no formula
+    (file,) = draw_text(net, tokens, vocabulary, tmp_path)
+    with Image.open(file) as image:
+        assert (file.name, image.format) == ("text.png", "PNG")
+    assert net.training
+    panels = figures["text"].axes
+    assert len(panels) == n_panels
+    assert [label.get_text() for label in panels[-1].get_xticklabels()] == [
+        vocabulary[token] for token in tokens
+    ]
+    output: Output = net.eval()(tokens.view(-1, 1))
+    expected = -output.logits[:-1, 0].log_softmax(dim=1).gather(1, tokens[1:, None])[:, 0]
+    bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in panels[0].patches}
+    assert list(bars) == list(range(1, 12))
+    assert list(bars.values()) == pytest.approx(expected.tolist())
+    layers = list(zip(net.layers, output.states, strict=True))
+    last = [[line.get_ydata()[-1] for line in panel.lines] for panel in panels[1:]]
+    if kind != "lstm":
+        assert last[-1] == pytest.approx([state.trace.abs().mean().item() for _, state in layers])
+    if kind == "retroactive":
+        signals = [layer.modulation(state).mean().item() for layer, state in layers]
+        assert last[0] == pytest.approx(signals)
 
 
 @pytest.mark.parametrize(

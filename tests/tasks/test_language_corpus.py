@@ -207,6 +207,16 @@ def test_the_synthetic_text_walks_the_chain() -> None:
     assert not torch.equal(synthetic(1).test, found.test)
 
 
+def test_the_synthetic_text_has_no_more_words_than_asked_for() -> None:
+    """Otherwise an option does nothing."""
+    fewer = Language(LanguageConfig(data="synthetic", max_words=4)).corpus
+    assert fewer.vocabulary == ("w0", "w1", "w2", "w3")
+    assert fewer.train.bincount() / len(fewer.train) == pytest.approx(
+        chain(0, 4).stationary, abs=0.01
+    )
+    assert len(Language(LanguageConfig(data="synthetic", max_words=40)).corpus.vocabulary) == 30
+
+
 def test_a_run_says_where_its_text_is_from() -> None:
     """Otherwise a perplexity is compared with another text's."""
     name, version, sha256, split = Language(LanguageConfig(max_words=100)).data

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.bohp.task import N_BITS, Bohp
 from plasticrl.tasks.task import Net
-from plasticrl.tasks.training import train
+from plasticrl.tasks.training import resume, train
 
 
 class Zeros(nn.Module):
@@ -41,3 +41,22 @@ def test_a_net_without_parameters_is_measured_and_the_plastic_one_drawn(
     assert (control["parameters"], control["train_episodes"], control["seconds"]) == (0, 0, 0)
     assert [type(net).__name__ for net in drawn] == ["PlasticLayer"]
     assert "weights.png" in capsys.readouterr().err
+
+
+def test_a_picture_that_fails_costs_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the net has to be measured again, and its controls cannot be reached at all."""
+
+    def broken(task: Bohp, net: nn.Module, folder: Path) -> list[Path]:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(Bohp, "pictures", broken)
+    run = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="no font"):
+        train(BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5), "x", run)
+    record = json.loads((run / "evaluation.json").read_text())
+    assert (record["net"], record["episodes"], record["controls"]) == ("plastic", 5, [])
+    assert resume(run) == 0
+    record = json.loads((run / "evaluation.json").read_text())
+    assert [one["net"] for one in record["controls"]] == ["non-plastic, equal parameters"]

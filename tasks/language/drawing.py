@@ -1,0 +1,99 @@
+"""What the net does, to look at: a piece of held-out text, word by word."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from plasticrl.tasks import drawing
+
+INCHES_PER_WORD, INCHES_PER_PANEL = 0.17, 1.15
+
+
+class Reading(NamedTuple):
+    """What was seen in a net while it read T words."""
+
+    surprise: Tensor
+    """-log p(word), in nats, of each word but the first, (T - 1,)."""
+    modulation: Tensor
+    """M of each modulated layer after each word, the mean over its neurons, (L, T) or (0,)."""
+    trace: Tensor
+    """Mean |H| of each plastic layer after each word, (L, T) or (0,)."""
+
+
+def draw(net: nn.Module, text: Tensor, vocabulary: tuple[str, ...], folder: Path) -> list[Path]:
+    """``text.png``: how well each word was expected, and what the plastic layers did.
+
+    Args:
+        net: the run's own.
+        text: (T,), the positions of its words in the vocabulary.
+        folder: where to put the file.
+    """
+    words = [vocabulary[word] for word in text.tolist()]
+    return drawing.save(folder, text=_figure(read(net, text), words))
+
+
+@torch.no_grad()
+def read(net: nn.Module, text: Tensor) -> Reading:
+    """Have the net read a text (T,) from its initial state on."""
+    was_training = net.training
+    net.eval()
+    states: Any = None
+    logits, modulations, traces = [], [], []
+    for word in text:
+        output = net(word.view(1, 1), states)
+        states = output.states
+        logits.append(output.logits[0, 0])
+        plastic = [
+            (layer, state)
+            for layer, state in zip(net.layers, states, strict=True)  # type: ignore[arg-type]
+            if layer.connection is not None
+        ]
+        signals = [layer.modulation(state) for layer, state in plastic]
+        modulations.append([signal.mean() for signal in signals if signal is not None])
+        traces.append([state.trace.abs().mean() for _, state in plastic])
+    net.train(was_training)
+    surprise = F.cross_entropy(torch.stack(logits[:-1]), text[1:], reduction="none")
+    return Reading(surprise.cpu(), torch.tensor(modulations).T, torch.tensor(traces).T)
+
+
+def _figure(reading: Reading, words: list[str]) -> Figure:
+    lines = {
+        "modulation,\nmean of the\nneurons": reading.modulation,
+        "trace, mean\nof |H|": reading.trace,
+    }
+    drawn = {text: layers for text, layers in lines.items() if len(layers)}
+    n_panels, n_words = 1 + len(drawn), len(words)
+    size = (1.8 + INCHES_PER_WORD * n_words, 0.9 + INCHES_PER_PANEL * n_panels)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
+    _surprise(panels[0], reading.surprise)
+    for axis, (text, layers) in zip(panels[1:], drawn.items(), strict=True):
+        for position, values in enumerate(layers, start=1):
+            axis.plot(values.numpy(), ".-", lw=1, ms=4, label=f"layer {position}")
+        _legend(axis)
+        drawing.label_panel(axis, text)
+    for axis in panels:
+        axis.grid(color="#eeeeee")
+        axis.set_axisbelow(True)
+    # A text's own $ is no formula.
+    panels[-1].set_xticks(range(n_words), words, rotation=90, fontsize=8, parse_math=False)
+    panels[-1].set_xlim(-0.7, n_words - 0.3)
+    return figure
+
+
+def _surprise(axis: Axes, surprise: Tensor) -> None:
+    mean = surprise.mean().item()
+    axis.bar(range(1, len(surprise) + 1), surprise.numpy(), color=drawing.OTHER)
+    label = f"mean:\nperplexity {surprise.mean().exp().item():,.0f}"
+    axis.axhline(mean, color=drawing.INK, lw=1, label=label)
+    _legend(axis)
+    drawing.label_panel(axis, "surprise,\n-log p(word),\nnats")
+
+
+def _legend(axis: Axes) -> None:
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
