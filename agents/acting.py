@@ -63,12 +63,7 @@ class Actor:
             features = obs.float()
         latent = self.advance(features, episode_starts)
         if self.head is not None and not deterministic:
-            if not self.uniforms:
-                self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
-            chosen = _sample(latent.numpy(), *self.head, self.uniforms.pop())
-            if chosen[0] < 0:
-                raise FloatingPointError(DIVERGED)
-            return torch.from_numpy(chosen), latent
+            return self._sampled(latent, *self.head), latent
         if not latent.isfinite().all():
             raise FloatingPointError(DIVERGED)
         return self._actions(latent, deterministic), latent
@@ -77,6 +72,18 @@ class Actor:
     def _features(self, obs: PyTorchObs) -> Tensor:
         features: Tensor = self.policy.extract_features(obs)
         return features
+
+    @torch.no_grad()
+    def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> Tensor:
+        if not self.uniforms:
+            self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
+        layers = self.policy.mlp_extractor.policy_net
+        read = layers(latent) if len(layers) else latent
+        actions = _sample(read.numpy(), weight, bias, self.uniforms.pop())
+        # A layer may make something finite of what is not.
+        if actions[0] < 0 or not (read is latent or np.isfinite(latent.numpy()).all()):
+            raise FloatingPointError(DIVERGED)
+        return torch.from_numpy(actions)
 
     @torch.no_grad()
     def _actions(self, latent: Tensor, deterministic: bool) -> Tensor:
@@ -98,7 +105,7 @@ def _sees_vectors(policy: Any) -> bool:
 
 
 def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weight (A, N) and bias (A,) of a categorical policy's head that reads the core itself.
+    """Weight (A, N) and bias (A,) of a categorical policy's last layer, N the width before it.
 
     It has a sampler of its own: torch's distribution takes longer than the rest of a small step.
     None where a subclass has a distribution, a head or an extractor of another kind.
@@ -106,8 +113,6 @@ def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
     head = policy.action_net
     linear = type(policy.mlp_extractor) is MlpExtractor and type(head) is nn.Linear
     if not (linear and chooses_by_logits(policy)) or policy.device.type != "cpu":
-        return None
-    if len(policy.mlp_extractor.policy_net):
         return None
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
