@@ -33,17 +33,17 @@ def parse_flags(form: type[T], argv: Sequence[str], description: str | None = No
     )
     if unknown:
         given = [word for word in unknown if word.startswith("-")] or unknown
-        raise UsageError(f"{_told(given[0], asked)}; --help in its place lists all flags")
+        raise UsageError(f"{_told(given[0], asked)} --help in its place lists all flags")
     return asked
 
 
 def _told(given: str, asked: object) -> str:
     if not given.startswith("-"):
-        return f"what is {given!r} for? It is no flag, and no value of one"
+        return f"{given!r} is neither a flag nor the value of one;"
     flag = given.partition("=")[0]
     near = nearest(flag.lstrip("-").replace("_", "-"), list(_flags(asked)))
-    meant = f": did you mean {' or '.join(f'--{name}' for name in near)}?" if near else ""
-    return f"there is no flag {flag}{meant}"
+    meant = f": did you mean {' or '.join(f'--{name}' for name in near)}?" if near else ";"
+    return f"there is no flag {flag} here{meant}"
 
 
 def nearest(word: str, flags: Sequence[str]) -> list[str]:
