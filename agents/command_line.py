@@ -24,6 +24,7 @@ from plasticrl.runs import (
     check_preset,
     guarded,
     parse_flags,
+    parse_preset,
     python_here,
     say_loading,
 )
@@ -179,13 +180,13 @@ def parse_train(argv: Sequence[str], elsewhere: Elsewhere | None = None) -> Trai
 
 
 def _parse(argv: Sequence[str], cores: dict[str, CoreConfig]) -> TrainArguments:
-    configs, about = {}, {}
+    configs = {}
     for name, make in PRESETS.items():
         values = {item.name: getattr(make(), item.name) for item in fields(TrainConfig)}
         values |= {"core": cores[name], "env_kwargs": {}, "preset": name}
-        configs[name], about[name] = TrainArguments(**values), (make.__doc__ or "").splitlines()[0]
-    return parse_flags(
-        tyro.extras.subcommand_type_from_defaults(configs, about),
+        configs[name] = ((make.__doc__ or "").splitlines()[0], TrainArguments(**values))
+    return parse_preset(
+        configs,
         argv,
         "Train a plastic agent. Choose a preset; flags change it. "
         "Or go on with a run: --resume RUN.",

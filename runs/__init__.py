@@ -30,7 +30,7 @@ from plasticrl.runs.strict import flat, from_dict, to_dict
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
     from plasticrl.runs.devices import check_device
-    from plasticrl.runs.flags import parse_flags
+    from plasticrl.runs.flags import parse_flags, parse_preset
     from plasticrl.runs.progress import COMPILING, Lines, Timing
     from plasticrl.runs.rng import get_rng_state, set_rng_state
     from plasticrl.runs.series import Series, read_series
@@ -60,6 +60,7 @@ __all__ = [
     "load_checkpoint",
     "null_non_finite",
     "parse_flags",
+    "parse_preset",
     "python_here",
     "read_metrics",
     "read_series",
@@ -80,6 +81,7 @@ _LATE = {
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",
     "parse_flags": "flags",
+    "parse_preset": "flags",
     "read_series": "series",
     "save_checkpoint": "checkpoint",
     "set_rng_state": "rng",

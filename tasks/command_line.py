@@ -18,6 +18,7 @@ from plasticrl.runs import (
     check_preset,
     guarded,
     parse_flags,
+    parse_preset,
     resuming,
     say_loading,
 )
@@ -90,13 +91,14 @@ def _train(argv: Sequence[str], elsewhere: Elsewhere | None) -> int:
 
         return training.resume(arguments.resume)
     presets = {name: make() for name, make in PRESETS.items()}
-    commands = {name: _arguments(name, config) for name, config in presets.items()}
-    about = {name: (make.__doc__ or "").splitlines()[0] for name, make in PRESETS.items()}
-    commands["data"] = DataArguments()
-    about["data"] = "Instead of training: which data sets there are."
+    commands: dict[str, tuple[str, Any]] = {
+        name: ((PRESETS[name].__doc__ or "").splitlines()[0], _arguments(name, config))
+        for name, config in presets.items()
+    }
+    commands["data"] = ("Instead of training: which data sets there are.", DataArguments())
     check_preset(argv, commands, SCRIPT, elsewhere)
-    chosen = parse_flags(
-        tyro.extras.subcommand_type_from_defaults(commands, about),
+    chosen = parse_preset(
+        commands,
         argv,
         "Train on a supervised task. Choose a preset; flags change it. "
         "Or go on with a run: --resume RUN.",

@@ -199,6 +199,7 @@ def test_no_gpu(refused: Refused) -> None:
         ([MAZE, "--n-envs", "x"], ["--n-envs", "'x'"]),
         ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5'"]),
         ([MAZE, "--n-envs"], ["--n-envs"]),
+        ([MAZE, "more"], ["more"]),
         ([MAZE, "--a2c.entropy", "renyi"], ["--a2c.entropy", "renyi", "shannon", "simpson"]),
         ([MAZE, "--env-kwargs", "nonsense"], ["--env-kwargs", "name=value", "'nonsense'"]),
         ([MAZE, "--env-kwargs", "size=[1]"], ["--env-kwargs", "size must be a number"]),
@@ -233,7 +234,6 @@ def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused
     ("argv", "said"),
     [
         ([MAZE, "--preset", "x"], "there is no flag --preset here"),
-        ([MAZE, "more"], "'more' is neither a flag nor the value of one;"),
         (["--resume", "run", "--seed", "3"], "there is no flag --seed here;"),
         (["--resume", "run", "--run-dir", "new"], "there is no flag --run-dir here"),
         (["--resume", MAZE, "--n-envs", "3"], "there is no flag --n-envs here;"),
@@ -273,6 +273,7 @@ def test_an_evaluation_that_is_none(not_parsed: Refused, refused: Refused) -> No
     """As above."""
     assert "--episodes" in not_parsed(evaluate_main, "run", "--episodes", "x")
     assert "did you mean --episodes?" in refused(evaluate_main, "run", "--episode-count", "3")
+    assert "did you mean --episodes?" in refused(evaluate_main, "--episod", "3", "run")
     said = refused(evaluate_main, "--run", "run")
     assert said.startswith("error: there is no flag --run here")
     assert "--run or" not in said
