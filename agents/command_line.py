@@ -275,7 +275,8 @@ def _evaluate(argv: Sequence[str]) -> int:
 
         return replay(path, arguments)
     RunDirectory.open(path)  # what is wrong with it is said before torch is loaded
-    say_loading(str(path) if arguments.gallery is None else arguments.gallery)
+    if not arguments.json:
+        say_loading(arguments.gallery or str(path))
     from plasticrl.agents.report import report
 
     return report(path, arguments)

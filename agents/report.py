@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 def report(path: Path, arguments: "EvaluateArguments") -> int:
     """``evaluate.py`` of the run in ``path``: record, measure, print, play; the exit status."""
-    with user_errors(), compilation_told(lambda: print(COMPILING, file=sys.stderr)):
+    if arguments.json:  # for a program, which does not wonder
+        return _report(path, arguments)
+    with compilation_told(lambda: print(COMPILING, file=sys.stderr)):
+        return _report(path, arguments)
+
+
+def _report(path: Path, arguments: "EvaluateArguments") -> int:
+    with user_errors():
         if arguments.record is not None:
             check_record_path(arguments.record)
         if arguments.report is not None:
