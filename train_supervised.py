@@ -3,6 +3,8 @@
 import sys
 
 try:
+    from plasticrl.agents.presets import PRESETS
+    from plasticrl.runs import Elsewhere
     from plasticrl.tasks.command_line import train_main
 except ModuleNotFoundError as error:
     how = "use .venv/bin/python, which `make watch` makes, or `pip install -c constraints.txt -e .`"
@@ -10,4 +12,4 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 if __name__ == "__main__":
-    sys.exit(train_main())
+    sys.exit(train_main(elsewhere=Elsewhere("reinforcement-learning", "train_rl.py", PRESETS)))

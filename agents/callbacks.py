@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
-from plasticrl.runs import CtrlC, get_rng_state, set_rng_state
+from plasticrl.runs import COMPILING, CtrlC, Lines, Timing, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
@@ -66,7 +66,7 @@ class RunCheckpoints(BaseCallback):
 
 
 class ProgressCallback(BaseCallback):
-    """A progress bar with the mean reward of the last episodes; without a terminal, ten lines.
+    """A progress bar with the mean reward of the last episodes; without a terminal, lines.
 
     Args:
         total_timesteps: where the bar ends.
@@ -75,36 +75,38 @@ class ProgressCallback(BaseCallback):
     def __init__(self, total_timesteps: int) -> None:
         super().__init__()
         self.console = Console(stderr=True)
-        self.tenths = 0
         self.progress = Progress(
             TextColumn("{task.fields[doing]}"),
             BarColumn(),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
             TextColumn("reward {task.fields[reward]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            Timing(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
         self.total_timesteps = total_timesteps
-        self.task = self.progress.add_task(
-            "", total=total_timesteps, reward="-", doing="starting (compiles, the first time)"
-        )
+        self.task = self.progress.add_task("", total=total_timesteps, reward="-", doing="starting")
+
+    def compiling(self) -> None:
+        """Say that the first update takes longer."""
+        self.progress.update(self.task, doing="compiling")
+        self.console.print(COMPILING, highlight=False)
 
     def _on_training_start(self) -> None:
+        self.updates_before = self.model._n_updates
+        self.lines = Lines(self.total_timesteps, self.model.num_timesteps)
+        self.progress.reset(self.task, completed=self.model.num_timesteps)
         self.progress.start()
 
     def _on_rollout_start(self) -> None:
         episodes = self.model.ep_info_buffer or ()
         reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
-        steps = self.model.num_timesteps
-        if self.model._n_updates:
+        steps, total = self.model.num_timesteps, self.total_timesteps
+        if self.model._n_updates > self.updates_before:
             self.progress.update(self.task, completed=steps, reward=reward, doing="training")
-        tenths = 10 * steps // self.total_timesteps
-        if not self.console.is_terminal and tenths > self.tenths:
-            self.console.print(f"{tenths}0 %: {steps:,} steps, reward {reward}", highlight=False)
-        self.tenths = tenths
+        if not self.console.is_terminal and self.lines.due(steps):
+            line = f"{100 * steps // total} %: {steps:,} of {total:,} steps, reward {reward}"
+            self.console.print(line, highlight=False)
 
     def _on_step(self) -> bool:
         return True

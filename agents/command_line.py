@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,17 @@ import tyro
 from plasticrl.agents import gallery
 from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig
 from plasticrl.agents.presets import PRESETS
-from plasticrl.runs import UsageError, check_preset, guarded
+from plasticrl.runs import (
+    Elsewhere,
+    RunDirectory,
+    UsageError,
+    check_preset,
+    guarded,
+    parse_flags,
+    parse_preset,
+    python_here,
+    say_loading,
+)
 
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 
@@ -99,7 +110,11 @@ class EvaluateArguments:
     def check(self) -> None:
         """Raise ``UsageError`` for what cannot be."""
         if (self.run is None) == (self.gallery is None):
-            raise UsageError("name one: a run's folder, an episode's FILE.npz, or --gallery NAME")
+            raise UsageError(
+                "name one: a run's folder, an episode's FILE.npz, or --gallery "
+                f"{'|'.join(gallery.names())}, as in: {python_here()} evaluate.py "
+                "--gallery maze --watch; --help says more"
+            )
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
         if not 0 <= self.seed < 2**31:
@@ -139,12 +154,16 @@ class PlotArguments:
     """Over the seeds: their mean, or the mean of their middle half."""
 
 
-def parse_train(argv: Sequence[str]) -> TrainArguments:
-    """The arguments of ``train_rl.py``: presets as subcommands, config fields as flags."""
+def parse_train(argv: Sequence[str], elsewhere: Elsewhere | None = None) -> TrainArguments:
+    """The arguments of ``train_rl.py``: presets as subcommands, config fields as flags.
+
+    Raises:
+        UsageError: the preset or a flag is none.
+    """
     resumes = any(flag.partition("=")[0] == "--resume" for flag in argv)
     if resumes and argv[0] not in PRESETS:
-        return tyro.cli(_ResumeArguments, args=argv).as_train()
-    check_preset(argv, PRESETS)
+        return parse_flags(_ResumeArguments, argv).as_train()
+    check_preset(argv, PRESETS, "train_rl.py", elsewhere)
     presets = {name: make() for name, make in PRESETS.items()}
     arguments = _parse(argv, {name: preset.core for name, preset in presets.items()})
     preset = presets[arguments.preset]
@@ -166,10 +185,10 @@ def _parse(argv: Sequence[str], cores: dict[str, CoreConfig]) -> TrainArguments:
         values = {item.name: getattr(make(), item.name) for item in fields(TrainConfig)}
         values |= {"core": cores[name], "env_kwargs": {}, "preset": name}
         configs[name] = ((make.__doc__ or "").splitlines()[0], TrainArguments(**values))
-    return tyro.extras.overridable_config_cli(
+    return parse_preset(
         configs,
-        args=argv,
-        description="Train a plastic agent. Choose a preset; flags change it. "
+        argv,
+        "Train a plastic agent. Choose a preset; flags change it. "
         "Or go on with a run: --resume RUN.",
     )
 
@@ -204,9 +223,10 @@ def changed_settings(arguments: TrainArguments) -> dict[str, Any]:
     }
 
 
-def train_main(argv: Sequence[str] | None = None) -> int:
-    """``train_rl.py``."""
-    return guarded(_train, sys.argv[1:] if argv is None else argv)
+def train_main(argv: Sequence[str] | None = None, elsewhere: Elsewhere | None = None) -> int:
+    """``train_rl.py``; ``elsewhere`` is for whoever names a preset of the other script."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guarded(partial(_train, elsewhere=elsewhere), arguments)
 
 
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
@@ -214,15 +234,16 @@ def evaluate_main(argv: Sequence[str] | None = None) -> int:
     return guarded(_evaluate, sys.argv[1:] if argv is None else argv)
 
 
-def _train(argv: Sequence[str]) -> int:
-    arguments = parse_train(argv)
+def _train(argv: Sequence[str], elsewhere: Elsewhere | None) -> int:
+    arguments = parse_train(argv, elsewhere)
     config = TrainConfig(
         **{item.name: getattr(arguments, item.name) for item in fields(TrainConfig)}
     )
-    from plasticrl.agents import training
-
     if arguments.resume is None:
-        return training.train(config, arguments.preset, arguments.run_dir)
+        say_loading(arguments.preset)
+        from plasticrl.agents.training import train
+
+        return train(config, arguments.preset, arguments.run_dir)
     if arguments.run_dir is not None:
         raise UsageError("--resume goes on in the run's own folder: leave --run-dir out")
     changed = changed_settings(arguments)
@@ -231,17 +252,21 @@ def _train(argv: Sequence[str]) -> int:
         raise UsageError(
             f"--resume goes on with the run's own settings: leave out {', '.join(changed)}"
         )
-    return training.resume(arguments.resume, arguments.preset or None, total_timesteps)
+    RunDirectory.open(arguments.resume)  # what is wrong with it is said before torch is loaded
+    say_loading(f"resuming {arguments.resume}")
+    from plasticrl.agents.training import resume
+
+    return resume(arguments.resume, arguments.preset or None, total_timesteps)
 
 
 def _evaluate(argv: Sequence[str]) -> int:
     if is_plot(argv):
         asks = any(word in ("-h", "--help") for word in argv)
-        plot_arguments = tyro.cli(PlotArguments, args=["--help"] if asks else argv)
+        plot_arguments = parse_flags(PlotArguments, ["--help"] if asks else argv)
         from plasticrl.agents.curves import plot
 
         return plot(plot_arguments)
-    arguments = tyro.cli(EvaluateArguments, args=argv)
+    arguments = parse_flags(EvaluateArguments, argv)
     arguments.check()
     path = arguments.run if arguments.gallery is None else gallery.folder(arguments.gallery)
     assert path is not None  # checked
@@ -249,6 +274,9 @@ def _evaluate(argv: Sequence[str]) -> int:
         from plasticrl.agents.replay import replay
 
         return replay(path, arguments)
+    RunDirectory.open(path)  # what is wrong with it is said before torch is loaded
+    if not arguments.json:
+        say_loading(arguments.gallery or str(path))
     from plasticrl.agents.report import report
 
     return report(path, arguments)

@@ -18,8 +18,9 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
 from plasticrl.agents.replay import show
 from plasticrl.agents.training import load_policy
+from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.envs import ENV_IDS
-from plasticrl.runs import RunDirectory, UsageError, null_non_finite
+from plasticrl.runs import COMPILING, RunDirectory, UsageError, null_non_finite
 from plasticrl.viewer import check_record_path, check_report_path
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 def report(path: Path, arguments: "EvaluateArguments") -> int:
     """``evaluate.py`` of the run in ``path``: record, measure, print, play; the exit status."""
+    if arguments.json:  # for a program, which does not wonder
+        return _report(path, arguments)
+    with compilation_told(lambda: print(COMPILING, file=sys.stderr)):
+        return _report(path, arguments)
+
+
+def _report(path: Path, arguments: "EvaluateArguments") -> int:
     with user_errors():
         if arguments.record is not None:
             check_record_path(arguments.record)

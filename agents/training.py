@@ -26,6 +26,7 @@ from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.logger import make_logger
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.snapshot import restore, restore_policy, take
+from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.runs import (
     CONFIG_NAME,
     CtrlC,
@@ -135,7 +136,7 @@ def _learn(
     pictures = EpisodePictures(config, run.preset)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     try:
-        with CtrlC() as ctrl_c:
+        with CtrlC() as ctrl_c, compilation_told(progress.compiling):
             checkpoints = RunCheckpoints(save, config.checkpoint_every, ctrl_c)
             model.learn(
                 total - model.num_timesteps,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from shutil import which
+from typing import NamedTuple
 
 from plasticrl.runs.errors import UsageError
 
@@ -18,13 +19,47 @@ def default_run_dir(preset: str, seed: int) -> Path:
     return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def check_preset(argv: Sequence[str], presets: Collection[str]) -> None:
+class Elsewhere(NamedTuple):
+    """The presets of the other training script."""
+
+    kind: str
+    script: str
+    presets: Collection[str]
+
+
+def check_preset(
+    argv: Sequence[str],
+    presets: Collection[str],
+    script: str,
+    elsewhere: Elsewhere | None = None,
+) -> None:
     """Raise ``UsageError`` where the first word names no preset; it says which one was meant."""
-    if not argv or argv[0].startswith("-") or argv[0] in presets:
+    word = argv[0] if argv else "-"
+    if word in presets or word in ("-h", "--help") or word.startswith("--tyro-"):
         return
-    close = difflib.get_close_matches(argv[0], presets, n=1)
-    what = f"did you mean {close[0]}?" if close else f"there are {', '.join(presets)}"
-    raise UsageError(f"there is no preset {argv[0]!r}: {what}")
+    there = ", ".join(presets)
+    if word.startswith("-"):
+        example = next(iter(presets))
+        raise UsageError(
+            f"name a preset first, as in: {python_here()} {script} {example}\n"
+            f"presets: {there}\n"
+            f"its settings: {example} --help; to go on with a run: --resume RUN"
+        )
+    others = elsewhere.presets if elsewhere else ()
+    close = difflib.get_close_matches(word, [*presets, *others], n=1)
+    if elsewhere and close and close[0] in others:
+        command = f"{python_here()} {elsewhere.script} {close[0]}"
+        if word == close[0]:
+            raise UsageError(f"{word!r} is a {elsewhere.kind} preset: {command}")
+        raise UsageError(f"there is no preset {word!r}: did you mean {command}?")
+    what = f"did you mean {close[0]}?" if close else f"there are {there}"
+    raise UsageError(f"there is no preset {word!r}: {what}")
+
+
+def say_loading(doing: str) -> None:
+    """Say that torch is about to be imported, if it is not yet: that can take many seconds."""
+    if "torch" not in sys.modules:
+        print(f"{doing}: loading torch ...", file=sys.stderr, flush=True)
 
 
 def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
@@ -44,9 +79,13 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
 
 def interrupted(script: str, run: Path) -> int:
     """Say how to go on with a run; the exit status."""
-    how = f"{python_here()} {script} --resume {shlex.quote(str(run))}"
-    print(f"interrupted; go on with: {how}", file=sys.stderr)
+    print(f"interrupted; go on with: {resuming(script, run)}", file=sys.stderr)
     return INTERRUPTED
+
+
+def resuming(script: str, run: Path) -> str:
+    """The command that goes on with a run."""
+    return f"{python_here()} {script} --resume {shlex.quote(str(run))}"
 
 
 def python_here() -> str:

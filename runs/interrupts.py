@@ -1,22 +1,31 @@
 """Ctrl-C between two updates, where a run is in one piece."""
 
 import signal
+import sys
+import threading
 from types import FrameType, TracebackType
 
 
 class CtrlC:
-    """A context in which the first Ctrl-C is only noted; a second one interrupts at once."""
+    """A context in which the first Ctrl-C is only noted; a second one interrupts at once.
+
+    In another thread than the main one, which alone hears of Ctrl-C, it does nothing.
+    """
 
     pressed = False
 
     def __enter__(self) -> "CtrlC":
-        self._handler = signal.getsignal(signal.SIGINT)
-        signal.signal(signal.SIGINT, self._note)
+        self._here = threading.current_thread() is threading.main_thread()
+        if self._here:
+            self._handler = signal.signal(signal.SIGINT, self._note)
         return self
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
         self.pressed = True
         signal.signal(signal.SIGINT, self._handler)
+        # At once: an update can take long, and the first one waits for its loops to be compiled.
+        said = "stopping after this update; Ctrl-C again stops at once, without saving"
+        print(said, file=sys.stderr, flush=True)
 
     def __exit__(
         self,
@@ -24,4 +33,5 @@ class CtrlC:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._handler)
+        if self._here:
+            signal.signal(signal.SIGINT, self._handler)

@@ -4,15 +4,29 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from plasticrl.runs import RunDirectory, RunError, UsageError, check_preset, guarded
+from plasticrl.runs import (
+    Elsewhere,
+    RunDirectory,
+    RunError,
+    UsageError,
+    check_preset,
+    guarded,
+    parse_flags,
+    parse_preset,
+    resuming,
+    say_loading,
+)
 from plasticrl.tasks.config import KIND, TaskConfig
 from plasticrl.tasks.data_command import report
 from plasticrl.tasks.registry import PRESETS
+
+SCRIPT = "train_supervised.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +55,15 @@ class DataArguments:
     """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""
 
 
-def train_main(argv: Sequence[str] | None = None) -> int:
-    """``train_supervised.py``; the exit status."""
-    return guarded(_train, sys.argv[1:] if argv is None else argv)
+def train_main(argv: Sequence[str] | None = None, elsewhere: Elsewhere | None = None) -> int:
+    """``train_supervised.py``; the exit status.
+
+    Args:
+        argv: by default the process's own.
+        elsewhere: for whoever names a preset of the other script.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    return guarded(partial(_train, elsewhere=elsewhere), arguments)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
@@ -62,9 +82,11 @@ def is_task(argv: Sequence[str]) -> bool:
     return False
 
 
-def _train(argv: Sequence[str]) -> int:
+def _train(argv: Sequence[str], elsewhere: Elsewhere | None) -> int:
     if any(word.partition("=")[0] == "--resume" for word in argv):
-        arguments = tyro.cli(ResumeArguments, args=argv)
+        arguments = parse_flags(ResumeArguments, argv)
+        RunDirectory.open(arguments.resume)  # what is wrong with it is said before torch is loaded
+        say_loading(f"resuming {arguments.resume}")
         from plasticrl.tasks import training  # late: --help needs no torch
 
         return training.resume(arguments.resume)
@@ -74,11 +96,11 @@ def _train(argv: Sequence[str]) -> int:
         for name, config in presets.items()
     }
     commands["data"] = ("Instead of training: which data sets there are.", DataArguments())
-    check_preset(argv, commands)
-    chosen = tyro.extras.overridable_config_cli(
+    check_preset(argv, commands, SCRIPT, elsewhere)
+    chosen = parse_preset(
         commands,
-        args=argv,
-        description="Train on a supervised task. Choose a preset; flags change it. "
+        argv,
+        "Train on a supervised task. Choose a preset; flags change it. "
         "Or go on with a run: --resume RUN.",
     )
     if isinstance(chosen, DataArguments):
@@ -86,6 +108,7 @@ def _train(argv: Sequence[str]) -> int:
         return 0
     kind = type(presets[chosen.preset])
     config = kind(**{item.name: getattr(chosen, item.name) for item in fields(kind)})
+    say_loading(chosen.preset)
     from plasticrl.tasks import training
 
     return training.train(config, chosen.preset, chosen.run_dir)
@@ -98,8 +121,13 @@ def _evaluate(argv: Sequence[str]) -> int:
             f"a supervised run has no {', '.join(others)}: it was measured and drawn when its "
             "training ended; --json and --plot FILE are for it"
         )
-    arguments = tyro.cli(EvaluateArguments, args=argv)
+    arguments = parse_flags(EvaluateArguments, argv)
     run = RunDirectory.open(arguments.run)
+    if not run.evaluation_path.exists():
+        raise RunError(
+            f"{run.path} has no {run.evaluation_path.name} yet: its training did not end; "
+            f"if it was interrupted, go on with: {resuming(SCRIPT, run.path)}"
+        )
     record = run.read_evaluation()
     if arguments.json:
         print(json.dumps(record))

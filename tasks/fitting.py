@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
-from plasticrl.runs import CtrlC, get_rng_state, set_rng_state
+from plasticrl.core.backends.compiling import compilation_told
+from plasticrl.runs import COMPILING, CtrlC, Lines, Timing, get_rng_state, set_rng_state
 from plasticrl.tasks.config import TaskConfig
 
 Log = Callable[[int, dict[str, float]], None]
@@ -24,8 +25,6 @@ Log = Callable[[int, dict[str, float]], None]
 
 REPORTS = 50
 """Lines of metrics of each net."""
-LINES = 10
-"""Lines of progress of each net where no bar can be shown."""
 SMOOTHING = 0.9
 SAVED_EVERY = 120.0
 """Seconds from one checkpoint to the next."""
@@ -199,16 +198,14 @@ def progress(doing: str, total: int, done: int) -> Iterator[Callable[[float], No
     Elsewhere than in a terminal, a line now and then.
     """
     console = Console(stderr=True)
-    started, every = time.perf_counter(), max(1, total // LINES)
+    started, lines = time.perf_counter(), Lines(total, done)
     updates = itertools.count(done + 1)
     bar = Progress(
         TextColumn(doing),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} updates"),
         TextColumn("loss {task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        Timing(),
         console=console,
         disable=not console.is_terminal,
     )
@@ -217,10 +214,10 @@ def progress(doing: str, total: int, done: int) -> Iterator[Callable[[float], No
     def advance(loss: float) -> None:
         bar.update(shown, advance=1, loss=f"{loss:.4g}")
         update = next(updates)
-        if not console.is_terminal and update % every == 0:
+        if not console.is_terminal and lines.due(update):
             seconds = time.perf_counter() - started
             line = f"{doing}: {update:,} of {total:,} updates, loss {loss:.4g}, {seconds:.0f} s"
             print(line, file=sys.stderr, flush=True)
 
-    with bar:
+    with bar, compilation_told(lambda: console.print(f"{doing}: {COMPILING}", highlight=False)):
         yield advance

@@ -25,7 +25,7 @@ from plasticrl.runs import (
     save_checkpoint,
     to_dict,
 )
-from plasticrl.tasks.config import KIND, TaskConfig
+from plasticrl.tasks.config import KIND, DataTaskConfig, TaskConfig
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import TASKS
 from plasticrl.tasks.task import Net, Task
@@ -105,6 +105,7 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
     """Train and measure the nets after those that are measured; of the run's own, draw pictures."""
     console = Console(stderr=True)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
+    console.print(f"data: {_told(task)}", highlight=False, soft_wrap=True)
     names = [net.name for net in task.nets()]
     try:
         for position, net in list(enumerate(_wanted(task)))[len(measured) :]:
@@ -127,6 +128,18 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
     again = f"{python_here()} evaluate.py {shlex.quote(str(run.path))}"
     console.print(f"to see this again: {again}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _told(task: Task[Any]) -> str:
+    """What the task is trained on, and whether it stands in for what the user can bring."""
+    name, config = task.data.name, task.config
+    made = "made by the program"
+    if not isinstance(config, DataTaskConfig):
+        return made
+    if config.data == config.brought:
+        return str(name)
+    what = "embedded" if task.data.sha256 else made
+    return f"{name}, {what}: a stand-in for --data {config.brought}"
 
 
 def _train_and_measure(

@@ -196,18 +196,14 @@ def test_no_gpu(refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], PRESETS),
-        ([MAZE, "--core.modulaton", "none"], ["--core.modulaton", "--core.modulation"]),
         ([MAZE, "--n-envs", "x"], ["--n-envs", "'x'"]),
         ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5'"]),
         ([MAZE, "--n-envs"], ["--n-envs"]),
+        ([MAZE, "more"], ["more"]),
         ([MAZE, "--a2c.entropy", "renyi"], ["--a2c.entropy", "renyi", "shannon", "simpson"]),
         ([MAZE, "--env-kwargs", "nonsense"], ["--env-kwargs", "name=value", "'nonsense'"]),
         ([MAZE, "--env-kwargs", "size=[1]"], ["--env-kwargs", "size must be a number"]),
-        (["--resume", "run", "--seed", "3"], ["--seed"]),
-        (["--resume", "run", "--run-dir", "new"], ["--run-dir"]),
         (["--resume"], ["--resume"]),
-        (["--resume", MAZE, "--n-envs", "3"], ["--n-envs"]),
     ],
 )
 def test_a_command_line_that_is_none(
@@ -216,6 +212,49 @@ def test_a_command_line_that_is_none(
     """A slip of the fingers would be ignored, or not be named."""
     said = not_parsed(train_main, *argv)
     assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag", "near"),
+    [
+        ([MAZE, "--core.modulaton", "none"], "--core.modulaton", "--core.modulation"),
+        ([MAZE, "--lerning-rate=1"], "--lerning-rate", "--a2c.learning-rate or --"),
+        ([MAZE, "--n_env", "3"], "--n_env", "--n-envs"),
+        (["--resume", "run", "--total-steps", "3"], "--total-steps", "--total-timesteps"),
+    ],
+)
+def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused) -> None:
+    """The user would search a long box for the flag that was meant."""
+    said = refused(train_main, *argv)
+    assert said.startswith(f"error: there is no flag {flag} here: did you mean {near}")
+    assert said.endswith("? --help in its place lists all flags\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([MAZE, "--preset", "x"], "there is no flag --preset here"),
+        (["--resume", "run", "--seed", "3"], "there is no flag --seed here;"),
+        (["--resume", "run", "--run-dir", "new"], "there is no flag --run-dir here"),
+        (["--resume", MAZE, "--n-envs", "3"], "there is no flag --n-envs here;"),
+    ],
+)
+def test_a_word_that_has_no_place(argv: list[str], said: str, refused: Refused) -> None:
+    """It would be ignored, or the user be sent to a flag that is none."""
+    sentence = refused(train_main, *argv)
+    assert said in sentence
+    assert "--preset or" not in sentence
+    assert "mean --preset" not in sentence
+
+
+@pytest.mark.parametrize("argv", [[], ["--n-envs", "3"]])
+def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The user would not learn how to start."""
+    assert train_main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: name a preset first, as in: ")
+    assert f" train_rl.py {MAZE}\npresets: {', '.join(PRESETS)}\n" in err
 
 
 @pytest.mark.parametrize(
@@ -230,11 +269,22 @@ def test_a_preset_that_is_none(word: str, said: str, refused: Refused) -> None:
     assert refused(train_main, word, "--seed", "1") == f"error: {said}\n"
 
 
-@pytest.mark.parametrize("argv", [["run", "--episode-count", "3"], ["run", "--episodes", "x"]])
-def test_an_evaluation_that_is_none(argv: list[str], not_parsed: Refused) -> None:
+def test_an_evaluation_that_is_none(not_parsed: Refused, refused: Refused) -> None:
     """As above."""
-    said = not_parsed(evaluate_main, *argv)
-    assert argv[1] in said
+    assert "--episodes" in not_parsed(evaluate_main, "run", "--episodes", "x")
+    assert "did you mean --episodes?" in refused(evaluate_main, "run", "--episode-count", "3")
+    assert "did you mean --episodes?" in refused(evaluate_main, "--episod", "3", "run")
+    said = refused(evaluate_main, "--run", "run")
+    assert said.startswith("error: there is no flag --run here")
+    assert "--run or" not in said
+    assert "mean --run?" not in said
+
+
+def test_an_evaluation_of_nothing(refused: Refused) -> None:
+    """The user would not learn how to start."""
+    said = refused(evaluate_main)
+    assert "name one: a run's folder, " in said
+    assert " evaluate.py --gallery maze --watch; --help says more" in said
 
 
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
@@ -554,10 +604,55 @@ def script(*argv: object) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["train_rl.py", "patterns-quickstart", "--seed", "1"],
+            r"'patterns-quickstart' is a supervised preset: "
+            r"\S+ train_supervised.py patterns-quickstart",
+        ),
+        (
+            ["train_rl.py", "paterns-quickstart"],
+            r"there is no preset 'paterns-quickstart': did you mean "
+            r"\S+ train_supervised.py patterns-quickstart\?",
+        ),
+        (
+            ["train_supervised.py", "maze-paper"],
+            r"'maze-paper' is a reinforcement-learning preset: \S+ train_rl.py maze-paper",
+        ),
+    ],
+    ids=["supervised", "mistyped", "agents'"],
+)
+def test_a_preset_of_the_other_script(argv: list[str], said: str) -> None:
+    """The user would be told of a preset that has nothing to do with it."""
+    done = script(*argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"error: {said}\n", done.stderr)
+
+
+def test_the_first_line_comes_before_torch() -> None:
+    """The first seconds, many on a cold disk, would be silent."""
+    code = (
+        "import builtins, sys\n"
+        "take = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name.partition('.')[0] in ('torch', 'stable_baselines3'): sys.exit(9)\n"
+        "    return take(name, *rest)\n"
+        "builtins.__import__ = stop\n"
+        "from plasticrl.agents.command_line import train_main\n"
+        f"train_main([{MAZE!r}])\n"
+    )
+    done = script("-c", code)
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr == f"{MAZE}: loading torch ...\n"
+
+
+@pytest.mark.parametrize(
     ("argv", "sentence"),
     [
         (["train_rl.py", MAZE, "--n-envs", "0"], "error: n_envs must be at least 1, not 0\n"),
         (["evaluate.py", "no-run"], "error: run directory no-run does not exist\n"),
+        (["train_rl.py", "--resume", "no-run"], "error: run directory no-run does not exist\n"),
     ],
 )
 def test_the_scripts_exit_with_2(argv: list[str], sentence: str) -> None:

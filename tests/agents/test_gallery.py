@@ -106,7 +106,7 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
         (["--gallery", "mazes"], "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze\n"),
         (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
         (["--gallery", "maze", "run"], "name one: a run's folder, an episode's FILE.npz, or "),
-        ([], "name one: a run's folder, an episode's FILE.npz, or --gallery NAME\n"),
+        ([], "name one: a run's folder, an episode's FILE.npz, or --gallery cue-"),
         (["--gallery", "maze", "--watch", "--episodes=9"], "give --episodes in a call of its own"),
         (
             ["--gallery", "maze", "--record=a.gif", "--ablate-plasticity"],

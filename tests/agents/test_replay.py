@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.runs import RunDirectory
 from plasticrl.viewer import EpisodeTrace, load_npz, save_npz
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +167,10 @@ def test_the_path_is_asked_before_the_run_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An hour of playing, and then nowhere to write it."""
-    sentence = refusal(capsys, tmp_path / "no-run", "--record", tmp_path / "none" / "episode.gif")
+    run = RunDirectory.create(
+        tmp_path / "run", kind="rl", preset="x", config={}
+    )  # not to be loaded
+    sentence = refusal(capsys, run.path, "--record", tmp_path / "none" / "episode.gif")
     assert "is not a writable folder" in sentence
 
 

@@ -152,8 +152,9 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    first, *_, last = err.splitlines()
-    assert first == f"run directory: {run}"
+    assert f"run directory: {run}" in err.splitlines()
+    assert "stopping after this update; Ctrl-C again stops at once, without saving" in err
+    last = err.splitlines()[-1]
     assert last.startswith("interrupted; go on with: ")
     assert last.endswith(f" train_rl.py --resume {run}")
     (checkpoint,) = (run / "checkpoints").iterdir()

@@ -7,17 +7,19 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
+from plasticrl.agents.callbacks import ProgressCallback
 from plasticrl.agents.command_line import train_main
 from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training import open_run
-from plasticrl.runs import RunDirectory, read_metrics
+from plasticrl.runs import Lines, RunDirectory, read_metrics
 
 # 3 environments x 10 steps: an update every 30 steps, 5 of them, a checkpoint after every second.
 TINY = [
@@ -116,12 +118,55 @@ def test_the_last_lines_say_how_to_go_on(
     assert out == ""
     first, *progress, last = err.splitlines()
     assert first == f"run directory: {run}"
-    assert progress[-1].startswith("100 %: 150 steps, reward ")
+    assert progress[-1].startswith("100 %: 150 of 150 steps, reward ")
     assert last.startswith("trained 150 steps in ")
     python = re.fullmatch(r".*measure with: (\S+) evaluate\.py (.*)", last)
     assert python is not None
     assert Path(shutil.which(python[1]) or "").absolute() == Path(sys.executable)
     assert python[2] == f"'{run}'"
+
+
+def begun(total: int, n_updates: int, steps: int) -> ProgressCallback:
+    """The progress of a run that has come so far."""
+    callback = ProgressCallback(total)
+    callback.model = cast(
+        RecurrentA2C,
+        SimpleNamespace(ep_info_buffer=[], _n_updates=n_updates, num_timesteps=steps),
+    )
+    callback._on_training_start()
+    return callback
+
+
+def test_without_a_terminal_lines_come_by_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """A training of days would look as if it hung."""
+    callback, now = begun(10**9, 0, 0), [0.0]
+    callback.lines = Lines(10**9, clock=lambda: now[0])
+    for second in range(1, 71):
+        now[0] = float(second)
+        callback.model.num_timesteps = 6_000 * second
+        callback._on_rollout_start()
+    assert capsys.readouterr().err.splitlines() == [
+        "0 %: 180,000 of 1,000,000,000 steps, reward -",
+        "0 %: 360,000 of 1,000,000,000 steps, reward -",
+    ]
+
+
+def test_a_run_that_goes_on_is_training_after_its_first_update(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The bar would say so while the loops are compiled, or take old steps for its speed."""
+    callback = begun(1000, 5, 500)
+    (task,) = callback.progress.tasks
+    callback._on_rollout_start()
+    assert (task.fields["doing"], task.completed, task.speed) == ("starting", 500, None)
+    callback.compiling()
+    assert task.fields["doing"] == "compiling"
+    assert capsys.readouterr().err == "compiling loops (first run only) ...\n"
+    callback._on_rollout_start()
+    assert task.fields["doing"] == "compiling"
+    callback.model._n_updates = 6
+    callback._on_rollout_start()
+    assert task.fields["doing"] == "training"
 
 
 def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:

@@ -148,7 +148,9 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     """Otherwise the user sees a missing file."""
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
     assert evaluate_main([str(run.path)]) == 2
-    assert "has no evaluation.json yet" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "has no evaluation.json yet: its training did not end" in err
+    assert err.endswith(f" train_supervised.py --resume {run.path}\n")
 
 
 def test_other_runs_are_left_to_the_agents(tmp_path: Path) -> None:
@@ -190,6 +192,33 @@ def test_a_data_root_that_is_not_there(
     assert train_main([*command, "--data-root", str(tmp_path / "none")]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"error: --data-root: there is no folder {tmp_path / 'none'}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["patterns-quickstart", "--lerning-rate", "1"], "--learning-rate or --"),
+        (["data", "--data_rot", "x"], "--data-root?"),
+        (["--resume", "run", "--resum", "x"], "--resume?"),
+    ],
+)
+def test_a_mistyped_flag(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the user searches a box for the flag that was meant."""
+    assert train_main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: there is no flag {argv[-2]} here: did you mean {said}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [[], ["--seed", "3"]])
+def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the user does not learn how to start."""
+    assert train_main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert " train_supervised.py patterns-quickstart\n" in err.partition("presets:")[0]
+    assert f"presets: {', '.join(PRESETS)}, data\n" in err
 
 
 @pytest.mark.parametrize(

@@ -374,12 +374,18 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )
 
 
-@pytest.mark.parametrize("more", [["--seed", "3"], ["--run-dir", "new"], ["bohp-one-shot-paper"]])
-def test_resume_takes_nothing_else(
+@pytest.mark.parametrize("more", [["--seed", "3"], ["--run-dir", "new"]])
+def test_resume_takes_no_other_flag(
     more: list[str], stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A flag would be ignored."""
+    """It would be ignored."""
+    assert train_main(["--resume", str(stopped), *more]) == 2
+    assert capsys.readouterr().err.startswith(f"error: there is no flag {more[0]} here")
+
+
+def test_resume_takes_no_preset(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be ignored."""
     with pytest.raises(SystemExit) as stop:
-        train_main(["--resume", str(stopped), *more])
+        train_main(["--resume", str(stopped), "bohp-one-shot-paper"])
     assert stop.value.code == 2
-    assert more[0] in capsys.readouterr().err
+    assert "bohp-one-shot-paper" in capsys.readouterr().err

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.bohp.task import N_BITS, Bohp
+from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.fitting import Fit
+from plasticrl.tasks.images.config import ImagesConfig
+from plasticrl.tasks.omniglot.config import OmniglotConfig
 from plasticrl.tasks.task import Net
 from plasticrl.tasks.training import resume, train
 
@@ -60,3 +64,34 @@ def test_a_picture_that_fails_costs_no_measurement(
     assert resume(run) == 0
     record = json.loads((run / "evaluation.json").read_text())
     assert [one["net"] for one in record["controls"]] == ["non-plastic, equal parameters"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (BohpConfig(), "made by the program"),
+        (ImagesConfig(size=4), "photographs, embedded: a stand-in for --data cifar-10"),
+        (
+            ImagesConfig(size=4, data="dead-leaves"),
+            "dead-leaves, made by the program: a stand-in for --data cifar-10",
+        ),
+        (OmniglotConfig(), "glyphs, embedded: a stand-in for --data omniglot"),
+    ],
+)
+def test_the_data_are_named_before_the_training(
+    config: TaskConfig,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise a preset of the papers is taken for a result on the papers' data."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fit, "run", interrupted)
+    assert train(config, "x", tmp_path / "run") == 130
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert first == f"run directory: {tmp_path / 'run'}"
+    assert second == f"data: {said}"

@@ -1,0 +1,54 @@
+"""Compilation is told when it happens, and not when loops come from the disk."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from plasticrl.core.backends.compiling import compilation_told
+
+LOOPS = """
+from numba import njit
+
+@njit(cache=True)
+def add(x):
+    return x + 1
+
+@njit(cache=True)
+def take(x):
+    return x - 1
+"""
+
+
+def loops(path: Path) -> list[Callable[[object], object]]:
+    """As in a program that has just started."""
+    spec = importlib.util.spec_from_file_location("loops", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [module.add, module.take]
+
+
+def test_told_once_and_only_where_there_is_work(tmp_path: Path) -> None:
+    """The user would wait in silence, or be told of a wait that does not come."""
+    path = tmp_path / "loops.py"
+    path.write_text(LOOPS)
+    told: list[int] = []
+    add, take = loops(path)
+    with compilation_told(lambda: told.append(1)):
+        assert told == []
+        assert add(1) == 2
+        assert told == [1]
+        assert take(1) == 0
+        assert add(2) == 3
+    assert told == [1]
+    again, _ = loops(path)
+    with compilation_told(lambda: told.append(2)):
+        assert again(1) == 2  # kept on disk
+        assert told == [1]
+        again(np.float64(1.0))  # for floats, nothing is kept yet
+    assert told == [1, 2]
+    again(True)
+    assert told == [1, 2]  # nobody listens any more

@@ -1,0 +1,47 @@
+"""Ctrl-C around a training."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from plasticrl.runs import CtrlC
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_counts() -> Iterator[None]:
+    """A background job of a shell without job control starts with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_one_is_noted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The user would press again, in a long update, and lose it."""
+    with CtrlC() as ctrl_c:
+        assert not ctrl_c.pressed
+        signal.raise_signal(signal.SIGINT)
+        assert ctrl_c.pressed
+        assert capsys.readouterr().err.startswith("stopping after this update; Ctrl-C again stops")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_thread_trains_without() -> None:
+    """A program that trains in a thread would end in Python's ValueError about signals."""
+    seen: list[object] = []
+    handler = signal.getsignal(signal.SIGINT)
+
+    def trains() -> None:
+        try:
+            with CtrlC() as ctrl_c:
+                seen.append((ctrl_c.pressed, signal.getsignal(signal.SIGINT) is handler))
+        except ValueError as error:
+            seen.append(error)
+
+    thread = threading.Thread(target=trains)
+    thread.start()
+    thread.join()
+    assert seen == [(False, True)]
+    assert signal.getsignal(signal.SIGINT) is handler

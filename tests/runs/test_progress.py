@@ -1,0 +1,77 @@
+"""How far long work has come, in words: by a clock of one's own, so that nobody waits."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from plasticrl.runs import Lines, Timing
+from plasticrl.runs.progress import clock
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def due_at(lines: Lines, moved: Clock, seconds: float, work: Callable[[int], int]) -> list[int]:
+    """The seconds at which a line was printed, asked every second."""
+    start, found = moved.now, []
+    for second in range(1, int(seconds) + 1):
+        moved.now = start + second
+        if lines.due(work(second)):
+            found.append(second)
+    return found
+
+
+def test_a_long_run_speaks_every_half_minute() -> None:
+    """A tenth of a day passes in silence."""
+    moved = Clock()
+    lines = Lines(total=10**9, clock=moved)
+    assert due_at(lines, moved, 100, lambda second: second) == [30, 60, 90]
+
+
+def test_a_short_run_speaks_at_every_tenth() -> None:
+    """A run of seconds would not be heard of; or one that goes on would begin with a line."""
+    moved = Clock()
+    lines = Lines(total=20, done=7, clock=moved)
+    assert due_at(lines, moved, 13, lambda second: 7 + second) == [1, 3, 5, 7, 9, 11, 13]
+
+
+def test_half_a_minute_begins_with_every_line() -> None:
+    """Two lines would follow at once where a tenth falls between."""
+    moved = Clock()
+    lines = Lines(total=10, clock=moved)
+    assert due_at(lines, moved, 60, lambda second: int(second >= 20)) == [20, 50]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, "-:--"), (0, "0:00"), (12.9, "0:12"), (80, "1:20"), (3599, "59:59"), (7384, "2:03:04")],
+)
+def test_clock(seconds: float | None, said: str) -> None:
+    """80 seconds are a minute and 20."""
+    assert clock(seconds) == said
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_words_follow_their_numbers(width: int) -> None:
+    """Nobody knows which of two times is left; or the line breaks in a narrow terminal."""
+    moved = Clock()
+    console = Console(file=io.StringIO(), width=width)
+    bar = Progress(Timing(), console=console, get_time=moved)
+    task = bar.add_task("", total=100)
+    bar.update(task, completed=0)
+    moved.now += 12
+    bar.update(task, completed=10)
+    moved.now += 12
+    bar.update(task, completed=20)  # 12 seconds for 10 of 100, 80 to come
+    with console.capture() as capture:
+        console.print(bar.get_renderable())
+    assert capture.get().strip() == "0:24 elapsed, 1:36 left"
