@@ -147,10 +147,6 @@ def _learn(
     except KeyboardInterrupt:
         progress.close()  # before anything is said below it
         return interrupted("train_rl.py", run.path)
-    except FloatingPointError as error:
-        progress.close()
-        console.print(f"error: {error}", highlight=False, soft_wrap=True)
-        return 1
     finally:
         progress.close()
         env.close()
