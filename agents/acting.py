@@ -54,7 +54,8 @@ class Actor:
             deterministic: the most likely action instead of a sample.
 
         Raises:
-            FloatingPointError: if the core or the policy gives NaN or infinity.
+            FloatingPointError: if the core gives NaN or infinity, or what a categorical action is
+                sampled by is none. (Of other actions torch says so, by a ValueError.)
         """
         if self.extracts_features:
             features = self._features(obs)
@@ -81,7 +82,7 @@ class Actor:
         read = layers(latent) if len(layers) else latent
         actions = _sample(read.numpy(), weight, bias, self.uniforms.pop())
         # A layer may make something finite of what is not.
-        if actions[0] < 0 or not (read is latent or np.isfinite(latent.numpy()).all()):
+        if actions.min(initial=0) < 0 or not (read is latent or np.isfinite(latent.numpy()).all()):
             raise FloatingPointError(DIVERGED)
         return torch.from_numpy(actions)
 

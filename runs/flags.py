@@ -43,11 +43,11 @@ def parse_preset(presets: Mapping[str, tuple[str, T]], argv: Sequence[str], desc
 
 
 def _check(argv: Sequence[str], form: type[Any]) -> None:
-    known = list(_flags(form))
+    known = list(flag_names(form))
     words = takewhile(lambda word: word != "--", argv)
     for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
         name = flag[2:].replace("_", "-")
-        if name in ("help", *known) or name.removeprefix("no-") in known or name[:5] == "tyro-":
+        if name in ("help", *known) or name[:5] == "tyro-":
             continue
         near = " or ".join(f"--{one}" for one in nearest(name, known))
         meant = f": did you mean {near}?" if near else ";"
@@ -65,12 +65,14 @@ def nearest(word: str, flags: Sequence[str]) -> list[str]:
     return [flag for flag in ordered[:N_NEAREST] if likeness(flag) >= ALIKE]
 
 
-def _flags(form: type[Any], prefix: str = "") -> Iterator[str]:
+def flag_names(form: type[Any], prefix: str = "") -> Iterator[str]:
     """The names of all flags of a dataclass, of those inside it with their dots."""
     hints = get_type_hints(form, include_extras=True)
     for item in fields(form):
         hint, name = hints[item.name], prefix + item.name.replace("_", "-")
         if is_dataclass(hint):
-            yield from _flags(hint, f"{name}.")  # type: ignore[arg-type]  # a class, not its value
+            yield from flag_names(hint, f"{name}.")  # type: ignore[arg-type]  # a class, not its value
         elif not any(marker in _NO_FLAGS for marker in getattr(hint, "__metadata__", ())):
             yield name
+            if hint is bool:
+                yield f"{prefix}no-{item.name.replace('_', '-')}"

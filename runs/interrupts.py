@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 
@@ -24,8 +25,11 @@ class CtrlC:
         self.pressed = True
         signal.signal(signal.SIGINT, self._handler)
         # At once: an update can take long, and the first one waits for its loops to be compiled.
-        said = "stopping after this update; Ctrl-C again stops at once, without saving"
-        print(said, file=sys.stderr, flush=True)
+        # What cannot be said (Ctrl-C has ended the reader of a pipe, too, or has come amid another
+        # message) must not cost the checkpoint.
+        with suppress(OSError, RuntimeError, ValueError):
+            said = "stopping after this update; Ctrl-C again stops at once, without saving"
+            print(said, file=sys.stderr, flush=True)
 
     def __exit__(
         self,

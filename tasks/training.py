@@ -59,7 +59,7 @@ def resume(path: Path) -> int:
     check_device(config.device, "cpu")
     task = build_task(config)
     measured = _measured(run, task.nets())
-    if len(measured) >= len(_wanted(task)):
+    if len(measured) >= len(_wanted(task)) and _is_drawn(measured):
         raise UsageError(f"{path} is finished: evaluate.py says what it measured")
     return _train_nets(task, run, measured)
 
@@ -106,28 +106,52 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
     console = Console(stderr=True)
     console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
     console.print(f"data: {_told(task)}", highlight=False, soft_wrap=True)
-    names = [net.name for net in task.nets()]
     try:
-        for position, net in list(enumerate(_wanted(task)))[len(measured) :]:
-            module, result = _train_and_measure(task, net, position, run, console)
-            measured.append(result)
-            record = {
-                "task": task.config.task,
-                "preset": run.preset,
-                "data": task.data._asdict(),
-                "metric": task.metric,
-                **measured[0],
-                "controls": measured[1:],
-                "not_measured": names[position + 1 :],
-            }
-            run.write_evaluation(record)  # at once: a control may be interrupted
-            for path in task.pictures(module, run.path) if position == 0 else ():
-                console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+        if measured and not _is_drawn(measured):
+            _draw(task, _trained(task, 0, run)[0], run, measured, console)
+        for position in range(len(measured), len(_wanted(task))):
+            module, fit = _trained(task, position, run)
+            measured.append(_measure(task, position, module, fit, console))
+            _write(task, run, measured)  # at once: a control may be interrupted, a picture fail
+            if position == 0:
+                _draw(task, module, run, measured, console)
     except KeyboardInterrupt:
         return interrupted("train_supervised.py", run.path)
     again = f"{python_here()} evaluate.py {shlex.quote(str(run.path))}"
     console.print(f"to see this again: {again}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _is_drawn(measured: list[dict[str, Any]]) -> bool:
+    return "pictures" in measured[0]
+
+
+def _draw(
+    task: Task[Any],
+    net: nn.Module,
+    run: RunDirectory,
+    measured: list[dict[str, Any]],
+    console: Console,
+) -> None:
+    paths = task.pictures(net, run.path)
+    for path in paths:
+        console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+    measured[0]["pictures"] = [path.name for path in paths]
+    _write(task, run, measured)
+
+
+def _write(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any]]) -> None:
+    run.write_evaluation(
+        {
+            "task": task.config.task,
+            "preset": run.preset,
+            "data": task.data._asdict(),
+            "metric": task.metric,
+            **measured[0],
+            "controls": measured[1:],
+            "not_measured": [net.name for net in task.nets()[len(measured) :]],
+        }
+    )
 
 
 def _told(task: Task[Any]) -> str:
@@ -142,27 +166,36 @@ def _told(task: Task[Any]) -> str:
     return f"{name}, {what}: a stand-in for --data {config.brought}"
 
 
-def _train_and_measure(
-    task: Task[Any], net: Net, position: int, run: RunDirectory, console: Console
-) -> tuple[nn.Module, dict[str, Any]]:
-    """A net and what ``evaluation.json`` says of it. One without parameters is not trained:
-    ``stopped`` is None.
-    """
+def _trained(task: Task[Any], position: int, run: RunDirectory) -> tuple[nn.Module, Fit | None]:
+    """A net, trained to the end; one without parameters is not trained."""
+    net = task.nets()[position]
     torch.manual_seed(task.config.seed)
     module = net.build().to(task.config.device)
-    n_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    fit = _fitted(task, net.name, module, position, run) if n_parameters else None
+    if not _n_parameters(module):
+        return module, None
+    return module, _fitted(task, net.name, module, position, run)
+
+
+def _n_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _measure(
+    task: Task[Any], position: int, module: nn.Module, fit: Fit | None, console: Console
+) -> dict[str, Any]:
+    """What ``evaluation.json`` says of a net; of one that is not trained, ``stopped`` is None."""
+    name, n_parameters = task.nets()[position].name, _n_parameters(module)
     result = task.evaluate(module)
     low, high = result.ci95
     seconds = fit.seconds if fit else 0.0
     console.print(
-        f"{net.name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
+        f"{name}: {task.metric} {result.value:.4g} ({low:.4g} to {high:.4g}), "
         f"{n_parameters:,} parameters, {seconds:.0f} s",
         highlight=False,
         soft_wrap=True,
     )
-    return module, {
-        "net": net.name,
+    return {
+        "net": name,
         "value": result.value,
         "ci95": list(result.ci95),
         "episodes": result.episodes,

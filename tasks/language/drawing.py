@@ -20,9 +20,9 @@ class Reading(NamedTuple):
     surprise: Tensor
     """-log p(word), in nats, of each word but the first, (T - 1,)."""
     modulation: Tensor
-    """M of each modulated layer after each word, the mean over its neurons, (L, T) or (0,)."""
+    """M of each modulated layer after each word, the mean over its neurons, (L, T)."""
     trace: Tensor
-    """Mean |H| of each plastic layer after each word, (L, T) or (0,)."""
+    """Mean |H| of each plastic layer after each word, (L, T)."""
 
 
 def draw(net: nn.Module, text: Tensor, vocabulary: tuple[str, ...], folder: Path) -> list[Path]:

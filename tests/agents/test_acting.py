@@ -78,6 +78,13 @@ def test_a_core_that_has_diverged_says_so(net_arch: list[int], deterministic: bo
         Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.nan), None, deterministic)
 
 
+def test_a_hidden_layer_hides_no_infinity() -> None:
+    """Otherwise tanh makes a one of it, and the agent goes on."""
+    agent = policy(core="identity", core_kwargs={}, net_arch=[5])
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.inf))
+
+
 class Masked(PlasticPolicy):
     """Never takes the first action."""
 

@@ -7,8 +7,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training import open_run
+from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.runs import Lines, RunDirectory, read_metrics
 
 # 3 environments x 10 steps: an update every 30 steps, 5 of them, a checkpoint after every second.
@@ -129,10 +129,8 @@ def test_the_last_lines_say_how_to_go_on(
 def begun(total: int, n_updates: int, steps: int) -> ProgressCallback:
     """The progress of a run that has come so far."""
     callback = ProgressCallback(total)
-    callback.model = cast(
-        RecurrentA2C,
-        SimpleNamespace(ep_info_buffer=[], _n_updates=n_updates, num_timesteps=steps),
-    )
+    callback.model = RecurrentA2C("PlasticPolicy", make_vec_env("plasticrl/GridMaze-v0", n_envs=2))
+    callback.model._n_updates, callback.model.num_timesteps = n_updates, steps
     callback._on_training_start()
     return callback
 

@@ -9,13 +9,14 @@ import pytest
 import tyro
 
 from plasticrl.runs import Elsewhere, UsageError, check_preset, parse_flags, parse_preset
-from plasticrl.runs.flags import _flags, nearest
+from plasticrl.runs.flags import flag_names, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inner:
     learning_rate: float = 0.1
     clip: float | None = None
+    decays: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         parse_flags(Outer, ["--help"])
     told = re.findall(r"--([a-z]\S+?),? ", capsys.readouterr().out)
-    assert set(_flags(Outer)) == set(told) - {"help", "no-history"}
+    assert set(flag_names(Outer)) == set(told) - {"help"}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
         "--n-envs 4 run",
         "run --n_envs=4",
         "--net.learning_rate .5 --net.clip None --n-envs 4 run",
-        "--no-history --names a b --n-envs 4 -- run",
+        "--no-history --net.no-decays --names a b --n-envs 4 -- run",
     ],
 )
 def test_what_is_right_is_let_through(argv: str) -> None:
@@ -61,6 +62,7 @@ def test_what_is_right_is_let_through(argv: str) -> None:
         ("run --lerning-rate 1", "--lerning-rate here: did you mean --net.learning-rate?"),
         ("--n_env=4 run", "--n_env here: did you mean --n-envs?"),
         ("--nam a --n-env 4", "--nam here: did you mean --names?"),
+        ("--no-n-envs run", "--no-n-envs here: did you mean --n-envs?"),
         ("run --run other", "--run here; "),
         ("run --zzz", "--zzz here; "),
     ],

@@ -1,6 +1,8 @@
 """Ctrl-C around a training."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -26,6 +28,19 @@ def test_the_first_one_is_noted_and_told(capsys: pytest.CaptureFixture[str]) -> 
         assert capsys.readouterr().err.startswith("stopping after this update; Ctrl-C again stops")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_what_cannot_be_told_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the reader of a pipe, too: an error would fly through the training, unsaved."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+    with monkeypatch.context() as patched, CtrlC() as ctrl_c:
+        patched.setattr(sys, "stderr", pipe)
+        signal.raise_signal(signal.SIGINT)
+        assert ctrl_c.pressed
+    with pytest.raises(BrokenPipeError):  # what was said is still in its buffer
+        pipe.close()
 
 
 def test_a_thread_trains_without() -> None:

@@ -1,12 +1,14 @@
 """What a run does around the training of its nets."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.bohp.task import N_BITS, Bohp
 from plasticrl.tasks.config import TaskConfig
@@ -47,23 +49,32 @@ def test_a_net_without_parameters_is_measured_and_the_plastic_one_drawn(
     assert "weights.png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("controls", [False, True])
 def test_a_picture_that_fails_costs_no_measurement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controls: bool
 ) -> None:
-    """Otherwise the net has to be measured again, and its controls cannot be reached at all."""
+    """Otherwise the net has to be measured again, or there are never any pictures."""
 
     def broken(task: Bohp, net: nn.Module, folder: Path) -> list[Path]:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(Bohp, "pictures", broken)
-    run = tmp_path / "run"
-    with pytest.raises(RuntimeError, match="no font"):
-        train(BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5), "x", run)
-    record = json.loads((run / "evaluation.json").read_text())
-    assert (record["net"], record["episodes"], record["controls"]) == ("plastic", 5, [])
+    run, config = tmp_path / "run", BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5)
+    with monkeypatch.context() as patched:
+        patched.setattr(Bohp, "pictures", broken)
+        with pytest.raises(RuntimeError, match="no font"):
+            train(replace(config, controls=controls), "x", run)
+    before = json.loads((run / "evaluation.json").read_text())
+    assert (before["net"], before["episodes"], before["controls"]) == ("plastic", 5, [])
     assert resume(run) == 0
-    record = json.loads((run / "evaluation.json").read_text())
-    assert [one["net"] for one in record["controls"]] == ["non-plastic, equal parameters"]
+    after = json.loads((run / "evaluation.json").read_text())
+    assert [after[key] for key in ("value", "ci95", "seconds")] == [
+        before[key] for key in ("value", "ci95", "seconds")
+    ]
+    assert len(after["controls"]) == controls
+    pictures = {path.name for path in run.glob("*.png")}
+    assert set(after["pictures"]) == pictures != set()
+    with pytest.raises(UsageError, match="is finished"):
+        resume(run)
 
 
 @pytest.mark.parametrize(
