@@ -32,7 +32,9 @@ from plasticrl.agents.policies import (
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
+from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.runs import COMPILING
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
@@ -351,9 +353,21 @@ class RecurrentA2C(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> "RecurrentA2C":
         """As SB3's ``learn``."""
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
+        options = (log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        with compilation_told(self._tell_compiling):
+            return super().learn(total_timesteps, callback, *options)
+
+    def _tell_compiling(self) -> None:
+        if self.verbose:
+            print(COMPILING)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            there = ", ".join(self.policy_aliases)
+            raise ValueError(
+                f"there is no policy {policy_name!r} with a recurrent core: use {there}"
+            )
+        return super()._get_policy_from_name(policy_name)
 
 
 def _store(

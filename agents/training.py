@@ -89,7 +89,10 @@ def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
     """
     run = RunDirectory.open(path)
     if run.kind != "rl":
-        raise RunError(f"{path} is a run of kind {run.kind!r}, not a reinforcement-learning run")
+        raise RunError(
+            f"{path} is a run of kind {run.kind!r}, not a reinforcement-learning run: "
+            "one of train_supervised.py goes on with its own --resume"
+        )
     return run, from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")
 
 
@@ -146,7 +149,7 @@ def _learn(
             )
     except KeyboardInterrupt:
         progress.close()  # before anything is said below it
-        return interrupted("train_rl.py", run.path)
+        return interrupted("train_rl.py", run)
     finally:
         progress.close()
         env.close()

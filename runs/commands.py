@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import which
 from typing import NamedTuple
 
+from plasticrl.runs.directory import RunDirectory
 from plasticrl.runs.errors import UsageError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -77,9 +78,13 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def interrupted(script: str, run: Path) -> int:
-    """Say how to go on with a run; the exit status."""
-    print(f"interrupted; go on with: {resuming(script, run)}", file=sys.stderr)
+def interrupted(script: str, run: RunDirectory) -> int:
+    """Say how to go on with a run, if anything of it was saved; the exit status."""
+    if any(run.checkpoints_path.rglob("*.pt")):
+        said = f"go on with: {resuming(script, run.path)}"
+    else:
+        said = f"nothing was saved yet: start again, and remove {run.path} if you like"
+    print(f"interrupted; {said}", file=sys.stderr)
     return INTERRUPTED
 
 

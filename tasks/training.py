@@ -72,7 +72,10 @@ def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:
-        raise RunError(f"{path} is a run of kind {run.kind!r}, not a supervised run")
+        raise RunError(
+            f"{path} is a run of kind {run.kind!r}, not a supervised run: "
+            "one of train_rl.py goes on with its own --resume"
+        )
     where = f"{path / CONFIG_NAME}: config"
     fields = dict(run.config)
     task = fields.pop("task", None)
@@ -116,7 +119,7 @@ def _train_nets(task: Task[Any], run: RunDirectory, measured: list[dict[str, Any
             if position == 0:
                 _draw(task, module, run, measured, console)
     except KeyboardInterrupt:
-        return interrupted("train_supervised.py", run.path)
+        return interrupted("train_supervised.py", run)
     again = f"{python_here()} evaluate.py {shlex.quote(str(run.path))}"
     console.print(f"to see this again: {again}", highlight=False, soft_wrap=True)
     return 0

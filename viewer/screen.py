@@ -74,7 +74,9 @@ class Screen:
 
     def _middle(self, step: int) -> list[Text]:
         """The environment, and beside it the trace; the numbers where there is room."""
-        left, right = self._scenery(step), self._facts(step)
+        left = self._scenery(step)
+        beside = self.synapses is None or not left
+        right = self._facts(step, self.n_rows if beside else self.n_rows - len(left) - 1)
         if self.synapses is not None:
             left = [*left, Text(), *right] if left else right
             right = self._trace(self.synapses, step)
@@ -89,8 +91,8 @@ class Screen:
             lines.append(line)
         return lines
 
-    def _facts(self, step: int) -> list[Text]:
-        """The numbers of the step, and the steps to each reward so far."""
+    def _facts(self, step: int, room: int) -> list[Text]:
+        """The numbers of the step, and the steps to each reward so far: the last that find room."""
         episode = self.episode
         facts = {}
         if episode.values is not None:
@@ -104,7 +106,9 @@ class Screen:
         lines = [Text(f"{name:<{_LABEL}}{number:>8}") for name, number in facts.items()]
         if story.worth_counting(episode.rewards):
             steps = story.steps_to_rewards(episode.rewards[: step + 1])
-            lines += [Text(), Text("steps to each reward"), *_wrapped(steps)]
+            told, most = _wrapped(steps), max(1, room - len(lines) - 2)
+            which = "each reward" if len(told) <= most else "last rewards"
+            lines += [Text(), Text(f"steps to {which}"), *told[-most:]]
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:

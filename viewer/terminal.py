@@ -35,6 +35,7 @@ def watch(episode: EpisodeTrace, console: Console, fps: float = 20) -> None:
 
 def _play(episode: EpisodeTrace, console: Console, fps: float) -> None:
     screen = Screen(episode, console.size, console.no_color)
+    console.line()  # the picture leaves the line above it to be seen, whole or the end of one
     with Live(console=console, auto_refresh=False) as live:
         for step in range(episode.n_steps):
             if console.size != screen.size:

@@ -16,7 +16,12 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from plasticrl.agents import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
+from plasticrl.agents import (
+    CnnPlasticPolicy,
+    MultiInputPlasticPolicy,
+    PlasticPolicy,
+    RecurrentA2C,
+)
 from plasticrl.agents.policies import CORES, simpson_concentration
 from plasticrl.core import sequence
 from plasticrl.core.state import detach, leaves, map_leaves
@@ -461,3 +466,10 @@ def test_simpson_of_a_box_is_an_error() -> None:
     gaussian = DiagGaussianDistribution(2).proba_distribution(torch.zeros(1, 2), torch.zeros(2))
     with pytest.raises(ValueError, match="simpson"):
         simpson_concentration(gaussian)
+
+
+@pytest.mark.parametrize("name", ["MlpPolicy", "PlasticPoliccy"])
+def test_a_policy_that_is_none_is_told_with_those_there_are(name: str) -> None:
+    """The first slip of whoever knows SB3 would be told as unknown, and no more."""
+    with pytest.raises(ValueError, match=f"no policy '{name}' with.* use PlasticPolicy, CnnPla"):
+        RecurrentA2C(name, "CartPole-v1")

@@ -103,6 +103,7 @@ def test_the_data_are_named_before_the_training(
 
     monkeypatch.setattr(Fit, "run", interrupted)
     assert train(config, "x", tmp_path / "run") == 130
-    first, second, _ = capsys.readouterr().err.splitlines()
+    first, second, last = capsys.readouterr().err.splitlines()
     assert first == f"run directory: {tmp_path / 'run'}"
     assert second == f"data: {said}"
+    assert last.startswith("interrupted; nothing was saved yet: start again, and remove ")

@@ -63,6 +63,28 @@ def test_a_maze_with_its_path(fields: dict[str, Any], no_color: bool) -> None:
     assert words[words.index("steps to each reward") + 1] == "4"  # at step 7 it would be "4 4"
 
 
+@pytest.mark.parametrize(
+    ("height", "caption", "first"), [(24, "each reward", 10), (14, "last rewards", 18)]
+)
+def test_the_last_rewards_are_told_where_not_all_find_room(
+    fields: dict[str, Any], height: int, caption: str, first: int
+) -> None:
+    """How the agent does later in a long episode would be missing."""
+    waits = np.arange(10, 26)  # eight in a line
+    n_steps = int(waits.sum())
+    rewards = np.zeros(n_steps)
+    rewards[np.cumsum(waits) - 1] = 10
+    traces = np.zeros((n_steps, 20, 20), np.float32)
+    numbers = {"rewards": rewards, "values": rewards, "modulation": rewards}
+    shown = {"frames": None, "texts": None, "actions": rewards.astype(int), "state": {}}
+    episode = EpisodeTrace(**{**fields, **numbers, **shown, "synapses": make_synapses(traces)})
+    screen = Screen(episode, ConsoleDimensions(80, height), no_color=False)
+    words = [line[:24].split() for line in lines_of(screen, n_steps - 1)]
+    told = words[words.index(["steps", "to", *caption.split()]) + 1 :]
+    assert told[0] == [str(wait) for wait in range(first, first + 8)]
+    assert told[(25 - first) // 8][-1] == "25"
+
+
 def test_a_maze_is_larger_where_there_is_room(fields: dict[str, Any]) -> None:
     """Four pixels to a cell's side: walls are solid, the agent's corners are floor."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
