@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba.core.event import trigger_event
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from plasticrl.agents import CnnPlasticPolicy, PlasticPolicy, RecurrentA2C
 from plasticrl.agents.acting import Actor
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.runs import COMPILING
 
 POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
 SMALL = {"core_kwargs": {"hidden_size": 7}}
@@ -660,3 +662,21 @@ def test_bptt_length_reaches_the_loss(make_vec: Any) -> None:
     run = [collect(make(make_vec(), bptt_length=k), updates=2) for k in (None, 8, 2)]
     assert same_weights(run[0], run[1])
     assert not same_weights(run[0], run[2])
+
+
+class Compiling(BaseCallback):
+    """As if loops were compiled in every step."""
+
+    def _on_step(self) -> bool:
+        with trigger_event("numba:compile"):
+            return True
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_compiling_is_told_by_who_is_verbose(
+    verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first call of learn would be silent for the better part of a minute."""
+    model = RecurrentA2C("PlasticPolicy", "CartPole-v1", n_steps=4, verbose=verbose)
+    model.learn(8, Compiling())
+    assert capsys.readouterr().out.count(COMPILING) == verbose
