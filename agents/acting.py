@@ -33,20 +33,23 @@ class Actor:
         policy: a policy with a ``core``.
         state: the core's state before the first step, and after each.
         n_steps: how many steps there will be, for random numbers drawn at once.
+        remembered: how many of them ``advance`` is to remember for the loss; see ``stepper``.
     """
 
-    def __init__(self, policy: Any, state: Any, n_steps: int = 1) -> None:
+    def __init__(self, policy: Any, state: Any, n_steps: int = 1, remembered: int = 0) -> None:
         self.policy = policy
         self.n_steps = n_steps
         self.uniforms: list[np.ndarray] = []
-        self.advance = stepper(policy.core, state)
+        self.advance = stepper(policy.core, state, n_steps=remembered)
+        layers = policy.mlp_extractor.policy_net
+        self.layers = layers if len(layers) else None
         self.head = _linear_head(policy)
         self.extracts_features = not _sees_vectors(policy)
 
     def __call__(
         self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Actions (B, ...) and the core's outputs (B, N).
+    ) -> tuple[np.ndarray, Tensor]:
+        """Actions (B, ...), on the host, and the core's outputs (B, N).
 
         Args:
             obs: a batch of observations (B, ...), or a dict of such.
@@ -74,22 +77,26 @@ class Actor:
         features: Tensor = self.policy.extract_features(obs)
         return features
 
-    @torch.no_grad()
-    def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> Tensor:
+    def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         if not self.uniforms:
             self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
-        layers = self.policy.mlp_extractor.policy_net
-        read = layers(latent) if len(layers) else latent
-        actions = _sample(read.numpy(), weight, bias, self.uniforms.pop())
-        # A layer may make something finite of what is not.
-        if actions.min(initial=0) < 0 or not (read is latent or np.isfinite(latent.numpy()).all()):
+        read = latent if self.layers is None else self._read(self.layers, latent)
+        actions: np.ndarray = _sample(read.numpy(), weight, bias, self.uniforms.pop())
+        if len(actions) and actions[0] < 0:
             raise FloatingPointError(DIVERGED)
-        return torch.from_numpy(actions)
+        return actions
 
     @torch.no_grad()
-    def _actions(self, latent: Tensor, deterministic: bool) -> Tensor:
+    def _read(self, layers: nn.Module, latent: Tensor) -> Tensor:
+        if not latent.isfinite().all():  # which a layer may make something finite of
+            raise FloatingPointError(DIVERGED)
+        read: Tensor = layers(latent)
+        return read
+
+    @torch.no_grad()
+    def _actions(self, latent: Tensor, deterministic: bool) -> np.ndarray:
         distribution = self.policy.distribution_of(latent)
-        actions: Tensor = distribution.get_actions(deterministic=deterministic)
+        actions: np.ndarray = distribution.get_actions(deterministic=deterministic).cpu().numpy()
         return actions.reshape((-1, *self.policy.action_space.shape))
 
 

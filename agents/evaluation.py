@@ -110,8 +110,8 @@ def _steps(
             if policy is None or act is None:
                 actions = random_actions.sample()
             else:
-                tensor, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
-                actions = policy.clip(tensor.cpu().numpy())
+                chosen, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
+                actions = policy.clip(chosen)
             obs, rewards, dones, infos = env.step(np.asarray(actions))
             ended = {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
             yield rewards, playing, ended

@@ -28,7 +28,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor
-from plasticrl.core import CELLS, build_cell, sequence
+from plasticrl.core import CELLS, Stepper, build_cell, sequence
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
@@ -154,7 +154,8 @@ class PlasticPolicy(ActorCriticPolicy):
         mine = (
             self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
         )
-        actions, latent = Actor(self, mine)(obs, episode_starts, deterministic)
+        chosen, latent = Actor(self, mine)(obs, episode_starts, deterministic)
+        actions = torch.as_tensor(chosen, device=self.device)
         values, log_probs = self.evaluate_outputs(latent, actions)
         return PolicyStep(actions, values, log_probs, mine)
 
@@ -194,6 +195,7 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any,
         episode_starts: Tensor,
         bptt_length: int | None = None,
+        stepped: Stepper | None = None,
     ) -> tuple[Tensor, Tensor, Distribution]:
         """Run a stored rollout again: features and heads in one batch, the core as a scan.
 
@@ -203,6 +205,7 @@ class PlasticPolicy(ActorCriticPolicy):
             state: the core's state before the first step.
             episode_starts: (T, B).
             bptt_length: steps after which the gradient through the state is cut; None: never.
+            stepped: what the core has taken the rollout's steps by, as ``sequence`` takes it.
 
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distribution over all of them.
@@ -212,10 +215,12 @@ class PlasticPolicy(ActorCriticPolicy):
         chunks = []
         for start in range(0, n_steps, bptt_length or n_steps):
             window = slice(start, start + (bptt_length or n_steps))
-            outputs, state = sequence(self.core, features[window], state, episode_starts[window])
+            inputs, starts = features[window], episode_starts[window]
+            outputs, state = sequence(self.core, inputs, state, starts, stepped=stepped)
             chunks.append(outputs)
             state = detach(state)
-        distribution, values = self._heads(torch.cat(chunks).flatten(0, 1))
+        outputs = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+        distribution, values = self._heads(outputs.flatten(0, 1))
         return values, distribution.log_prob(actions), distribution
 
     def evaluate_actions(
@@ -274,8 +279,8 @@ class PlasticPolicy(ActorCriticPolicy):
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies: SB3's evaluate_policy edits its arrays later.
         episode_starts = torch.tensor(starts, device=self.device)
-        tensor, _ = Actor(self, carry)(obs, episode_starts, deterministic)
-        actions = self.clip(tensor.cpu().numpy())
+        actions, _ = Actor(self, carry)(obs, episode_starts, deterministic)
+        actions = self.clip(actions)
         new_state = tuple(leaf.cpu().numpy() for leaf in leaves(carry))
         return (actions if batched else actions.squeeze(axis=0)), new_state
 

@@ -5,7 +5,8 @@
 
 A is the (generalised) advantage with each element's own value as baseline, and the concentration
 is minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers.
-The recurrent state is kept at the rollout's start only; the rollout is run again in the loss.
+The recurrent state is kept at the rollout's start only. The loss runs the rollout again, but for
+the steps of a core that remembers them (see ``plasticrl.core.stepper``).
 """
 
 from typing import Any, ClassVar, Literal
@@ -32,8 +33,10 @@ from plasticrl.agents.policies import (
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
+from plasticrl.core import Stepper
 from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.envs.arrays import any_of
 from plasticrl.runs import COMPILING
 
 
@@ -129,6 +132,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         super()._setup_model()
         self._last_state: Any = None
         self._start_state: Any = None
+        self._stepped: Stepper | None = None
         self._modulating: Tensor | None = None
 
     def _check_options(self) -> None:
@@ -160,7 +164,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
             raise ValueError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_state", "_start_state", "_modulating"]
+        own = ["_last_state", "_start_state", "_stepped", "_modulating"]
+        return [*super()._excluded_save_params(), *own]
 
     def collect_rollouts(
         self,
@@ -182,13 +187,15 @@ class RecurrentA2C(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
+        self._stepped = None  # its memory is the next one's
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         callback.on_rollout_start()
 
         kind = DeviceRollout if self._stays_on_device(env) else HostRollout
         last = (self._last_obs, self._last_episode_starts)
-        rollout = kind(self.policy, env, state, *last, n_rollout_steps)
+        remembered = n_rollout_steps if self.bptt_length in (None, n_rollout_steps) else 0
+        rollout = kind(self.policy, env, state, *last, n_rollout_steps, remembered)
         for n_steps, step in enumerate(rollout):
             obs, starts, actions, new_obs, rewards, dones, infos = step
             clipped_actions = self.policy.clip(actions)
@@ -199,7 +206,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 # A run that goes on from here does so with what belongs together.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
-            if dones.any():
+            if any_of(dones):
                 self._update_info_buffer(infos, dones)
                 if self.bootstrap_truncated:
                     after = self._values_after_truncation(dones, infos, state)
@@ -207,7 +214,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
             self._last_obs, self._last_episode_starts = new_obs, dones
 
-        self._modulating = rollout.modulating
+        self._stepped, self._modulating = rollout.stepped, rollout.modulating
         self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -275,6 +282,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self._start_state,
             torch.as_tensor(buffer.episode_starts, device=self.device),
             self.bptt_length,
+            self._stepped,
         )
         policy_loss = -(advantages * log_prob).mean()
         value_loss = F.mse_loss(self._to_tensor(buffer.returns), values.flatten())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from plasticrl.agents.acting import DIVERGED, Actor, chooses_by_logits
 from plasticrl.agents.vec_env import BatchVecEnv
-from plasticrl.core import stepper
+from plasticrl.core import Stepper, stepper
 from plasticrl.envs.arrays import to_host
 
 
@@ -50,15 +50,18 @@ class HostRollout:
         obs: what the environments show before the first step.
         episode_starts: (B,), true where that is an episode's first.
         n_steps: how many steps to take.
+        remembered: how many of them the core is to remember for the loss, where it can.
 
     Attributes:
         obs, episode_starts: where the environments are.
+        stepped: what the core remembers, for ``sequence``; None on the device.
         outputs: after the last step, the core's outputs (T, B, N).
         modulating: after the last step, what its neuromodulator read (T, B, N); None without one.
     """
 
     outputs: Tensor
     modulating: Tensor | None = None
+    stepped: Stepper | None = None
 
     def __init__(
         self,
@@ -68,27 +71,28 @@ class HostRollout:
         obs: Any,
         episode_starts: np.ndarray,
         n_steps: int,
+        remembered: int = 0,
     ) -> None:
         self.policy, self.env, self.state = policy, env, state
-        self.obs, self.episode_starts, self.n_steps = obs, episode_starts, n_steps
+        self.obs, self.episode_starts = obs, episode_starts
+        self.n_steps, self.remembered = n_steps, remembered
 
     def __iter__(self) -> Iterator[Step]:
         policy, state = self.policy, self.state
         device = policy.device
-        act = Actor(policy, state, self.n_steps)
+        act = Actor(policy, state, self.n_steps, self.remembered)
         activity = policy.core.modulating_activity(state)  # moves in place, as the state
         outputs, modulating = [], []
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
-            tensor, output = act(_to_device(obs, device), _to_device(starts, device))
+            actions, output = act(_to_device(obs, device), _to_device(starts, device))
             outputs.append(output)
             if activity is not None and activity is not state.hidden:
                 modulating.append(activity.clone())
-            actions = tensor.cpu().numpy()
             self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
             self.episode_starts = dones
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
-        self.outputs = torch.stack(outputs)
+        self.outputs, self.stepped = torch.stack(outputs), act.advance
         if activity is not None:
             self.modulating = torch.stack(modulating) if modulating else self.outputs
 

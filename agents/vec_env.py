@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plasticrl.envs import ENV_IDS, BatchEnv
-from plasticrl.envs.arrays import to_host
+from plasticrl.envs.arrays import any_of, to_host
 
 
 class BatchVecEnv(VecEnv):
@@ -83,7 +83,7 @@ class BatchVecEnv(VecEnv):
         self.returns += rewards
         self.lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        if dones.any():
+        if any_of(dones):
             told = {n: to_host(a) for n, a in final_info.items() if not n.startswith("_")}
             final_obs = to_host(final_obs)
             for row in np.flatnonzero(dones).tolist():

@@ -3,7 +3,7 @@
 ``sequence`` is the one that learns; ``stepper`` is for acting, one step at a time.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,29 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import check_state, leaves
 
 
-class Stepper(Protocol):
+class Stepper:
     """What ``stepper`` makes."""
+
+    def __init__(self, cell: Cell[Any], state: Any, backend: str, n_steps: int) -> None:
+        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
+        check_state(state, cell.initial_state(0), n_rows or 0)
+        weight = next(cell.parameters(), None)
+        example = torch.empty(1) if weight is None else weight.new_empty(1)
+        chosen = choose(backend, cell, example)
+        self.memory = chosen.memory(cell, state, n_steps) if n_steps and chosen.memory else None
+        known = () if self.memory is None else (self.memory,)
+        self._advance = chosen.stepper(cell, state, *known)
+        self._n_rows, self._size = n_rows, cell.input_size
+        self._dtype = None if weight is None else weight.dtype
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
         """Outputs (B, N) from inputs (B, I) and episode starts (B,)."""
+        expected = (len(inputs) if self._n_rows is None else self._n_rows, self._size)
+        if inputs.shape != expected:
+            raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
+        if self._dtype is not None and inputs.dtype != self._dtype:
+            raise ValueError(f"inputs must be {self._dtype} as the weights, not {inputs.dtype}")
+        return self._advance(inputs, _starts(episode_starts, inputs))
 
 
 def sequence(
@@ -26,6 +44,7 @@ def sequence(
     state: Any = None,
     episode_starts: Tensor | None = None,
     backend: str = "auto",
+    stepped: Stepper | None = None,
 ) -> tuple[Tensor, Any]:
     """Run a cell over time. A sequence cut in chunks, the state carried over, gives the same.
 
@@ -38,6 +57,8 @@ def sequence(
         backend: "eager", the readable specification; "fused", the same numbers, fast and in little
             memory; "auto", fused where it supports the cell, device and dtype, else eager. Higher
             derivatives and ``torch.func`` need eager.
+        stepped: a stepper with a memory. Where it went exactly this way, from this state, by these
+            inputs and weights, what it has computed is not computed again.
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
@@ -55,10 +76,12 @@ def sequence(
         state = cell.initial_state(inputs.shape[1])
     else:
         check_state(state, cell.initial_state(0), inputs.shape[1])
-    return chosen.run(cell, inputs, state, _starts(episode_starts, inputs))
+    memory = None if stepped is None or chosen.memory is None else stepped.memory
+    known = () if memory is None else (memory,)
+    return chosen.run(cell, inputs, state, _starts(episode_starts, inputs), *known)
 
 
-def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Stepper:
+def stepper(cell: Cell[Any], state: Any, backend: str = "auto", n_steps: int = 0) -> Stepper:
     """For acting: a function that runs one step without gradient and changes ``state`` in place.
 
     The function takes inputs (B, I) and optionally episode starts (B,), and gives outputs (B, N).
@@ -68,25 +91,13 @@ def stepper(cell: Cell[Any], state: Any, backend: str = "auto") -> Stepper:
         cell: any cell.
         state: the cell's state before the first step, and after each.
         backend: as in ``sequence``.
+        n_steps: how many steps to remember for ``sequence``, where the backend can. The memory is
+            that of a ``sequence`` of so many steps.
 
     Raises:
         ValueError: for a shape that does not fit, or an unknown backend.
     """
-    n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
-    check_state(state, cell.initial_state(0), n_rows or 0)
-    weight = next(cell.parameters(), None)
-    example = torch.empty(1) if weight is None else weight.new_empty(1)
-    advance = choose(backend, cell, example).stepper(cell, state)
-
-    def checked(inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
-        expected = (len(inputs) if n_rows is None else n_rows, cell.input_size)
-        if inputs.shape != expected:
-            raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
-        if weight is not None and inputs.dtype != weight.dtype:
-            raise ValueError(f"inputs must be {weight.dtype} as the weights, not {inputs.dtype}")
-        return advance(inputs, _starts(episode_starts, inputs))
-
-    return checked
+    return Stepper(cell, state, backend, n_steps)
 
 
 def _starts(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
@@ -98,4 +109,4 @@ def _starts(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
             f"episode_starts must be {tuple(inputs.shape[:-1])} like the inputs, "
             f"not {tuple(episode_starts.shape)}"
         )
-    return episode_starts.bool()
+    return episode_starts if episode_starts.dtype is torch.bool else episode_starts.bool()

@@ -15,8 +15,12 @@ Advance = Callable[[Tensor, Tensor | None], Tensor]
 class Backend(NamedTuple):
     """What ``sequence`` and ``stepper`` call, with the arguments they have checked."""
 
-    run: Callable[[Cell[Any], Tensor, Any, Tensor | None], tuple[Tensor, Any]]
-    stepper: Callable[[Cell[Any], Any], Advance]
+    run: Callable[..., tuple[Tensor, Any]]
+    """From cell, inputs, state and episode starts, and a memory if there is one."""
+    stepper: Callable[..., Advance]
+    """From cell and state, and a memory if there is one."""
+    memory: Callable[[Cell[Any], Any, int], Any] | None = None
+    """From cell, state and a number of steps to what remembers them, or None."""
 
 
 SPECIFICATION = Backend(eager.run, eager.stepper)
@@ -40,7 +44,7 @@ def choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     for module in SPECIALISED if backend != "eager" else ():
         if module.supports(cell, inputs):
-            return Backend(module.run, module.stepper)
+            return Backend(module.run, module.stepper, getattr(module, "memory", None))
     if backend == "fused":
         raise ValueError(
             f"backend 'fused' cannot run this {type(cell).__name__} on {inputs.dtype} inputs of "

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from plasticrl.core.backends.kernels import (
     WEIGHTS,
     compiled,
 )
+from plasticrl.core.backends.memory import Memory
 from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 
@@ -42,6 +43,8 @@ THREAD_WORK = 500_000
 
 class NumbaKernels:
     """The loops for tensors on the CPU; see ``Kernels``."""
+
+    remembers: ClassVar[bool] = True
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return len(_groups(n_rows, n_steps * n**2))
@@ -61,7 +64,7 @@ class NumbaKernels:
         clamped_and_starts = (_bools(given.mask, 3), _array(given.starts))
         groups = _groups(n_rows, n_steps * n**2)
         _in_threads(arrays.kernels[1], groups, *fixed, *clamped_and_starts, before, out)
-        return Ran(outputs, final, final_e, torch.from_numpy(signal), (kept, kept_e))
+        return Ran(outputs, final, final_e, torch.from_numpy(signal), (kept, kept_e), every)
 
     def backward(
         self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
@@ -94,7 +97,7 @@ class NumbaKernels:
         )
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState
+        self, cell: PlasticRNN, state: PlasticRNNState, memory: Memory | None = None
     ) -> Callable[[Tensor, Tensor | None], Tensor]:
         arrays = _Arrays(Net.of(cell.connection), pad=(1, 1))
         layer = (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
@@ -104,10 +107,15 @@ class NumbaKernels:
         n_rows, n = hidden.shape
         changed = (_array(hidden), _array(state.trace), arrays.of(state.eligibility, 3))
         groups, nowhere = _groups(n_rows, n**2), np.zeros(n_rows, bool)
+        nothing = (np.empty(n_rows, arrays.dtype), arrays.of(None, 3), arrays.of(None, 3))
 
         def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-            starts = nowhere if episode_starts is None else _array(episode_starts)
-            _in_threads(arrays.kernels[0], groups, *fixed, _array(inputs), starts, changed)
+            step = _array(inputs), nowhere if episode_starts is None else _array(episode_starts)
+            remembers = None if memory is None or memory.full else memory
+            slots = nothing if remembers is None else remembers.slots()
+            _in_threads(arrays.kernels[0], groups, *fixed, *step, changed, slots)
+            if remembers is not None:
+                remembers.add(*step, changed[0])
             return torch.from_numpy(changed[0].copy())
 
         return advance
@@ -175,8 +183,7 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().contiguous().numpy()
-    return array
+    return np.ascontiguousarray((tensor.detach() if tensor.requires_grad else tensor).numpy())
 
 
 def _bools(mask: Tensor | None, n_axes: int) -> np.ndarray:

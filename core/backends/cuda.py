@@ -12,13 +12,14 @@ the forward pass spills nothing without eligibility, the backward pass some 300 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import triton
 from torch import Tensor
 
 from plasticrl.core.backends import triton_kernels, triton_tiled
+from plasticrl.core.backends.memory import Memory
 from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 
@@ -47,6 +48,7 @@ class TritonKernels:
 
     rows: int | None = None
     n_programs: int | None = None
+    remembers: ClassVar[bool] = False
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return min(n_rows, self.n_programs or _useful_programs(device))
@@ -58,7 +60,7 @@ class TritonKernels:
         n_kept = -(-n_steps // every) if every else 0
         kept = _scratch(net, (n_kept, n_rows, n, n)) if every else (None, None)
         outputs, signal = self._run(net, _pointers(net), given._replace(state=state), kept, every)
-        return Ran(outputs, state.trace, state.eligibility, signal, kept)
+        return Ran(outputs, state.trace, state.eligibility, signal, kept, every)
 
     def _run(
         self,
@@ -105,8 +107,9 @@ class TritonKernels:
         return Gradients(drive, rate, signal, hidden, *traces, d_alpha, d_eta)
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState
+        self, cell: PlasticRNN, state: PlasticRNNState, memory: Memory | None = None
     ) -> Callable[[Tensor, Tensor | None], Tensor]:
+        assert memory is None
         net = Net.of(cell.connection)
         pointers = _pointers(net)
 

@@ -13,17 +13,41 @@ import math
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from plasticrl.core.backends.cpu import NumbaKernels
-from plasticrl.core.backends.net import LIMITS, RULES, Given, Kernels, Net, Past
+from plasticrl.core.backends.memory import Memory
+from plasticrl.core.backends.net import LIMITS, RULES, Given, Gradients, Net, Past, Ran
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.state import leaves
+
+
+class Kernels(Protocol):
+    """The loops over steps and rows, for the tensors of some device."""
+
+    remembers: ClassVar[bool]
+    """Whether ``stepper`` fills a memory."""
+
+    def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
+        """How many rows the backward pass works on side by side."""
+
+    def forward(self, net: Net, given: Given, every: int) -> Ran:
+        """Run; keep the traces of every so manieth step, or none where ``every`` is 0."""
+
+    def backward(
+        self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
+    ) -> Gradients:
+        """From the gradients of the outputs and of the final state."""
+
+    def stepper(
+        self, cell: PlasticRNN, state: PlasticRNNState, memory: Memory | None
+    ) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """As ``plasticrl.core.stepper``, for a contiguous state."""
 
 
 def supports(cell: Cell[Any], inputs: Tensor) -> bool:
@@ -44,6 +68,7 @@ def run(
     inputs: Tensor,
     state: Any,
     episode_starts: Tensor | None,
+    memory: Memory | None = None,
     kernels: Kernels | None = None,
 ) -> tuple[Tensor, Any]:
     """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked.
@@ -52,15 +77,16 @@ def run(
     """
     assert isinstance(cell, PlasticRNN)
     given = Given.of(cell, inputs, state, episode_starts)
+    ran = None if memory is None else memory.ran(inputs, given.starts, state)
     outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
-        *(kernels or kernels_for(inputs.device.type), torch.is_grad_enabled()),
+        *(kernels or kernels_for(inputs.device.type), torch.is_grad_enabled(), ran),
         *(given.starts, given.mask, given.drive, *given.state, *Net.of(cell.connection)),
     )
     return outputs, PlasticRNNState(hidden, *traces)
 
 
 def stepper(
-    cell: Cell[Any], state: Any, kernels: Kernels | None = None
+    cell: Cell[Any], state: Any, memory: Memory | None = None, kernels: Kernels | None = None
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
     """A function that advances ``state``; as ``plasticrl.core.stepper``, checked.
 
@@ -70,7 +96,18 @@ def stepper(
     assert isinstance(cell, PlasticRNN)
     if not all(leaf.is_contiguous() for leaf in leaves(state)):
         raise ValueError("a state that is not contiguous cannot be changed in place")
-    return (kernels or kernels_for(state.hidden.device.type)).stepper(cell, state)
+    return (kernels or kernels_for(state.hidden.device.type)).stepper(cell, state, memory)
+
+
+def memory(cell: Cell[Any], state: Any, n_steps: int) -> Memory | None:
+    """For ``stepper``, and ``run`` after it; None where the device's kernels do without."""
+    assert isinstance(cell, PlasticRNN)
+    n_rows, n = state.hidden.shape
+    kernels = kernels_for(state.hidden.device.type)
+    if not kernels.remembers:
+        return None
+    at_once = kernels.rows_at_once(n_steps, n_rows, n, state.hidden.device)
+    return Memory(cell, state, n_steps, spacing(n_steps, n_rows, at_once))
 
 
 @cache
@@ -106,6 +143,7 @@ class _Sequence(torch.autograd.Function):
         ctx,
         kernels,
         learns,
+        ran,
         starts,
         mask,
         drive,
@@ -115,15 +153,16 @@ class _Sequence(torch.autograd.Function):
         plasticity,
         *parameters,
     ):
-        n_steps = len(drive)
-        at_once = kernels.rows_at_once(*drive.shape, drive.device)
-        every = spacing(n_steps, drive.shape[1], at_once) if learns else 0
-        given = Given(drive, mask, starts, PlasticRNNState(hidden, trace, eligibility))
-        ran = kernels.forward(Net(plasticity, *parameters), given, every)
-        if every:
+        if ran is None:
+            n_steps, n_rows, _ = drive.shape
+            at_once = kernels.rows_at_once(*drive.shape, drive.device)
+            every = spacing(n_steps, n_rows, at_once) if learns else 0
+            given = Given(drive, mask, starts, PlasticRNNState(hidden, trace, eligibility))
+            ran = kernels.forward(Net(plasticity, *parameters), given, every)
+        if learns:
             ctx.save_for_backward(ran.outputs, hidden, mask, starts, *parameters)
             ctx.kernels, ctx.plasticity = kernels, plasticity
-            ctx.inside = (ran.signal, ran.kept, every)
+            ctx.inside = (ran.signal, ran.kept, ran.every)
         return ran.outputs, ran.outputs[-1].clone(), ran.trace, ran.eligibility
 
     @staticmethod
@@ -134,13 +173,15 @@ class _Sequence(torch.autograd.Function):
         past = Past(outputs, hidden, mask, starts, *ctx.inside)
         g = ctx.kernels.backward(net, past, g_outputs, PlasticRNNState(*g_state))
         through_weights = g.drive if mask is None else g.drive.masked_fill(mask, 0)
-        before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
-        before.masked_fill_(starts.unsqueeze(2), 0)  # selected: 0 times infinity is NaN
-        g_weight = through_weights.flatten(0, 1).T @ before.flatten(0, 1)
+        # What came before is selected: 0 times infinity is NaN.
+        before = outputs[:-1].masked_fill(starts[1:].unsqueeze(2), 0)
+        g_weight = through_weights[0].T @ hidden.masked_fill(starts[0].unsqueeze(1), 0)
+        g_weight += through_weights[1:].flatten(0, 1).T @ before.flatten(0, 1)
         g_eta = g.eta if net.retroactive else g.rate.sum().view(1)
         modulated, fanned = net.reader is not None, net.fan_out is not None
         return (
-            *(None, None, None, None, g.drive if mask is None else g.drive.masked_fill(~mask, 0)),
+            *(None, None, None, None, None),
+            g.drive if mask is None else g.drive.masked_fill(~mask, 0),
             *(g.hidden, g.trace, g.eligibility),
             *(None, g_weight, g.alpha, None if net.eta is None else g_eta),
             *(_modulator_gradients(g.signal, outputs) if modulated else (None, None)),

@@ -104,6 +104,12 @@ def _copy(to, source, n):
 
 
 @njit(**_COMPILE)
+def _copy_rows(to, source, rows, n):
+    for j in range(rows):
+        _copy(to[j], source[j], n)
+
+
+@njit(**_COMPILE)
 def _fill(to, value, n):
     for i in range(n):
         to[i] = value
@@ -274,11 +280,25 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
     kind = (soft, retroactive, leaks)
 
     @njit(**_COMPILE)
-    def step(net, options, activation, mode, projection, inputs, starts, state, group, first, last):
+    def step(
+        net,
+        options,
+        activation,
+        mode,
+        projection,
+        inputs,
+        starts,
+        state,
+        memory,
+        group,
+        first,
+        last,
+    ):
         weight, alpha, modulator = net
         input_weight, input_bias = projection
         clip, decay, oja, eta = options
         hidden, traces, eligibilities = state
+        signal, kept, kept_eligibility = memory
         n = weight.shape[0]
         dtype = weight.dtype
         pre = np.zeros(n, dtype)
@@ -291,6 +311,10 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 post[:] = 0
                 H[:] = 0
                 E[:] = 0
+            if len(kept):
+                _copy_rows(kept[b], H, n, n)
+                if retroactive:
+                    _copy_rows(kept_eligibility[b], E, n, n)
             _copy(pre, post, n)
             _products(post, weight, alpha, H, pre, n)
             if mode == WEIGHTS:
@@ -308,7 +332,8 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 for j in range(n):
                     if inputs[b, n + j] != 0:
                         post[j] = inputs[b, j]
-            _rates(rate, _modulation(post, n, activation, modulator, eta), n, modulator)
+            signal[b] = _modulation(post, n, activation, modulator, eta)
+            _rates(rate, signal[b], n, modulator)
             _leaks(leak, post, n, decay, oja)
             for j in range(n):
                 xj, rj, cj = post[j], rate[j], leak[j]
@@ -375,9 +400,9 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 if t == steps:
                     break
                 if every > 0 and t % every == 0:
-                    kept[t // every, b] = H
+                    _copy_rows(kept[t // every, b], H, len(weight), width)
                     if retroactive:
-                        kept_eligibility[t // every, b] = E
+                        _copy_rows(kept_eligibility[t // every, b], E, len(weight), width)
                 if clamp:
                     _tanh(total, n)
                     for j in range(n):
@@ -455,9 +480,9 @@ def compiled(soft: bool, retroactive: bool, leaks: bool):
                 t0 = k * every
                 t1 = min(steps, t0 + every)
                 # The traces before steps t0 .. t1 - 1, again.
-                Hs[0] = kept[k, b]
+                _copy_rows(Hs[0], kept[k, b], len(weight), width)
                 if retroactive:
-                    Es[0] = kept_eligibility[k, b]
+                    _copy_rows(Es[0], kept_eligibility[k, b], len(weight), width)
                 for t in range(t0, t1 - 1):
                     if starts[t + 1, b]:
                         Hs[t + 1 - t0] = 0

@@ -1,8 +1,7 @@
 """What the fused backend and its kernels tell each other: a plastic net, a run, its gradients."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -105,6 +104,8 @@ class Ran(NamedTuple):
     """The modulation M, (T, B); of no meaning without modulation."""
     kept: Any
     """The traces before the steps 0, G, 2 G ... as the kernels that made them read them."""
+    every: int
+    """G; 0 where no trace is kept."""
 
 
 class Past(NamedTuple):
@@ -137,23 +138,3 @@ class Gradients(NamedTuple):
     """(N, N)"""
     eta: Tensor
     """(1,), of the eligibility trace; of no meaning without one."""
-
-
-class Kernels(Protocol):
-    """The loops over steps and rows, for the tensors of some device."""
-
-    def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
-        """How many rows the backward pass works on side by side."""
-
-    def forward(self, net: Net, given: Given, every: int) -> Ran:
-        """Run; keep the traces of every so manieth step, or none where ``every`` is 0."""
-
-    def backward(
-        self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
-    ) -> Gradients:
-        """From the gradients of the outputs and of the final state."""
-
-    def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState
-    ) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """As ``plasticrl.core.stepper``, for a contiguous state."""

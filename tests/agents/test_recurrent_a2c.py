@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from plasticrl.agents import CnnPlasticPolicy, PlasticPolicy, RecurrentA2C
 from plasticrl.agents.acting import Actor
+from plasticrl.core.backends.cpu import NumbaKernels
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.runs import COMPILING
 
@@ -139,15 +141,16 @@ def test_the_environment_gets_clipped_actions_and_the_buffer_raw_ones(make_vec: 
 def recomputed(
     model: RecurrentA2C, updates: int = 5
 ) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """(collected, recomputed in the loss) values and log-probabilities of every update."""
+    """(collected, run again) values and log-probabilities of every update."""
     values, log_probs = [], []
     evaluate, buffer = model.policy.evaluate_rollout, model.rollout_buffer
 
     def spy(*args: Any) -> Any:
-        result = evaluate(*args)
-        values.append((torch.tensor(buffer.values).flatten(), result[0].detach().flatten()))
-        log_probs.append((torch.tensor(buffer.log_probs).flatten(), result[1].detach()))
-        return result
+        *rollout, _stepped = args
+        again = evaluate(*rollout)
+        values.append((torch.tensor(buffer.values).flatten(), again[0].detach().flatten()))
+        log_probs.append((torch.tensor(buffer.log_probs).flatten(), again[1].detach()))
+        return evaluate(*args)
 
     model.policy.evaluate_rollout = spy  # type: ignore[method-assign]
     collect(model, updates)
@@ -193,6 +196,46 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
     model.policy.evaluate_rollout = spy  # type: ignore[method-assign]
     collect(model, updates=3)
     assert differs == [False, True, True]
+
+
+@pytest.mark.parametrize("bptt_length", [None, 8, 3])
+def test_steps_that_the_core_remembers_are_not_taken_twice(
+    bptt_length: int | None, make_vec: Any
+) -> None:
+    """Otherwise a third of the training is done for nothing; or a cut gradient is not cut."""
+    core = {"core": "plastic_rnn", **SMALL}
+    model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
+    run, lengths = NumbaKernels().forward, []
+
+    def forward(net: Any, given: Any, every: int) -> Any:
+        lengths.append(len(given.drive))
+        return run(net, given, every)
+
+    with patch.object(NumbaKernels, "forward", side_effect=forward):
+        collect(model, updates=2)
+    assert lengths == ([1, 3, 3, 2] if bptt_length == 3 else [1]) * 2  # 1: for the last value
+
+
+def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any) -> None:
+    """Otherwise the gradient is that of the net before."""
+
+    class Disturb(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            for parameter in self.model.policy.core.parameters():
+                parameter.data.mul_(1.1)
+
+    models = []
+    for remembers in (True, False):
+        model = make(make_vec(), policy_kwargs={"core": "plastic_rnn", **SMALL})
+        if not remembers:
+            evaluate = model.policy.evaluate_rollout
+            model.policy.evaluate_rollout = lambda *args, run=evaluate: run(*args[:-1])  # type: ignore[method-assign]
+        model.learn(3 * model.n_steps * model.n_envs, callback=Disturb())
+        models.append(model)
+    assert same_weights(*models)
 
 
 # Returns and advantages
@@ -463,8 +506,8 @@ def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
     seen: list[list[Tensor]] = []
 
     class Watched(Actor):
-        def __init__(self, policy: Any, state: Any, n_steps: int) -> None:
-            super().__init__(policy, state, n_steps)
+        def __init__(self, policy: Any, state: Any, *options: int) -> None:
+            super().__init__(policy, state, *options)
             self.state = state
 
         def __call__(self, obs: Any, *rest: Any) -> Any:

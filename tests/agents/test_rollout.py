@@ -27,12 +27,14 @@ CORES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: bool) -> torch.Tensor:
+def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: bool) -> np.ndarray:
     """``Actor``'s own draw, by the numbers that ``DeviceRollout`` would take."""
     if not act.uniforms:
         act.uniforms = list(torch.rand(act.n_steps, len(latent)).numpy()[::-1])
     logits = act.policy.action_net(act.policy.mlp_extractor.forward_actor(latent))
-    return _choose(logits.softmax(dim=1), torch.from_numpy(act.uniforms.pop()))
+    uniforms = torch.from_numpy(act.uniforms.pop())
+    chosen: np.ndarray = _choose(logits.softmax(dim=1), uniforms).detach().numpy()
+    return chosen
 
 
 class Episodes(BaseCallback):

@@ -1,0 +1,91 @@
+"""What a stepper remembers of its steps, so that their sequence need not be run again to learn.
+
+A rollout is the forward pass of the sequence that its loss is of, as long as nothing has changed
+since: what the backward pass needs of it can be kept on the way. Whether a sequence is the one that
+was stepped through is told by its numbers, all of them: weights, state, inputs, episode starts.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plasticrl.core.backends.kernels import PAD, TOGETHER
+from plasticrl.core.backends.net import Ran
+from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.state import leaves, map_leaves
+
+Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Where the loops write in a step: the modulation M, (B,), and the traces and eligibility traces
+before it, (B, N, N) padded, or (0, 0, 0) where they are not kept."""
+
+
+class Memory:
+    """The first T steps from a state on.
+
+    Args:
+        cell: the one that steps.
+        state: the one that it changes, before the first step.
+        n_steps: how many steps to remember, T.
+        every: steps G from one kept trace to the next.
+    """
+
+    def __init__(self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, every: int) -> None:
+        self.cell, self.state, self.every = cell, state, every
+        self.weights = [parameter.detach().clone() for parameter in cell.parameters()]
+        self.start = self.end = _copy(state)
+        hidden = self.start.hidden.numpy()
+        (n_rows, n), dtype = hidden.shape, hidden.dtype
+        self.inputs = np.empty((n_steps, n_rows, cell.input_size), dtype)
+        self.starts = np.empty((n_steps, n_rows), bool)
+        self.outputs = np.empty((n_steps, n_rows, n), dtype)
+        self.signal = np.empty((n_steps, n_rows), dtype)
+        padded = (n_rows, n + -n % TOGETHER, n + -n % PAD)
+        self.kept = np.empty((-(-n_steps // every), *padded), dtype)
+        self.kept[..., n:, :] = self.kept[..., n:] = 0
+        self.kept_e = (self.kept if state.eligibility is not None else self.kept[:0]).copy()
+        self.nowhere = np.empty((0, 0, 0), dtype)
+        self.taken, self.handed_over = 0, False
+
+    @property
+    def full(self) -> bool:
+        """Whether all T steps were taken; what is stepped now is not remembered."""
+        return self.taken == len(self.inputs)
+
+    def slots(self) -> Slots:
+        """For the next step."""
+        signal, kept, kept_e = self.signal[self.taken], self.nowhere, self.nowhere
+        if self.taken % self.every == 0:
+            kept = self.kept[self.taken // self.every]
+            kept_e = self.kept_e[self.taken // self.every] if len(self.kept_e) else kept_e
+        return signal, kept, kept_e
+
+    def add(self, inputs: np.ndarray, starts: np.ndarray, outputs: np.ndarray) -> None:
+        """The step that was taken: inputs (B, I), episode starts (B,), outputs (B, N)."""
+        t = self.taken
+        self.inputs[t], self.starts[t], self.outputs[t] = inputs, starts, outputs
+        self.taken += 1
+        if self.full:
+            self.end = _copy(self.state)
+
+    def ran(self, inputs: Tensor, starts: Tensor, state: PlasticRNNState) -> Ran | None:
+        """The run of inputs (T, B, I) with episode starts (T, B) from a state, once.
+
+        None if these are not, to the bit, what the steps were.
+        """
+        same = (
+            self.full
+            and not self.handed_over
+            and torch.equal(inputs, torch.from_numpy(self.inputs))
+            and torch.equal(starts, torch.from_numpy(self.starts))
+            and all(map(torch.equal, leaves(state), leaves(self.start)))
+            and all(map(torch.equal, self.cell.parameters(), self.weights))
+        )
+        if not same:
+            return None
+        self.handed_over = True  # the caller may write into it
+        outputs, signal = torch.from_numpy(self.outputs), torch.from_numpy(self.signal)
+        return Ran(outputs, *self.end[1:], signal, (self.kept, self.kept_e), self.every)
+
+
+def _copy(state: PlasticRNNState) -> PlasticRNNState:
+    return map_leaves(lambda leaf: leaf.detach().clone(), state)
