@@ -77,7 +77,7 @@ def run(
     """
     assert isinstance(cell, PlasticRNN)
     given = Given.of(cell, inputs, state, episode_starts)
-    ran = None if memory is None else memory.ran(inputs, given.starts, state)
+    ran = None if memory is None else memory.ran(cell, inputs, state, given.starts)
     outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
         *(kernels or kernels_for(inputs.device.type), torch.is_grad_enabled(), ran),
         *(given.starts, given.mask, given.drive, *given.state, *Net.of(cell.connection)),

@@ -2,7 +2,7 @@
 
 A rollout is the forward pass of the sequence that its loss is of, as long as nothing has changed
 since: what the backward pass needs of it can be kept on the way. Whether a sequence is the one that
-was stepped through is told by its numbers, all of them: weights, state, inputs, episode starts.
+was stepped through is told by its numbers, to the bit: weights, state, inputs, episode starts.
 """
 
 import numpy as np
@@ -32,7 +32,8 @@ class Memory:
     def __init__(self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, every: int) -> None:
         self.cell, self.state, self.every = cell, state, every
         self.weights = [parameter.detach().clone() for parameter in cell.parameters()]
-        self.start = self.end = _copy(state)
+        self.start, self.versions = _copy(state), _versions(state)
+        self.end: PlasticRNNState | None = None
         hidden = self.start.hidden.numpy()
         (n_rows, n), dtype = hidden.shape, hidden.dtype
         self.inputs = np.empty((n_steps, n_rows, cell.input_size), dtype)
@@ -44,7 +45,7 @@ class Memory:
         self.kept[..., n:, :] = self.kept[..., n:] = 0
         self.kept_e = (self.kept if state.eligibility is not None else self.kept[:0]).copy()
         self.nowhere = np.empty((0, 0, 0), dtype)
-        self.taken, self.handed_over = 0, False
+        self.taken = 0
 
     @property
     def full(self) -> bool:
@@ -64,27 +65,35 @@ class Memory:
         t = self.taken
         self.inputs[t], self.starts[t], self.outputs[t] = inputs, starts, outputs
         self.taken += 1
-        if self.full:
+        # Only the loops may have changed the state; they do so behind torch's back.
+        if self.full and _versions(self.state) == self.versions:
             self.end = _copy(self.state)
 
-    def ran(self, inputs: Tensor, starts: Tensor, state: PlasticRNNState) -> Ran | None:
+    def ran(
+        self, cell: PlasticRNN, inputs: Tensor, state: PlasticRNNState, starts: Tensor
+    ) -> Ran | None:
         """The run of inputs (T, B, I) with episode starts (T, B) from a state, once.
 
-        None if these are not, to the bit, what the steps were.
+        None if the steps were others.
         """
-        same = (
-            self.full
-            and not self.handed_over
-            and torch.equal(inputs, torch.from_numpy(self.inputs))
-            and torch.equal(starts, torch.from_numpy(self.starts))
-            and all(map(torch.equal, leaves(state), leaves(self.start)))
-            and all(map(torch.equal, self.cell.parameters(), self.weights))
-        )
-        if not same:
+        given = (inputs, starts, *leaves(state), *cell.parameters())
+        known = (torch.from_numpy(self.inputs), torch.from_numpy(self.starts), *leaves(self.start))
+        end, weights = self.end, self.weights
+        if end is None or cell is not self.cell or not all(map(_same, given, (*known, *weights))):
             return None
-        self.handed_over = True  # the caller may write into it
+        self.end = None  # who is given all this may write into it
         outputs, signal = torch.from_numpy(self.outputs), torch.from_numpy(self.signal)
-        return Ran(outputs, *self.end[1:], signal, (self.kept, self.kept_e), self.every)
+        return Ran(outputs, *end[1:], signal, (self.kept, self.kept_e), self.every)
+
+
+def _same(ours: Tensor, theirs: Tensor) -> bool:
+    alike = ours.dtype == theirs.dtype and ours.device == theirs.device
+    return alike and torch.equal(ours, theirs)
+
+
+def _versions(state: PlasticRNNState) -> list[int]:
+    """How many times torch has changed each tensor in place."""
+    return [leaf._version for leaf in leaves(state)]
 
 
 def _copy(state: PlasticRNNState) -> PlasticRNNState:

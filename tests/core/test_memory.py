@@ -1,5 +1,6 @@
 """A stepper's memory: a sequence that was stepped through is not run again, and nothing else is."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -75,6 +76,18 @@ def other_weights(case: Case) -> None:
     next(iter(case.cell.parameters())).data += 0.1
 
 
+def other_cell(case: Case) -> None:
+    case.cell = copy.deepcopy(case.cell)
+    case.cell.connection.weight.data += 0.1  # type: ignore[union-attr, operator]
+
+
+def other_precision(case: Case) -> None:
+    case.cell.double()
+    case.inputs = case.inputs.detach().double().requires_grad_()
+    case.state = map_leaves(lambda leaf: leaf.detach().double().requires_grad_(), case.state)
+    case.upstream = [gradient.double() for gradient in case.upstream]
+
+
 def other_inputs(case: Case) -> None:
     case.inputs.data[3, 1, 2] += 1e-6
 
@@ -100,7 +113,16 @@ def fewer_rows(case: Case) -> None:
     case.upstream = [outputs[:, :-1], *(leaf[:-1] for leaf in final)]
 
 
-CHANGES = [other_weights, other_inputs, other_starts, other_state, fewer_steps, fewer_rows]
+CHANGES = [
+    other_weights,
+    other_cell,
+    other_precision,
+    other_inputs,
+    other_starts,
+    other_state,
+    fewer_steps,
+    fewer_rows,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -114,6 +136,18 @@ def test_what_was_not_stepped_through_is_run(change: Callable[[Case], None]) -> 
     assert forward.call_count == 1
     for name, value in case.results(sequence).items():
         assert torch.equal(ours[name], value), name
+
+
+def test_a_state_that_somebody_changed_between_two_steps_is_no_way_through() -> None:
+    """Otherwise the gradient is that of a past in which nothing was changed."""
+    case = rnn_case()
+    state = map_leaves(lambda leaf: leaf.detach().clone(), case.state)
+    advance = stepper(case.cell, state, n_steps=N_STEPS)
+    for inputs, starts in zip(case.inputs.detach(), case.starts, strict=True):
+        advance(inputs, starts)
+        state.trace.mul_(0.5)
+    for name, value in case.results(by(advance)).items():
+        assert torch.equal(value, case.results(sequence)[name]), name
 
 
 @pytest.mark.parametrize("n_steps", [0, N_STEPS + 1])
