@@ -33,17 +33,16 @@ class Actor:
         policy: a policy with a ``core``.
         state: the core's state before the first step, and after each.
         n_steps: how many steps there will be, for random numbers drawn at once.
-        remembered: how many of them ``advance`` is to remember for the loss; see ``stepper``.
+        n_remembered: how many of them ``advance`` is to remember for the loss; see ``stepper``.
     """
 
-    def __init__(self, policy: Any, state: Any, n_steps: int = 1, remembered: int = 0) -> None:
+    def __init__(self, policy: Any, state: Any, n_steps: int = 1, n_remembered: int = 0) -> None:
         self.policy = policy
         self.n_steps = n_steps
         self.uniforms: list[np.ndarray] = []
-        self.advance = stepper(policy.core, state, n_steps=remembered)
-        layers = policy.mlp_extractor.policy_net
-        self.layers = layers if len(layers) else None
+        self.advance = stepper(policy.core, state, n_steps=n_remembered)
         self.head = _linear_head(policy)
+        self.reads = self.head is not None and len(policy.mlp_extractor.policy_net) > 0
         self.extracts_features = not _sees_vectors(policy)
 
     def __call__(
@@ -80,17 +79,17 @@ class Actor:
     def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         if not self.uniforms:
             self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
-        read = latent if self.layers is None else self._read(self.layers, latent)
+        read = self._read(latent) if self.reads else latent
         actions: np.ndarray = _sample(read.numpy(), weight, bias, self.uniforms.pop())
         if len(actions) and actions[0] < 0:
             raise FloatingPointError(DIVERGED)
         return actions
 
     @torch.no_grad()
-    def _read(self, layers: nn.Module, latent: Tensor) -> Tensor:
+    def _read(self, latent: Tensor) -> Tensor:
         if not latent.isfinite().all():  # which a layer may make something finite of
             raise FloatingPointError(DIVERGED)
-        read: Tensor = layers(latent)
+        read: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return read
 
     @torch.no_grad()

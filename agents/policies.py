@@ -28,7 +28,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor
-from plasticrl.core import CELLS, Stepper, build_cell, sequence
+from plasticrl.core import CELLS, build_cell, sequence
+from plasticrl.core.sequence import Stepper
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
@@ -205,7 +206,7 @@ class PlasticPolicy(ActorCriticPolicy):
             state: the core's state before the first step.
             episode_starts: (T, B).
             bptt_length: steps after which the gradient through the state is cut; None: never.
-            stepped: what the core has taken the rollout's steps by, as ``sequence`` takes it.
+            stepped: the stepper that took the rollout's steps, if its memory is to be used.
 
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distribution over all of them.

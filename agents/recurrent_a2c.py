@@ -5,8 +5,8 @@
 
 A is the (generalised) advantage with each element's own value as baseline, and the concentration
 is minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers.
-The recurrent state is kept at the rollout's start only. The loss runs the rollout again, but for
-the steps of a core that remembers them (see ``plasticrl.core.stepper``).
+The recurrent state is kept at the rollout's start only; the rollout is run again in the loss,
+unless the core remembers its steps (see ``plasticrl.core.stepper``).
 """
 
 from typing import Any, ClassVar, Literal
@@ -33,8 +33,8 @@ from plasticrl.agents.policies import (
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
-from plasticrl.core import Stepper
 from plasticrl.core.backends.compiling import compilation_told
+from plasticrl.core.sequence import Stepper
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.envs.arrays import any_of
 from plasticrl.runs import COMPILING
@@ -187,15 +187,15 @@ class RecurrentA2C(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
-        self._stepped = None  # its memory is the next one's
+        self._stepped = None
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         callback.on_rollout_start()
 
         kind = DeviceRollout if self._stays_on_device(env) else HostRollout
         last = (self._last_obs, self._last_episode_starts)
-        remembered = n_rollout_steps if self.bptt_length in (None, n_rollout_steps) else 0
-        rollout = kind(self.policy, env, state, *last, n_rollout_steps, remembered)
+        n_remembered = n_rollout_steps if self._learns_as_it_acts() else 0
+        rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_remembered)
         for n_steps, step in enumerate(rollout):
             obs, starts, actions, new_obs, rewards, dones, infos = step
             clipped_actions = self.policy.clip(actions)
@@ -219,6 +219,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _learns_as_it_acts(self) -> bool:
+        """Whether the core, in the loss, is given what it is given in the rollout, in one piece.
+
+        The layers of a features extractor round otherwise for another number of observations.
+        """
+        whole = self.bptt_length is None or self.bptt_length == self.n_steps
+        return whole and not any(True for _ in self.policy.features_extractor.parameters())
 
     def _stays_on_device(self, env: VecEnv) -> bool:
         """Whether all steps are taken before the first one is told of.
@@ -284,6 +292,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self.bptt_length,
             self._stepped,
         )
+        self._stepped = None
         policy_loss = -(advantages * log_prob).mean()
         value_loss = F.mse_loss(self._to_tensor(buffer.returns), values.flatten())
         entropy_loss = self._concentration(distribution, log_prob).mean()

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from plasticrl.agents.acting import DIVERGED, Actor, chooses_by_logits
 from plasticrl.agents.vec_env import BatchVecEnv
-from plasticrl.core import Stepper, stepper
+from plasticrl.core import stepper
+from plasticrl.core.sequence import Stepper
 from plasticrl.envs.arrays import to_host
 
 
@@ -50,7 +51,7 @@ class HostRollout:
         obs: what the environments show before the first step.
         episode_starts: (B,), true where that is an episode's first.
         n_steps: how many steps to take.
-        remembered: how many of them the core is to remember for the loss, where it can.
+        n_remembered: how many of them the core is to remember for the loss, where it can.
 
     Attributes:
         obs, episode_starts: where the environments are.
@@ -71,16 +72,16 @@ class HostRollout:
         obs: Any,
         episode_starts: np.ndarray,
         n_steps: int,
-        remembered: int = 0,
+        n_remembered: int = 0,
     ) -> None:
         self.policy, self.env, self.state = policy, env, state
         self.obs, self.episode_starts = obs, episode_starts
-        self.n_steps, self.remembered = n_steps, remembered
+        self.n_steps, self.n_remembered = n_steps, n_remembered
 
     def __iter__(self) -> Iterator[Step]:
         policy, state = self.policy, self.state
         device = policy.device
-        act = Actor(policy, state, self.n_steps, self.remembered)
+        act = Actor(policy, state, self.n_steps, self.n_remembered)
         activity = policy.core.modulating_activity(state)  # moves in place, as the state
         outputs, modulating = [], []
         for _ in range(self.n_steps):

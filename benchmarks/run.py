@@ -15,7 +15,9 @@ from benchmarks.measuring import Settings, say
 from benchmarks.registry import NAMES, load
 from benchmarks.report import Finished, Report, section
 
-DEFAULT_OUT = Path("results", "benchmarks")
+OUT = Path("results", "benchmarks")
+TRIAL_OUT = Path("results", "trial")
+"""Of a run that is quick or leaves something out: it does not take the place of a whole one."""
 REPEAT, QUICK_REPEAT = 7, 2
 BAD_USAGE, INTERRUPTED = 2, 130
 
@@ -55,13 +57,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> tuple[_Parser, argparse.Namespace]:
     parser = _Parser(prog="python -m benchmarks.run", description="Measure speed and memory.")
-    parser.add_argument("--quick", action="store_true", help="small sizes, a minute or two")
+    parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME",
                         help=f"of {', '.join(NAMES)}; all by default")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="of torch and the fused backend")
     parser.add_argument("--repeat", type=int, help=f"timed runs; {REPEAT}, quick {QUICK_REPEAT}")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the results")
+    parser.add_argument("--out", type=Path, help=f"folder of the results; {OUT}, "
+                        f"and {TRIAL_OUT} with --quick or --only")  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.out is None:
+        options.out = TRIAL_OUT if options.quick or set(options.only) != set(NAMES) else OUT
     if options.repeat is None:
         options.repeat = QUICK_REPEAT if options.quick else REPEAT
     if options.repeat < 1:

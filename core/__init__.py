@@ -8,7 +8,7 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.modulation import Neuromodulator
 from plasticrl.core.plasticity import Plasticity
-from plasticrl.core.sequence import Stepper, sequence, stepper
+from plasticrl.core.sequence import sequence, stepper
 
 __all__ = [
     "CELLS",
@@ -16,7 +16,6 @@ __all__ = [
     "Neuromodulator",
     "PlasticConnection",
     "Plasticity",
-    "Stepper",
     "build_cell",
     "cell_fields",
     "sequence",

@@ -14,22 +14,33 @@ from plasticrl.core.state import check_state, leaves
 
 
 class Stepper:
-    """What ``stepper`` makes."""
+    """What ``stepper`` makes; arguments as there.
+
+    Attributes:
+        memory: of its first ``n_steps`` steps, for ``sequence``; None if it has none.
+    """
+
+    memory: Any
 
     def __init__(self, cell: Cell[Any], state: Any, backend: str, n_steps: int) -> None:
+        if n_steps < 0:
+            raise ValueError(f"n_steps, how many to remember, must be at least 0, not {n_steps}")
         n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
         check_state(state, cell.initial_state(0), n_rows or 0)
         weight = next(cell.parameters(), None)
         example = torch.empty(1) if weight is None else weight.new_empty(1)
         chosen = choose(backend, cell, example)
         self.memory = chosen.memory(cell, state, n_steps) if n_steps and chosen.memory else None
-        known = () if self.memory is None else (self.memory,)
-        self._advance = chosen.stepper(cell, state, *known)
+        self._advance = chosen.stepper(cell, state, **_known(self.memory))
         self._n_rows, self._size = n_rows, cell.input_size
         self._dtype = None if weight is None else weight.dtype
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
-        """Outputs (B, N) from inputs (B, I) and episode starts (B,)."""
+        """Outputs (B, N) from inputs (B, I) and episode starts (B,).
+
+        Raises:
+            ValueError: for a shape or dtype that does not fit.
+        """
         expected = (len(inputs) if self._n_rows is None else self._n_rows, self._size)
         if inputs.shape != expected:
             raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
@@ -57,8 +68,8 @@ def sequence(
         backend: "eager", the readable specification; "fused", the same numbers, fast and in little
             memory; "auto", fused where it supports the cell, device and dtype, else eager. Higher
             derivatives and ``torch.func`` need eager.
-        stepped: a stepper with a memory. Where it went exactly this way, from this state, by these
-            inputs and weights, what it has computed is not computed again.
+        stepped: a stepper with a memory. If it went exactly this way, from this state and by these
+            inputs and weights, what it has computed is not computed again. Its memory is gone then.
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
@@ -77,8 +88,8 @@ def sequence(
     else:
         check_state(state, cell.initial_state(0), inputs.shape[1])
     memory = None if stepped is None or chosen.memory is None else stepped.memory
-    known = () if memory is None else (memory,)
-    return chosen.run(cell, inputs, state, _starts(episode_starts, inputs), *known)
+    starts = _starts(episode_starts, inputs)
+    return chosen.run(cell, inputs, state, starts, **_known(memory))
 
 
 def stepper(cell: Cell[Any], state: Any, backend: str = "auto", n_steps: int = 0) -> Stepper:
@@ -91,13 +102,19 @@ def stepper(cell: Cell[Any], state: Any, backend: str = "auto", n_steps: int = 0
         cell: any cell.
         state: the cell's state before the first step, and after each.
         backend: as in ``sequence``.
-        n_steps: how many steps to remember for ``sequence``, where the backend can. The memory is
-            that of a ``sequence`` of so many steps.
+        n_steps: how many steps to remember for ``sequence``, where the backend can; the memory
+            taken is that of a ``sequence`` of so many. Changes that torch does not count, through
+            ``state.trace.data`` or its array, must not happen in between.
 
     Raises:
-        ValueError: for a shape that does not fit, or an unknown backend.
+        ValueError: for a shape that does not fit, an unknown backend, or a negative ``n_steps``.
     """
     return Stepper(cell, state, backend, n_steps)
+
+
+def _known(memory: Any) -> dict[str, Any]:
+    """As an argument, for the backends that have a memory."""
+    return {} if memory is None else {"memory": memory}
 
 
 def _starts(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:

@@ -16,11 +16,11 @@ class Backend(NamedTuple):
     """What ``sequence`` and ``stepper`` call, with the arguments they have checked."""
 
     run: Callable[..., tuple[Tensor, Any]]
-    """From cell, inputs, state and episode starts, and a memory if there is one."""
+    """From cell, inputs, state and episode starts, and ``memory=`` if there is one."""
     stepper: Callable[..., Advance]
-    """From cell and state, and a memory if there is one."""
+    """From cell and state, and ``memory=`` if there is one."""
     memory: Callable[[Cell[Any], Any, int], Any] | None = None
-    """From cell, state and a number of steps to what remembers them, or None."""
+    """From cell, state and a number of steps to what remembers them, or None if nothing can."""
 
 
 SPECIFICATION = Backend(eager.run, eager.stepper)

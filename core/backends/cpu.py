@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from plasticrl.core.backends.kernels import (
     ADDITIVE,
@@ -32,6 +33,7 @@ from plasticrl.core.backends.kernels import (
 from plasticrl.core.backends.memory import Memory
 from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.state import leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 
@@ -106,16 +108,17 @@ class NumbaKernels:
         hidden = state.hidden.detach()
         n_rows, n = hidden.shape
         changed = (_array(hidden), _array(state.trace), arrays.of(state.eligibility, 3))
+        leaves_ = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         groups, nowhere = _groups(n_rows, n**2), np.zeros(n_rows, bool)
         nothing = (np.empty(n_rows, arrays.dtype), arrays.of(None, 3), arrays.of(None, 3))
 
         def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
             step = _array(inputs), nowhere if episode_starts is None else _array(episode_starts)
-            remembers = None if memory is None or memory.full else memory
-            slots = nothing if remembers is None else remembers.slots()
-            _in_threads(arrays.kernels[0], groups, *fixed, *step, changed, slots)
-            if remembers is not None:
-                remembers.add(*step, changed[0])
+            slots = None if memory is None else memory.slots()
+            _in_threads(arrays.kernels[0], groups, *fixed, *step, changed, slots or nothing)
+            increment_version(leaves_)
+            if memory is not None and slots is not None:
+                memory.add(*step, changed[0])
             return torch.from_numpy(changed[0].copy())
 
         return advance

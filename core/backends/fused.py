@@ -68,8 +68,8 @@ def run(
     inputs: Tensor,
     state: Any,
     episode_starts: Tensor | None,
-    memory: Memory | None = None,
     kernels: Kernels | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Tensor, Any]:
     """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked.
 
@@ -86,7 +86,7 @@ def run(
 
 
 def stepper(
-    cell: Cell[Any], state: Any, memory: Memory | None = None, kernels: Kernels | None = None
+    cell: Cell[Any], state: Any, kernels: Kernels | None = None, memory: Memory | None = None
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
     """A function that advances ``state``; as ``plasticrl.core.stepper``, checked.
 
@@ -100,11 +100,11 @@ def stepper(
 
 
 def memory(cell: Cell[Any], state: Any, n_steps: int) -> Memory | None:
-    """For ``stepper``, and ``run`` after it; None where the device's kernels do without."""
+    """For ``stepper``, and ``run`` after it; None where the steps cannot be remembered."""
     assert isinstance(cell, PlasticRNN)
     n_rows, n = state.hidden.shape
     kernels = kernels_for(state.hidden.device.type)
-    if not kernels.remembers:
+    if not kernels.remembers or state.hidden.is_inference():  # whose changes are not counted
         return None
     at_once = kernels.rows_at_once(n_steps, n_rows, n, state.hidden.device)
     return Memory(cell, state, n_steps, spacing(n_steps, n_rows, at_once))

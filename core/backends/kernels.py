@@ -105,6 +105,7 @@ def _copy(to, source, n):
 
 @njit(**_COMPILE)
 def _copy_rows(to, source, rows, n):
+    """The first n numbers of the first rows, likewise."""
     for j in range(rows):
         _copy(to[j], source[j], n)
 

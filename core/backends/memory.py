@@ -2,8 +2,10 @@
 
 A rollout is the forward pass of the sequence that its loss is of, as long as nothing has changed
 since: what the backward pass needs of it can be kept on the way. Whether a sequence is the one that
-was stepped through is told by its numbers, to the bit: weights, state, inputs, episode starts.
+was stepped through is told by comparing everything that it depends on.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +21,40 @@ Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
 before it, (B, N, N) padded, or (0, 0, 0) where they are not kept."""
 
 
+class Record(NamedTuple):
+    """T steps."""
+
+    inputs: np.ndarray
+    """(T, B, I)"""
+    starts: np.ndarray
+    """(T, B), true where an episode starts."""
+    outputs: np.ndarray
+    """(T, B, N)"""
+    signal: np.ndarray
+    """The modulation M, (T, B)."""
+    kept: np.ndarray
+    """The traces before the steps 0, G, 2 G ..., (K, B, N, N) padded."""
+    kept_eligibility: np.ndarray
+    """The same of the eligibility traces; K = 0 where there are none."""
+
+    @classmethod
+    def empty(cls, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, every: int) -> "Record":
+        """Room for so many steps, with zeros in the padding."""
+        hidden = state.hidden.detach().numpy()
+        (n_rows, n), dtype = hidden.shape, hidden.dtype
+        padded = (n_rows, n + -n % TOGETHER, n + -n % PAD)
+        kept = np.empty((-(-n_steps // every), *padded), dtype)
+        kept[..., n:, :] = kept[..., n:] = 0
+        return cls(
+            np.empty((n_steps, n_rows, cell.input_size), dtype),
+            np.empty((n_steps, n_rows), bool),
+            np.empty((n_steps, n_rows, n), dtype),
+            np.empty((n_steps, n_rows), dtype),
+            kept,
+            (kept if state.eligibility is not None else kept[:0]).copy(),
+        )
+
+
 class Memory:
     """The first T steps from a state on.
 
@@ -30,60 +66,59 @@ class Memory:
     """
 
     def __init__(self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, every: int) -> None:
-        self.cell, self.state, self.every = cell, state, every
+        self.cell, self.options = cell, _options(cell)
         self.weights = [parameter.detach().clone() for parameter in cell.parameters()]
-        self.start, self.versions = _copy(state), _versions(state)
+        self.state, self.start, self.versions = state, _copy(state), _versions(state)
         self.end: PlasticRNNState | None = None
-        hidden = self.start.hidden.numpy()
-        (n_rows, n), dtype = hidden.shape, hidden.dtype
-        self.inputs = np.empty((n_steps, n_rows, cell.input_size), dtype)
-        self.starts = np.empty((n_steps, n_rows), bool)
-        self.outputs = np.empty((n_steps, n_rows, n), dtype)
-        self.signal = np.empty((n_steps, n_rows), dtype)
-        padded = (n_rows, n + -n % TOGETHER, n + -n % PAD)
-        self.kept = np.empty((-(-n_steps // every), *padded), dtype)
-        self.kept[..., n:, :] = self.kept[..., n:] = 0
-        self.kept_e = (self.kept if state.eligibility is not None else self.kept[:0]).copy()
-        self.nowhere = np.empty((0, 0, 0), dtype)
-        self.taken = 0
+        self.n_steps, self.every, self.taken = n_steps, every, 0
+        self.record: Record | None = Record.empty(cell, self.start, n_steps, every)
+        self.nowhere = np.empty((0, 0, 0), self.record.signal.dtype)
 
-    @property
-    def full(self) -> bool:
-        """Whether all T steps were taken; what is stepped now is not remembered."""
-        return self.taken == len(self.inputs)
-
-    def slots(self) -> Slots:
-        """For the next step."""
-        signal, kept, kept_e = self.signal[self.taken], self.nowhere, self.nowhere
-        if self.taken % self.every == 0:
-            kept = self.kept[self.taken // self.every]
-            kept_e = self.kept_e[self.taken // self.every] if len(self.kept_e) else kept_e
-        return signal, kept, kept_e
+    def slots(self) -> Slots | None:
+        """For the next step; None if it is not to be remembered."""
+        record, t, nowhere = self.record, self.taken, self.nowhere
+        if record is None or t == self.n_steps:
+            return None
+        if t % self.every:
+            return record.signal[t], nowhere, nowhere
+        k, retroactive = t // self.every, len(record.kept_eligibility) > 0
+        kept_eligibility = record.kept_eligibility[k] if retroactive else nowhere
+        return record.signal[t], record.kept[k], kept_eligibility
 
     def add(self, inputs: np.ndarray, starts: np.ndarray, outputs: np.ndarray) -> None:
-        """The step that was taken: inputs (B, I), episode starts (B,), outputs (B, N)."""
-        t = self.taken
-        self.inputs[t], self.starts[t], self.outputs[t] = inputs, starts, outputs
-        self.taken += 1
-        # Only the loops may have changed the state; they do so behind torch's back.
-        if self.full and _versions(self.state) == self.versions:
-            self.end = _copy(self.state)
+        """The step that ``slots`` was for: inputs (B, I), episode starts (B,), outputs (B, N)."""
+        assert self.record is not None
+        t, self.taken = self.taken, self.taken + 1
+        self.record.inputs[t], self.record.starts[t] = inputs, starts
+        self.record.outputs[t] = outputs
+        if self.taken == self.n_steps:
+            alone = _versions(self.state) == [before + self.n_steps for before in self.versions]
+            self.end = _copy(self.state) if alone else None
 
     def ran(
         self, cell: PlasticRNN, inputs: Tensor, state: PlasticRNNState, starts: Tensor
     ) -> Ran | None:
-        """The run of inputs (T, B, I) with episode starts (T, B) from a state, once.
+        """The run of inputs (T, B, I) with episode starts (T, B) from a state.
 
-        None if the steps were others.
+        None if it is not what was stepped. Whoever asks is the only one: all is forgotten then,
+        since what is given may be written into.
         """
-        given = (inputs, starts, *leaves(state), *cell.parameters())
-        known = (torch.from_numpy(self.inputs), torch.from_numpy(self.starts), *leaves(self.start))
-        end, weights = self.end, self.weights
-        if end is None or cell is not self.cell or not all(map(_same, given, (*known, *weights))):
+        record, end, self.record, self.end = self.record, self.end, None, None
+        if record is None or end is None or cell is not self.cell or _options(cell) != self.options:
             return None
-        self.end = None  # who is given all this may write into it
-        outputs, signal = torch.from_numpy(self.outputs), torch.from_numpy(self.signal)
-        return Ran(outputs, *end[1:], signal, (self.kept, self.kept_e), self.every)
+        given = (inputs, starts, *leaves(state), *cell.parameters())
+        inputs_and_starts = map(torch.from_numpy, (record.inputs, record.starts))
+        known = (*inputs_and_starts, *leaves(self.start), *self.weights)
+        if not all(_same(ours, theirs) for ours, theirs in zip(given, known, strict=True)):
+            return None
+        outputs, signal = torch.from_numpy(record.outputs), torch.from_numpy(record.signal)
+        return Ran(outputs, *end[1:], signal, (record.kept, record.kept_eligibility), self.every)
+
+
+def _options(cell: PlasticRNN) -> tuple[object, ...]:
+    """All that decides what a cell computes, but for its weights."""
+    assert cell.connection is not None
+    return cell.connection.plasticity, cell.input_mode
 
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:
@@ -92,7 +127,7 @@ def _same(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def _versions(state: PlasticRNNState) -> list[int]:
-    """How many times torch has changed each tensor in place."""
+    """How many times each tensor was changed in place."""
     return [leaf._version for leaf in leaves(state)]
 
 

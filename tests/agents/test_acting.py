@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
+from torch import nn
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.policies import PlasticPolicy
@@ -99,3 +100,34 @@ def test_a_subclass_acts_by_its_own_distribution() -> None:
     agent = Masked(box, spaces.Discrete(3), lambda _: 1e-3, core="rnn", net_arch=[])
     actions, _ = Actor(agent, agent.initial_state(500))(torch.zeros(500, 3))
     assert set(actions.tolist()) == {1, 2}
+
+
+class Doubled(nn.Module):
+    """An extractor of another kind: no ``policy_net``."""
+
+    latent_dim_pi = latent_dim_vf = 4
+
+    def forward_actor(self, latent: torch.Tensor) -> torch.Tensor:
+        return 2 * latent
+
+    forward_critic = forward_actor
+
+
+class WithDoubled(PlasticPolicy):
+    """Its heads read twice the core's output."""
+
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self.mlp_extractor = Doubled()  # type: ignore[assignment]
+
+
+def test_a_subclass_may_have_an_extractor_of_its_own() -> None:
+    """Otherwise only SB3's own can act."""
+    box = spaces.Box(-1, 1, (3,), np.float32)
+    kwargs = {"core": "rnn", "core_kwargs": {"hidden_size": 4}}
+    agent = WithDoubled(box, spaces.Discrete(3), lambda _: 1e-3, **kwargs)
+    with torch.no_grad():
+        agent.action_net.weight.zero_()
+        agent.action_net.bias.copy_(torch.tensor([-1e9, 0.0, -1e9]))
+    actions, _ = Actor(agent, agent.initial_state(50))(torch.zeros(50, 3))
+    assert (actions == 1).all()

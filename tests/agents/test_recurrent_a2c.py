@@ -1,5 +1,6 @@
 """The algorithm: what is collected, what the loss is, and what carries over."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -214,6 +215,13 @@ def test_steps_that_the_core_remembers_are_not_taken_twice(
     with patch.object(NumbaKernels, "forward", side_effect=forward):
         collect(model, updates=2)
     assert lengths == ([1, 3, 3, 2] if bptt_length == 3 else [1]) * 2  # 1: for the last value
+
+
+def test_a_model_that_has_learned_can_be_pickled() -> None:
+    """Otherwise what the core remembers keeps the model from another process."""
+    model = collect(make("CartPole-v1"))
+    again = pickle.loads(pickle.dumps(model))
+    assert same_weights(again, model)
 
 
 def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.registry import NAMES
+from benchmarks.run import OUT, TRIAL_OUT, _parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +67,16 @@ def _assert_refused(done: subprocess.CompletedProcess[str], named: str) -> None:
     assert done.stderr.count("\n") == 1
     assert named in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [([], OUT), (["--quick"], TRIAL_OUT), (["--only", "envs"], TRIAL_OUT)],
+)
+def test_a_trial_takes_no_place_of_a_whole_run(arguments: list[str], folder: Path) -> None:
+    """Otherwise whoever tries the benchmarks loses the published results."""
+    _, options = _parse(arguments)
+    assert options.out == folder
 
 
 def test_a_quick_run_writes_its_tables(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A stepper's memory: a sequence that was stepped through is not run again, and nothing else is."""
 
-import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tests.core.cases import TOLERANCE, Case, plastic_cells
 from torch import Tensor
 
-from plasticrl.core import Cell, Stepper, build_cell, sequence, stepper
+from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends.cpu import NumbaKernels
+from plasticrl.core.sequence import Stepper
 from plasticrl.core.state import leaves, map_leaves
 
 N_STEPS, N_ROWS = 12, 3
+OPTIONS: dict[str, Any] = {"modulation": "retroactive", "clip": 0.3}
 
 
 def stepped_through(case: Case, n_steps: int, backend: str = "auto") -> Stepper:
@@ -77,8 +79,16 @@ def other_weights(case: Case) -> None:
 
 
 def other_cell(case: Case) -> None:
-    case.cell = copy.deepcopy(case.cell)
-    case.cell.connection.weight.data += 0.1  # type: ignore[union-attr, operator]
+    """With equal weights."""
+    twin = build_cell("plastic_rnn", 3, hidden_size=7, **OPTIONS | {"clip": 0.2})
+    twin.load_state_dict(case.cell.state_dict())
+    case.cell = twin
+
+
+def other_options(case: Case) -> None:
+    connection = case.cell.connection
+    assert connection is not None
+    connection.plasticity = replace(connection.plasticity, clip=0.2)
 
 
 def other_precision(case: Case) -> None:
@@ -128,7 +138,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_what_was_not_stepped_through_is_run(change: Callable[[Case], None]) -> None:
     """Otherwise values of another net, another past or other inputs are taken for these."""
-    case = rnn_case(modulation="retroactive", clip=0.3)
+    case = rnn_case(**OPTIONS)
     advance = stepped_through(case, N_STEPS)
     change(case)
     with patch.object(NumbaKernels, "forward", side_effect=NumbaKernels().forward) as forward:
@@ -138,16 +148,40 @@ def test_what_was_not_stepped_through_is_run(change: Callable[[Case], None]) -> 
         assert torch.equal(ours[name], value), name
 
 
-def test_a_state_that_somebody_changed_between_two_steps_is_no_way_through() -> None:
-    """Otherwise the gradient is that of a past in which nothing was changed."""
+@pytest.mark.parametrize("by_whom", [None, "fused", "eager"])
+def test_a_state_that_others_change_between_two_steps_is_no_way_through(
+    by_whom: str | None,
+) -> None:
+    """Otherwise the gradient is that of a past in which nobody else has changed it."""
     case = rnn_case()
     state = map_leaves(lambda leaf: leaf.detach().clone(), case.state)
     advance = stepper(case.cell, state, n_steps=N_STEPS)
+    other = None if by_whom is None else stepper(case.cell, state, by_whom)
     for inputs, starts in zip(case.inputs.detach(), case.starts, strict=True):
         advance(inputs, starts)
-        state.trace.mul_(0.5)
-    for name, value in case.results(by(advance)).items():
-        assert torch.equal(value, case.results(sequence)[name]), name
+        if other is None:
+            state.trace.mul_(0.5)
+        else:
+            other(inputs)
+    ours = case.results(by(advance))
+    for name, value in case.results(sequence).items():
+        assert torch.equal(ours[name], value), name
+
+
+def test_inference_tensors_are_not_remembered() -> None:
+    """Otherwise torch has an error for whoever asks how often they changed."""
+    with torch.inference_mode():
+        cell = build_cell("plastic_rnn", 3, hidden_size=5)
+        advance = stepper(cell, cell.initial_state(2), n_steps=2)
+        assert advance.memory is None
+        assert advance(torch.zeros(2, 3)).shape == (2, 5)
+
+
+def test_a_negative_number_of_steps_is_refused() -> None:
+    """Otherwise the error is a square root's."""
+    cell = build_cell("plastic_rnn", 3, hidden_size=5)
+    with pytest.raises(ValueError, match="n_steps"):
+        stepper(cell, cell.initial_state(2), n_steps=-1)
 
 
 @pytest.mark.parametrize("n_steps", [0, N_STEPS + 1])
