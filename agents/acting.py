@@ -87,7 +87,7 @@ class Actor:
 
     @torch.no_grad()
     def _read(self, latent: Tensor) -> Tensor:
-        if not latent.isfinite().all():  # which a layer may make something finite of
+        if not np.isfinite(latent.numpy()).all():  # which a layer may make something finite of
             raise FloatingPointError(DIVERGED)
         read: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return read
