@@ -203,7 +203,7 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
 def test_steps_that_the_core_remembers_are_not_taken_twice(
     bptt_length: int | None, make_vec: Any
 ) -> None:
-    """Otherwise a third of the training is done for nothing; or a cut gradient is not cut."""
+    """Otherwise a quarter of an update is done for nothing; or a cut gradient is not cut."""
     core = {"core": "plastic_rnn", **SMALL}
     model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
     run, lengths = NumbaKernels().forward, []

@@ -126,6 +126,7 @@ def fewer_rows(case: Case) -> None:
 CHANGES = [
     other_weights,
     other_cell,
+    other_options,
     other_precision,
     other_inputs,
     other_starts,
