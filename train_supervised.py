@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from plasticrl.agents.presets import PRESETS
+    from plasticrl.agents.training.presets import PRESETS
     from plasticrl.runs import Elsewhere
     from plasticrl.tasks.command_line import train_main
 except ModuleNotFoundError as error:

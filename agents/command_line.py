@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from plasticrl.agents import gallery
-from plasticrl.agents.config import CoreConfig, OptionValue, TrainConfig
-from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.training.config import CoreConfig, OptionValue, TrainConfig
+from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.watching import gallery
 from plasticrl.runs import (
     Elsewhere,
     RunDirectory,
@@ -241,7 +241,7 @@ def _train(argv: Sequence[str], elsewhere: Elsewhere | None) -> int:
     )
     if arguments.resume is None:
         say_loading(arguments.preset)
-        from plasticrl.agents.training import train
+        from plasticrl.agents.training.session import train
 
         return train(config, arguments.preset, arguments.run_dir)
     if arguments.run_dir is not None:
@@ -254,7 +254,7 @@ def _train(argv: Sequence[str], elsewhere: Elsewhere | None) -> int:
         )
     RunDirectory.open(arguments.resume)  # what is wrong with it is said before torch is loaded
     say_loading(f"resuming {arguments.resume}")
-    from plasticrl.agents.training import resume
+    from plasticrl.agents.training.session import resume
 
     return resume(arguments.resume, arguments.preset or None, total_timesteps)
 

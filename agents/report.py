@@ -9,15 +9,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from plasticrl.agents import gallery
-from plasticrl.agents.building import user_errors
-from plasticrl.agents.config import TrainConfig
-from plasticrl.agents.evaluation import evaluate
-from plasticrl.agents.pairs import write_page
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
 from plasticrl.agents.replay import show
-from plasticrl.agents.training import load_policy
+from plasticrl.agents.training.building import user_errors
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.session import load_policy
+from plasticrl.agents.watching import gallery
+from plasticrl.agents.watching.evaluation import evaluate
+from plasticrl.agents.watching.pairs import write_page
+from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
 from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.envs import ENV_IDS
 from plasticrl.runs import COMPILING, RunDirectory, UsageError, null_non_finite

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from benchmarks.measuring import MILLI, Settings, in_turn
 from benchmarks.report import Row, Table
-from plasticrl.agents.building import build_env, build_model
-from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.training.building import build_env, build_model
+from plasticrl.agents.training.presets import PRESETS
 from plasticrl.core import Cell
 from plasticrl.core.backends import Backend, choose
 

@@ -1,6 +1,6 @@
 """The embedded pictures: grey patches of photographs, on one sheet, split by photograph.
 
-``build_photographs.py`` made the sheet; ATTRIBUTION.md says whose the photographs are.
+``tools/build_photographs.py`` made the sheet; ATTRIBUTION.md says whose the photographs are.
 """
 
 from io import BytesIO

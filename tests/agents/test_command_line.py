@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from plasticrl.agents import evaluation
 from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.presets import PRESETS
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.watching import evaluation
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[2]

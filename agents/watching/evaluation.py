@@ -12,9 +12,9 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
-from plasticrl.agents.building import build_env
-from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.building import build_env
+from plasticrl.agents.training.config import TrainConfig
 from plasticrl.runs import UsageError
 
 ROWS = 256

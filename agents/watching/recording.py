@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.config import TrainConfig
 from plasticrl.envs import BatchEnv, HistoryObservation
 from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, SynapseRecorder

@@ -17,7 +17,7 @@ from plasticrl.agents.command_line import train_main
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.runs import latest_checkpoint, load_checkpoint, read_metrics
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # 3 environments x 10 steps: an update every 30 steps. Episodes of 7 steps are cut by rollouts.
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--checkpoint-every=2"]

@@ -1,6 +1,6 @@
 """Make an agent of the gallery from a trained run: its config, its weights, and what it earns.
 
-    python -m plasticrl.agents.gallery.build RUN NAME COMMIT
+    python -m tools.build_gallery RUN NAME COMMIT
 
 COMMIT is that of the code that trained the run. Measures over 256 episodes, as ``evaluate.py``
 does, and writes ``agents/gallery/NAME``, which must not be there yet.
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from plasticrl.agents import gallery
 from plasticrl.agents.command_line import EvaluateArguments
-from plasticrl.agents.evaluation import evaluate
-from plasticrl.agents.gallery import ABOUT_NAME, About
-from plasticrl.agents.training import load_policy
+from plasticrl.agents.training.session import load_policy
+from plasticrl.agents.watching import gallery
+from plasticrl.agents.watching.evaluation import evaluate
+from plasticrl.agents.watching.gallery import ABOUT_NAME, About
 from plasticrl.runs import (
     CONFIG_NAME,
     UsageError,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from plasticrl.agents.command_line import parse_train
-from plasticrl.agents.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.policies import CORES
-from plasticrl.agents.presets import PRESETS
+from plasticrl.agents.training.config import A2CConfig, CoreConfig, TrainConfig
+from plasticrl.agents.training.presets import PRESETS
 from plasticrl.core import build_cell, cell_fields
 from plasticrl.runs import UsageError, from_dict, to_dict
 
@@ -182,7 +182,7 @@ def test_what_must_not_be_zero(name: str) -> None:
 
 def test_the_learning_rate_falls_in_the_last_part_and_never_below_zero() -> None:
     """Otherwise the last update of a total that is no whole number of rollouts goes uphill."""
-    from plasticrl.agents.building import _schedule
+    from plasticrl.agents.training.building import _schedule
 
     schedule = _schedule(0.1, 0.5)
     assert callable(schedule)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import plasticrl.envs  # noqa: F401  (registers its environments)
-from plasticrl.agents.building import build_env, build_model
-from plasticrl.agents.config import CoreConfig, TrainConfig
-from plasticrl.agents.evaluation import ablate, measure
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, why_no_frames
+from plasticrl.agents.training.building import build_env, build_model
+from plasticrl.agents.training.config import CoreConfig, TrainConfig
+from plasticrl.agents.watching.evaluation import ablate, measure
+from plasticrl.agents.watching.recording import record_episode, why_no_frames
 from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, save_npz
 

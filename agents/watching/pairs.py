@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from plasticrl.agents.config import TrainConfig
-from plasticrl.agents.evaluation import ablate, rewards_by_step
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.watching.evaluation import ablate, rewards_by_step
+from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
 from plasticrl.viewer import EpisodeTrace, save_report
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk

@@ -12,9 +12,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, HistoryObservation
 from plasticrl.runs import UsageError, check_device

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from plasticrl.agents.building import (
+from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.building import (
     RunA2C,
     build_curriculum,
     build_env,
@@ -20,12 +22,10 @@ from plasticrl.agents.building import (
     build_training_env,
     user_errors,
 )
-from plasticrl.agents.callbacks import EpisodePictures, ProgressCallback, RunCheckpoints
-from plasticrl.agents.config import TrainConfig
-from plasticrl.agents.curriculum import Curriculum
-from plasticrl.agents.logger import make_logger
-from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.snapshot import restore, restore_policy, take
+from plasticrl.agents.training.callbacks import EpisodePictures, ProgressCallback, RunCheckpoints
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.logger import make_logger
+from plasticrl.agents.training.snapshot import restore, restore_policy, take
 from plasticrl.core.backends.compiling import compilation_told
 from plasticrl.runs import (
     CONFIG_NAME,

@@ -7,7 +7,7 @@ function whose docstring says where its numbers come from.
 from collections.abc import Callable
 from dataclasses import replace
 
-from plasticrl.agents.config import A2CConfig, CoreConfig, CurriculumConfig, TrainConfig
+from plasticrl.agents.training.config import A2CConfig, CoreConfig, CurriculumConfig, TrainConfig
 
 
 def maze_quickstart() -> TrainConfig:

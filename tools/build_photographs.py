@@ -1,6 +1,6 @@
 """Make ``photographs.png`` from the photographs that ATTRIBUTION.md names; run once, by hand.
 
-    python -m plasticrl.tasks.images.build_photographs SKIMAGE_DATA BACKGROUNDS photographs.png
+    python -m tools.build_photographs SKIMAGE_DATA BACKGROUNDS photographs.png
 
 SKIMAGE_DATA is the folder ``skimage/data`` of scikit-image 0.26.0's wheel, BACKGROUNDS the folder
 ``usr/share/backgrounds`` of Debian's lomiri-wallpapers-16.04 20.04.0-2. Each photograph, its

@@ -2,7 +2,7 @@
 
     apt-get download bible-kjv bible-kjv-text && for f in *.deb; do dpkg-deb -x $f unpacked; done
     unpacked/usr/bin/bible -f -p unpacked/usr/lib gen1:1-rev99:99 > verses.txt
-    python build_king_james.py verses.txt unpacked/usr/share/doc/bible-kjv-text/copyright OUT.xz
+    python -m tools.build_king_james verses.txt COPYRIGHT OUT.xz
 
 Each line of verses.txt is ``Ge1:1 In the beginning...``. What comes out has the packagers' legend
 in lines that begin with ``#``, a line ``= Ge`` before each book, and one line for each verse, in

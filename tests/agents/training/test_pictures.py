@@ -13,9 +13,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from plasticrl.agents import callbacks
-from plasticrl.agents.callbacks import EpisodePictures
 from plasticrl.agents.command_line import train_main
+from plasticrl.agents.training import callbacks
+from plasticrl.agents.training.callbacks import EpisodePictures
 from plasticrl.runs import get_rng_state, latest_checkpoint, load_checkpoint
 from plasticrl.viewer import theme
 
@@ -175,7 +175,7 @@ def test_the_same_bits_are_learned_without_pictures(
 def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An episode that fails half-way would change the training."""
     from plasticrl.agents import RecurrentA2C, make_vec_env
-    from plasticrl.agents.presets import maze_quickstart
+    from plasticrl.agents.training.presets import maze_quickstart
 
     def fail(*_: object, **__: object) -> None:
         torch.rand(3)

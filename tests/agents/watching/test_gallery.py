@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tools import build_gallery
 
-from plasticrl.agents import evaluation, gallery
 from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.gallery import build
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.presets import PRESETS
-from plasticrl.agents.training import load_policy, open_run
+from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.training.session import load_policy, open_run
+from plasticrl.agents.watching import evaluation, gallery
 from plasticrl.runs import RunError, guarded, latest_checkpoint
 from plasticrl.viewer.waits import Waits, first_and_after
 
@@ -158,7 +158,7 @@ def test_a_run_becomes_an_agent(
     small = ["maze-quickstart", *sizes, "--seed=7", "--env-kwargs", "size=5", "episode_length=7"]
     assert train_main([*small, "--run-dir", str(run)]) == 0
     argv = [str(run), "small", "abc1234"]
-    assert build.main(argv) == 0
+    assert build_gallery.main(argv) == 0
     assert capsys.readouterr().out == f"{gallery.about('small')}\n"
     about = gallery.about("small")
     assert (about.seed, about.steps, about.commit) == (7, 60, "abc1234")
@@ -169,7 +169,7 @@ def test_a_run_becomes_an_agent(
     assert measured["reward_mean"] == about.reward_mean
     assert measured["ablated_reward_mean"] == about.ablated_reward_mean
     before = contents(own_gallery)
-    assert guarded(build.main, argv) == 2
+    assert guarded(build_gallery.main, argv) == 2
     assert "small is there already: remove it first" in capsys.readouterr().err
-    assert guarded(build.main, argv[:2]) == 2
+    assert guarded(build_gallery.main, argv[:2]) == 2
     assert contents(own_gallery) == before

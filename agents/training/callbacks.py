@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
-from plasticrl.agents.config import TrainConfig
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
 from plasticrl.runs import COMPILING, CtrlC, Lines, Timing, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from plasticrl.agents import evaluation
-from plasticrl.agents.building import build_env
 from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.evaluation import Measurement, ablate, measure
-from plasticrl.agents.training import load_policy
+from plasticrl.agents.training.building import build_env
+from plasticrl.agents.training.session import load_policy
+from plasticrl.agents.watching import evaluation
+from plasticrl.agents.watching.evaluation import Measurement, ablate, measure
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]
 KEYS = {
     *("env_id", "preset", "episodes", "seed", "deterministic"),

@@ -1,6 +1,6 @@
 """Build the sheet of glyphs from the DejaVu Sans that comes with matplotlib.
 
-    python -m plasticrl.tasks.omniglot.build_glyphs
+    python -m tools.build_glyphs
 
 Writes ``glyphs.png`` and ``glyphs.json`` beside this file and prints their sha256, which stand in
 ``config``. Both are committed and this is not run again, so that another font moves no result.
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from plasticrl.tasks.omniglot.glyphs import CELL, COLUMNS
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "tasks" / "omniglot"
 BOX = 30
 """The longer side of every glyph, in pixels of the sheet."""
 FONT_SIZE = 160

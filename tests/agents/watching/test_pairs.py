@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from plasticrl.agents import evaluation
 from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.config import TrainConfig
-from plasticrl.agents.pairs import play_pairs
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training import load_policy
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.session import load_policy
+from plasticrl.agents.watching import evaluation
+from plasticrl.agents.watching.pairs import play_pairs
 
 SIZES = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4"]
 

@@ -1,0 +1,1 @@
+"""Trained agents, measured and watched: evaluation, recording, and the gallery."""

@@ -1,0 +1,1 @@
+"""Scripts that build the data that is committed here; they are not installed."""
