@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor
 from plasticrl.core import CELLS, build_cell, sequence
-from plasticrl.core.sequence import Stepper
+from plasticrl.core.unroll import Stepper
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")

@@ -34,7 +34,7 @@ from plasticrl.agents.policies import (
 from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.backends.compiling import compilation_told
-from plasticrl.core.sequence import Stepper
+from plasticrl.core.unroll import Stepper
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.envs.arrays import any_of
 from plasticrl.runs import COMPILING

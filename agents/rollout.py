@@ -18,7 +18,7 @@ from torch import Tensor
 from plasticrl.agents.acting import DIVERGED, Actor, chooses_by_logits
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
-from plasticrl.core.sequence import Stepper
+from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import to_host
 
 

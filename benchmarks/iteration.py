@@ -31,7 +31,7 @@ NOTES = (
 )
 
 # The function of that name hides the module from an import.
-_SEQUENCE = sys.modules["plasticrl.core.sequence"]
+_SEQUENCE = sys.modules["plasticrl.core.unroll"]
 
 
 class Parts(NamedTuple):

@@ -1,23 +1,45 @@
 """The shared core: recurrent cells with plastic connections, and the way through time.
 
-Shapes are time-major, (T, B, ...); weights and traces are (out, in).
+Shapes are time-major, (T, B, ...); weights and traces are (out, in). Names that need torch are
+imported when they are first used: options and ``--help`` do not wait for it.
 """
 
-from plasticrl.core.cells import CELLS, build_cell, cell_fields
-from plasticrl.core.cells.cell import Cell
-from plasticrl.core.connection import PlasticConnection
-from plasticrl.core.modulation import Neuromodulator
-from plasticrl.core.plasticity import Plasticity
-from plasticrl.core.sequence import sequence, stepper
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.core.cells import CELLS, build_cell, cell_fields, vary
+from plasticrl.core.plasticity import OptionConflictError, Plasticity
+
+if TYPE_CHECKING:
+    from plasticrl.core.cells.cell import Cell
+    from plasticrl.core.connection import PlasticConnection
+    from plasticrl.core.modulation import Neuromodulator
+    from plasticrl.core.unroll import sequence, stepper
 
 __all__ = [
     "CELLS",
     "Cell",
     "Neuromodulator",
+    "OptionConflictError",
     "PlasticConnection",
     "Plasticity",
     "build_cell",
     "cell_fields",
     "sequence",
     "stepper",
+    "vary",
 ]
+
+_HOMES = {
+    "Cell": "cells.cell",
+    "Neuromodulator": "modulation",
+    "PlasticConnection": "connection",
+    "sequence": "unroll",
+    "stepper": "unroll",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,8 +1,8 @@
-"""The options of a plastic connection, as data."""
+"""The options of a plastic connection, as data. This module does not import torch."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
 Rule = Literal["hebb", "oja"]
 Bound = Literal["hard", "soft", "decay", "none"]
@@ -12,10 +12,57 @@ Activation = Literal["tanh", "sigmoid", "linear"]
 Distribution = Literal["uniform", "normal"]
 
 
+class Condition(NamedTuple):
+    """An option has a meaning only while another option has one of some values."""
+
+    option: str
+    """The option that depends on the other one."""
+    governor: str
+    """The other option."""
+    values: tuple[str, ...]
+    """Values of the other option under which this one has a meaning."""
+    reason: str
+    """Why it has none otherwise."""
+    choices: tuple[str, ...] = ()
+    """Values of the option that the condition is about; by default all but the option's default."""
+
+    def is_violated(self, values: dict[str, Any], default: object) -> bool:
+        """Whether the option has a value that means nothing beside the other options' values."""
+        value = values[self.option]
+        concerned = value in self.choices if self.choices else value != default
+        return bool(concerned and values[self.governor] not in self.values)
+
+
+class OptionConflictError(ValueError):
+    """An option was given a value that means nothing beside the value of another option.
+
+    Attributes:
+        condition: the condition that is violated.
+        value: the option's value.
+        governor_value: the other option's value.
+    """
+
+    def __init__(self, condition: Condition, values: dict[str, Any]) -> None:
+        self.condition = condition
+        self.value, self.governor_value = values[condition.option], values[condition.governor]
+        option, governor = condition.option, condition.governor
+        super().__init__(
+            f"{option}={self.value!r} has no meaning with {governor}={self.governor_value!r}: "
+            f"{condition.reason}; leave {option} out, or set {governor} to "
+            f"{' or '.join(repr(value) for value in condition.values)}"
+        )
+
+
+def defaults(form: type[Any]) -> dict[str, Any]:
+    """The options of a config class, with their defaults."""
+    return {item.name: item.default for item in fields(form)}
+
+
 def check_choices(config: Any) -> None:
     """Raise ``ValueError`` if a ``Literal`` field of a dataclass holds none of its values."""
-    for name, hint in get_type_hints(type(config)).items():
-        value, choices = getattr(config, name), get_args(hint)
+    hints = get_type_hints(type(config))
+    for name in defaults(type(config)):
+        value, choices = getattr(config, name), get_args(hints[name])
         if choices and not (isinstance(value, str) and value in choices):
             raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
@@ -40,29 +87,56 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Plasticity:
-    """How the trace of a connection moves, and who says when.
+    """How the trace of a connection changes, and what sets the rate of change.
 
     Raises:
-        ValueError: for a value outside its range, and for a combination in which an
-            option would have no meaning; the message says why.
+        ValueError: for a value outside its range.
+        OptionConflictError: for a value that means nothing beside another option's value.
     """
 
+    conditions: ClassVar[tuple[Condition, ...]] = (
+        Condition(
+            "bound",
+            "modulation",
+            ("none", "simple"),
+            "the decay (1 - eta) is already in the eligibility trace",
+            choices=("decay",),
+        ),
+        Condition(
+            "bound", "rule", ("hebb",), "Oja's rule has a decay of its own", choices=("decay",)
+        ),
+        Condition("clip", "bound", ("hard",), "only the hard bound clips at a chosen value"),
+        Condition("fan_out", "modulation", ("simple", "retroactive"), "it needs a neuromodulator"),
+        Condition(
+            "modulator_activation",
+            "modulation",
+            ("simple", "retroactive"),
+            "it needs a neuromodulator",
+        ),
+        Condition(
+            "eta_init",
+            "modulation",
+            ("none", "retroactive"),
+            "the modulation takes the place of eta",
+        ),
+    )
+
     rule: Rule = "hebb"
-    """What one pair of activities adds to the trace (see ``rules``)."""
+    """Hebbian rule: what one pair of activities adds to the trace."""
     bound: Bound = "hard"
-    """What keeps the trace from growing (see ``rules``)."""
+    """What keeps the trace from growing."""
     clip: float = 1.0
-    """Largest absolute value of a trace under ``bound="hard"``."""
+    """Largest absolute value of a trace under the hard bound."""
     alpha: Alpha = "connection"
     """One plasticity coefficient per connection, per post-synaptic neuron, or one for all."""
     modulation: Modulation = "none"
-    """Who sets the rate of plasticity (see ``modulation``)."""
+    """Neuromodulation: what sets the rate of plasticity."""
     fan_out: bool = False
     """One modulation per post-synaptic neuron instead of one for the whole net."""
     modulator_activation: Activation = "tanh"
     """Output function of the neuromodulator."""
     eta_init: float = 0.1
-    """Initial plasticity rate; trained from there. Not used by simple modulation."""
+    """Initial plasticity rate eta, which is then trained; simple modulation has none."""
     alpha_init: Distribution = "uniform"
     """Distribution of the initial alpha: U(0, alpha_scale) or N(0, alpha_scale^2)."""
     alpha_scale: float = 0.01
@@ -75,39 +149,13 @@ class Plasticity:
             raise ValueError(f"eta_init must be a finite number, not {self.eta_init!r}")
         if not isinstance(self.fan_out, bool):
             raise ValueError(f"fan_out must be true or false, not {self.fan_out!r}")
-        self._check_combination()
+        options = defaults(type(self))
+        values = {name: getattr(self, name) for name in options}
+        for condition in self.conditions:
+            if condition.is_violated(values, options[condition.option]):
+                raise OptionConflictError(condition, values)
 
     @property
     def has_eta(self) -> bool:
         """Whether a trained rate eta exists: under simple modulation M(t) takes its place."""
         return self.modulation != "simple"
-
-    def _check_combination(self) -> None:
-        default = {name: field.default for name, field in Plasticity.__dataclass_fields__.items()}
-        if self.clip != default["clip"] and self.bound != "hard":
-            raise ValueError(
-                f"clip={self.clip} has no meaning with bound={self.bound!r}: "
-                "only the hard bound clips at a chosen value (the soft one always ends at 1)"
-            )
-        if self.modulation == "none":
-            for name in ("fan_out", "modulator_activation"):
-                if getattr(self, name) != default[name]:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} needs a neuromodulator: "
-                        "leave it out, or set modulation to 'simple' or 'retroactive'"
-                    )
-        if not self.has_eta and self.eta_init != default["eta_init"]:
-            raise ValueError(
-                f"eta_init={self.eta_init} has no meaning with modulation='simple': "
-                "the modulation takes the place of eta"
-            )
-        if self.bound == "decay" and self.modulation == "retroactive":
-            raise ValueError(
-                "bound='decay' has no meaning with modulation='retroactive': the decay (1 - eta) "
-                "is already in the eligibility trace; bound the trace by 'hard', 'soft' or 'none'"
-            )
-        if self.bound == "decay" and self.rule == "oja":
-            raise ValueError(
-                "bound='decay' has no meaning with rule='oja': Oja's rule has a decay of its own; "
-                "bound the trace by 'none', 'hard' or 'soft'"
-            )

@@ -1,41 +1,83 @@
-"""The cells, by name. One file each; a new one is a file and a line in ``CELLS``."""
+"""The cells, by name: a cell is one file here, a config in ``configs.py``, and a line in ``CELLS``.
 
-from dataclasses import fields, replace
-from typing import Any
+The cells themselves need torch and are imported when they are built.
+"""
 
-from plasticrl.core.cells.cell import Cell
-from plasticrl.core.cells.gru import GRU, GRUConfig
-from plasticrl.core.cells.identity import Identity, IdentityConfig
-from plasticrl.core.cells.lstm import LSTM, LSTMConfig
-from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMConfig
-from plasticrl.core.cells.plastic_readout import PlasticReadout, PlasticReadoutConfig
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNConfig
-from plasticrl.core.cells.rnn import RNN, RNNConfig
-from plasticrl.core.plasticity import check_size
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-CELLS: dict[str, tuple[type[Cell[Any]], type[Any]]] = {
-    "rnn": (RNN, RNNConfig),
-    "gru": (GRU, GRUConfig),
-    "lstm": (LSTM, LSTMConfig),
-    "identity": (Identity, IdentityConfig),
-    "plastic_rnn": (PlasticRNN, PlasticRNNConfig),
-    "plastic_lstm": (PlasticLSTM, PlasticLSTMConfig),
-    "plastic_readout": (PlasticReadout, PlasticReadoutConfig),
+from plasticrl.core.cells.configs import (
+    CellConfig,
+    GRUConfig,
+    IdentityConfig,
+    LSTMConfig,
+    PlasticLSTMConfig,
+    PlasticReadoutConfig,
+    PlasticRNNConfig,
+    RNNConfig,
+    check_options,
+    vary,
+)
+from plasticrl.core.plasticity import check_size, defaults
+
+if TYPE_CHECKING:
+    from plasticrl.core.cells.cell import Cell
+
+
+class Entry(NamedTuple):
+    """A line of the table."""
+
+    config: type[CellConfig]
+    """The cell's options."""
+    code: str
+    """Where the cell is, as ``module:class``."""
+
+    def load(self) -> "Callable[[int, CellConfig], Cell[Any]]":
+        """The cell's class; imports torch."""
+        module, name = self.code.split(":")
+        cell: Callable[[int, CellConfig], Cell[Any]] = getattr(
+            import_module(f"{__name__}.{module}"), name
+        )
+        return cell
+
+
+CELLS = {
+    entry.config.name: entry
+    for entry in (
+        Entry(RNNConfig, "rnn:RNN"),
+        Entry(GRUConfig, "gru:GRU"),
+        Entry(LSTMConfig, "lstm:LSTM"),
+        Entry(IdentityConfig, "identity:Identity"),
+        Entry(PlasticRNNConfig, "plastic_rnn:PlasticRNN"),
+        Entry(PlasticLSTMConfig, "plastic_lstm:PlasticLSTM"),
+        Entry(PlasticReadoutConfig, "plastic_readout:PlasticReadout"),
+    )
 }
+
+
+def cell_entry(name: str) -> Entry:
+    """A cell's line of the table.
+
+    Raises:
+        ValueError: for a name that no cell has.
+    """
+    if name not in CELLS:
+        raise ValueError(f"there is no core {name!r}; there are {', '.join(CELLS)}")
+    return CELLS[name]
 
 
 def cell_fields(name: str) -> tuple[str, ...]:
     """The names of a cell's options.
 
     Raises:
-        ValueError: for a name that is not a cell's.
+        ValueError: for a name that no cell has.
     """
-    if name not in CELLS:
-        raise ValueError(f"there is no core {name!r}; there are {', '.join(CELLS)}")
-    return tuple(field.name for field in fields(CELLS[name][1]))
+    return tuple(defaults(cell_entry(name).config))
 
 
-def build_cell(cell: str | Any, input_size: int, **options: Any) -> Cell[Any]:
+def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell[Any]":
     """A cell by name, or by config, with its options (plasticity's included) given flat.
 
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
@@ -44,20 +86,13 @@ def build_cell(cell: str | Any, input_size: int, **options: Any) -> Cell[Any]:
         ValueError: for an unknown name or option, a value out of range, or a combination
             of options that means nothing; the message names it.
     """
-    name = cell if isinstance(cell, str) else _name_of(cell)
-    known = cell_fields(name)
-    for option in options:
-        if option not in known:
-            listed = f"it has {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"core {name!r} has no option {option!r}; {listed}")
+    if not isinstance(cell, str | CellConfig):
+        raise ValueError(f"{cell!r} is neither the name of a core nor the config of one")
+    entry = cell_entry(cell if isinstance(cell, str) else cell.name)
+    config = entry.config() if isinstance(cell, str) else cell
+    check_options(type(config), options)
     check_size(input_size=input_size)
-    cell_class, config_class = CELLS[name]
-    config = config_class(**options) if isinstance(cell, str) else replace(cell, **options)
-    return cell_class(input_size, config)
+    return entry.load()(input_size, replace(config, **options))
 
 
-def _name_of(config: object) -> str:
-    for name, (_, config_class) in CELLS.items():
-        if type(config) is config_class:
-            return name
-    raise ValueError(f"{config!r} is neither the name of a core nor the config of one")
+__all__ = ["CELLS", "Entry", "build_cell", "cell_entry", "cell_fields", "vary"]

@@ -1,22 +1,11 @@
 """The gated recurrent unit: ``torch.nn.GRUCell``."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.plasticity import check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class GRUConfig:
-    """A GRU of ``hidden_size`` units."""
-
-    hidden_size: int = 100
-
-    def __post_init__(self) -> None:
-        check_size(hidden_size=self.hidden_size)
+from plasticrl.core.cells.configs import GRUConfig
 
 
 class GRUState(NamedTuple):

@@ -1,16 +1,11 @@
 """No recurrence at all: the output is the input. A feed-forward agent takes the same path."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdentityConfig:
-    """Nothing to choose: the output is as wide as the input."""
+from plasticrl.core.cells.configs import IdentityConfig
 
 
 class IdentityState(NamedTuple):

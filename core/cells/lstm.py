@@ -1,23 +1,12 @@
 """The long short-term memory: ``torch.nn.LSTMCell``."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.plasticity import check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class LSTMConfig:
-    """An LSTM of ``hidden_size`` units."""
-
-    hidden_size: int = 100
-
-    def __post_init__(self) -> None:
-        check_size(hidden_size=self.hidden_size)
+from plasticrl.core.cells.configs import LSTMConfig
 
 
 class LSTMState(NamedTuple):

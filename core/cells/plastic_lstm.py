@@ -11,33 +11,14 @@ section 4.3; that the modulator reads the new h(t) follows the authors' publishe
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.cells.configs import PlasticLSTMConfig
 from plasticrl.core.connection import PlasticConnection
-from plasticrl.core.plasticity import Plasticity, check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlasticLSTMConfig(Plasticity):
-    """An LSTM of ``hidden_size`` units with plastic hidden-to-candidate connections."""
-
-    hidden_size: int = 100
-    modulator_input: Literal["hidden", "cell"] = "hidden"
-    """What the neuromodulator reads: the new hidden or the new cell activity."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(hidden_size=self.hidden_size)
-        if self.modulator_input == "cell" and self.modulation == "none":
-            raise ValueError(
-                "modulator_input='cell' needs a neuromodulator: "
-                "set modulation to 'simple' or 'retroactive'"
-            )
 
 
 class PlasticLSTMState(NamedTuple):

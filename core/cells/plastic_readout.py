@@ -6,39 +6,14 @@ f is an embedding; the label, where given, forces the output, and the rule (pre 
 binds the embedding to it. Source: DP 2018 (arXiv 1804.02464) section 4.4.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.cells.configs import PlasticReadoutConfig
 from plasticrl.core.connection import PlasticConnection, init_
-from plasticrl.core.plasticity import Distribution, Plasticity, check_positive, check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlasticReadoutConfig(Plasticity):
-    """A readout with ``hidden_size`` classes. It is never modulated."""
-
-    hidden_size: int = 5
-    """Number of classes, the width of the output."""
-    label_gain: float = 1000.0
-    """What a label adds to its class's drive."""
-    weight_init: Distribution = "normal"
-    """Distribution of the initial weights: U(0, weight_scale) or N(0, weight_scale^2)."""
-    weight_scale: float = 0.01
-    """Scale of the initial weights."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(hidden_size=self.hidden_size)
-        check_positive(label_gain=self.label_gain, weight_scale=self.weight_scale)
-        if self.modulation != "none":
-            raise ValueError(
-                f"modulation={self.modulation!r} has no meaning in plastic_readout: "
-                "it has no recurrent activity that a neuromodulator could read"
-            )
 
 
 class PlasticReadoutState(NamedTuple):

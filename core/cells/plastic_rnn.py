@@ -12,33 +12,14 @@ Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additiv
 BP 2019 (arXiv 2002.10585) section 3.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.connection import PlasticConnection, init_
-from plasticrl.core.plasticity import Distribution, Plasticity, check_positive, check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlasticRNNConfig(Plasticity):
-    """``hidden_size`` tanh units with plastic recurrent connections."""
-
-    hidden_size: int = 100
-    input_mode: Literal["weights", "additive", "clamped"] = "weights"
-    """How the input enters. Clamped inputs are values and mask side by side, (B, 2 N)."""
-    weight_init: Distribution = "uniform"
-    """Distribution of the initial recurrent weights: U(0, weight_scale), N(0, weight_scale^2)."""
-    weight_scale: float = 0.01
-    """Scale of the initial recurrent weights."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(hidden_size=self.hidden_size)
-        check_positive(weight_scale=self.weight_scale)
 
 
 class PlasticRNNState(NamedTuple):

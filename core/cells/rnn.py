@@ -1,23 +1,12 @@
 """The plain recurrent net:  x(t) = tanh( W_in u(t) + b + w x(t-1) )."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.plasticity import check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class RNNConfig:
-    """A plain tanh net of ``hidden_size`` units."""
-
-    hidden_size: int = 100
-
-    def __post_init__(self) -> None:
-        check_size(hidden_size=self.hidden_size)
+from plasticrl.core.cells.configs import RNNConfig
 
 
 class RNNState(NamedTuple):

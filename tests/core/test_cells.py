@@ -203,15 +203,15 @@ def test_a_cell_by_name_is_a_cell_by_config(name: str) -> None:
     torch.manual_seed(0)
     by_name = build_cell(name, 12)
     torch.manual_seed(0)
-    by_config = build_cell(CELLS[name][1](), 12)
-    assert type(by_name) is type(by_config) is CELLS[name][0]
+    by_config = build_cell(CELLS[name].config(), 12)
+    assert type(by_name) is type(by_config) is CELLS[name].load()
     for left, right in zip(by_name.parameters(), by_config.parameters(), strict=True):
         assert torch.equal(left, right)
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if name != "identity"])
 def test_options_beside_a_config_change_it(name: str) -> None:
-    config = CELLS[name][1](hidden_size=7)
+    config = CELLS[name].config(hidden_size=7)
     assert build_cell(config, 12).hidden_size == 7
     assert build_cell(config, 12, hidden_size=8).hidden_size == 8
 
@@ -219,7 +219,7 @@ def test_options_beside_a_config_change_it(name: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_a_config_is_data(name: str) -> None:
     """Frozen, and no positional fields: otherwise a shared config changes under a run."""
-    config = CELLS[name][1]()
+    config = CELLS[name].config()
     assert cell_fields(name) == tuple(field.name for field in dataclasses.fields(config))
     for field in cell_fields(name):
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -17,7 +17,8 @@ from tests.core.cases import TOLERANCE, Case, plastic_cells
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import cpu, eager, fused, kernels
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNConfig
+from plasticrl.core.cells.configs import PlasticRNNConfig
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.rules import RULES
 from plasticrl.core.state import leaves, map_leaves
 

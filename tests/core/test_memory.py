@@ -14,8 +14,8 @@ from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends.cpu import NumbaKernels
-from plasticrl.core.sequence import Stepper
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.core.unroll import Stepper
 
 N_STEPS, N_ROWS = 12, 3
 OPTIONS: dict[str, Any] = {"modulation": "retroactive", "clip": 0.3}

@@ -21,7 +21,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "modulator_activation": ("tanh", "sigmoid", "linear"),
     "eta_init": (0.1, 0.2),
 }
-PLASTIC_CELLS = [name for name, (_, config) in CELLS.items() if issubclass(config, Plasticity)]
+PLASTIC_CELLS = [name for name, (config, _) in CELLS.items() if issubclass(config, Plasticity)]
+
+
+def choices_of(config: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """The options that are chosen from a few values, with these values."""
+    hints = get_type_hints(config)
+    choices = {field.name: get_args(hints[field.name]) for field in dataclasses.fields(config)}
+    return {name: values for name, values in choices.items() if values}
 
 
 def without_meaning(options: dict[str, Any]) -> set[str]:
@@ -56,8 +63,7 @@ def refusal(options: dict[str, Any]) -> str | None:
 
 def test_the_choices_here_are_all_there_are() -> None:
     """Otherwise the two tests below leave a value out."""
-    hints = get_type_hints(Plasticity)
-    listed = {name: get_args(hints[name]) for name in hints if get_args(hints[name])}
+    listed = choices_of(Plasticity)
     assert listed.pop("alpha_init") == ("uniform", "normal")
     assert {name: set(values) for name, values in listed.items()} == {
         name: set(CHOICES[name]) for name in listed
@@ -96,7 +102,7 @@ def test_the_readout_refuses_a_modulator(modulation: str) -> None:
 
 def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
     """Nothing would read the cell."""
-    with pytest.raises(ValueError, match="modulator_input='cell' needs a neuromodulator"):
+    with pytest.raises(ValueError, match="modulator_input='cell' has no meaning .* needs a neuro"):
         build_cell("plastic_lstm", 12, modulator_input="cell")
 
 
@@ -121,7 +127,7 @@ HIDDEN_SIZE = {"additive": 6, "clamped": 3}
 
 def option_values() -> Iterator[tuple[str, str, Any]]:
     """(cell, option, value) for every value that is not the default's."""
-    for name, (_, config) in CELLS.items():
+    for name, (config, _) in CELLS.items():
         hints = get_type_hints(config)
         for field in dataclasses.fields(config):
             unmodulated = name == "plastic_readout"
@@ -224,10 +230,9 @@ def test_fan_out_is_true_or_false(value: Any) -> None:
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    for name, (_, config) in CELLS.items():
-        for option, hint in get_type_hints(config).items():
-            if get_args(hint):
-                yield name, option
+    for name, (config, _) in CELLS.items():
+        for option in choices_of(config):
+            yield name, option
 
 
 @pytest.mark.parametrize("value", ["Hebb", "", 1, None, ["hebb"]])

@@ -1,0 +1,179 @@
+"""The options of every cell, as data. This module does not import torch.
+
+A config class names its cell by ``name``, and lists its options as fields. The command line shows
+these fields with their docstrings as help.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+from plasticrl.core.plasticity import (
+    Condition,
+    Distribution,
+    Plasticity,
+    check_positive,
+    check_size,
+    defaults,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig:
+    """The options of a cell: the base of every cell's config."""
+
+    name: ClassVar[str]
+    """The cell's name in ``plasticrl.core.CELLS``."""
+    conditions: ClassVar[tuple[Condition, ...]] = ()
+    """Which options have a meaning only beside certain values of other options."""
+
+
+ConfigT = TypeVar("ConfigT", bound=CellConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizedConfig(CellConfig):
+    """The options of a cell of ``hidden_size`` units."""
+
+    hidden_size: int = 100
+    """Number of units."""
+
+    def __post_init__(self) -> None:
+        check_size(hidden_size=self.hidden_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNConfig(SizedConfig):
+    """A recurrent net of tanh units."""
+
+    name: ClassVar[str] = "rnn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRUConfig(SizedConfig):
+    """A gated recurrent unit."""
+
+    name: ClassVar[str] = "gru"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig(SizedConfig):
+    """A long short-term memory."""
+
+    name: ClassVar[str] = "lstm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig(CellConfig):
+    """No recurrence and no options: the output is the input."""
+
+    name: ClassVar[str] = "identity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticConfig(Plasticity, SizedConfig):
+    """The options of a cell with a plastic connection."""
+
+    def __post_init__(self) -> None:
+        Plasticity.__post_init__(self)
+        SizedConfig.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticRNNConfig(PlasticConfig):
+    """A recurrent net of tanh units with plastic recurrent connections."""
+
+    name: ClassVar[str] = "plastic_rnn"
+
+    input_mode: Literal["weights", "additive", "clamped"] = "weights"
+    """How the input enters. Clamped inputs are values and mask side by side, (B, 2 N)."""
+    weight_init: Distribution = "uniform"
+    """Distribution of the initial recurrent weights: U(0, weight_scale), N(0, weight_scale^2)."""
+    weight_scale: float = 0.01
+    """Scale of the initial recurrent weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(weight_scale=self.weight_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticLSTMConfig(PlasticConfig):
+    """An LSTM with plastic connections from the hidden activity to the candidate."""
+
+    name: ClassVar[str] = "plastic_lstm"
+    conditions: ClassVar[tuple[Condition, ...]] = (
+        *Plasticity.conditions,
+        Condition(
+            "modulator_input",
+            "modulation",
+            ("simple", "retroactive"),
+            "it needs a neuromodulator",
+        ),
+    )
+
+    modulator_input: Literal["hidden", "cell"] = "hidden"
+    """What the neuromodulator reads: the new hidden activity or the new cell activity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlasticReadoutConfig(PlasticConfig):
+    """A plastic softmax layer of ``hidden_size`` classes. It cannot be modulated."""
+
+    name: ClassVar[str] = "plastic_readout"
+
+    hidden_size: int = 5
+    """Number of classes, the width of the output."""
+    label_gain: float = 1000.0
+    """What a label adds to the drive of its class."""
+    weight_init: Distribution = "normal"
+    """Distribution of the initial weights: U(0, weight_scale) or N(0, weight_scale^2)."""
+    weight_scale: float = 0.01
+    """Scale of the initial weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(label_gain=self.label_gain, weight_scale=self.weight_scale)
+        if self.modulation != "none":
+            raise ValueError(
+                f"modulation={self.modulation!r} has no meaning in plastic_readout: "
+                "it has no recurrent activity that a neuromodulator could read"
+            )
+
+
+def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, Any]]:
+    """Change some options, and drop those that lose their meaning by it.
+
+    An option that was not changed, and has no meaning beside the changed ones, returns to its
+    default. So one change is enough to take the modulation away from a modulated config.
+
+    Args:
+        config: the config to start from.
+        changes: new values by option; these are never dropped.
+
+    Returns:
+        The new config, and the dropped options with the values they had.
+
+    Raises:
+        ValueError: for an unknown option, a value outside its range, or a change that means
+            nothing beside the other options.
+    """
+    form = type(config)
+    check_options(form, changes)
+    options = defaults(form)
+    values = {name: getattr(config, name) for name in options} | changes
+    dropped = {}
+    for condition in form.conditions:
+        option, default = condition.option, options[condition.option]
+        if option not in changes and condition.is_violated(values, default):
+            dropped[option], values[option] = values[option], default
+    return form(**values), dropped
+
+
+def check_options(form: type[CellConfig], options: Iterable[str]) -> None:
+    """Raise ``ValueError`` for an option that the cell does not have."""
+    known = tuple(defaults(form))
+    for option in options:
+        if option not in known:
+            listed = f"it has {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"core {form.name!r} has no option {option!r}; {listed}")
