@@ -28,15 +28,17 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor
-from plasticrl.core import CELLS, build_cell, sequence
-from plasticrl.core.unroll import Stepper
+from plasticrl.core import CELLS, build_cell, sequence, vary
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
+from plasticrl.core.unroll import Stepper
+from plasticrl.runs import UsageError
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
 """The cells a policy can have; the readout is none: it reads labels, not observations."""
 
-DEFAULT_CORE = "plastic_rnn"
-DEFAULT_CORE_KWARGS = {"modulation": "simple", "fan_out": True}
+DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
+"""The core of a policy for which none was named; ``core_kwargs`` vary it."""
 
 
 class PolicyStep(NamedTuple):
@@ -92,9 +94,9 @@ class PlasticPolicy(ActorCriticPolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
         if use_sde:
-            raise ValueError("state-dependent exploration (use_sde) is not for recurrent policies")
+            raise UsageError("state-dependent exploration (use_sde) is not for recurrent policies")
         if core is not None and core not in CORES:
-            raise ValueError(
+            raise UsageError(
                 f"there is no core {core!r} for a policy; there are {', '.join(CORES)}"
             )
         self.core_name = core
@@ -118,9 +120,7 @@ class PlasticPolicy(ActorCriticPolicy):
         # The core is built here, before SB3 makes the one optimizer that owns every parameter.
         width = int(self.features_dim)  # a numpy integer for MultiDiscrete observations
         if self.core_name is None:
-            unmodulated = self.core_kwargs.get("modulation") == "none"
-            options = ({} if unmodulated else DEFAULT_CORE_KWARGS) | self.core_kwargs
-            self.core = build_cell(DEFAULT_CORE, width, **options)
+            self.core = build_cell(vary(DEFAULT_CORE, self.core_kwargs)[0], width)
         else:
             self.core = build_cell(self.core_name, width, **self.core_kwargs)
         self.mlp_extractor = MlpExtractor(

@@ -9,6 +9,7 @@ The recurrent state is kept at the rollout's start only; the rollout is run agai
 unless the core remembers its steps (see ``plasticrl.core.stepper``).
 """
 
+from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.options import A2COptions
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -33,11 +35,10 @@ from plasticrl.agents.policies import (
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout
 from plasticrl.agents.statistics import plasticity_statistics
-from plasticrl.core.backends.compiling import compilation_told
-from plasticrl.core.unroll import Stepper
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
-from plasticrl.runs import COMPILING
+from plasticrl.runs import UsageError, notify_compilation
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
@@ -47,17 +48,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         policy: "PlasticPolicy", "CnnPlasticPolicy", "MultiInputPlasticPolicy", or a subclass.
         env: an environment, a vectorised one, or an id.
         learning_rate: Adam's, or a schedule of the remaining progress.
-        n_steps: steps per environment and update, the rollout's length.
-        bptt_length: steps after which the gradient through time is cut; None: the whole rollout.
-        gamma: discount factor.
-        gae_lambda: 1 gives the plain advantage.
-        ent_coef: weight of the concentration in the loss.
-        entropy: "shannon", or "simpson" for the papers' penalty (discrete actions only).
-        vf_coef: weight of the value loss.
-        max_grad_norm: norm at which the gradient is clipped.
-        normalize_advantage: zero mean and unit deviation within a rollout.
-        bootstrap_truncated: at a time limit add the discounted value of what came after, as SB3
-            does. False treats the limit as an end, as the papers do.
+        n_steps, bptt_length, gamma, gae_lambda, ent_coef, entropy, vf_coef, max_grad_norm,
+        normalize_advantage, bootstrap_truncated: see ``plasticrl.agents.options.A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:
@@ -75,17 +67,17 @@ class RecurrentA2C(OnPolicyAlgorithm):
         self,
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
-        n_steps: int = 32,
-        bptt_length: int | None = None,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        ent_coef: float = 0.0,
-        entropy: Literal["shannon", "simpson"] = "shannon",
-        vf_coef: float = 0.05,
-        max_grad_norm: float = 4.0,
-        normalize_advantage: bool = False,
-        bootstrap_truncated: bool = True,
+        learning_rate: float | Schedule = A2COptions.learning_rate,
+        n_steps: int = A2COptions.n_steps,
+        bptt_length: int | None = A2COptions.bptt_length,
+        gamma: float = A2COptions.gamma,
+        gae_lambda: float = A2COptions.gae_lambda,
+        ent_coef: float = A2COptions.ent_coef,
+        entropy: Literal["shannon", "simpson"] = A2COptions.entropy,
+        vf_coef: float = A2COptions.vf_coef,
+        max_grad_norm: float = A2COptions.max_grad_norm,
+        normalize_advantage: bool = A2COptions.normalize_advantage,
+        bootstrap_truncated: bool = A2COptions.bootstrap_truncated,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -137,31 +129,19 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
     def _check_options(self) -> None:
         if not issubclass(self.policy_class, PlasticPolicy):
-            raise ValueError(
+            raise UsageError(
                 f"RecurrentA2C needs a policy with a recurrent core, not "
                 f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
             )
-        if not (isinstance(self.n_steps, int | np.integer) and self.n_steps >= 1):
-            raise ValueError(f"n_steps must be an integer of at least 1, not {self.n_steps}")
-        if not isinstance(self.bptt_length, int | np.integer | None):
-            raise ValueError(f"bptt_length must be an integer or None, not {self.bptt_length}")
-        if self.bptt_length is not None and not 1 <= self.bptt_length <= self.n_steps:
-            raise ValueError(
-                f"bptt_length must be from 1 to n_steps={self.n_steps}, or None for the whole "
-                f"rollout, not {self.bptt_length}"
-            )
-        if self.entropy not in ("shannon", "simpson"):
-            raise ValueError(f"entropy must be 'shannon' or 'simpson', not {self.entropy!r}")
+        A2COptions(
+            **{
+                item.name: getattr(self, item.name)
+                for item in fields(A2COptions)
+                if item.name != "learning_rate" or not callable(self.learning_rate)
+            }
+        )
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
-            raise ValueError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        for name in ("ent_coef", "vf_coef"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be a finite number of at least 0")
-        if not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
+            raise UsageError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_last_state", "_start_state", "_stepped", "_modulating"]
@@ -371,17 +351,17 @@ class RecurrentA2C(OnPolicyAlgorithm):
     ) -> "RecurrentA2C":
         """As SB3's ``learn``."""
         options = (log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-        with compilation_told(self._tell_compiling):
+        with notify_compilation(self._notify):
             return super().learn(total_timesteps, callback, *options)
 
-    def _tell_compiling(self) -> None:
+    def _notify(self, message: str) -> None:
         if self.verbose:
-            print(COMPILING)
+            print(message)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
             there = ", ".join(self.policy_aliases)
-            raise ValueError(
+            raise UsageError(
                 f"there is no policy {policy_name!r} with a recurrent core: use {there}"
             )
         return super()._get_policy_from_name(policy_name)

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from benchmarks.measuring import MILLI, Settings, in_turn
 from benchmarks.report import Row, Table
-from plasticrl.agents.training.building import build_env, build_model
+from plasticrl.agents.training.building import build_model
+from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.presets import PRESETS
-from plasticrl.core import Cell
+from plasticrl.core import Cell, vary
 from plasticrl.core.backends import Backend, choose
 
 PRESET = "maze-quickstart"
@@ -82,7 +83,7 @@ def _learner(
         preset,
         n_envs=N_ENVS,
         threads=threads,
-        core=replace(preset.core, hidden_size=n_neurons),
+        core=vary(preset.core, {"hidden_size": n_neurons})[0],
         # Every iteration ends its own training here, where a rate that decays is zero.
         a2c=replace(preset.a2c, n_steps=n_steps, learning_rate_decay=0.0),
     )

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.core.cells import CELLS, build_cell, cell_fields, vary
-from plasticrl.core.plasticity import OptionConflictError, Plasticity
+from plasticrl.core.plasticity import OptionConflictError, OptionError, Plasticity
 
 if TYPE_CHECKING:
     from plasticrl.core.cells.cell import Cell
@@ -21,6 +21,7 @@ __all__ = [
     "Cell",
     "Neuromodulator",
     "OptionConflictError",
+    "OptionError",
     "PlasticConnection",
     "Plasticity",
     "build_cell",

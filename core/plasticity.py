@@ -33,7 +33,11 @@ class Condition(NamedTuple):
         return bool(concerned and values[self.governor] not in self.values)
 
 
-class OptionConflictError(ValueError):
+class OptionError(ValueError):
+    """An option of a cell does not exist, or was given a value that it cannot have."""
+
+
+class OptionConflictError(OptionError):
     """An option was given a value that means nothing beside the value of another option.
 
     Attributes:
@@ -59,26 +63,26 @@ def defaults(form: type[Any]) -> dict[str, Any]:
 
 
 def check_choices(config: Any) -> None:
-    """Raise ``ValueError`` if a ``Literal`` field of a dataclass holds none of its values."""
+    """Raise ``OptionError`` if a ``Literal`` field of a dataclass holds none of its values."""
     hints = get_type_hints(type(config))
     for name in defaults(type(config)):
         value, choices = getattr(config, name), get_args(hints[name])
         if choices and not (isinstance(value, str) and value in choices):
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def check_positive(**values: float) -> None:
-    """Raise ``ValueError`` unless every value is a finite number above zero."""
+    """Raise ``OptionError`` unless every value is a finite number above zero."""
     for name, value in values.items():
         if not (_is_number(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number above 0, not {value!r}")
+            raise OptionError(f"{name} must be a finite number above 0, not {value!r}")
 
 
 def check_size(**values: int) -> None:
-    """Raise ``ValueError`` unless every value is an integer of at least 1."""
+    """Raise ``OptionError`` unless every value is an integer of at least 1."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
+            raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
 
 
 def _is_number(value: object) -> bool:
@@ -90,7 +94,7 @@ class Plasticity:
     """How the trace of a connection changes, and what sets the rate of change.
 
     Raises:
-        ValueError: for a value outside its range.
+        OptionError: for a value outside its range.
         OptionConflictError: for a value that means nothing beside another option's value.
     """
 
@@ -146,9 +150,9 @@ class Plasticity:
         check_choices(self)
         check_positive(clip=self.clip, alpha_scale=self.alpha_scale)
         if not _is_number(self.eta_init):
-            raise ValueError(f"eta_init must be a finite number, not {self.eta_init!r}")
+            raise OptionError(f"eta_init must be a finite number, not {self.eta_init!r}")
         if not isinstance(self.fan_out, bool):
-            raise ValueError(f"fan_out must be true or false, not {self.fan_out!r}")
+            raise OptionError(f"fan_out must be true or false, not {self.fan_out!r}")
         options = defaults(type(self))
         values = {name: getattr(self, name) for name in options}
         for condition in self.conditions:

@@ -1,5 +1,6 @@
 """Gymnasium environments: importing this package registers them (`ENV_IDS`)."""
 
+from plasticrl.envs.arguments import ArgumentError
 from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
@@ -8,6 +9,7 @@ from plasticrl.envs.registration import ENV_IDS, register_envs
 
 __all__ = [
     "ENV_IDS",
+    "ArgumentError",
     "BatchEnv",
     "CueReward",
     "CueRewardBatch",

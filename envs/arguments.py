@@ -1,9 +1,13 @@
-"""Checks of constructor arguments: a ValueError names the argument, the value and what is right."""
+"""Checks of constructor arguments: an error names the argument, the value and what is right."""
 
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
+
+
+class ArgumentError(ValueError):
+    """An argument of an environment has a value that it cannot have."""
 
 
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
@@ -13,7 +17,7 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
         number = int(value)
         if number >= minimum and (maximum is None or number <= maximum):
             return number
-    raise ValueError(f"{name} must be an integer {bound}, got {value!r}")
+    raise ArgumentError(f"{name} must be an integer {bound}, got {value!r}")
 
 
 def number(
@@ -30,7 +34,7 @@ def number(
             return result
     low = f"greater than {minimum:g}" if exclusive else f"of at least {minimum:g}"
     high = "" if maximum == math.inf else f" and at most {maximum:g}"
-    raise ValueError(f"{name} must be a finite number {low}{high}, got {value!r}")
+    raise ArgumentError(f"{name} must be a finite number {low}{high}, got {value!r}")
 
 
 def choice(name: str, value: object, options: Sequence[str | None]) -> str | None:
@@ -39,11 +43,11 @@ def choice(name: str, value: object, options: Sequence[str | None]) -> str | Non
         for option in options:
             if option == value:
                 return option
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    raise ArgumentError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
 def flag(name: str, value: object) -> bool:
     """Return `value` if it is a bool."""
     if isinstance(value, bool):
         return value
-    raise ValueError(f"{name} must be True or False, got {value!r}")
+    raise ArgumentError(f"{name} must be True or False, got {value!r}")

@@ -292,7 +292,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         room = self.cue_bits if self.one_hot_cues else 2 ** min(self.cue_bits, MAX_CUES)
         n_cues = arguments.integer("n_cues", n_cues, minimum=2, maximum=MAX_CUES)
         if n_cues > room:
-            raise ValueError(
+            raise arguments.ArgumentError(
                 f"n_cues must be at most {room}, the distinct cues of cue_bits={self.cue_bits}, "
                 f"got {n_cues}"
             )

@@ -127,7 +127,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         size = arguments.integer("size", size, minimum=5)
         if size % 2 == 0:
-            raise ValueError(
+            raise arguments.ArgumentError(
                 f"size must be odd, for the pillars to stand between walls, got {size}"
             )
         arguments.choice("goal_region", goal_region, ("all", "outer"))

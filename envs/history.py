@@ -117,7 +117,7 @@ def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
     if horizon is None:
         horizon = None if env.spec is None else env.spec.max_episode_steps
         if horizon is None:
-            raise ValueError(
+            raise arguments.ArgumentError(
                 "horizon must be given: the environment's spec does not say max_episode_steps"
             )
     return arguments.integer("horizon", horizon, minimum=1)
@@ -126,7 +126,7 @@ def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
 def _action_box(space: Space[Any]) -> Box:
     """The action as one vector, with zero ("none yet") inside its bounds."""
     if not isinstance(space, Discrete | MultiDiscrete | MultiBinary | Box):
-        raise ValueError(
+        raise arguments.ArgumentError(
             "the action space must be Discrete, MultiDiscrete, MultiBinary or Box, "
             f"got {type(space).__name__}"
         )

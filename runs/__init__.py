@@ -1,87 +1,66 @@
 """What every run leaves behind: config, metrics, checkpoints; and loading them strictly.
 
 Nothing here runs code from a run directory. Every file is either whole or absent: it is written
-under another name, synced, and renamed. What is wrong with one is said in a `RunError`.
+under another name, synced, and renamed. ``RunError`` says what is wrong with a file.
 
-The names that need torch, numpy, tyro or rich are imported when first used, so that a command line
-that only reads a config (and its `--help`) does not wait for them.
+Names that need torch, numpy or numba are imported when first used, so that a command that only
+reads a config (and its ``--help``) does not wait for them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from plasticrl.runs.commands import (
-    Elsewhere,
-    check_preset,
-    default_run_dir,
-    guarded,
-    interrupted,
-    python_here,
-    resuming,
-    say_loading,
-)
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import RunError, UsageError
 from plasticrl.runs.files import atomic_write, null_non_finite
-from plasticrl.runs.interrupts import CtrlC
+from plasticrl.runs.intervals import mean_interval, wilson_interval
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+    from plasticrl.runs.compiling import notify_compilation
     from plasticrl.runs.devices import check_device
-    from plasticrl.runs.flags import parse_flags, parse_preset
-    from plasticrl.runs.progress import COMPILING, Lines, Timing
     from plasticrl.runs.rng import get_rng_state, set_rng_state
     from plasticrl.runs.series import Series, read_series
+    from plasticrl.runs.session import Progress, TrainingSession
 
 __all__ = [
-    "COMPILING",
     "CONFIG_NAME",
-    "CtrlC",
-    "Elsewhere",
-    "Lines",
     "MetricsLog",
+    "Progress",
     "RunDirectory",
     "RunError",
     "Series",
-    "Timing",
+    "TrainingSession",
     "UsageError",
     "atomic_write",
     "check_device",
-    "check_preset",
-    "default_run_dir",
     "flat",
     "from_dict",
     "get_rng_state",
-    "guarded",
-    "interrupted",
     "latest_checkpoint",
     "load_checkpoint",
+    "mean_interval",
+    "notify_compilation",
     "null_non_finite",
-    "parse_flags",
-    "parse_preset",
-    "python_here",
     "read_metrics",
     "read_series",
-    "resuming",
     "save_checkpoint",
-    "say_loading",
     "set_rng_state",
     "to_dict",
+    "wilson_interval",
 ]
 
 _LATE = {
-    "COMPILING": "progress",
-    "Lines": "progress",
+    "Progress": "session",
     "Series": "series",
-    "Timing": "progress",
+    "TrainingSession": "session",
     "check_device": "devices",
     "get_rng_state": "rng",
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",
-    "parse_flags": "flags",
-    "parse_preset": "flags",
+    "notify_compilation": "compiling",
     "read_series": "series",
     "save_checkpoint": "checkpoint",
     "set_rng_state": "rng",

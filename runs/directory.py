@@ -18,10 +18,16 @@ from typing import Any
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import null_non_finite, read_bytes, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_NAME = "config.json"
 EVALUATION_NAME = "evaluation.json"
-_KEYS: dict[str, type] = {"kind": str, "preset": str, "config": dict, "versions": dict}
+_KEYS: dict[str, type] = {
+    "kind": str,
+    "preset": str,
+    "config": dict,
+    "dropped": dict,
+    "versions": dict,
+}
 _JSON_NAMES = {str: "a string", dict: "an object", int: "an integer"}
 
 
@@ -33,6 +39,8 @@ class RunDirectory:
     kind: str
     preset: str
     config: dict[str, Any]
+    dropped: dict[str, Any]
+    """Settings of the preset that a flag made meaningless, with the values they had, by name."""
     versions: dict[str, str]
 
     @classmethod
@@ -43,19 +51,22 @@ class RunDirectory:
         kind: str,
         preset: str,
         config: dict[str, Any],
+        dropped: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
         """Start a run in a new (or empty) folder and write its config.json.
 
         Args:
             kind: what wrote it ("rl", "supervised").
-            config: the whole resolved config, JSON-ready (see `to_dict`).
+            config: the whole resolved config, JSON-ready (see ``to_dict``).
+            dropped: settings of the preset that lost their meaning, JSON-ready, by name.
             versions: of further libraries; those of plasticrl, torch, numpy and python are there.
 
         Raises:
             RunError: the folder holds something already, or cannot be written.
         """
-        run = cls(Path(path), kind, preset, config, {**_versions(), **(versions or {})})
+        all_versions = {**_versions(), **(versions or {})}
+        run = cls(Path(path), kind, preset, config, dict(dropped or {}), all_versions)
         _make_empty_folder(run.path)
         contents = {name: getattr(run, name) for name in _KEYS}
         write_json(run.path / CONFIG_NAME, {"format_version": FORMAT_VERSION, **contents})
@@ -143,16 +154,24 @@ def _read_object(file: Path) -> dict[str, Any]:
 
 def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
     """`contents`, once every key is there with its type and the format is one we know."""
-    for name, expected in {"format_version": int, **_KEYS}.items():
-        if name not in contents:
-            raise RunError(f"{file} has no key {name!r}; is it a plasticrl run?")
-        if type(contents[name]) is not expected:
-            raise RunError(
-                f"{file}: {name} must be {_JSON_NAMES[expected]}, not {contents[name]!r}"
-            )
-    if contents["format_version"] > FORMAT_VERSION:
-        raise RunError(
-            f"{file} has format {contents['format_version']}, but this plasticrl reads up to "
-            f"{FORMAT_VERSION}: upgrade plasticrl"
+    _check_key(contents, "format_version", int, file)
+    found = contents["format_version"]
+    if found != FORMAT_VERSION:
+        way_out = (
+            "upgrade plasticrl"
+            if found > FORMAT_VERSION
+            else "use the version of plasticrl that its versions name, or train again"
         )
+        raise RunError(
+            f"{file} has format {found}, and this plasticrl reads format {FORMAT_VERSION}: {way_out}"
+        )
+    for name, expected in _KEYS.items():
+        _check_key(contents, name, expected, file)
     return contents
+
+
+def _check_key(contents: dict[str, Any], name: str, expected: type, file: Path) -> None:
+    if name not in contents:
+        raise RunError(f"{file} has no key {name!r}; is it a plasticrl run?")
+    if type(contents[name]) is not expected:
+        raise RunError(f"{file}: {name} must be {_JSON_NAMES[expected]}, not {contents[name]!r}")

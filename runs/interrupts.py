@@ -1,35 +1,41 @@
-"""Ctrl-C between two updates, where a run is in one piece."""
+"""Ctrl-C during a training: the update in progress is finished and saved first."""
 
 import signal
-import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
 
+STOPPING = "stopping after this update; Ctrl-C again stops at once, without saving"
+
 
 class CtrlC:
-    """A context in which the first Ctrl-C is only noted; a second one interrupts at once.
+    """A context in which the first Ctrl-C sets ``pressed``; a second one interrupts at once.
 
-    In another thread than the main one, which alone hears of Ctrl-C, it does nothing.
+    Python delivers Ctrl-C to the main thread only; in any other thread this context does nothing.
+
+    Args:
+        notify: called with a sentence for the user when Ctrl-C is pressed.
     """
 
-    pressed = False
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.pressed = False
+        self._notify = notify
 
     def __enter__(self) -> "CtrlC":
-        self._here = threading.current_thread() is threading.main_thread()
-        if self._here:
-            self._handler = signal.signal(signal.SIGINT, self._note)
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._in_main_thread:
+            self._previous_handler = signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         self.pressed = True
-        signal.signal(signal.SIGINT, self._handler)
-        # At once: an update can take long, and the first one waits for its loops to be compiled.
-        # What cannot be said (Ctrl-C has ended the reader of a pipe, too, or has come amid another
-        # message) must not cost the checkpoint.
+        signal.signal(signal.SIGINT, self._previous_handler)
+        # The message comes at once, because an update can take long. It may fail: Ctrl-C also ends
+        # the reader of a pipe, and it can come while another message is being written. Such a
+        # failure must not cost the checkpoint.
         with suppress(OSError, RuntimeError, ValueError):
-            said = "stopping after this update; Ctrl-C again stops at once, without saving"
-            print(said, file=sys.stderr, flush=True)
+            self._notify(STOPPING)
 
     def __exit__(
         self,
@@ -37,5 +43,5 @@ class CtrlC:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._here:
-            signal.signal(signal.SIGINT, self._handler)
+        if self._in_main_thread:
+            signal.signal(signal.SIGINT, self._previous_handler)

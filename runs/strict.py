@@ -1,7 +1,9 @@
-"""Frozen dataclasses to plain JSON data and back, taking nothing on trust.
+"""Frozen dataclasses to plain JSON data and back, checking everything.
 
-A field may be int, float, str, bool, None, a Literal, another dataclass, `tuple[X, ...]`,
-`dict[str, X]`, or a union of these.
+A field may be int, float, str, bool, None, a Literal, another dataclass, ``tuple[X, ...]``,
+``dict[str, X]``, or a union of these. A dataclass with a class attribute ``name`` has this name in
+its JSON data too. A field whose type is a base class of several such dataclasses holds one of
+them, and the name says which.
 """
 
 import dataclasses
@@ -35,9 +37,7 @@ def to_dict(config: "DataclassInstance", where: str = "config") -> dict[str, Any
     Raises:
         RunError: a field holds what its type does not allow.
     """
-    data = {
-        field.name: _encode(getattr(config, field.name)) for field in dataclasses.fields(config)
-    }
+    data: dict[str, Any] = _encode(config)
     from_dict(type(config), data, where)
     return data
 
@@ -54,6 +54,8 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     """
     if not isinstance(data, dict):
         raise RunError(f"{where} must be an object, not {data!r}")
+    if _name_of(cls) is not None:
+        data = {key: value for key, value in data.items() if key != "name"}
     names = [field.name for field in dataclasses.fields(cls)]
     for key in data:
         if key not in names:
@@ -80,9 +82,40 @@ def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _encode(value: object) -> object:
+def _name_of(cls: type[Any]) -> str | None:
+    """The class attribute ``name`` of a dataclass; None if it has none, or a field of that name."""
+    name = getattr(cls, "name", None)
+    is_field = any(field.name == "name" for field in dataclasses.fields(cls))
+    return name if isinstance(name, str) and not is_field else None
+
+
+def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
+    """The dataclasses below ``cls`` that have a name, by name; none if ``cls`` has one itself."""
+    if _name_of(cls) is not None:
+        return {}
+    found: dict[str, type[Any]] = {}
+    for subclass in cls.__subclasses__():
+        name = _name_of(subclass)
+        found |= _named_subclasses(subclass) if name is None else {name: subclass}
+    return found
+
+
+def _class_named_by(data: Any, cls: type[Any], where: str) -> type[Any]:
+    """``cls``, or that one of its subclasses which the data names."""
+    subclasses = _named_subclasses(cls)
+    if not subclasses:
+        return cls
+    name = data.get("name")
+    if not isinstance(name, str) or name not in subclasses:
+        raise RunError(f"{where}.name must be one of {', '.join(subclasses)}, not {name!r}")
+    return subclasses[name]
+
+
+def _encode(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        name = _name_of(type(value))
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return fields if name is None else {"name": name, **fields}
     if isinstance(value, dict):
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -94,10 +127,10 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _decode(_member(arguments, value, hint, where), value, where)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value, where)
     if not _fits(hint, value):
         raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_dict(_class_named_by(value, hint, where), value, where)
     if origin is tuple:
         return tuple(
             _decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)

@@ -1,30 +1,24 @@
-"""Training a net, update by update: shown, written down, checked, saved, and gone on with.
+"""Training a net, update by update: its loss is smoothed for the log, checked, saved and resumed.
 
-shown <- .9 shown + .1 loss
+smoothed loss <- .9 smoothed loss + .1 loss
 """
 
-import itertools
-import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor, nn
 
-from plasticrl.core.backends.compiling import compilation_told
-from plasticrl.runs import COMPILING, CtrlC, Lines, Timing, get_rng_state, set_rng_state
+from plasticrl.runs import TrainingSession, get_rng_state, set_rng_state
 from plasticrl.tasks.config import TaskConfig
 
 Log = Callable[[int, dict[str, float]], None]
-"""Writes down metrics by name, at a number of training episodes."""
+"""Writes metrics, by name, for a number of training episodes."""
 
 REPORTS = 50
-"""Lines of metrics of each net."""
+"""Lines of metrics that the training of each net writes."""
 SMOOTHING = 0.9
 SAVED_EVERY = 120.0
 """Seconds from one checkpoint to the next."""
@@ -42,13 +36,14 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class Fit(ABC):
-    """The training of a net, as far as it has come.
+    """The training of a net, in its present state.
 
-    Between two updates, all that decides the further ones is in ``state``.
+    Between two updates, ``state`` holds everything that the next updates depend on.
 
     Args:
-        net: on the config's device.
-        optimizer: of the parameters that are trained.
+        net: the net, on the config's device.
+        optimizer: owns the parameters that are trained.
+        config: the task's settings.
     """
 
     def __init__(
@@ -58,63 +53,66 @@ class Fit(ABC):
         self.n_updates, self.seconds = 0, 0.0
         self.smooth: float | None = None
         self.stopped: Literal["target", "updates"] | None = None
-        """By the task's target, or because all ``n_updates`` of the config are made."""
+        """Why the training has ended: at the task's target, or after the config's ``n_updates``."""
 
     @abstractmethod
     def loss(self) -> tuple[Tensor, float]:
-        """Of the next update: the loss, and as a number what is shown of it."""
+        """The loss of the next update, and the number that is shown and logged for it."""
 
     def rate(self) -> float:
         """The learning rate of the next update."""
         return self.config.learning_rate
 
     def updated(self) -> dict[str, float]:
-        """Called after each update; metrics to be written down besides loss and gradient."""
+        """Called after each update: metrics to log besides the loss and the gradient's norm."""
         return {}
 
     def enough(self) -> bool:
         """Whether the task's target is reached; asked after each update."""
         return False
 
-    def run(self, name: str, log: Log, save: Callable[[], None]) -> None:
+    def run(self, name: str, log: Log, save: Callable[[], None], session: TrainingSession) -> None:
         """Train to the end.
 
         Args:
-            name: of the net, for messages.
+            name: the net's, for messages.
             log: gets metrics now and then.
-            save: called now and then, on Ctrl-C and at the end, to keep ``state``.
+            save: keeps ``state``; called now and then, on Ctrl-C and at the end.
+            session: shows the progress and says when to save.
 
         Raises:
             FloatingPointError: the loss or its gradient is no longer finite.
-            KeyboardInterrupt: after Ctrl-C.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
-        saved = time.perf_counter()
-        with (
-            CtrlC() as ctrl_c,
-            progress(name, self.config.n_updates, self.n_updates) as advance,
+        config = self.config
+        with session.training(
+            save,
+            label=name,
+            unit="updates",
+            done=self.n_updates,
+            total=config.n_updates,
+            every_seconds=SAVED_EVERY,
         ):
             while self.stopped is None:
                 started = time.perf_counter()
-                shown, values = self.update(name)
-                if values:
-                    log(self.n_updates * self.config.batch_size, values)
-                advance(shown)
+                loss, metrics = self.update(name)
+                if metrics:
+                    log(self.n_updates * config.batch_size, metrics)
                 self._stop()
-                now = time.perf_counter()
-                self.seconds += now - started
-                if self.stopped or ctrl_c.pressed or now - saved >= SAVED_EVERY:
-                    save()
-                    saved = time.perf_counter()
-                if ctrl_c.pressed:
-                    raise KeyboardInterrupt
+                self.seconds += time.perf_counter() - started
+                ended = self.stopped is not None
+                figure = f"loss {loss:.4g}"
+                session.between_updates(self.n_updates, self.n_updates, figure, ended)
+            if session.interrupted:
+                raise KeyboardInterrupt
 
     def update(self, name: str) -> tuple[float, dict[str, float]]:
-        """One update: what is shown of the loss, and the metrics to be written down."""
+        """One update: the smoothed loss, and the metrics to log."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         loss, value = self.loss()
-        doing = f"{name}, update {self.n_updates + 1}"
-        norm = step(self.net, self.optimizer, loss, self.config.max_grad_norm, doing)
+        where = f"{name}, update {self.n_updates + 1}"
+        norm = step(self.net, self.optimizer, loss, self.config.max_grad_norm, where)
         self.n_updates += 1
         before = self.smooth
         self.smooth = value if before is None else SMOOTHING * before + (1 - SMOOTHING) * value
@@ -142,10 +140,10 @@ class Fit(ABC):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from where ``state`` was taken, to the same bits.
+        """Continue from a ``state``, to the same bits.
 
         Raises:
-            ValueError, RuntimeError, ...: it does not fit.
+            ValueError, RuntimeError, ...: the state does not fit the net.
         """
         for name, expected in _TYPES.items():
             if name not in state or not isinstance(state[name], expected):
@@ -174,50 +172,19 @@ def check_finite(what: str, tensors: Iterable[Tensor]) -> None:
 
 
 def step(
-    net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float, doing: str
+    net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float, where: str
 ) -> float:
-    """One update by the gradient of a loss, clipped at ``max_norm``; the norm before that.
+    """One update by the gradient of a loss, clipped at ``max_norm``; the norm before clipping.
 
     Raises:
-        FloatingPointError: the loss or its gradient is no longer finite; says what was being done.
+        FloatingPointError: the loss or its gradient is no longer finite; ``where`` begins the
+            message.
     """
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     trained = [p for p in net.parameters() if p.requires_grad]
     norm = nn.utils.clip_grad_norm_(trained, max_norm)
     if not (torch.isfinite(norm) and torch.isfinite(loss.detach())):
-        raise FloatingPointError(f"{doing}: the loss is {loss.item()}; lower the learning rate")
+        raise FloatingPointError(f"{where}: the loss is {loss.item()}; lower the learning rate")
     optimizer.step()
     return norm.item()
-
-
-@contextmanager
-def progress(doing: str, total: int, done: int) -> Iterator[Callable[[float], None]]:
-    """A bar of updates; what it gives is to be called with the loss after each.
-
-    Elsewhere than in a terminal, a line now and then.
-    """
-    console = Console(stderr=True)
-    started, lines = time.perf_counter(), Lines(total, done)
-    updates = itertools.count(done + 1)
-    bar = Progress(
-        TextColumn(doing),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} updates"),
-        TextColumn("loss {task.fields[loss]}"),
-        Timing(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    shown = bar.add_task("", total=total, completed=done, loss="-")
-
-    def advance(loss: float) -> None:
-        bar.update(shown, advance=1, loss=f"{loss:.4g}")
-        update = next(updates)
-        if not console.is_terminal and lines.due(update):
-            seconds = time.perf_counter() - started
-            line = f"{doing}: {update:,} of {total:,} updates, loss {loss:.4g}, {seconds:.0f} s"
-            print(line, file=sys.stderr, flush=True)
-
-    with bar, compilation_told(lambda: console.print(f"{doing}: {COMPILING}", highlight=False)):
-        yield advance

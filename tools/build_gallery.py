@@ -3,7 +3,7 @@
     python -m tools.build_gallery RUN NAME COMMIT
 
 COMMIT is that of the code that trained the run. Measures over 256 episodes, as ``evaluate.py``
-does, and writes ``agents/gallery/NAME``, which must not be there yet.
+does, and writes ``agents/watching/gallery/NAME``, which must not be there yet.
 """
 
 import sys
@@ -12,17 +12,16 @@ from pathlib import Path
 
 import torch
 
-from plasticrl.agents.command_line import EvaluateArguments
-from plasticrl.agents.training.session import load_policy
-from plasticrl.agents.watching import gallery
+from plasticrl.agents.watching import EPISODES, SEED, gallery
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import evaluate
 from plasticrl.agents.watching.gallery import ABOUT_NAME, About
+from plasticrl.commands.program import guarded
 from plasticrl.runs import (
     CONFIG_NAME,
     UsageError,
     atomic_write,
     from_dict,
-    guarded,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -44,22 +43,21 @@ def build(path: Path, name: str, commit: str) -> About:
     target = gallery.GALLERY / name
     if target.exists():
         raise UsageError(f"{target} is there already: remove it first")
-    run, config, policy = load_policy(path)
-    torch.set_num_threads(config.threads)
-    weights = policy.state_dict()
+    agent = TrainedAgent.load(path)
+    torch.set_num_threads(agent.config.threads)
+    weights = agent.policy.state_dict()
     if sum(weight.nbytes for weight in weights.values()) > MOST_BYTES:
         raise UsageError(f"the weights of {path} take more than {MOST_BYTES:,} bytes")
-    asked = EvaluateArguments(run=path)
-    found = evaluate(policy, config, run.preset, asked.episodes, asked.seed, ablate_plasticity=True)
-    checkpoint = latest_checkpoint(run.checkpoints_path)
+    result = evaluate(agent, EPISODES, SEED, ablate_plasticity=True)
+    checkpoint = latest_checkpoint(agent.run.checkpoints_path)
     steps = load_checkpoint(checkpoint)["num_timesteps"]
-    told = {name: found.get(name) for name in About.__annotations__}
-    told |= {"seed": config.seed, "steps": steps, "commit": commit}
-    described = from_dict(About, told, "about")
+    values = {name: result.get(name) for name in About.__annotations__}
+    values |= {"seed": agent.config.seed, "steps": steps, "commit": commit}
+    about = from_dict(About, values, "about")
     save_checkpoint(target / "checkpoints", steps, {"policy": weights})
     atomic_write(target / CONFIG_NAME, (path / CONFIG_NAME).read_bytes())
-    write_json(target / ABOUT_NAME, to_dict(described))
-    return described
+    write_json(target / ABOUT_NAME, to_dict(about))
+    return about
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,18 +1,16 @@
-"""What happens beside a training run: checkpoints, Ctrl-C, the progress bar, pictures."""
+"""What a training run calls between its updates: its session, and TensorBoard's pictures."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
-from plasticrl.runs import COMPILING, CtrlC, Lines, Timing, get_rng_state, set_rng_state
+from plasticrl.runs import RunDirectory, TrainingSession, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
@@ -27,97 +25,32 @@ DRAWN_EVERY = 10
 """Steps: drawing an environment can take longer than living in it. The stills are of such steps."""
 
 
-class RunCheckpoints(BaseCallback):
-    """Calls ``save`` between updates: every so many, on Ctrl-C, and at the end.
-
-    The first Ctrl-C lets the update in progress finish, saves, and raises ``KeyboardInterrupt``;
-    a second one interrupts at once.
+class SessionCallback(BaseCallback):
+    """Tells the training session of every update: progress, checkpoints, Ctrl-C.
 
     Args:
-        save: writes the checkpoint.
-        every: updates between two checkpoints.
-        ctrl_c: around the training.
+        session: the one that the training runs in.
     """
 
-    def __init__(self, save: Callable[[], None], every: int, ctrl_c: CtrlC) -> None:
+    def __init__(self, session: TrainingSession) -> None:
         super().__init__()
-        self.save = save
-        self.every = every
-        self.ctrl_c = ctrl_c
-        self._updates_saved = 0
-
-    def _on_training_start(self) -> None:
-        self._updates_saved = self.model._n_updates
+        self.session = session
 
     def _on_rollout_start(self) -> None:
-        # Here, between one update and the next rollout, the run is in one piece.
-        updates = self.model._n_updates
-        if self.ctrl_c.pressed or updates - self._updates_saved >= self.every:
-            self.save()
-            self._updates_saved = updates
-        if self.ctrl_c.pressed:
-            raise KeyboardInterrupt
+        # Here, between an update and the next rollout, the run can be saved and resumed exactly.
+        self._report()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
-        self.save()
+        self._report(ended=True)
 
-
-class ProgressCallback(BaseCallback):
-    """A progress bar with the mean reward of the last episodes; without a terminal, lines.
-
-    Args:
-        total_timesteps: where the bar ends.
-    """
-
-    def __init__(self, total_timesteps: int) -> None:
-        super().__init__()
-        self.console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.fields[doing]}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
-            TextColumn("reward {task.fields[reward]}"),
-            Timing(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.total_timesteps = total_timesteps
-        self.task = self.progress.add_task("", total=total_timesteps, reward="-", doing="starting")
-
-    def compiling(self) -> None:
-        """Say that the first update takes longer."""
-        self.progress.update(self.task, doing="compiling")
-        self.console.print(COMPILING, highlight=False)
-
-    def _on_training_start(self) -> None:
-        self.updates_before = self.model._n_updates
-        self.lines = Lines(self.total_timesteps, self.model.num_timesteps)
-        self.progress.reset(self.task, completed=self.model.num_timesteps)
-        self.progress.start()
-
-    def _on_rollout_start(self) -> None:
+    def _report(self, ended: bool = False) -> None:
         episodes = self.model.ep_info_buffer or ()
         reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
-        steps, total = self.model.num_timesteps, self.total_timesteps
-        if self.model._n_updates > self.updates_before:
-            self.progress.update(self.task, completed=steps, reward=reward, doing="training")
-        if not self.console.is_terminal and self.lines.due(steps):
-            line = f"{100 * steps // total} %: {steps:,} of {total:,} steps, reward {reward}"
-            self.console.print(line, highlight=False)
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._on_rollout_start()
-        self.close()
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self.progress.stop()
+        n_updates, done = self.model._n_updates, self.model.num_timesteps
+        self.session.between_updates(n_updates, done, f"reward {reward}", ended)
 
 
 class EpisodePictures(BaseCallback):
@@ -128,15 +61,15 @@ class EpisodePictures(BaseCallback):
     where it was, so the run learns the same bits with it and without.
 
     Args:
-        config: says which environment.
-        preset: the run's.
+        run: the run's directory.
+        config: the run's settings.
         every: updates between two episodes.
     """
 
-    def __init__(self, config: TrainConfig, preset: str, every: int = PICTURES_EVERY) -> None:
+    def __init__(self, run: RunDirectory, config: TrainConfig, every: int = PICTURES_EVERY) -> None:
         super().__init__()
+        self.run = run
         self.config = config
-        self.preset = preset
         self.every = every
         self._render_mode: str | None = None
         self._step_shown = 0
@@ -184,19 +117,17 @@ class EpisodePictures(BaseCallback):
         random_numbers, training = get_rng_state(), policy.training
         policy.set_training_mode(False)
         try:
-            return self._drawable(policy)
+            return self._drawable(TrainedAgent(self.run, self.config, policy))
         finally:
             policy.set_training_mode(training)
             set_rng_state(random_numbers)
 
-    def _drawable(self, policy: PlasticPolicy) -> EpisodeTrace:
+    def _drawable(self, agent: TrainedAgent) -> EpisodeTrace:
         """An episode; once more with frames where it cannot be drawn without."""
 
         def live() -> EpisodeTrace:
             return record_episode(
-                policy,
-                self.config,
-                self.preset,
+                agent,
                 self.config.seed,
                 self._render_mode,
                 longest=LONGEST,

@@ -2,90 +2,38 @@
 
 import math
 import re
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from plasticrl.runs import UsageError
+from plasticrl.agents.options import A2COptions, check_above_zero, check_count
+from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
+from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
+
+KIND = "rl"
+"""The kind of an agent's run directory."""
 
 OptionValue = int | float | bool | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoreConfig:
-    """The recurrent core. None leaves an option at the core's own default."""
+class A2CConfig(A2COptions):
+    """The algorithm's options, and those of its optimizer."""
 
-    name: str = "plastic_rnn"
-    """rnn, gru, lstm, identity, plastic_rnn or plastic_lstm."""
-    hidden_size: int | None = None
-    """Number of units."""
-    rule: str | None = None
-    """Hebbian rule: hebb or oja."""
-    bound: str | None = None
-    """What bounds the trace: hard, soft, decay or none."""
-    clip: float | None = None
-    """Largest absolute trace under the hard bound."""
-    alpha: str | None = None
-    """Plasticity coefficients: one per connection, per neuron, or a single scalar."""
-    modulation: str | None = None
-    """Neuromodulation: none, simple or retroactive."""
-    fan_out: bool | None = None
-    """One modulation per neuron instead of one for the whole net."""
-    modulator_activation: str | None = None
-    """Output function of the neuromodulator: tanh, sigmoid or linear."""
-    modulator_input: str | None = None
-    """What the neuromodulator of plastic_lstm reads: hidden or cell."""
-    eta_init: float | None = None
-    """Initial plasticity rate."""
-    alpha_init: str | None = None
-    """Distribution of the initial alpha: uniform or normal."""
-    alpha_scale: float | None = None
-    """Scale of the initial alpha."""
-    input_mode: str | None = None
-    """How the input enters plastic_rnn: weights, additive or clamped."""
-    weight_init: str | None = None
-    """Distribution of plastic_rnn's initial recurrent weights: uniform or normal."""
-    weight_scale: float | None = None
-    """Scale of plastic_rnn's initial recurrent weights."""
-
-    def options(self) -> dict[str, Any]:
-        """The options that were chosen, as ``build_cell`` takes them."""
-        chosen = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {key: value for key, value in chosen.items() if key != "name" and value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class A2CConfig:
-    """RecurrentA2C's options, under SB3's names."""
-
-    n_steps: int = 200
-    """Steps per environment and update."""
-    bptt_length: int | None = None
-    """Steps after which the gradient through time is cut; None: the whole rollout."""
-    learning_rate: float = 1e-3
-    """Adam's step size."""
     learning_rate_decay: float = 0.0
     """Part of the training, at its end, in which the learning rate falls linearly to zero;
-    0: never. Resuming with more --total-timesteps lifts it again."""
+    0: never. Resuming with more --total-timesteps raises it again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
-    gamma: float = 0.9
-    """Discount factor."""
-    gae_lambda: float = 1.0
-    """1 gives the plain advantage."""
-    ent_coef: float = 0.03
-    """Weight of the entropy term."""
-    entropy: Literal["shannon", "simpson"] = "simpson"
-    """Shannon's entropy, or the papers' sum of squared probabilities."""
-    vf_coef: float = 0.1
-    """Weight of the value loss."""
-    max_grad_norm: float = 4.0
-    """Norm at which the gradient is clipped."""
-    normalize_advantage: bool = False
-    """Zero mean and unit deviation of the advantages within a rollout."""
-    bootstrap_truncated: bool = True
-    """At a time limit, add the value of what would have come. False: the papers' way."""
     ortho_init: bool = True
-    """SB3's orthogonal initialisation of the heads. False: torch's, as in the papers."""
+    """SB3's orthogonal initialization of the heads. False: torch's, as in the papers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_above_zero(adam_eps=self.adam_eps)
+        if not 0 <= self.learning_rate_decay <= 1:
+            raise UsageError(
+                f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +48,13 @@ class CurriculumConfig:
     """Reward per trial (per episode, where there are no trials) at which the next stage begins."""
     episodes: int = 100
     """How many of the last episodes count."""
+
+    def __post_init__(self) -> None:
+        check_count(episodes=self.episodes)
+        if (self.option is None) != (not self.stages):
+            raise UsageError("a curriculum needs both: option and stages")
+        if not math.isfinite(self.threshold):
+            raise UsageError(f"threshold must be a finite number, not {self.threshold}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,43 +81,33 @@ class TrainConfig:
     use all cores slow each other down many times."""
     checkpoint_every: int = 100
     """Updates between checkpoints."""
-    core: CoreConfig = field(default_factory=CoreConfig)
-    """The recurrent core. None leaves an option at the core's own default."""
+    core: CellConfig = field(default_factory=PlasticRNNConfig)
+    """The recurrent core."""
     a2c: A2CConfig = field(default_factory=A2CConfig)
     """The algorithm."""
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """What becomes harder while the agent learns."""
 
     def __post_init__(self) -> None:
-        at_least_one = {
-            "n_envs": self.n_envs,
-            "total_timesteps": self.total_timesteps,
-            "threads": self.threads,
-            "checkpoint_every": self.checkpoint_every,
-            "a2c.n_steps": self.a2c.n_steps,
-            "curriculum.episodes": self.curriculum.episodes,
-        }
-        for name, value in at_least_one.items():
-            if value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
+        check_count(
+            n_envs=self.n_envs,
+            total_timesteps=self.total_timesteps,
+            threads=self.threads,
+            checkpoint_every=self.checkpoint_every,
+        )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, cuda, cuda:N or auto, not {self.device!r}")
-        if (self.curriculum.option is None) != (not self.curriculum.stages):
-            raise UsageError("a curriculum needs both: curriculum.option and curriculum.stages")
-        if not math.isfinite(self.curriculum.threshold):
-            raise UsageError(
-                f"curriculum.threshold must be a finite number, not {self.curriculum.threshold}"
-            )
-        if not 0 <= self.a2c.learning_rate_decay <= 1:
-            raise UsageError(
-                f"a2c.learning_rate_decay must be from 0 to 1, not {self.a2c.learning_rate_decay}"
-            )
-        above_zero = ("learning_rate", "adam_eps", "max_grad_norm")
-        not_below_zero = ("ent_coef", "vf_coef", "gamma", "gae_lambda")
-        for name in above_zero + not_below_zero:
-            value = getattr(self.a2c, name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and name in above_zero):
-                least = "above 0" if name in above_zero else "of at least 0"
-                raise UsageError(f"a2c.{name} must be a finite number {least}, not {value}")
+
+
+def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
+    """An agent's run and its config.
+
+    Raises:
+        RunError: it is missing, broken, of another format, or of another kind.
+    """
+    run = RunDirectory.open(path)
+    if run.kind != KIND:
+        raise RunError(f"{path} is a run of kind {run.kind!r}, not of an agent")
+    return run, from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")

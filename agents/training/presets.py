@@ -1,13 +1,33 @@
-"""Training runs by name, ``<task>-<scale>``.
+"""Presets: training runs by name, ``<task>-<scale>``.
 
-quickstart: minutes on two cores; tuned: the best we know; paper: as published. A preset is a plain
-function whose docstring says where its numbers come from.
+``quickstart`` learns within minutes on two cores, ``tuned`` is the best we know, and ``paper`` is
+as published. A preset is a plain function whose docstring says where its numbers come from. The
+algorithm's options are chosen here on purpose, and differ from the library's defaults for a user's
+own environment (``plasticrl.agents.options``).
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from plasticrl.agents.training.config import A2CConfig, CoreConfig, CurriculumConfig, TrainConfig
+from plasticrl.agents.training.config import A2CConfig, CurriculumConfig, TrainConfig
+from plasticrl.core.cells.configs import PlasticRNNConfig, vary
+
+PAPER_A2C = A2CConfig(
+    n_steps=200,
+    learning_rate=1e-4,
+    gamma=0.9,
+    gae_lambda=1.0,
+    ent_coef=0.03,
+    entropy="simpson",
+    vf_coef=0.1,
+    max_grad_norm=4.0,
+    bootstrap_truncated=False,
+    adam_eps=1e-4,
+    ortho_init=False,
+)
+"""A2C as in BP 2019 (arXiv 2002.10585) section 4.2, for the maze."""
+QUICKSTART_A2C = replace(PAPER_A2C, learning_rate=1e-3, adam_eps=1e-5)
+"""The same with larger steps of the optimizer, for the presets that train within minutes."""
 
 
 def maze_quickstart() -> TrainConfig:
@@ -22,7 +42,7 @@ def maze_quickstart() -> TrainConfig:
         env_kwargs={"size": 9, "episode_length": 200},
         total_timesteps=4_800_000,
         checkpoint_every=400,
-        core=CoreConfig(
+        core=PlasticRNNConfig(
             hidden_size=64,
             modulation="simple",
             fan_out=True,
@@ -30,9 +50,7 @@ def maze_quickstart() -> TrainConfig:
             weight_scale=0.001,
             alpha_scale=0.001,
         ),
-        a2c=A2CConfig(
-            n_steps=50, learning_rate_decay=0.5, bootstrap_truncated=False, ortho_init=False
-        ),
+        a2c=replace(QUICKSTART_A2C, n_steps=50, learning_rate_decay=0.5),
     )
 
 
@@ -47,7 +65,7 @@ def maze_paper() -> TrainConfig:
         env_kwargs={"size": 11, "episode_length": 200},
         total_timesteps=200_000 * 30 * 200,
         checkpoint_every=500,
-        core=CoreConfig(
+        core=PlasticRNNConfig(
             hidden_size=100,
             modulation="simple",
             fan_out=True,
@@ -55,17 +73,7 @@ def maze_paper() -> TrainConfig:
             weight_scale=0.01,
             alpha_scale=0.01,
         ),
-        a2c=A2CConfig(
-            n_steps=200,
-            learning_rate=1e-4,
-            adam_eps=1e-4,
-            gamma=0.9,
-            ent_coef=0.03,
-            vf_coef=0.1,
-            max_grad_norm=4.0,
-            bootstrap_truncated=False,
-            ortho_init=False,
-        ),
+        a2c=PAPER_A2C,
     )
 
 
@@ -80,7 +88,7 @@ def cue_reward_quickstart() -> TrainConfig:
         env_kwargs={"n_cues": 2, "cue_bits": 5, "episode_length": 120},
         total_timesteps=2_700_000,
         checkpoint_every=400,
-        core=CoreConfig(
+        core=PlasticRNNConfig(
             hidden_size=64,
             modulation="simple",
             fan_out=True,
@@ -88,14 +96,7 @@ def cue_reward_quickstart() -> TrainConfig:
             weight_scale=0.001,
             alpha_scale=0.001,
         ),
-        a2c=A2CConfig(
-            n_steps=60,
-            learning_rate=1e-3,
-            ent_coef=0.1,
-            max_grad_norm=2.0,
-            bootstrap_truncated=False,
-            ortho_init=False,
-        ),
+        a2c=replace(QUICKSTART_A2C, n_steps=60, ent_coef=0.1, max_grad_norm=2.0),
     )
 
 
@@ -110,23 +111,13 @@ def cue_reward_paper() -> TrainConfig:
         env_kwargs={"n_cues": 4, "cue_bits": 20, "episode_length": 120},
         total_timesteps=200_000 * 30 * 120,
         checkpoint_every=500,
-        core=CoreConfig(
+        core=PlasticRNNConfig(
             hidden_size=200,
             modulation="simple",
             weight_scale=0.01,
             alpha_scale=0.01,
         ),
-        a2c=A2CConfig(
-            n_steps=120,
-            learning_rate=1e-4,
-            adam_eps=1e-6,
-            gamma=0.9,
-            ent_coef=0.1,
-            vf_coef=0.1,
-            max_grad_norm=2.0,
-            bootstrap_truncated=False,
-            ortho_init=False,
-        ),
+        a2c=replace(PAPER_A2C, n_steps=120, adam_eps=1e-6, ent_coef=0.1, max_grad_norm=2.0),
     )
 
 
@@ -140,7 +131,7 @@ def cue_reward_tuned() -> TrainConfig:
     quickstart = cue_reward_quickstart()
     return replace(
         quickstart,
-        core=replace(quickstart.core, hidden_size=96),
+        core=vary(quickstart.core, {"hidden_size": 96})[0],
         a2c=replace(quickstart.a2c, learning_rate_decay=0.5),
         env_kwargs={"n_cues": 4, "cue_bits": 20, "episode_length": 120},
         total_timesteps=10_800_000,

@@ -1,6 +1,9 @@
 """The whole state of a training run between two updates, as a checkpoint holds it."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,15 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "curriculum": (dict, type(None)),
 }
 """What a checkpoint holds."""
+
+
+@contextmanager
+def naming(checkpoint: Path) -> Iterator[None]:
+    """Put the checkpoint's path before the message of a ``RunError``."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{checkpoint}: {error}") from error
 
 
 def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:

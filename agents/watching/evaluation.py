@@ -1,7 +1,5 @@
 """Measuring a trained agent, with its plasticity and without."""
 
-import copy
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +11,19 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training.building import build_env
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.runs import UsageError
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.runs import mean_interval
 
 ROWS = 256
-"""Episodes played side by side. The environments are seeded one by one and do not depend on it;
-which actions are sampled in them does, as the rows share one stream of random numbers."""
+"""Episodes played side by side. Each environment has its own seed and does not depend on this
+number; the sampled actions do, because all rows share one stream of random numbers."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rewards of independent episodes, (episodes,), and the trials in them, if there are any."""
+    """Rewards of independent episodes, (episodes,), and their numbers of trials, if any."""
 
     rewards: np.ndarray
     trials: np.ndarray | None = None
@@ -34,28 +33,21 @@ class Measurement:
         """Mean reward of an episode."""
         return float(self.rewards.mean())
 
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """95 % confidence interval of the mean, by the normal approximation."""
-        half = 1.96 * float(self.rewards.std(ddof=1)) / math.sqrt(len(self.rewards))
-        return self.mean - half, self.mean + half
-
-    def described(self, prefix: str = "") -> dict[str, Any]:
-        """What ``evaluation.json`` says of it."""
-        description: dict[str, Any] = {
+    def summary(self, prefix: str = "") -> dict[str, Any]:
+        """The keys of ``evaluation.json`` with their values, each key after a prefix."""
+        values: dict[str, Any] = {
             f"{prefix}reward_mean": self.mean,
-            f"{prefix}reward_ci95": list(self.ci95),
+            f"{prefix}reward_ci95": list(mean_interval(self.rewards)),
         }
         if self.trials is not None:
-            per_trial = float(self.rewards.sum() / self.trials.sum())
-            description[f"{prefix}reward_per_trial"] = per_trial
-        return description
+            values[f"{prefix}reward_per_trial"] = float(self.rewards.sum() / self.trials.sum())
+        return values
 
 
 @torch.no_grad()
 def measure(
-    policy: PlasticPolicy | None,
     config: TrainConfig,
+    policy: PlasticPolicy | None,
     episodes: int,
     seed: int,
     deterministic: bool = False,
@@ -63,15 +55,15 @@ def measure(
     """Play ``episodes`` episodes, one in each environment; episode k is seeded with seed + k.
 
     Args:
-        policy: None walks at random.
         config: says which environment.
+        policy: the agent's; None acts at random.
         episodes: how many.
         seed: of the environments and of the actions.
         deterministic: the most likely action instead of a sample.
     """
     torch.manual_seed(seed)
     played = [
-        _play(policy, config, min(ROWS, episodes - first), seed + first, deterministic)
+        _play(config, policy, min(ROWS, episodes - first), seed + first, deterministic)
         for first in range(0, episodes, ROWS)
     ]
     rewards, trials = (np.concatenate(columns) for columns in zip(*played, strict=True))
@@ -79,11 +71,11 @@ def measure(
 
 
 def _play(
-    policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
+    config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reward and trials of the first episode of every row, (rows,); 0 trials where none count."""
+    """Rewards and trials of the first episode of every row, (rows,); 0 trials if there are none."""
     total, trials = np.zeros(rows), np.zeros(rows)
-    for rewards, playing, ended in _steps(policy, config, rows, seed, deterministic):
+    for rewards, playing, ended in _steps(config, policy, rows, seed, deterministic):
         total += rewards * playing
         for row, info in ended.items():
             trials[row] = info.get("trials", 0)
@@ -91,7 +83,7 @@ def _play(
 
 
 def _steps(
-    policy: PlasticPolicy | None, config: TrainConfig, rows: int, seed: int, deterministic: bool
+    config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, dict[str, Any]]]]:
     """The steps until every row has ended its first episode.
 
@@ -122,62 +114,47 @@ def _steps(
 
 @torch.no_grad()
 def rewards_by_step(
-    policy: PlasticPolicy, config: TrainConfig, episodes: int, seed: int, deterministic: bool
+    agent: TrainedAgent, episodes: int, seed: int, deterministic: bool
 ) -> list[np.ndarray]:
-    """The rewards (T,) of each of at most ``ROWS`` episodes; else as ``measure``."""
+    """The rewards (T,) of each of at most ``ROWS`` episodes; arguments as ``measure``."""
     torch.manual_seed(seed)
-    steps = list(_steps(policy, config, episodes, seed, deterministic))
+    steps = list(_steps(agent.config, agent.policy, episodes, seed, deterministic))
     rewards = np.stack([step[0] for step in steps], axis=1)
     lengths = np.sum([step[1] for step in steps], axis=0)
     return [row[:length] for row, length in zip(rewards, lengths, strict=True)]
 
 
-def ablate(policy: PlasticPolicy) -> PlasticPolicy:
-    """A copy with every plasticity coefficient zero: its weights stay what they are.
-
-    Raises:
-        UsageError: if the core has none.
-    """
-    if policy.core.connection is None:
-        raise UsageError(
-            f"--ablate-plasticity: the core {policy.core_name!r} has no plastic connections"
-        )
-    ablated = copy.deepcopy(policy)
-    with torch.no_grad():
-        ablated.core.connection.alpha.zero_()  # type: ignore[union-attr]
-    return ablated
-
-
 def evaluate(
-    policy: PlasticPolicy,
-    config: TrainConfig,
-    preset: str,
+    agent: TrainedAgent,
     episodes: int,
     seed: int,
     deterministic: bool = False,
     ablate_plasticity: bool = False,
 ) -> dict[str, Any]:
-    """Measure a policy beside a random walk; what ``evaluation.json`` holds.
+    """Measure an agent beside a random walk.
 
     Args:
-        policy, config, episodes, seed, deterministic: as ``measure``.
-        preset: the run's, to be named in the result.
+        agent: the agent.
+        episodes, seed, deterministic: as ``measure``.
         ablate_plasticity: measure also with every plasticity coefficient zero.
 
+    Returns:
+        What ``evaluation.json`` holds.
+
     Raises:
-        UsageError: if there is nothing to ablate.
+        UsageError: there is no plasticity to ablate.
     """
-    ablated = ablate(policy) if ablate_plasticity else None
-    options = (config, episodes, seed, deterministic)
+    ablated = agent.ablate() if ablate_plasticity else None
+    options = (episodes, seed, deterministic)
     result: dict[str, Any] = {
-        "env_id": config.env_id,
-        "preset": preset,
+        "env_id": agent.config.env_id,
+        "preset": agent.run.preset,
         "episodes": episodes,
-        **measure(policy, *options).described(),
-        **measure(None, *options).described("random_"),
+        **measure(agent.config, agent.policy, *options).summary(),
+        **measure(agent.config, None, *options).summary("random_"),
         "seed": seed,
         "deterministic": deterministic,
     }
     if ablated is not None:
-        result |= measure(ablated, *options).described("ablated_")
+        result |= measure(agent.config, ablated.policy, *options).summary("ablated_")
     return result

@@ -4,14 +4,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.envs import BatchEnv, HistoryObservation
+from plasticrl.agents.training.environments import build_single_env
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.envs import ENV_IDS, BatchEnv
 from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, SynapseRecorder
 
@@ -34,33 +35,28 @@ class _Columns:
 
 @torch.no_grad()
 def record_episode(
-    policy: PlasticPolicy,
-    config: TrainConfig,
-    preset: str,
+    agent: TrainedAgent,
     seed: int,
     render_mode: str | None,
     deterministic: bool = False,
-    ablated: bool = False,
     longest: int | None = None,
     picture_every: int = 1,
 ) -> EpisodeTrace:
     """Play one episode and keep what the viewer shows.
 
     Args:
-        policy: the agent.
-        config: says which environment.
-        preset: the run's, for the title.
+        agent: the agent.
         seed: of the environment and of the actions.
         render_mode: "rgb_array" for frames, "ansi" for texts; None for neither.
         deterministic: the most likely action instead of a sample.
-        ablated: say in the title that the policy is one that ``ablate`` gave.
         longest: steps after which to stop, for environments that may never end.
         picture_every: steps from one drawing to the next, which stands for those between.
 
     Raises:
         UsageError: the environment cannot be made, or draws what is no picture.
     """
-    with closing(_single_env(config, render_mode)) as env:
+    config, policy, ablated = agent.config, agent.policy, agent.is_ablated
+    with closing(build_single_env(config, render_mode)) as env:
         torch.manual_seed(seed)
         columns, synapses = _Columns(), _synapse_recorder(policy)
         obs, _ = env.reset(seed=seed)
@@ -90,9 +86,9 @@ def record_episode(
             if synapses is not None:
                 synapses.add(state.trace[0].cpu().numpy())
     return EpisodeTrace(
-        title=f"{preset}, seed {seed}" + (", plasticity ablated" if ablated else ""),
+        title=f"{agent.run.preset}, seed {seed}" + (", plasticity ablated" if ablated else ""),
         env_id=config.env_id,
-        preset=preset,
+        preset=agent.run.preset,
         seed=seed,
         ablated=ablated,
         actions=np.stack(columns.actions),
@@ -158,20 +154,9 @@ def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return means
 
 
-def _single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
-    try:
-        options: dict[str, Any] = dict(config.env_kwargs)
-        if render_mode is not None:
-            options["render_mode"] = render_mode
-        env = gym.make(config.env_id, **options)
-        return HistoryObservation(env) if config.history else env
-    except (gym.error.Error, ImportError, TypeError) as error:
-        raise UsageError(f"{config.env_id} cannot be shown: {error}") from error
-
-
 def render_modes(config: TrainConfig) -> list[str]:
     """The ways the environment can be drawn."""
-    with closing(_single_env(config, render_mode=None)) as env:
+    with closing(build_single_env(config, render_mode=None)) as env:
         modes: list[str] = env.metadata.get("render_modes", [])
     return modes
 
@@ -181,7 +166,7 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:
-        with closing(_single_env(config, "rgb_array")) as env:
+        with closing(build_single_env(config, "rgb_array")) as env:
             env.reset(seed=0)
             reason = _why_no_picture(env.render())
     except UsageError as error:
@@ -190,3 +175,31 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     return None if reason is None else f"{config.env_id} gives no pictures: {reason}"
+
+
+def play_episode(agent: TrainedAgent, seed: int, deterministic: bool, film: bool) -> EpisodeTrace:
+    """Record an episode as it is to be seen.
+
+    Args:
+        agent, seed, deterministic: as ``record_episode``.
+        film: pictures are needed, for a film.
+
+    Raises:
+        UsageError: pictures are needed, and the environment gives none.
+    """
+    return record_episode(agent, seed, _render_mode(agent.config, film), deterministic)
+
+
+def _render_mode(config: TrainConfig, film: bool) -> str | None:
+    """How the environment is drawn: frames, or texts where those do and suit the terminal."""
+    modes = render_modes(config)
+    if not film and config.env_id in ENV_IDS:
+        return None  # the terminal draws these from what is known of them
+    if not film and "ansi" in modes:
+        return "ansi"
+    reason = why_no_frames(config, modes)
+    if reason is None:
+        return "rgb_array"
+    if film:
+        raise UsageError(f"--record: {reason}")
+    return "ansi" if "ansi" in modes else None

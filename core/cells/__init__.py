@@ -20,7 +20,7 @@ from plasticrl.core.cells.configs import (
     check_options,
     vary,
 )
-from plasticrl.core.plasticity import check_size, defaults
+from plasticrl.core.plasticity import OptionError, check_size, defaults
 
 if TYPE_CHECKING:
     from plasticrl.core.cells.cell import Cell
@@ -61,10 +61,10 @@ def cell_entry(name: str) -> Entry:
     """A cell's line of the table.
 
     Raises:
-        ValueError: for a name that no cell has.
+        OptionError: for a name that no cell has.
     """
     if name not in CELLS:
-        raise ValueError(f"there is no core {name!r}; there are {', '.join(CELLS)}")
+        raise OptionError(f"there is no core {name!r}; there are {', '.join(CELLS)}")
     return CELLS[name]
 
 
@@ -72,7 +72,7 @@ def cell_fields(name: str) -> tuple[str, ...]:
     """The names of a cell's options.
 
     Raises:
-        ValueError: for a name that no cell has.
+        OptionError: for a name that no cell has.
     """
     return tuple(defaults(cell_entry(name).config))
 
@@ -83,11 +83,11 @@ def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
 
     Raises:
-        ValueError: for an unknown name or option, a value out of range, or a combination
+        OptionError: for an unknown name or option, a value out of range, or a combination
             of options that means nothing; the message names it.
     """
     if not isinstance(cell, str | CellConfig):
-        raise ValueError(f"{cell!r} is neither the name of a core nor the config of one")
+        raise OptionError(f"{cell!r} is neither the name of a core nor the config of one")
     entry = cell_entry(cell if isinstance(cell, str) else cell.name)
     config = entry.config() if isinstance(cell, str) else cell
     check_options(type(config), options)

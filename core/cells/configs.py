@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from plasticrl.core.plasticity import (
     Condition,
     Distribution,
+    OptionError,
     Plasticity,
     check_positive,
     check_size,
@@ -135,7 +136,7 @@ class PlasticReadoutConfig(PlasticConfig):
         super().__post_init__()
         check_positive(label_gain=self.label_gain, weight_scale=self.weight_scale)
         if self.modulation != "none":
-            raise ValueError(
+            raise OptionError(
                 f"modulation={self.modulation!r} has no meaning in plastic_readout: "
                 "it has no recurrent activity that a neuromodulator could read"
             )
@@ -155,7 +156,7 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
         The new config, and the dropped options with the values they had.
 
     Raises:
-        ValueError: for an unknown option, a value outside its range, or a change that means
+        OptionError: for an unknown option, a value outside its range, or a change that means
             nothing beside the other options.
     """
     form = type(config)
@@ -171,9 +172,9 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
 
 
 def check_options(form: type[CellConfig], options: Iterable[str]) -> None:
-    """Raise ``ValueError`` for an option that the cell does not have."""
+    """Raise ``OptionError`` for an option that the cell does not have."""
     known = tuple(defaults(form))
     for option in options:
         if option not in known:
             listed = f"it has {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"core {form.name!r} has no option {option!r}; {listed}")
+            raise OptionError(f"core {form.name!r} has no option {option!r}; {listed}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.configs import PlasticReadoutConfig
 from plasticrl.core.connection import PlasticConnection, init_
+from plasticrl.core.plasticity import OptionError
 
 
 class PlasticReadoutState(NamedTuple):
@@ -28,7 +29,7 @@ class PlasticReadout(Cell[PlasticReadoutState]):
     A label of all zeros is no label.
 
     Raises:
-        ValueError: if the input leaves no room for an embedding.
+        OptionError: if the input leaves no room for an embedding.
     """
 
     connection: PlasticConnection
@@ -36,7 +37,7 @@ class PlasticReadout(Cell[PlasticReadoutState]):
     def __init__(self, input_size: int, config: PlasticReadoutConfig) -> None:
         super().__init__(input_size, config.hidden_size)
         if input_size <= config.hidden_size:
-            raise ValueError(
+            raise OptionError(
                 f"plastic_readout reads an embedding and a label of {config.hidden_size} classes "
                 f"side by side: input_size must be above {config.hidden_size}, not {input_size}"
             )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.connection import PlasticConnection, init_
+from plasticrl.core.plasticity import OptionError
 
 
 class PlasticRNNState(NamedTuple):
@@ -34,7 +35,7 @@ class PlasticRNN(Cell[PlasticRNNState]):
     """The cell. Its modulator reads the new activity x(t).
 
     Raises:
-        ValueError: if the input's width does not fit the input mode.
+        OptionError: if the input's width does not fit the input mode.
     """
 
     connection: PlasticConnection
@@ -44,7 +45,7 @@ class PlasticRNN(Cell[PlasticRNNState]):
         self.input_mode = config.input_mode
         widths = {"additive": config.hidden_size, "clamped": 2 * config.hidden_size}
         if input_size != widths.get(config.input_mode, input_size):
-            raise ValueError(
+            raise OptionError(
                 f"input_mode={config.input_mode!r} with hidden_size={config.hidden_size} needs "
                 f"input_size={widths[config.input_mode]}, not {input_size}"
             )

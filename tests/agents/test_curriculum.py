@@ -5,10 +5,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from plasticrl.agents.command_line import train_main
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
-from plasticrl.agents.command_line import train_main
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.runs import UsageError
 

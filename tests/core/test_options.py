@@ -102,7 +102,7 @@ def test_the_readout_refuses_a_modulator(modulation: str) -> None:
 
 def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
     """Nothing would read the cell."""
-    with pytest.raises(ValueError, match="modulator_input='cell' has no meaning .* needs a neuro"):
+    with pytest.raises(ValueError, match=r"modulator_input='cell' has no meaning .* needs a neuro"):
         build_cell("plastic_lstm", 12, modulator_input="cell")
 
 

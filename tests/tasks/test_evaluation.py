@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from plasticrl.tasks.summary import mean, median, share, t95, wilson
-
-
-def test_wilson() -> None:
-    """Otherwise the interval is another one. The figures: Newcombe 1998, table I."""
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+from plasticrl.tasks.summary import mean, median, share
 
 
 def test_a_mean_and_its_interval() -> None:
@@ -18,24 +12,6 @@ def test_a_mean_and_its_interval() -> None:
     assert (value, episodes) == (2.0, 3)
     assert high - value == pytest.approx(4.30265 / 3**0.5)
     assert value - low == pytest.approx(high - value)
-
-
-@pytest.mark.parametrize(
-    ("df", "t"),
-    [
-        (1, 12.706),
-        (2, 4.303),
-        (3, 3.182),
-        (9, 2.262),
-        (19, 2.093),
-        (30, 2.042),
-        (120, 1.980),
-        (999, 1.962),
-    ],
-)
-def test_student(df: int, t: float) -> None:
-    """Otherwise the interval of few parts of a text is too narrow. From any printed table."""
-    assert t95(df) == pytest.approx(t, abs=5e-4)
 
 
 def test_a_median_and_its_interval() -> None:

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
+from plasticrl.tasks.command_line import train_main
 from torch import Tensor, nn
 
 from plasticrl.core import sequence
 from plasticrl.runs import UsageError, read_metrics
-from plasticrl.tasks.command_line import train_main
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.curves import curves, draw

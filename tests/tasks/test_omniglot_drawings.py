@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-
 from plasticrl.tasks.command_line import train_main
+
 from plasticrl.tasks.data import DataError, File, md5
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.omniglot import drawings

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from plasticrl.tasks.command_line import train_main
 
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
 from plasticrl.tasks import fitting, training
-from plasticrl.tasks.command_line import train_main
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import PRESETS, TASKS
 

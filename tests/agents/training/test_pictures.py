@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plasticrl.agents.command_line import train_main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from plasticrl.agents.command_line import train_main
 from plasticrl.agents.training import callbacks
 from plasticrl.agents.training.callbacks import EpisodePictures
 from plasticrl.runs import get_rng_state, latest_checkpoint, load_checkpoint

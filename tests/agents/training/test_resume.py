@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from plasticrl.agents.command_line import train_main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from plasticrl.agents.command_line import train_main
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.runs import latest_checkpoint, load_checkpoint, read_metrics
 

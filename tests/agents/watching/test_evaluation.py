@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.training.session import load_policy
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from plasticrl.agents.command_line import evaluate_main, train_main
 from plasticrl.agents.training.building import build_env
-from plasticrl.agents.training.session import load_policy
 from plasticrl.agents.watching import evaluation
 from plasticrl.agents.watching.evaluation import Measurement, ablate, measure
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.training.session import load_policy, open_run
 from tools import build_gallery
 
-from plasticrl.agents.command_line import evaluate_main, train_main
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.presets import PRESETS
-from plasticrl.agents.training.session import load_policy, open_run
 from plasticrl.agents.watching import evaluation, gallery
 from plasticrl.runs import RunError, guarded, latest_checkpoint
 from plasticrl.viewer.waits import Waits, first_and_after

@@ -9,11 +9,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-
 from plasticrl.agents.command_line import evaluate_main, train_main
+from plasticrl.agents.training.session import load_policy
+
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.agents.training.session import load_policy
 from plasticrl.agents.watching import evaluation
 from plasticrl.agents.watching.pairs import play_pairs
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-
 from plasticrl.agents.command_line import train_main
+from plasticrl.agents.training.session import open_run
+
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.callbacks import ProgressCallback
 from plasticrl.agents.training.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.training.presets import PRESETS
-from plasticrl.agents.training.session import open_run
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.runs import Lines, RunDirectory, read_metrics
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
 from plasticrl.core.backends.compiling import compilation_told
 
 LOOPS = """

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
+from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 
 from plasticrl.runs import RunDirectory
-from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 from plasticrl.tasks.config import KIND
 from plasticrl.tasks.data import Embedded, Real
 from plasticrl.tasks.patterns.task import Associator, Patterns

@@ -4,11 +4,11 @@ import io
 from collections.abc import Callable
 
 import pytest
+from plasticrl.runs.progress import clock
 from rich.console import Console
 from rich.progress import Progress
 
 from plasticrl.runs import Lines, Timing
-from plasticrl.runs.progress import clock
 
 
 class Clock:

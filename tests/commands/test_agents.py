@@ -15,8 +15,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-
 from plasticrl.agents.command_line import evaluate_main, train_main
+
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import evaluation

@@ -1,19 +1,33 @@
-"""``evaluate.py RUN RUN ... --plot FILE``: learning curves of runs, agents' and supervised ones.
+"""``plasticrl evaluate RUN RUN ... --plot FILE``: learning curves of agents or supervised runs.
 
 Reads configs and metrics alone: neither torch nor a checkpoint is needed.
 """
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plasticrl.runs import RunDirectory, RunError, UsageError, flat, read_series
-from plasticrl.viewer import ViewerError
-from plasticrl.viewer.averaging import Curve, Points, average_runs
-from plasticrl.viewer.curves import check_plot_path, save_curves
 
 if TYPE_CHECKING:
-    from plasticrl.agents.command_line import PlotArguments
+    from plasticrl.viewer.averaging import Curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotArguments:
+    """Draw the learning curves of runs: the mean over seeds, and its 95 % bootstrap interval."""
+
+    plot: Path | None = None
+    """Draw the learning curves of RUN RUN ... to FILE.png or FILE.svg instead."""
+    metric: str | None = None
+    """With --plot: a metric of metrics.jsonl. By default rollout/ep_rew_mean; of supervised runs
+    train/loss, also of their control nets."""
+    by: tuple[str, ...] = ()
+    """With --plot: settings that tell curves apart, as core.modulation; the preset always does."""
+    average: Literal["mean", "iqm"] = "mean"
+    """With --plot: over the seeds, their mean, or the mean of their middle half."""
 
 
 class Axes(NamedTuple):
@@ -35,24 +49,24 @@ MAY_DIFFER = {
 _AVERAGES = {"mean": "mean", "iqm": "interquartile mean"}
 
 
-def plot(arguments: "PlotArguments") -> int:
-    """``evaluate.py RUN RUN ... --plot FILE``; the exit status.
+def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
+    """Draw the curves of runs; the exit status.
 
     Raises:
-        UsageError, RunError: what was asked for cannot be; one sentence.
+        UsageError, RunError, ViewerError: a path, a run or a metric is wrong; one sentence.
     """
-    try:
-        check_plot_path(arguments.plot)
-        runs = [RunDirectory.open(path) for path in arguments.runs]
-        axes = _axes(runs)
-        metric = arguments.metric or axes.metric
-        curves = read_curves(runs, metric, arguments.by, arguments.average)
-        note = _note(curves, arguments.average)
-        save_curves(curves, arguments.plot, axes.steps, metric, note)
-    except ViewerError as error:
-        raise UsageError(str(error)) from error
+    from plasticrl.viewer.curves import check_plot_path, save_curves
+
+    assert arguments.plot is not None
+    check_plot_path(arguments.plot)
+    runs = [RunDirectory.open(path) for path in paths]
+    axes = _axes(runs)
+    metric = arguments.metric or axes.metric
+    curves = read_curves(runs, metric, arguments.by, arguments.average)
+    note = _note(curves, arguments.average)
+    save_curves(curves, arguments.plot, axes.steps, metric, note)
     for curve in curves:
-        print(_last(curve, metric))
+        print(_last_value(curve, metric))
     print(f"wrote {arguments.plot}", file=sys.stderr)
     return 0
 
@@ -74,7 +88,7 @@ def _axes(runs: Sequence[RunDirectory]) -> Axes:
 
 def read_curves(
     runs: Sequence[RunDirectory], metric: str, by: Sequence[str], average: str
-) -> list[Curve]:
+) -> "list[Curve]":
     """A curve for each group of runs that differ in their seeds alone, and each of their nets.
 
     Args:
@@ -88,6 +102,8 @@ def read_curves(
         RunError: a run's metrics are damaged, or do not have the metric.
         ViewerError: runs of a group have no range of steps in common.
     """
+    from plasticrl.viewer.averaging import Points, average_runs
+
     curves = []
     for label, group in _groups(runs, [_as_setting(name) for name in by]).items():
         nets: dict[str, list[Points]] = {}
@@ -158,14 +174,14 @@ def _names(settings: Sequence[dict[str, Any]]) -> str:
     return ", ".join(dict.fromkeys(name for mine in settings for name in mine))
 
 
-def _note(curves: Sequence[Curve], average: str) -> str:
+def _note(curves: "Sequence[Curve]", average: str) -> str:
     """What line and band are."""
     if all(curve.low is None for curve in curves):
         return "one run each: no interval"
     return f"line: {_AVERAGES[average]} over seeds; band: its 95 % bootstrap interval"
 
 
-def _last(curve: Curve, metric: str) -> str:
+def _last_value(curve: "Curve", metric: str) -> str:
     """Where a curve ends, in words."""
     n = len(curve.runs)
     line = f"{curve.label}: {metric} {curve.centre[-1]:.4g}"

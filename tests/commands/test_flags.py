@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import tyro
+from plasticrl.runs.flags import flag_names, nearest
 
 from plasticrl.runs import Elsewhere, UsageError, check_preset, parse_flags, parse_preset
-from plasticrl.runs.flags import flag_names, nearest
 
 
 @dataclass(frozen=True, kw_only=True)

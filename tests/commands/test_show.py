@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from plasticrl.agents.command_line import evaluate_main, train_main
+
 from plasticrl.runs import RunDirectory
 from plasticrl.viewer import EpisodeTrace, load_npz, save_npz
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from plasticrl.agents.command_line import evaluate_main
 from plasticrl.agents.curves import read_curves
+
 from plasticrl.runs import MetricsLog, RunDirectory
 
 ROOT = Path(__file__).parents[2]

@@ -1,13 +1,28 @@
-"""``train_supervised.py data``: which data sets there are, and whether they are whole."""
+"""``plasticrl data``: which data sets there are, and whether they are complete."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from plasticrl.commands.flags import parse_flags
 from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, Real, root
 from plasticrl.tasks.registry import DATA_SETS
 
 
-def report(data_root: str | None) -> Iterator[str]:
-    """Lines on what is embedded, what was found in the data root and what is missing."""
+@dataclass(frozen=True, kw_only=True)
+class DataArguments:
+    """Say which data sets are embedded, and which were found in the data root."""
+
+    data_root: str | None = None
+    """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; its exit status."""
+    print(*_lines(parse_flags(DataArguments, argv).data_root), sep="\n")
+    return 0
+
+
+def _lines(data_root: str | None) -> Iterator[str]:
     yield "Embedded:"
     for data in DATA_SETS:
         if isinstance(data, Embedded):

@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-
 from plasticrl.agents.command_line import parse_train
+
 from plasticrl.agents.policies import CORES
 from plasticrl.agents.training.config import A2CConfig, CoreConfig, TrainConfig
 from plasticrl.agents.training.presets import PRESETS

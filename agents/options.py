@@ -1,0 +1,87 @@
+"""The options of ``RecurrentA2C``, as data. This module imports neither torch nor SB3.
+
+Names, defaults, ranges and help stand here once: the algorithm takes its defaults from here and
+checks its arguments here, and the command line shows these fields.
+"""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal
+
+from plasticrl.runs import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2COptions:
+    """RecurrentA2C's options, under SB3's names, with the defaults for a user's own environment.
+
+    The presets choose their own values; see ``plasticrl.agents.training.presets``.
+
+    Raises:
+        UsageError: for a value outside its range.
+    """
+
+    n_steps: int = 32
+    """Steps per environment and update: the rollout's length."""
+    bptt_length: int | None = None
+    """Steps after which the gradient through time is cut; None: the whole rollout."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    gamma: float = 0.99
+    """Discount factor."""
+    gae_lambda: float = 0.95
+    """Factor of generalized advantage estimation; 1 gives the plain advantage."""
+    ent_coef: float = 0.0
+    """Weight of the entropy term in the loss."""
+    entropy: Literal["shannon", "simpson"] = "shannon"
+    """Shannon's entropy, or the papers' sum of squared probabilities (discrete actions only)."""
+    vf_coef: float = 0.05
+    """Weight of the value loss."""
+    max_grad_norm: float = 4.0
+    """Norm at which the gradient is clipped."""
+    normalize_advantage: bool = False
+    """Scale the advantages of a rollout to zero mean and unit deviation."""
+    bootstrap_truncated: bool = True
+    """At a time limit, add the discounted value of what would have come, as SB3 does. False treats
+    the limit as an end, as the papers do."""
+
+    def __post_init__(self) -> None:
+        check_count(n_steps=self.n_steps)
+        if self.bptt_length is not None:
+            check_count(bptt_length=self.bptt_length)
+            if self.bptt_length > self.n_steps:
+                raise UsageError(
+                    f"bptt_length must be from 1 to n_steps={self.n_steps}, or None for the whole "
+                    f"rollout, not {self.bptt_length}"
+                )
+        if self.entropy not in ("shannon", "simpson"):
+            raise UsageError(f"entropy must be 'shannon' or 'simpson', not {self.entropy!r}")
+        for name, value in {"gamma": self.gamma, "gae_lambda": self.gae_lambda}.items():
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} must be from 0 to 1, not {value}")
+        check_not_negative(ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(learning_rate=self.learning_rate)
+        if not self.max_grad_norm > 0:
+            raise UsageError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
+
+
+def check_count(**values: object) -> None:
+    """Raise ``UsageError`` unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise UsageError(f"{name} must be an integer of at least 1, not {value}")
+
+
+def check_above_zero(**values: float) -> None:
+    """Raise ``UsageError`` unless every value is a finite number above zero."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} must be a finite number above 0, not {value}")
+
+
+def check_not_negative(**values: float) -> None:
+    """Raise ``UsageError`` unless every value is a finite number of at least zero."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{name} must be a finite number of at least 0, not {value}")

@@ -1,0 +1,124 @@
+"""A run's environments, built from its config."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecEnv
+
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.vec_env import make_vec_env
+from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
+from plasticrl.runs import UsageError, check_device
+
+
+def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> VecEnv:
+    """The run's environment, ``n_envs`` times; ``device`` as in ``make_vec_env``.
+
+    Raises:
+        UsageError: there is no such environment, it does not take the options, or its spaces are
+            not supported.
+    """
+    _check_env_kwargs(config)
+    if config.history:
+        _check_history(config)
+    wrapper = HistoryObservation if config.history else None
+    with _errors_of_making(config):
+        env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
+    _check_spaces(config.env_id, env)
+    return env
+
+
+def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
+    """The run's environment, once, with a way of rendering.
+
+    Raises:
+        UsageError: it cannot be made, or does not render in this way.
+    """
+    options: dict[str, Any] = dict(config.env_kwargs)
+    if render_mode is not None:
+        options["render_mode"] = render_mode
+    with _errors_of_making(config):
+        env = gym.make(config.env_id, **options)
+        return HistoryObservation(env) if config.history else env
+
+
+@contextmanager
+def _errors_of_making(config: TrainConfig) -> Iterator[None]:
+    """Turn what a wrong id or option of an environment raises into ``UsageError``.
+
+    The options of our own environments are checked by name and raise ``ArgumentError``; somebody
+    else's environment says in its own way what it does not take.
+    """
+    foreign = () if config.env_id in ENV_IDS else (TypeError, ValueError, AssertionError)
+    try:
+        yield
+    except (gym.error.Error, ImportError, ArgumentError, *foreign) as error:
+        raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
+
+
+def build_training_env(config: TrainConfig) -> VecEnv:
+    """The run's environments on its device, at the first stage of its curriculum if it has one."""
+    if config.device != "auto":
+        check_device(config.device, "cpu or auto")
+    option, stages = config.curriculum.option, config.curriculum.stages
+    if option is not None:
+        config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
+    device = get_device(config.device)
+    native = config.env_id in ENV_IDS and not config.history
+    on_device = native and device.type != "cpu"
+    return build_env(config, config.n_envs, str(device) if on_device else None)
+
+
+def _check_history(config: TrainConfig) -> None:
+    if config.env_id in ENV_IDS:
+        raise UsageError(f"--history: {config.env_id} shows its history already")
+    spec = gym.registry.get(config.env_id)
+    limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
+    if limit is None:
+        raise UsageError(
+            f"--history: {config.env_id} has no time limit to measure time by; "
+            "give one with --env-kwargs max_episode_steps=N"
+        )
+
+
+def _check_spaces(env_id: str, env: VecEnv) -> None:
+    plain = (
+        gym.spaces.Box,
+        gym.spaces.Discrete,
+        gym.spaces.MultiDiscrete,
+        gym.spaces.MultiBinary,
+    )
+    if not isinstance(env.action_space, plain):
+        raise UsageError(f"{env_id}: cannot act in a {type(env.action_space).__name__} space")
+    space = env.observation_space
+    parts = space.spaces.values() if isinstance(space, gym.spaces.Dict) else (space,)
+    for part in parts:
+        if not isinstance(part, plain):
+            raise UsageError(f"{env_id}: cannot observe a {type(part).__name__} space")
+
+
+def _check_env_kwargs(config: TrainConfig) -> None:
+    spec = gym.registry.get(config.env_id)
+    if spec is None:
+        return  # Gymnasium says what is wrong with it, or imports it first
+    native = config.env_id in ENV_IDS
+    creator = spec.vector_entry_point if native else spec.entry_point
+    make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    parameters = inspect.signature(make).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return  # it takes any name, and says itself what it does not know
+    ours = ("num_envs", "autoreset_mode", "render_mode", "device")
+    known = [parameter.name for parameter in parameters if parameter.name not in ours]
+    if not native:
+        known.append("max_episode_steps")  # Gymnasium's own
+    for name in config.env_kwargs:
+        if name not in known:
+            raise UsageError(
+                f"env_kwargs: {config.env_id} has no option {name!r}; it has {', '.join(known)}"
+            )

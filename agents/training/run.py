@@ -1,0 +1,142 @@
+"""Training runs of agents: config -> model -> learn -> run directory; and going on with one."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
+from plasticrl.agents.training.callbacks import EpisodePictures, SessionCallback
+from plasticrl.agents.training.config import KIND, TrainConfig, open_run
+from plasticrl.agents.training.environments import build_training_env
+from plasticrl.agents.training.logger import make_logger
+from plasticrl.agents.training.snapshot import naming, restore, take
+from plasticrl.runs import (
+    RunDirectory,
+    TrainingSession,
+    UsageError,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    to_dict,
+)
+
+
+class Trained(NamedTuple):
+    """How far a training has come."""
+
+    n_timesteps: int
+    seconds: float
+    """In all sittings."""
+
+
+@dataclass
+class TrainingRun:
+    """A run that is ready to learn: started anew, or restored from its latest checkpoint."""
+
+    run: RunDirectory
+    config: TrainConfig
+    model: RunA2C
+    curriculum: Curriculum | None
+    total_timesteps: int
+    """Steps at which the training ends."""
+    seconds: float = 0.0
+    """Trained in earlier sittings."""
+    recorded: dict[str, float] = field(default_factory=dict)
+    """Metrics that the last update recorded, and that were not written yet."""
+
+    @classmethod
+    def start(
+        cls, config: TrainConfig, preset: str, path: Path, dropped: Mapping[str, Any] | None = None
+    ) -> "TrainingRun":
+        """Begin a run in a new directory.
+
+        Args:
+            config: the run's settings.
+            preset: the preset they started from.
+            path: the new directory.
+            dropped: settings of the preset that lost their meaning, by name.
+
+        Raises:
+            UsageError: the settings do not fit together, or the directory holds something.
+        """
+        torch.set_num_threads(config.threads)
+        model = build_model(config, build_training_env(config))
+        run = RunDirectory.create(
+            path,
+            kind=KIND,
+            preset=preset,
+            config=to_dict(config),
+            dropped=dropped,
+            versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
+        )
+        return cls(run, config, model, build_curriculum(config), config.total_timesteps)
+
+    @classmethod
+    def resume(cls, path: Path, total_timesteps: int | None = None) -> "TrainingRun":
+        """Go on with a run from its latest checkpoint.
+
+        Args:
+            path: the run's directory.
+            total_timesteps: steps at which to end instead of the run's own number.
+
+        Raises:
+            RunError: the run is missing or broken.
+            UsageError: it has been trained for so many steps already.
+        """
+        run, config = open_run(path)
+        total = total_timesteps or config.total_timesteps
+        checkpoint = latest_checkpoint(run.checkpoints_path)
+        content = load_checkpoint(checkpoint)
+        torch.set_num_threads(config.threads)
+        model = build_model(config, build_training_env(config))
+        curriculum = build_curriculum(config)
+        with naming(checkpoint):
+            restore(model, content, curriculum)
+        if model.num_timesteps >= total:
+            raise UsageError(
+                f"{path} is already trained for {model.num_timesteps:,} steps; "
+                "give a larger --total-timesteps to go on"
+            )
+        return cls(run, config, model, curriculum, total, content["elapsed"], content["recorded"])
+
+    def learn(self, session: TrainingSession | None = None) -> Trained:
+        """Learn to the end.
+
+        Args:
+            session: shows progress and saves checkpoints; by default nothing is shown.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
+                pressed twice.
+            FloatingPointError: the weights are no longer finite.
+        """
+        model, started = self.model, time.time() - self.seconds
+        model.run_started_ns = int(started * 1e9)
+
+        def save() -> None:
+            content = take(model, time.time() - started, self.curriculum)
+            save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
+
+        model.set_logger(make_logger(self.run, model.num_timesteps, self.recorded))
+        try:
+            self._learn(session or TrainingSession(), save)
+        finally:
+            assert model.env is not None
+            model.env.close()
+            model.logger.close()
+        return Trained(model.num_timesteps, time.time() - started)
+
+    def _learn(self, session: TrainingSession, save: Any) -> None:
+        model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
+        callbacks = [SessionCallback(session), EpisodePictures(self.run, self.config)]
+        if self.curriculum is not None:
+            callbacks.append(self.curriculum)
+        every = self.config.checkpoint_every
+        with session.training(save, unit="steps", done=done, total=total, every_updates=every):
+            model.learn(total - done, callback=callbacks, log_interval=1, reset_num_timesteps=False)

@@ -1,0 +1,61 @@
+"""A trained agent: its run, its config and its policy."""
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.building import build_model
+from plasticrl.agents.training.config import TrainConfig, open_run
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.training.snapshot import naming, restore_policy
+from plasticrl.runs import RunDirectory, UsageError, latest_checkpoint, load_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainedAgent:
+    """What is measured, recorded and shown."""
+
+    run: RunDirectory
+    config: TrainConfig
+    policy: PlasticPolicy
+    is_ablated: bool = False
+    """Whether its plasticity coefficients have been set to zero."""
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainedAgent":
+        """The agent of a run with the weights of its latest checkpoint, on the CPU.
+
+        Raises:
+            RunError: the run is missing, broken, or not of an agent.
+            UsageError: its environment cannot be made here.
+        """
+        run, config = open_run(path)
+        checkpoint = latest_checkpoint(run.checkpoints_path)
+        content = load_checkpoint(checkpoint)
+        model = build_model(replace(config, device="cpu"), build_env(config, 1))
+        with naming(checkpoint):
+            restore_policy(model.policy, content)
+        return cls(run, config, model.policy)
+
+    @property
+    def is_plastic(self) -> bool:
+        """Whether its core has plastic connections."""
+        return self.policy.core.connection is not None
+
+    @torch.no_grad()
+    def ablate(self) -> "TrainedAgent":
+        """A copy with every plasticity coefficient zero, and all other weights as they are.
+
+        Raises:
+            UsageError: the core has no plastic connections.
+        """
+        policy = copy.deepcopy(self.policy)
+        if policy.core.connection is None:
+            raise UsageError(
+                f"--ablate-plasticity: the core {policy.core_name!r} has no plastic connections"
+            )
+        policy.core.connection.alpha.zero_()
+        return replace(self, policy=policy, is_ablated=True)

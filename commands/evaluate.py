@@ -1,0 +1,231 @@
+"""``plasticrl evaluate``: measure, watch, record or plot what was trained."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from plasticrl.agents.watching import EPISODES, SEED, gallery
+from plasticrl.commands.flags import given_values, parse_flags
+from plasticrl.commands.plot import PlotArguments, plot
+from plasticrl.commands.program import command_line, say_loading
+from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
+from plasticrl.commands.train import resuming
+from plasticrl.runs import RunDirectory, RunError, UsageError, notify_compilation, null_non_finite
+from plasticrl.tasks.config import KIND as SUPERVISED
+from plasticrl.viewer.errors import ViewerError
+
+if TYPE_CHECKING:
+    from plasticrl.agents.watching.agent import TrainedAgent
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """Measure, watch or record a trained agent, replay a recorded episode, or plot runs.
+
+    A supervised run was measured when its training ended: say what it measured, if need be as
+    --json; of the other flags only --plot is for it.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Folder of the run, several with --plot; or an episode's FILE.npz, to show it."""
+    gallery: str | None = None
+    """Instead of a run: a trained agent that is installed, as maze. With --watch, --record or
+    --report it is not measured again."""
+    episodes: int = EPISODES
+    """Episodes to measure over."""
+    seed: int = SEED
+    """Episode k is played with seed + k; keep it away from the training seeds."""
+    deterministic: bool = False
+    """Take the most likely action instead of sampling."""
+    ablate_plasticity: bool = False
+    """Measure also with every plasticity coefficient set to zero."""
+    json: bool = False
+    """Print one JSON object, and nothing else, on stdout."""
+    show: tyro.conf.OmitArgPrefixes[ShowArguments] = field(default_factory=ShowArguments)
+    curves: tyro.conf.OmitArgPrefixes[PlotArguments] = field(default_factory=PlotArguments)
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for arguments that do not go together."""
+        if len(self.runs) + (self.gallery is not None) != 1:
+            raise UsageError(
+                "name one: a run's folder, an episode's FILE.npz, or --gallery "
+                f"{'|'.join(gallery.names())}, as in: {command_line('evaluate')} "
+                "--gallery maze --watch; --help says more"
+            )
+        if self.episodes < 2:
+            raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        if self.json and self.show.watch:
+            raise UsageError(
+                "--json prints JSON alone on stdout: give --watch in a call of its own"
+            )
+
+    @property
+    def measures(self) -> bool:
+        """Whether the agent is measured: one of the gallery is only shown, if that is asked for."""
+        return self.gallery is None or not self.show.asked
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; its exit status."""
+    arguments = parse_flags(EvaluateArguments, argv)
+    given = {name.rpartition(".")[2] for name in given_values(argv, arguments)}
+    try:
+        return _evaluate(arguments, given)
+    except ViewerError as error:
+        raise UsageError(str(error)) from error
+
+
+def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
+    if arguments.curves.plot is not None:
+        _only(given, ("plot", "metric", "by", "average"), "--plot draws curves and nothing else")
+        return plot(arguments.runs, arguments.curves)
+    _only(given, given - {"metric", "by", "average"}, "these belong to --plot FILE")
+    arguments.check()
+    path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
+        show_recorded(path, arguments.show)
+        return 0
+    run = RunDirectory.open(path)  # a broken run is reported before torch is loaded
+    if run.kind == SUPERVISED:
+        _only(given, ("json",), "a supervised run was measured and drawn when its training ended")
+        _say_measured(run, arguments.json)
+        return 0
+    if not arguments.measures:
+        reason = "an agent of the gallery is shown, and not measured again"
+        _only(given, ("gallery", "watch", "record", "report", "seed", "deterministic"), reason)
+    _evaluate_agent(path, arguments)
+    return 0
+
+
+def _only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> None:
+    """Raise ``UsageError`` for a flag that was given and is not for what was asked for."""
+    if others := sorted(given - set(allowed)):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise UsageError(f"{reason}: leave out {flags}")
+
+
+def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
+    """Play what is to be shown first: what cannot be shown is said before anything is measured."""
+    arguments.show.check_paths()
+    if not arguments.json:
+        say_loading(arguments.gallery or str(path))
+    import torch
+
+    from plasticrl.agents.watching.agent import TrainedAgent
+
+    with notify_compilation(lambda message: None if arguments.json else _say(message)):
+        agent = TrainedAgent.load(path)
+        torch.set_num_threads(agent.config.threads)
+        episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)
+        if arguments.gallery is not None:
+            _say(f"{arguments.gallery}: {gallery.about(arguments.gallery)}")
+        if arguments.measures:
+            _measure(agent, arguments)
+    if episode is not None:
+        show(episode, arguments.show)
+
+
+def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
+    """Measure and print; what a run earns is kept in its folder too."""
+    from plasticrl.agents.watching.evaluation import evaluate
+
+    result = evaluate(
+        agent,
+        arguments.episodes,
+        arguments.seed,
+        arguments.deterministic,
+        arguments.ablate_plasticity,
+    )
+    if arguments.gallery is None:
+        agent.run.write_evaluation(result)
+    if arguments.json:
+        print(json.dumps(null_non_finite(result)))
+    else:
+        _print_table(result)
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result['preset']}, {result['episodes']} episodes")
+    table.add_column("agent")
+    table.add_column("reward", justify="right")
+    table.add_column("95 % interval", justify="right")
+    by_trial = "reward_per_trial" in result
+    if by_trial:
+        table.add_column("per trial", justify="right")
+    rows = {"random walk": "random_reward", "trained": "reward"}
+    if "ablated_reward_mean" in result:
+        rows["trained, plasticity ablated"] = "ablated_reward"
+    for label, name in rows.items():
+        low, high = result[f"{name}_ci95"]
+        cells = [f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}"]
+        if by_trial:
+            cells.append(f"{result[f'{name}_per_trial']:.2f}")
+        table.add_row(label, *cells)
+    Console().print(table)
+
+
+def _say_measured(run: RunDirectory, as_json: bool) -> None:
+    """Print what a supervised run measured."""
+    if not run.evaluation_path.exists():
+        raise RunError(
+            f"{run.path} has no {run.evaluation_path.name} yet: its training did not end; "
+            f"if it was interrupted, go on with: {resuming(run.path)}"
+        )
+    record = run.read_evaluation()
+    if as_json:
+        print(json.dumps(record))
+        return
+    try:
+        lines = list(_lines(record))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
+    print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
+
+
+def _lines(record: dict[str, Any]) -> Iterator[str]:
+    """What ``evaluation.json`` of a supervised run says, first what was measured."""
+    yield f"{record['metric']}, on {record['episodes']:,} held-out episodes"
+    nets = (record, *record["controls"])
+    has_target = any(net["stopped"] == "target" for net in nets)
+    for net in nets:
+        yield f"{net['net']}: {_describe_net(net, has_target)}"
+    if record["not_measured"]:
+        yield f"not measured: {'; '.join(record['not_measured'])}"
+
+
+def _describe_net(net: dict[str, Any], has_target: bool) -> str:
+    """What was measured of a net, and where its training ended.
+
+    Args:
+        net: what ``evaluation.json`` says of it.
+        has_target: another net reached the task's target, so one that did not was given up.
+    """
+    value, low, high = (_number(value) for value in (net["value"], *net["ci95"]))
+    measured = f"{value} ({low} to {high})"
+    if not net["parameters"]:
+        return measured
+    given_up = "given up " if has_target and net["stopped"] != "target" else ""
+    return (
+        f"{measured}, {given_up}after {net['train_episodes']:,} episodes, "
+        f"{net['parameters']:,} parameters"
+    )
+
+
+def _number(value: float | None) -> str:
+    """A number of ``evaluation.json``, which has null for what was not finite."""
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

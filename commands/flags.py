@@ -1,0 +1,140 @@
+"""Flags to dataclasses, by tyro. What is wrong with a flag is one sentence instead of a box."""
+
+import io
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import fields, is_dataclass, make_dataclass
+from difflib import SequenceMatcher
+from itertools import takewhile
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
+
+from plasticrl.runs import UsageError
+
+T = TypeVar("T")
+
+N_NEAREST = 3
+LEAST_SIMILARITY = 0.6
+"""From 0 to 1: a flag or a preset that is less similar to what was typed is not suggested."""
+_WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
+_BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
+
+
+def parse_flags(
+    form: type[T], argv: Sequence[str], default: T | None = None, description: str | None = None
+) -> T:
+    """The arguments as a dataclass.
+
+    Args:
+        form: the dataclass.
+        argv: the arguments.
+        default: holds the values of flags that are not given; None: the dataclass's own.
+        description: of the command, for ``--help``.
+
+    Raises:
+        UsageError: a flag does not exist, or has a wrong value; the message names it.
+        SystemExit: after ``--help``, with status 0.
+    """
+    check_flags(argv, form)
+    start = tyro.MISSING_NONPROP if default is None else default
+    errors = io.StringIO()
+    try:
+        with redirect_stderr(errors):
+            return tyro.cli(form, args=argv, default=start, description=description)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(_sentence(errors.getvalue())) from None
+
+
+def _sentence(box: str) -> str:
+    """What tyro says in a box, in one line, without the box and its title."""
+    lines = [_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]]
+    text = " ".join(" ".join(lines).split())
+    for end in (" Argument helptext:", " For full helptext"):
+        text = text.partition(end)[0]
+    return text.removeprefix("Error parsing ")
+
+
+def flag_words(argv: Sequence[str]) -> list[str]:
+    """The words that are flags, without their values: all before a ``--`` that begin with it."""
+    words = takewhile(lambda word: word != "--", argv)
+    return [word.partition("=")[0] for word in words if word.startswith("--")]
+
+
+def check_flags(argv: Sequence[str], form: type[Any]) -> None:
+    """Raise ``UsageError`` for a flag that the dataclass does not have; it names similar ones."""
+    known = flag_paths(form)
+    for flag in flag_words(argv):
+        name = _canonical(flag)
+        if name in ("help", *known) or name.startswith("tyro-"):
+            continue
+        near = " or ".join(f"--{candidate}" for candidate in nearest(name, list(known)))
+        hint = f": did you mean {near}?" if near else ";"
+        raise UsageError(f"there is no flag {flag} here{hint} --help in its place lists all flags")
+
+
+def given_values(argv: Sequence[str], arguments: Any) -> dict[str, Any]:
+    """The values of the flags that were given, by the dotted names of their fields."""
+    paths = flag_paths(type(arguments))
+    given = {paths[name]: None for name in map(_canonical, flag_words(argv)) if name in paths}
+    return {path: _get(arguments, path) for path in given}
+
+
+def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, str]:
+    """The names of all flags of a dataclass, with the dotted names of the fields they set."""
+    hints, paths = get_type_hints(form, include_extras=True), dict[str, str]()
+    for item in fields(form):
+        hint, name = hints[item.name], prefix + item.name.replace("_", "-")
+        markers = getattr(hint, "__metadata__", ())
+        plain = getattr(hint, "__origin__", hint)
+        if is_dataclass(plain):
+            below = prefix if tyro.conf.OmitArgPrefixes in markers else f"{name}."
+            paths |= flag_paths(plain, below, f"{path}{item.name}.")  # type: ignore[arg-type]
+        elif not any(marker in _WITHOUT_FLAG for marker in markers):
+            paths[name] = path + item.name
+            if plain is bool:
+                paths[f"{prefix}no-{item.name.replace('_', '-')}"] = path + item.name
+    return paths
+
+
+def nearest(word: str, candidates: Sequence[str]) -> list[str]:
+    """The candidates most similar to a word, the most similar first.
+
+    A flag with dots is also compared by its last part: ``a2c.gamma`` may be called ``gamma``.
+    """
+
+    def similarity(candidate: str) -> float:
+        names = (candidate, candidate.rpartition(".")[2])
+        return max(SequenceMatcher(None, word, name).ratio() for name in names)
+
+    ordered = sorted(candidates, key=similarity, reverse=True)
+    return [name for name in ordered[:N_NEAREST] if similarity(name) >= LEAST_SIMILARITY]
+
+
+def unchecked(form: type[Any], *extra: tuple[str, Any, Any]) -> type[Any]:
+    """A dataclass with the same fields that checks nothing, and further fields.
+
+    tyro would say in a box what a config's own checks raise; the config is made, and so checked,
+    from the parsed values afterwards.
+    """
+    return make_dataclass(
+        form.__name__,
+        extra,
+        bases=(form,),
+        namespace={"__post_init__": lambda _: None, "__doc__": form.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _canonical(flag: str) -> str:
+    return flag[2:].replace("_", "-")
+
+
+def _get(arguments: Any, path: str) -> Any:
+    for name in path.split("."):
+        arguments = getattr(arguments, name)
+    return arguments

@@ -1,0 +1,113 @@
+"""The program ``plasticrl``, and the scripts that stand for its commands.
+
+A command's module is imported only when it is asked for, so that ``--help`` is quick. A mistake of
+the user's is one sentence and exit status 2; a mistake of ours keeps its traceback.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from shutil import which
+
+from plasticrl.runs import UsageError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+COMMANDS = {
+    "train": "train an agent, or a net on a supervised task; go on with a run",
+    "evaluate": "measure, watch, record or plot what was trained",
+    "data": "say which data sets are embedded, found, missing",
+}
+SCRIPTS = {
+    "train_rl.py": "train",
+    "train_supervised.py": "train",
+    "evaluate.py": "evaluate",
+}
+"""The scripts in the project's root, and the commands they stand for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ``plasticrl``; its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if command == "--version":
+        print(f"plasticrl {version('plasticrl')}")
+        return 0
+    if command not in COMMANDS:
+        there = ", ".join(COMMANDS)
+        print(f"error: there is no command {command!r}; there are {there}", file=sys.stderr)
+        return BAD_USAGE
+    return run_command(command, arguments[1:])
+
+
+def run_command(command: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command with its arguments, by default those of this process; the exit status."""
+
+    def run(arguments: Sequence[str]) -> int:
+        status: int = import_module(f"plasticrl.commands.{command}").main(arguments)
+        return status
+
+    return guarded(run, list(sys.argv[1:] if argv is None else argv))
+
+
+def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command; its exit status, or that of the error that ended it, which is said."""
+    try:
+        return run(argv)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except FloatingPointError as error:  # a training that has diverged
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10}{about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: plasticrl COMMAND ...",
+            "",
+            "Reinforcement-learning agents whose recurrent networks rewire themselves.",
+            "",
+            *lines,
+            "",
+            "plasticrl COMMAND --help says more, as does plasticrl train PRESET --help.",
+        ]
+    )
+
+
+def command_line(command: str) -> str:
+    """How this command is called here: as a script of the project's root, or as ``plasticrl``."""
+    called = Path(sys.argv[0])
+    if called.name not in SCRIPTS:
+        return f"{_as_typed(called, 'plasticrl')} {command}"
+    scripts = [name for name, does in SCRIPTS.items() if does == command]
+    if not scripts:
+        return f"{_as_typed(Path(sys.executable).with_name('plasticrl'), 'plasticrl')} {command}"
+    script = called.name if called.name in scripts else scripts[0]
+    return f"{_as_typed(Path(sys.executable), 'python')} {script}"
+
+
+def _as_typed(program: Path, name: str) -> str:
+    """A program by its name where that finds it, else by its path from here."""
+    if program.name != name and name == "plasticrl":
+        return name  # called by another program, as in a test
+    if which(name) == str(program):
+        return name
+    inside = program.is_relative_to(Path.cwd())
+    return shlex.quote(str(program.relative_to(Path.cwd()) if inside else program))
+
+
+def say_loading(what: str) -> None:
+    """Say that torch is about to be imported, if it is not yet: that can take many seconds."""
+    if "torch" not in sys.modules:
+        print(f"{what}: loading torch ...", file=sys.stderr, flush=True)

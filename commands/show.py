@@ -1,0 +1,102 @@
+"""Show episodes, played now or recorded before: in the terminal, as a film, on a page."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plasticrl.runs import UsageError
+
+if TYPE_CHECKING:
+    from plasticrl.agents.watching.agent import TrainedAgent
+    from plasticrl.viewer import EpisodeTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowArguments:
+    """Where episodes are to be seen."""
+
+    watch: bool = False
+    """Play one episode in the terminal."""
+    record: Path | None = None
+    """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
+    report: Path | None = None
+    """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is to be shown."""
+        return self.watch or self.record is not None or self.report is not None
+
+    def check_paths(self) -> None:
+        """Raise ``ViewerError`` for a file that cannot be written."""
+        from plasticrl.viewer import check_record_path, check_report_path
+
+        if self.record is not None:
+            check_record_path(self.record)
+        if self.report is not None:
+            check_report_path(self.report)
+
+
+def show_recorded(path: Path, arguments: ShowArguments) -> None:
+    """Show the episode of an .npz file. Neither torch nor the agent's run is needed.
+
+    Raises:
+        UsageError, ViewerError: the file holds no episode, or nothing is to be shown.
+    """
+    if not arguments.asked:
+        raise UsageError(
+            f"{path} is a recorded episode: give --watch, --record FILE or --report FILE"
+        )
+    from plasticrl.viewer import load_npz, save_report
+
+    arguments.check_paths()
+    episode = load_npz(path)
+    if arguments.report is not None:
+        save_report([(episode, None)], arguments.report)
+        _say_written(arguments.report)
+    show(episode, arguments)
+
+
+def play_agent(
+    agent: "TrainedAgent", seed: int, deterministic: bool, arguments: ShowArguments
+) -> "EpisodeTrace | None":
+    """Play what is to be shown of an agent; write the page; return the episode for ``show``.
+
+    Raises:
+        UsageError, ViewerError: the environment cannot be shown in this way, or a file not written.
+    """
+    from plasticrl.agents.watching.pairs import count_rewards, play_pairs
+    from plasticrl.agents.watching.recording import play_episode
+    from plasticrl.viewer import save_report
+
+    episode = None
+    if arguments.watch or arguments.record is not None:
+        film = arguments.record is not None and arguments.record.suffix.lower() != ".npz"
+        episode = play_episode(agent, seed, deterministic, film=film)
+    if arguments.report is not None:
+        pairs = play_pairs(agent, seed, deterministic)
+        save_report(pairs, arguments.report, count_rewards(agent, seed, deterministic))
+        _say_written(arguments.report)
+    return episode
+
+
+def show(episode: "EpisodeTrace", arguments: ShowArguments) -> None:
+    """Record and play an episode.
+
+    Raises:
+        ViewerError: the file cannot be written.
+    """
+    from rich.console import Console
+
+    from plasticrl.viewer import record, watch
+
+    if arguments.record is not None:
+        record(episode, arguments.record)
+        print(f"recorded {arguments.record}", file=sys.stderr)
+    if arguments.watch:
+        watch(episode, Console())
+
+
+def _say_written(path: Path) -> None:
+    print(f"wrote {path}", file=sys.stderr)

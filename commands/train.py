@@ -1,0 +1,306 @@
+"""``plasticrl train``: train an agent, or a net on a supervised task, and go on with a run."""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from plasticrl.agents.training.config import OptionValue, TrainConfig
+from plasticrl.agents.training.presets import PRESETS as AGENT_PRESETS
+from plasticrl.agents.training.variants import vary_config
+from plasticrl.commands.flags import (
+    flag_words,
+    given_values,
+    nearest,
+    parse_flags,
+    unchecked,
+)
+from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say_loading
+from plasticrl.commands.progress import ProgressBar
+from plasticrl.core import CELLS, OptionConflictError, OptionError
+from plasticrl.runs import RunDirectory, TrainingSession, UsageError
+from plasticrl.tasks.config import KIND as SUPERVISED
+from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
+
+PRESETS = AGENT_PRESETS | TASK_PRESETS
+_IN_JSON = {"True": "true", "False": "false", "None": "null"}
+_RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeArguments:
+    """Go on with a run from its latest checkpoint, with its own settings."""
+
+    resume: Path
+    """Folder of the run."""
+    total_timesteps: int | None = None
+    """Train an agent up to this many steps instead of the run's own number."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; its exit status."""
+    if "--resume" in flag_words(argv):
+        return _resume(argv)
+    if argv and argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    _check_preset(argv)
+    preset, flags = argv[0], argv[1:]
+    config = PRESETS[preset]()
+    if isinstance(config, TaskConfig):
+        return _train_task(preset, config, flags)
+    return _train_agent(preset, config, flags)
+
+
+def _usage() -> str:
+    command = command_line("train")
+    lines = [
+        "usage:",
+        f"  {command} PRESET [--run-dir DIR] [flags]",
+        f"  {command} --resume DIR",
+        "",
+    ]
+    for title, presets in (("agents", AGENT_PRESETS), ("supervised tasks", TASK_PRESETS)):
+        lines.append(f"{title}:")
+        for name, make in presets.items():
+            lines.append(f"  {name:<24}{(make.__doc__ or '').splitlines()[0]}")
+        lines.append("")
+    return "\n".join([*lines, f"All settings of a preset: {command} PRESET --help"])
+
+
+def _check_preset(argv: Sequence[str]) -> None:
+    """Raise ``UsageError`` where the first word is not a preset; it says which one was meant."""
+    word = argv[0] if argv else "-"
+    if word in PRESETS:
+        return
+    command, there = command_line("train"), ", ".join(PRESETS)
+    if word.startswith("-"):
+        raise UsageError(
+            f"name a preset first, as in: {command} {next(iter(PRESETS))}; there are {there}; "
+            f"to go on with a run: {command} --resume RUN"
+        )
+    if word in COMMANDS:
+        raise UsageError(f"{word!r} is no preset but a command of its own: {command_line(word)}")
+    close = nearest(word, list(PRESETS))
+    hint = f"did you mean {close[0]}?" if close else f"there are {there}"
+    raise UsageError(f"there is no preset {word!r}: {hint}")
+
+
+def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
+    chosen, run_dir, dropped = parse_agent(preset, config, flags)
+    say_loading(preset)
+    from plasticrl.agents.training.run import TrainingRun
+
+    path = run_dir or _new_run_dir(preset, chosen.seed)
+    run = TrainingRun.start(chosen, preset, path, dropped)
+    if dropped:
+        settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
+        _say(f"left out of the preset, since the flags make it meaningless: {settings}")
+    return _learn_agent(run)
+
+
+def parse_agent(
+    preset: str, config: TrainConfig, flags: Sequence[str]
+) -> tuple[TrainConfig, Path | None, dict[str, Any]]:
+    """A preset changed by flags.
+
+    Returns:
+        The config, the run's folder if one is named, and the preset's settings that were dropped.
+
+    Raises:
+        UsageError: a flag does not exist, or has a value that cannot be.
+    """
+    form = _agent_form(config, flags)
+    parsed = parse_flags(
+        type(form), flags, form, f"Train an agent: {preset}. Flags change the preset."
+    )
+    given = given_values(flags, parsed)
+    run_dir = given.pop("run_dir", None)
+    try:
+        chosen, dropped = vary_config(config, given)
+    except OptionConflictError as error:
+        raise UsageError(_conflict(error)) from error
+    except OptionError as error:
+        raise UsageError(f"core.{error}") from error
+    return chosen, run_dir, dropped
+
+
+def _conflict(error: OptionConflictError) -> str:
+    """Which flags contradict each other, and which ones to type instead."""
+    condition = error.condition
+    option, governor = (_core_flag(name) for name in (condition.option, condition.governor))
+    return (
+        f"{option} {error.value} has no meaning with {governor} {error.governor_value}: "
+        f"{condition.reason}; leave {option} out, or give {governor} {condition.values[0]}"
+    )
+
+
+def _core_flag(option: str) -> str:
+    return f"--core.{option.replace('_', '-')}"
+
+
+def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
+    """What the flags of a preset set: its config, with the options of the core that they name."""
+    name = _core_name(flags)
+    core = vary_config(config, {"core.name": name})[0].core if name in CELLS else config.core
+    core_form = unchecked(type(core), ("name", Literal[tuple(CELLS)], core.name))
+    a2c_form, curriculum_form = unchecked(type(config.a2c)), unchecked(type(config.curriculum))
+    form = unchecked(
+        TrainConfig,
+        ("core", core_form, None),
+        ("a2c", a2c_form, None),
+        ("curriculum", curriculum_form, None),
+        ("env_kwargs", Annotated[dict[str, OptionValue], _NAME_VALUE], None),
+        ("run_dir", Annotated[Path | None, _RUN_DIR], None),
+    )
+    parts = {
+        "core": _copy(core, core_form),
+        "a2c": _copy(config.a2c, a2c_form),
+        "curriculum": _copy(config.curriculum, curriculum_form),
+        "env_kwargs": {},
+    }
+    return form(**(_values(config) | parts))
+
+
+def _core_name(flags: Sequence[str]) -> str | None:
+    for word, following in zip(flags, [*flags[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag == "--core.name":
+            return value if equals else following
+    return None
+
+
+def _copy(config: Any, form: type[Any]) -> Any:
+    return form(**_values(config))
+
+
+def _values(config: Any) -> dict[str, Any]:
+    return {item.name: getattr(config, item.name) for item in fields(config)}
+
+
+def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
+    options: dict[str, OptionValue] = {}
+    for token in tokens:
+        name, equals, text = token.partition("=")
+        if not (name and equals):
+            raise ValueError(f"expected name=value, got {token!r}")
+        try:
+            value = json.loads(_IN_JSON.get(text, text))
+        except json.JSONDecodeError:
+            value = text
+        if isinstance(value, list | dict):
+            raise ValueError(f"{name} must be a number, a word, true, false or null, not {text}")
+        options[name] = value
+    return options
+
+
+_NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="NAME=VALUE",
+    instance_from_str=_parse_options,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda options: [f"{name}={json.dumps(v)}" for name, v in options.items()],
+)
+
+
+def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
+    form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
+    about = f"Train on a supervised task: {preset}. Flags change the preset."
+    parsed = parse_flags(form, flags, _copy(config, form), about)
+    chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
+    say_loading(preset)
+    from plasticrl.tasks.training import SupervisedRun
+
+    path = parsed.run_dir or _new_run_dir(preset, chosen.seed)
+    return _learn_task(SupervisedRun.start(chosen, preset, path))
+
+
+def _resume(argv: Sequence[str]) -> int:
+    known = ("--resume", "--total-timesteps", "--total_timesteps", "--help")
+    others = [flag for flag in flag_words(argv) if flag not in known]
+    others += [word for word in argv[:1] if not word.startswith("-")]
+    if others:
+        raise UsageError(
+            f"--resume goes on with the run's own settings: leave out {', '.join(others)}"
+        )
+    arguments = parse_flags(ResumeArguments, argv)
+    run = RunDirectory.open(arguments.resume)  # a broken run is reported before torch is loaded
+    if run.kind == SUPERVISED and arguments.total_timesteps is not None:
+        raise UsageError(
+            "--total-timesteps is for agents: a supervised run ends as its settings say"
+        )
+    say_loading(f"resuming {arguments.resume}")
+    if run.kind == SUPERVISED:
+        from plasticrl.tasks.training import SupervisedRun
+
+        return _learn_task(SupervisedRun.resume(arguments.resume))
+    from plasticrl.agents.training.run import TrainingRun
+
+    return _learn_agent(TrainingRun.resume(arguments.resume, arguments.total_timesteps))
+
+
+def _learn_agent(training: Any) -> int:
+    run: RunDirectory = training.run
+    _say(f"run directory: {run.path}")
+    try:
+        trained = training.learn(TrainingSession(ProgressBar()))
+    except KeyboardInterrupt:
+        return _interrupted(run)
+    _say(
+        f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
+        f"measure with: {command_line('evaluate')} {shlex.quote(str(run.path))}"
+    )
+    return 0
+
+
+def _learn_task(training: Any) -> int:
+    run: RunDirectory = training.run
+    _say(f"run directory: {run.path}")
+    _say(f"data: {training.describe_data()}")
+    try:
+        for record in training.learn(TrainingSession(ProgressBar())):
+            _say(_measured(training.task.metric, record))
+            for name in record.get("pictures", ()):
+                _say(f"picture: {run.path / name}")
+    except KeyboardInterrupt:
+        return _interrupted(run)
+    _say(f"to see this again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
+    return 0
+
+
+def _measured(metric: str, record: dict[str, Any]) -> str:
+    low, high = record["ci95"]
+    return (
+        f"{record['net']}: {metric} {record['value']:.4g} ({low:.4g} to {high:.4g}), "
+        f"{record['parameters']:,} parameters, {record['seconds']:.0f} s"
+    )
+
+
+def _interrupted(run: RunDirectory) -> int:
+    """Say how to go on with a run, if anything of it was saved; the exit status."""
+    if any(run.checkpoints_path.rglob("*.pt")):
+        how = f"go on with: {resuming(run.path)}"
+    else:
+        how = f"nothing was saved yet: start again, and remove {run.path} if you like"
+    _say(f"interrupted; {how}")
+    return INTERRUPTED
+
+
+def resuming(path: Path) -> str:
+    """The command that goes on with a run."""
+    return f"{command_line('train')} --resume {shlex.quote(str(path))}"
+
+
+def _new_run_dir(preset: str, seed: int) -> Path:
+    return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""A training session: progress, Ctrl-C, the times at which checkpoints are saved, notices.
+
+Both trainers, of agents and of supervised tasks, call it between two updates. How the progress is
+shown is up to the caller: the command line draws a bar.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from plasticrl.runs.compiling import notify_compilation
+from plasticrl.runs.interrupts import CtrlC
+
+
+class Progress(Protocol):
+    """Shows how far a training has come."""
+
+    def start(self, label: str, unit: str, done: int, total: int) -> None:
+        """A training begins or goes on: ``done`` of ``total`` units are done. A label may be ""."""
+
+    def update(self, done: int, figure: str) -> None:
+        """So many units are done; ``figure`` says how good the net is, as in ``reward 13.2``."""
+
+    def notify(self, message: str) -> None:
+        """Show a sentence."""
+
+    def stop(self) -> None:
+        """The training has ended or was interrupted."""
+
+
+class NoProgress:
+    """Shows nothing: what a program wants that trains by itself."""
+
+    def start(self, label: str, unit: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def update(self, done: int, figure: str) -> None:
+        """Show nothing."""
+
+    def notify(self, message: str) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Show nothing."""
+
+
+class TrainingSession:
+    """One sitting of a training.
+
+    Args:
+        progress: shows how far the training has come; by default nothing is shown.
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress or NoProgress()
+
+    @contextmanager
+    def training(
+        self,
+        save: Callable[[], None],
+        *,
+        label: str = "",
+        unit: str,
+        done: int,
+        total: int,
+        every_updates: int | None = None,
+        every_seconds: float | None = None,
+    ) -> Iterator[None]:
+        """A context around the training of one net.
+
+        Args:
+            save: writes a checkpoint.
+            label: names the net; "" if there is only one.
+            unit: what ``done`` and ``total`` count, as in "steps".
+            done: how much was done before.
+            total: how much there is to do.
+            every_updates: updates from one checkpoint to the next.
+            every_seconds: seconds from one checkpoint to the next.
+        """
+        self._save = save
+        self._every_updates, self._every_seconds = every_updates, every_seconds
+        self._updates_saved: int | None = None
+        self._time_saved = time.monotonic()
+        notify = self.progress.notify
+        with CtrlC(notify) as self._ctrl_c, notify_compilation(notify):
+            self.progress.start(label, unit, done, total)
+            try:
+                yield
+            finally:
+                self.progress.stop()
+
+    def between_updates(self, n_updates: int, done: int, figure: str, ended: bool = False) -> None:
+        """Show progress, and save if a checkpoint is due.
+
+        Args:
+            n_updates: updates made so far.
+            done: units done so far.
+            figure: how good the net is, in words.
+            ended: the training has ended, so it is saved in any case.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed, and the training has not ended; a checkpoint has
+                been saved then.
+        """
+        self.progress.update(done, figure)
+        if self._updates_saved is None:
+            self._updates_saved = n_updates
+        if ended or self._ctrl_c.pressed or self._is_due(n_updates):
+            self._save()
+            self._updates_saved, self._time_saved = n_updates, time.monotonic()
+        if self._ctrl_c.pressed and not ended:
+            raise KeyboardInterrupt
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed during the training."""
+        return self._ctrl_c.pressed
+
+    def _is_due(self, n_updates: int) -> bool:
+        assert self._updates_saved is not None
+        if self._every_updates is not None:
+            return n_updates - self._updates_saved >= self._every_updates
+        seconds = time.monotonic() - self._time_saved
+        return self._every_seconds is not None and seconds >= self._every_seconds
