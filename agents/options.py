@@ -32,15 +32,15 @@ class A2COptions:
     """Discount factor."""
     gae_lambda: float = 0.95
     """Factor of generalized advantage estimation; 1 gives the plain advantage."""
-    ent_coef: float = 0.0
+    ent_coef: float = 0.01
     """Weight of the entropy term in the loss."""
     entropy: Literal["shannon", "simpson"] = "shannon"
     """Shannon's entropy, or the papers' sum of squared probabilities (discrete actions only)."""
-    vf_coef: float = 0.05
+    vf_coef: float = 0.5
     """Weight of the value loss."""
-    max_grad_norm: float = 4.0
+    max_grad_norm: float = 0.5
     """Norm at which the gradient is clipped."""
-    normalize_advantage: bool = False
+    normalize_advantage: bool = True
     """Scale the advantages of a rollout to zero mean and unit deviation."""
     bootstrap_truncated: bool = True
     """At a time limit, add the discounted value of what would have come, as SB3 does. False treats

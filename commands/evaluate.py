@@ -15,9 +15,8 @@ from plasticrl.commands.plot import PlotArguments, plot
 from plasticrl.commands.program import command_line, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import resuming
-from plasticrl.runs import RunDirectory, RunError, UsageError, notify_compilation, null_non_finite
+from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
 from plasticrl.tasks.config import KIND as SUPERVISED
-from plasticrl.viewer.errors import ViewerError
 
 if TYPE_CHECKING:
     from plasticrl.agents.watching.agent import TrainedAgent
@@ -75,6 +74,8 @@ class EvaluateArguments:
 def main(argv: Sequence[str]) -> int:
     """The command; its exit status."""
     arguments = parse_flags(EvaluateArguments, argv)
+    from plasticrl.viewer import ViewerError
+
     given = {name.rpartition(".")[2] for name in given_values(argv, arguments)}
     try:
         return _evaluate(arguments, given)
@@ -120,6 +121,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
     import torch
 
     from plasticrl.agents.watching.agent import TrainedAgent
+    from plasticrl.runs import notify_compilation
 
     with notify_compilation(lambda message: None if arguments.json else _say(message)):
         agent = TrainedAgent.load(path)

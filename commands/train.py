@@ -15,6 +15,7 @@ from plasticrl.agents.training.config import OptionValue, TrainConfig
 from plasticrl.agents.training.presets import PRESETS as AGENT_PRESETS
 from plasticrl.agents.training.variants import vary_config
 from plasticrl.commands.flags import (
+    flag_paths,
     flag_words,
     given_values,
     nearest,
@@ -24,7 +25,7 @@ from plasticrl.commands.flags import (
 from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say_loading
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS, OptionConflictError, OptionError
-from plasticrl.runs import RunDirectory, TrainingSession, UsageError
+from plasticrl.runs import RunDirectory, UsageError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
@@ -170,10 +171,11 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
 
 
 def _core_name(flags: Sequence[str]) -> str | None:
-    for word, following in zip(flags, [*flags[1:], ""], strict=True):
+    """The core that the flags name; None if they name none."""
+    for index, word in enumerate(flags):
         flag, equals, value = word.partition("=")
         if flag == "--core.name":
-            return value if equals else following
+            return value if equals else " ".join(flags[index + 1 : index + 2])
     return None
 
 
@@ -223,9 +225,9 @@ def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
 
 
 def _resume(argv: Sequence[str]) -> int:
-    known = ("--resume", "--total-timesteps", "--total_timesteps", "--help")
-    others = [flag for flag in flag_words(argv) if flag not in known]
-    others += [word for word in argv[:1] if not word.startswith("-")]
+    known = list(flag_paths(ResumeArguments))
+    others = [word for word in argv[:1] if not word.startswith("-")]
+    others += [flag for flag in flag_words(argv) if not nearest(flag[2:], [*known, "help"])]
     if others:
         raise UsageError(
             f"--resume goes on with the run's own settings: leave out {', '.join(others)}"
@@ -247,6 +249,8 @@ def _resume(argv: Sequence[str]) -> int:
 
 
 def _learn_agent(training: Any) -> int:
+    from plasticrl.runs import TrainingSession
+
     run: RunDirectory = training.run
     _say(f"run directory: {run.path}")
     try:
@@ -261,6 +265,8 @@ def _learn_agent(training: Any) -> int:
 
 
 def _learn_task(training: Any) -> int:
+    from plasticrl.runs import TrainingSession
+
     run: RunDirectory = training.run
     _say(f"run directory: {run.path}")
     _say(f"data: {training.describe_data()}")

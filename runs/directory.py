@@ -163,7 +163,7 @@ def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
             else "use the version of plasticrl that its versions name, or train again"
         )
         raise RunError(
-            f"{file} has format {found}, and this plasticrl reads format {FORMAT_VERSION}: {way_out}"
+            f"{file} has format {found}, this plasticrl reads format {FORMAT_VERSION}: {way_out}"
         )
     for name, expected in _KEYS.items():
         _check_key(contents, name, expected, file)

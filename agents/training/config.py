@@ -29,7 +29,7 @@ class A2CConfig(A2COptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_above_zero(adam_eps=self.adam_eps)
+        check_above_zero(adam_eps=self.adam_eps, max_grad_norm=self.max_grad_norm)
         if not 0 <= self.learning_rate_decay <= 1:
             raise UsageError(
                 f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"
@@ -52,7 +52,7 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         check_count(episodes=self.episodes)
         if (self.option is None) != (not self.stages):
-            raise UsageError("a curriculum needs both: option and stages")
+            raise UsageError("option and stages must be given together")
         if not math.isfinite(self.threshold):
             raise UsageError(f"threshold must be a finite number, not {self.threshold}")
 
@@ -109,5 +109,5 @@ def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:
-        raise RunError(f"{path} is a run of kind {run.kind!r}, not of an agent")
+        raise RunError(f"{path} is a run of kind {run.kind!r}, not an agent's")
     return run, from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")

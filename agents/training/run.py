@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
@@ -47,8 +48,6 @@ class TrainingRun:
     """Steps at which the training ends."""
     seconds: float = 0.0
     """Trained in earlier sittings."""
-    recorded: dict[str, float] = field(default_factory=dict)
-    """Metrics that the last update recorded, and that were not written yet."""
 
     @classmethod
     def start(
@@ -75,6 +74,7 @@ class TrainingRun:
             dropped=dropped,
             versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
         )
+        model.set_logger(make_logger(run, 0, {}))
         return cls(run, config, model, build_curriculum(config), config.total_timesteps)
 
     @classmethod
@@ -89,6 +89,8 @@ class TrainingRun:
             RunError: the run is missing or broken.
             UsageError: it has been trained for so many steps already.
         """
+        if total_timesteps is not None:
+            check_count(total_timesteps=total_timesteps)
         run, config = open_run(path)
         total = total_timesteps or config.total_timesteps
         checkpoint = latest_checkpoint(run.checkpoints_path)
@@ -103,7 +105,8 @@ class TrainingRun:
                 f"{path} is already trained for {model.num_timesteps:,} steps; "
                 "give a larger --total-timesteps to go on"
             )
-        return cls(run, config, model, curriculum, total, content["elapsed"], content["recorded"])
+        model.set_logger(make_logger(run, model.num_timesteps, content["recorded"]))
+        return cls(run, config, model, curriculum, total, content["elapsed"])
 
     def learn(self, session: TrainingSession | None = None) -> Trained:
         """Learn to the end.
@@ -123,7 +126,6 @@ class TrainingRun:
             content = take(model, time.time() - started, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
-        model.set_logger(make_logger(self.run, model.num_timesteps, self.recorded))
         try:
             self._learn(session or TrainingSession(), save)
         finally:

@@ -115,7 +115,8 @@ def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
         weights = content["policy"]
         policy.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise RunError(f"the checkpoint's weights do not fit the run's config: {error}") from error
+        reason = " ".join(str(error).split())
+        raise RunError(f"the checkpoint's weights do not fit the run's config: {reason}") from error
     for name, parameter in policy.named_parameters():
         if not torch.isfinite(parameter).all():
             raise RunError(f"the checkpoint's {name} is not finite")

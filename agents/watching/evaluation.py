@@ -33,11 +33,16 @@ class Measurement:
         """Mean reward of an episode."""
         return float(self.rewards.mean())
 
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Student's 95 % confidence interval of the mean."""
+        return mean_interval(self.rewards)
+
     def summary(self, prefix: str = "") -> dict[str, Any]:
         """The keys of ``evaluation.json`` with their values, each key after a prefix."""
         values: dict[str, Any] = {
             f"{prefix}reward_mean": self.mean,
-            f"{prefix}reward_ci95": list(mean_interval(self.rewards)),
+            f"{prefix}reward_ci95": list(self.ci95),
         }
         if self.trials is not None:
             values[f"{prefix}reward_per_trial"] = float(self.rewards.sum() / self.trials.sum())

@@ -1,16 +1,19 @@
 """The curriculum: when it moves on, what it changes, and what it says when it cannot."""
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from plasticrl.agents.command_line import train_main
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.commands import run_command
 from plasticrl.runs import UsageError
+
+train_main = partial(run_command, "train")
 
 LENGTH = 10
 

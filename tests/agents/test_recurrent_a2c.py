@@ -17,7 +17,7 @@ from plasticrl.agents import CnnPlasticPolicy, PlasticPolicy, RecurrentA2C
 from plasticrl.agents.acting import Actor
 from plasticrl.core.backends.cpu import NumbaKernels
 from plasticrl.core.state import leaves, map_leaves
-from plasticrl.runs import COMPILING
+from plasticrl.runs.compiling import COMPILING
 
 POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
 SMALL = {"core_kwargs": {"hidden_size": 7}}

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from plasticrl.agents.command_line import evaluate_main, train_main
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import evaluation
+from plasticrl.commands import main, run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 ROOT = Path(__file__).parents[2]
 MAZE = "maze-quickstart"
@@ -105,33 +109,16 @@ def refused(
     return call
 
 
-@pytest.fixture
-def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Call a main function with what is no command line; what tyro says, in one line."""
-
-    def call(main: Callable[[list[str]], int], *argv: object) -> str:
-        before = contents(tmp_path)
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in argv])
-        assert stop.value.code == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert contents(tmp_path) == before
-        return " ".join(re.sub(r"[^\x00-\x7f]", " ", err).split())
-
-    return call
-
-
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--n-envs 0", "n_envs must be at least 1, not 0"),
-        ("--n-envs -3", "n_envs must be at least 1, not -3"),
-        ("--total-timesteps 0", "total_timesteps must be at least 1, not 0"),
+        ("--n-envs 0", "n_envs must be an integer of at least 1, not 0"),
+        ("--n-envs -3", "n_envs must be an integer of at least 1, not -3"),
+        ("--total-timesteps 0", "total_timesteps must be an integer of at least 1, not 0"),
         ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
-        ("--threads 0", "threads must be at least 1, not 0"),
-        ("--checkpoint-every 0", "checkpoint_every must be at least 1, not 0"),
-        ("--a2c.n-steps 0", "a2c.n_steps must be at least 1, not 0"),
+        ("--threads 0", "threads must be an integer of at least 1, not 0"),
+        ("--checkpoint-every 0", "checkpoint_every must be an integer of at least 1, not 0"),
+        ("--a2c.n-steps 0", "a2c.n_steps must be an integer of at least 1, not 0"),
         ("--a2c.bptt-length 11", "bptt_length must be from 1 to n_steps=10, or None .*, not 11"),
         ("--a2c.learning-rate nan", "a2c.learning_rate must be a finite number above 0, not nan"),
         ("--a2c.learning-rate=-1", "a2c.learning_rate must be a finite number above 0, not -1.0"),
@@ -139,7 +126,7 @@ def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--a2c.gamma 1.5", "gamma must be from 0 to 1, not 1.5"),
         ("--device foo", "device must be cpu, cuda, cuda:N or auto, not 'foo'"),
         ("--device meta", "device must be cpu, cuda, cuda:N or auto, not 'meta'"),
-        ("--device cuda:77", "device 'cuda:77' is not to be had here, use cpu or auto: "),
+        ("--device cuda:77", "device 'cuda:77' is not available here, use cpu or auto: "),
         ("--env-id Foo-v0", "`Foo` doesn't exist"),
         ("--env-id foo:Bar-v0", "No module named 'foo'"),
         ("--env-kwargs size=8", "size must be odd, .*got 8"),
@@ -163,15 +150,18 @@ def not_parsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
         ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
         ("--env-id Pendulum-v1", "entropy='simpson' needs discrete actions, not a Box"),
-        ("--core.name foo", "there is no core 'foo' .*; there are rnn, gru, lstm, identity, "),
+        ("--core.name foo", "invalid choice 'foo' for argument '--core.name'"),
         ("--core.name plastic_readout", "there is no core 'plastic_readout' for a policy"),
-        ("--core.name lstm --core.modulation simple", "core 'lstm' has no option 'modulation'; "),
-        ("--core.name identity", "core 'identity' has no option 'hidden_size'; it has none"),
-        ("--core.modulation none", "fan_out=True needs a neuromodulator"),
-        ("--core.modulation some", "modulation must be one of none, simple, retroactive, not"),
-        ("--core.bound soft", "clip=2.0 has no meaning with bound='soft'"),
-        ("--core.eta-init 0.2", "eta_init=0.2 has no meaning with modulation='simple'"),
-        ("--core.bound decay --core.clip None --core.rule oja", "no meaning with rule='oja'"),
+        ("--core.name lstm --core.modulation simple", "there is no flag --core.modulation here"),
+        ("--core.name identity --core.clip 2", "there is no flag --core.hidden-size here"),
+        ("--core.modulation none --core.fan-out", "--core.fan-out True has no meaning with"),
+        (
+            "--core.modulation some",
+            "invalid choice 'some' for argument '--core.modulation'. Expected one of",
+        ),
+        ("--core.bound soft --core.clip 2", "--core.clip 2.0 has no meaning with --core.bound"),
+        ("--core.eta-init 0.2", "--core.eta-init 0.2 has no meaning with --core.modulation simple"),
+        ("--core.bound decay --core.rule oja", "no meaning with --core.rule oja"),
         ("--core.hidden-size 0", "hidden_size must be an integer of at least 1, not 0"),
         ("--core.clip nan", "clip must be a finite number above 0, not nan"),
         ("--core.input-mode additive", "input_mode='additive' with hidden_size=5 needs input_size"),
@@ -190,7 +180,7 @@ def test_a_setting_that_cannot_be(
 def test_no_gpu(refused: Refused) -> None:
     """A run would be asked of a device that is not here."""
     sentence = refused(train_main, MAZE, *SIZES, "--device", "cuda", "--run-dir", "new")
-    assert "device 'cuda' is not to be had here, use cpu or auto" in sentence
+    assert "device 'cuda' is not available here, use cpu or auto" in sentence
 
 
 @pytest.mark.parametrize(
@@ -206,11 +196,9 @@ def test_no_gpu(refused: Refused) -> None:
         (["--resume"], ["--resume"]),
     ],
 )
-def test_a_command_line_that_is_none(
-    argv: list[str], words: list[str], not_parsed: Refused
-) -> None:
+def test_a_command_line_that_is_none(argv: list[str], words: list[str], refused: Refused) -> None:
     """A slip of the fingers would be ignored, or not be named."""
-    said = not_parsed(train_main, *argv)
+    said = refused(train_main, *argv)
     assert [word for word in words if word not in said] == []
 
 
@@ -234,9 +222,10 @@ def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused
     ("argv", "said"),
     [
         ([MAZE, "--preset", "x"], "there is no flag --preset here"),
-        (["--resume", "run", "--seed", "3"], "there is no flag --seed here;"),
-        (["--resume", "run", "--run-dir", "new"], "there is no flag --run-dir here"),
-        (["--resume", MAZE, "--n-envs", "3"], "there is no flag --n-envs here;"),
+        (["--resume", "run", "--seed", "3"], "with the run's own settings: leave out --seed\n"),
+        (["--resume", "run", "--run-dir", "new"], "run's own settings: leave out --run-dir\n"),
+        (["--resume", MAZE, "--n-envs", "3"], "run's own settings: leave out --n-envs\n"),
+        ([MAZE, "--resume", "run"], f"run's own settings: leave out {MAZE}\n"),
     ],
 )
 def test_a_word_that_has_no_place(argv: list[str], said: str, refused: Refused) -> None:
@@ -254,24 +243,12 @@ def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: name a preset first, as in: ")
-    assert f" train_rl.py {MAZE}\npresets: {', '.join(PRESETS)}\n" in err
+    assert f"plasticrl train {MAZE}; there are {MAZE}, maze-paper, " in err
 
 
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("maze-quikstart", "there is no preset 'maze-quikstart': did you mean maze-quickstart?"),
-        ("chess", f"there is no preset 'chess': there are {', '.join(PRESETS)}"),
-    ],
-)
-def test_a_preset_that_is_none(word: str, said: str, refused: Refused) -> None:
-    """The user would compare letters, or not learn which presets there are."""
-    assert refused(train_main, word, "--seed", "1") == f"error: {said}\n"
-
-
-def test_an_evaluation_that_is_none(not_parsed: Refused, refused: Refused) -> None:
+def test_an_evaluation_that_is_none(refused: Refused) -> None:
     """As above."""
-    assert "--episodes" in not_parsed(evaluate_main, "run", "--episodes", "x")
+    assert "--episodes" in refused(evaluate_main, "run", "--episodes", "x")
     assert "did you mean --episodes?" in refused(evaluate_main, "run", "--episode-count", "3")
     assert "did you mean --episodes?" in refused(evaluate_main, "--episod", "3", "run")
     said = refused(evaluate_main, "--run", "run")
@@ -284,7 +261,7 @@ def test_an_evaluation_of_nothing(refused: Refused) -> None:
     """The user would not learn how to start."""
     said = refused(evaluate_main)
     assert "name one: a run's folder, " in said
-    assert " evaluate.py --gallery maze --watch; --help says more" in said
+    assert "plasticrl evaluate --gallery maze --watch; --help says more" in said
 
 
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
@@ -311,28 +288,16 @@ def test_a_run_directory_that_cannot_be_made(refused: Refused) -> None:
 def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
     """A flag would be ignored, or a run be two runs."""
     flags = ["--seed=3", "--env-kwargs", "size=11", "--core.clip=3", MANY_STEPS]
-    sentence = refused(train_main, MAZE, "--resume", run, *flags)
+    sentence = refused(train_main, "--resume", run, *flags)
     assert "--resume goes on with the run's own settings: leave out " in sentence
-    assert sentence.endswith("leave out env_kwargs, seed, core\n")
-
-
-def test_resume_takes_no_other_folder(run: Path, refused: Refused) -> None:
-    """The user would look for the run in a folder that is not there."""
-    sentence = refused(train_main, MAZE, "--resume", run, "--run-dir", "new")
-    assert "leave --run-dir out" in sentence
-
-
-def test_resume_takes_no_other_preset(run: Path, refused: Refused) -> None:
-    """A preset would be ignored."""
-    sentence = refused(train_main, "maze-paper", "--resume", run)
-    assert f"{run} is a run of maze-quickstart, not of maze-paper" in sentence
+    assert sentence.endswith("leave out --seed, --env-kwargs, --core.clip\n")
 
 
 @pytest.mark.parametrize("steps", ["0", "-30"])
 def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
     """As in a new run."""
     sentence = refused(train_main, "--resume", run, "--total-timesteps", steps)
-    assert f"total_timesteps must be at least 1, not {steps}" in sentence
+    assert f"total_timesteps must be an integer of at least 1, not {steps}" in sentence
 
 
 @pytest.mark.parametrize("flags", [[], ["--total-timesteps=30"]])
@@ -462,11 +427,11 @@ ANY_BREAKAGE = [
     (a_file, r"{run} is a file, not a run directory"),
     (no_config, r"{run} is not a run directory: it has no config\.json"),
     (cut_config, r"{run}/config\.json is not valid JSON"),
-    (newer_format, r"{run}/config\.json has format 99, .* reads up to 1: upgrade plasticrl"),
-    (other_kind, r"{run} is a run of kind 'supervised', not a reinforcement-learning run"),
-    (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are name, "),
+    (newer_format, r"{run}/config\.json has format 99, .* reads format 2: upgrade plasticrl"),
+    (other_kind, r"a supervised run|config\.task must be one of"),
+    (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are hidden_size, "),
     (wrong_type, r"{run}/config\.json: config\.n_envs must be an integer, not 'many'"),
-    (impossible_value, r"{run}/config\.json: config: n_envs must be at least 1, not 0"),
+    (impossible_value, r"{run}/config\.json: config: n_envs must be an integer of at least 1"),
     (other_size, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
     (other_core, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
     (no_checkpoints, r"no checkpoint in {run}/checkpoints: start the run again, elsewhere"),
@@ -604,30 +569,36 @@ def script(*argv: object) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "sentence"),
     [
-        (
-            ["train_rl.py", "patterns-quickstart", "--seed", "1"],
-            r"'patterns-quickstart' is a supervised preset: "
-            r"\S+ train_supervised.py patterns-quickstart",
-        ),
-        (
-            ["train_rl.py", "paterns-quickstart"],
-            r"there is no preset 'paterns-quickstart': did you mean "
-            r"\S+ train_supervised.py patterns-quickstart\?",
-        ),
-        (
-            ["train_supervised.py", "maze-paper"],
-            r"'maze-paper' is a reinforcement-learning preset: \S+ train_rl.py maze-paper",
-        ),
+        (["train_rl.py", "paterns-quickstart"], "no preset 'paterns-quickstart': did you mean pat"),
+        (["train_supervised.py", "maze-papr"], "no preset 'maze-papr': did you mean maze-paper?"),
+        (["train_rl.py", "data"], "'data' is no preset but a command of its own: "),
+        (["train_rl.py", "chess"], "there is no preset 'chess': there are maze-quickstart, "),
     ],
-    ids=["supervised", "mistyped", "agents'"],
 )
-def test_a_preset_of_the_other_script(argv: list[str], said: str) -> None:
-    """The user would be told of a preset that has nothing to do with it."""
+def test_a_preset_that_is_none(argv: list[str], sentence: str) -> None:
+    """The user would compare letters, or not learn which presets there are."""
     done = script(*argv)
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(rf"error: {said}\n", done.stderr)
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        ([], 0, "usage: plasticrl COMMAND"),
+        (["--version"], 0, "plasticrl 0."),
+        (["trian"], 2, "there is no command 'trian'; there are train, evaluate, data"),
+    ],
+)
+def test_the_program(
+    argv: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first call would end in a traceback or say nothing."""
+    assert main(argv) == status
+    assert words in "".join(capsys.readouterr())
 
 
 def test_the_first_line_comes_before_torch() -> None:
@@ -639,8 +610,8 @@ def test_the_first_line_comes_before_torch() -> None:
         "    if name.partition('.')[0] in ('torch', 'stable_baselines3'): sys.exit(9)\n"
         "    return take(name, *rest)\n"
         "builtins.__import__ = stop\n"
-        "from plasticrl.agents.command_line import train_main\n"
-        f"train_main([{MAZE!r}])\n"
+        "from plasticrl.commands import main\n"
+        f"main(['train', {MAZE!r}])\n"
     )
     done = script("-c", code)
     assert (done.returncode, done.stdout) == (9, "")
@@ -650,7 +621,10 @@ def test_the_first_line_comes_before_torch() -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["train_rl.py", MAZE, "--n-envs", "0"], "error: n_envs must be at least 1, not 0\n"),
+        (
+            ["train_rl.py", MAZE, "--n-envs", "0"],
+            "error: n_envs must be an integer of at least 1, not 0\n",
+        ),
         (["evaluate.py", "no-run"], "error: run directory no-run does not exist\n"),
         (["train_rl.py", "--resume", "no-run"], "error: run directory no-run does not exist\n"),
     ],
@@ -664,26 +638,28 @@ def test_the_scripts_exit_with_2(argv: list[str], sentence: str) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        ["train_main", "--help"],
-        *(["train_main", preset, "--help"] for preset in PRESETS),
-        ["train_main", "--resume", "run", "--help"],
-        ["evaluate_main", "--help"],
+        ["--help"],
+        ["train", "--help"],
+        *(["train", preset, "--help"] for preset in PRESETS),
+        ["train", "patterns-quickstart", "--help"],
+        ["train", "--resume", "run", "--help"],
+        ["evaluate", "--help"],
+        ["data", "--help"],
     ],
     ids=" ".join,
 )
 def test_help_imports_neither_torch_nor_sb3(argv: list[str]) -> None:
     """Help would take seconds."""
-    main, *flags = argv
     code = (
-        f"import sys\nfrom plasticrl.agents.command_line import {main} as main\n"
-        f"try:\n    main({flags!r})\n"
-        "except SystemExit as stop:\n"
-        "    heavy = {'torch', 'stable_baselines3', 'gymnasium', 'matplotlib'} & set(sys.modules)\n"
-        "    sys.exit(stop.code or ' '.join(heavy) or 0)\n"
+        f"import sys\nfrom plasticrl.commands import main\n"
+        f"try:\n    status = main({argv!r})\n"
+        "except SystemExit as stop:\n    status = stop.code\n"
+        "heavy = {'torch', 'stable_baselines3', 'gymnasium', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(status or ' '.join(heavy) or 0)\n"
     )
     done = script("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: ")
+    assert done.stdout.startswith("usage:")
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")

@@ -1,15 +1,14 @@
 """Flags to dataclasses, and what is said of one that is none."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import tyro
-from plasticrl.runs.flags import flag_names, nearest
 
-from plasticrl.runs import Elsewhere, UsageError, check_preset, parse_flags, parse_preset
+from plasticrl.commands.flags import flag_paths, given_values, nearest, parse_flags
+from plasticrl.runs import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +19,11 @@ class Inner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Other:
+    other_clip: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outer:
     run: tyro.conf.Positional[Path | None] = None
     preset: tyro.conf.Suppress[tyro.conf.Fixed[str]] = ""
@@ -27,9 +31,7 @@ class Outer:
     n_envs: int = 3
     history: bool = False
     names: tuple[str, ...] = ()
-
-
-PRESETS = {"small": ("", Outer()), "large": ("", Outer(n_envs=9))}
+    other: tyro.conf.OmitArgPrefixes[Other] = field(default_factory=Other)
 
 
 def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +39,7 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         parse_flags(Outer, ["--help"])
     told = re.findall(r"--([a-z]\S+?),? ", capsys.readouterr().out)
-    assert set(flag_names(Outer)) == set(told) - {"help"}
+    assert set(flag_paths(Outer)) == set(told) - {"help"}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,30 @@ def test_what_is_right_is_let_through(argv: str) -> None:
     """The check would be in the way."""
     asked = parse_flags(Outer, argv.split())
     assert (asked.run, asked.n_envs, asked.preset) == (Path("run"), 4, "")
-    assert parse_preset(PRESETS, ["large", "--names", "a"], "").n_envs == 9
+    assert parse_flags(Outer, ["--names", "a"], Outer(n_envs=9)).n_envs == 9
+
+
+def test_what_was_given_is_told_from_what_was_left() -> None:
+    """A preset's value would count as asked for, or a flag that repeats it as not given."""
+    argv = ["--n_envs=3", "--net.no-decays", "--other-clip", "2", "--", "--history"]
+    asked = parse_flags(Outer, argv[:-2])
+    assert given_values(argv, asked) == {"n_envs": 3, "net.decays": False, "other.other_clip": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
+        (["--n-envs"], "--n-envs"),
+        (["a", "b"], "unrecognized"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:
+    """A box of five lines would hide what is wrong."""
+    with pytest.raises(UsageError) as refused:
+        parse_flags(Outer, argv)
+    assert sentence in str(refused.value).lower()
+    assert not set(str(refused.value)) & set("\n│╭╰")
 
 
 @pytest.mark.parametrize(
@@ -69,14 +94,10 @@ def test_what_is_right_is_let_through(argv: str) -> None:
 )
 def test_the_first_flag_that_is_none_is_told(argv: str, said: str) -> None:
     """The user would search a box for what was meant."""
-    for parse in (
-        lambda words: parse_flags(Outer, words),
-        lambda words: parse_preset(PRESETS, ["small", *words], ""),
-    ):
-        with pytest.raises(UsageError) as refused:
-            parse(argv.split())
-        assert str(refused.value).startswith(f"there is no flag {said}")
-        assert str(refused.value).endswith(" --help in its place lists all flags")
+    with pytest.raises(UsageError) as refused:
+        parse_flags(Outer, argv.split())
+    assert str(refused.value).startswith(f"there is no flag {said}")
+    assert str(refused.value).endswith(" --help in its place lists all flags")
 
 
 def test_nearest_first_and_not_many() -> None:
@@ -85,29 +106,3 @@ def test_nearest_first_and_not_many() -> None:
     assert nearest("learning-rat", flags) == ["a2c.learning-rate", "a2c.learning-rate-decay"]
     assert len(nearest("x", [f"x{i}" for i in range(9)])) == 3
     assert nearest("device", flags) == []
-
-
-OTHERS = Elsewhere("supervised", "other.py", ["patterns-quickstart"])
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["patterns-quickstart"], r"'patterns-quickstart' is a supervised preset: \S+ other\.py p"),
-        (["patern-quickstart"], r"no preset 'patern-quickstart': did you mean \S+ other\.py patt"),
-        (["maze-quikstart"], r"no preset 'maze-quikstart': did you mean maze-quickstart\?"),
-        (["chess"], r"no preset 'chess': there are maze-quickstart, maze-paper"),
-        ([], r"name a preset first, as in: \S+ this\.py maze-quickstart\npresets: maze-q"),
-        (["--seed", "3"], "name a preset first"),
-    ],
-)
-def test_a_first_word_that_is_no_preset(argv: Sequence[str], said: str) -> None:
-    """The user would not learn how to start, or be sent to a preset of another kind."""
-    with pytest.raises(UsageError, match=said):
-        check_preset(argv, ["maze-quickstart", "maze-paper"], "this.py", OTHERS)
-
-
-@pytest.mark.parametrize("word", ["maze-paper", "-h", "--help", "--tyro-print-completion"])
-def test_a_first_word_that_will_do(word: str) -> None:
-    """Help would be refused."""
-    check_preset([word], ["maze-quickstart", "maze-paper"], "this.py", OTHERS)

@@ -5,14 +5,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plasticrl.agents.command_line import evaluate_main
-from plasticrl.agents.curves import read_curves
 
+from plasticrl.commands import run_command
+from plasticrl.commands.plot import read_curves
 from plasticrl.runs import MetricsLog, RunDirectory
+
+evaluate_main = partial(run_command, "evaluate")
 
 ROOT = Path(__file__).parents[2]
 REWARD = "rollout/ep_rew_mean"
@@ -187,7 +190,7 @@ def test_evaluation_flags_have_no_place_there(
     """``--episodes`` would be ignored."""
     argv = [str(make_run("run")), "--plot", "a.png", "--episodes", "5"]
     assert evaluate_main(argv) == 2
-    assert "there is no flag --episodes here" in capsys.readouterr().err
+    assert "leave out --episodes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--help", "run"])

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from plasticrl.runs.progress import clock
 from rich.console import Console
 from rich.progress import Progress
 
-from plasticrl.runs import Lines, Timing
+from plasticrl.commands import progress
+from plasticrl.commands.progress import Lines, ProgressBar, Timing, clock
 
 
 class Clock:
@@ -75,3 +76,34 @@ def test_the_words_follow_their_numbers(width: int) -> None:
     with console.capture() as capture:
         console.print(bar.get_renderable())
     assert capture.get().strip() == "0:24 elapsed, 1:36 left"
+
+
+def test_without_a_terminal_lines_come_by_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training of days would look as if it hung."""
+    moved = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", moved)
+    monkeypatch.setattr(progress, "Lines", partial(Lines, clock=moved))
+    bar = ProgressBar()
+    bar.start("plastic", "updates", 0, 1_000_000)
+    for second in range(1, 71):
+        moved.now = 1000.0 + second
+        bar.update(second, "loss 0.5")
+    bar.stop()
+    assert capsys.readouterr().err.splitlines() == [
+        "plastic, 0 %: 30 of 1,000,000 updates, loss 0.5, 0:30 elapsed",
+        "plastic, 0 %: 60 of 1,000,000 updates, loss 0.5, 1:00 elapsed",
+    ]
+
+
+def test_a_run_that_goes_on_is_training_after_its_first_update() -> None:
+    """The bar would say so while the loops are compiled, or take old steps for its speed."""
+    bar = ProgressBar()
+    bar.start("", "steps", 500, 1000)
+    (task,) = bar._bar.tasks
+    bar.update(500, "reward -")
+    assert (task.description, task.completed, task.speed) == ("starting", 500, None)
+    bar.update(600, "reward 2.0")
+    assert (task.description, task.completed) == ("training", 600)
+    bar.stop()

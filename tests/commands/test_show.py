@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from plasticrl.agents.command_line import evaluate_main, train_main
 
+from plasticrl.commands import run_command
 from plasticrl.runs import RunDirectory
 from plasticrl.viewer import EpisodeTrace, load_npz, save_npz
+
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 ROOT = Path(__file__).parents[2]
 SIZES = ["--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=5", "--total-timesteps=10"]

@@ -2,16 +2,21 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
-from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 
+from plasticrl.commands import main, run_command
 from plasticrl.runs import RunDirectory
 from plasticrl.tasks.config import KIND
 from plasticrl.tasks.data import Embedded, Real
 from plasticrl.tasks.patterns.task import Associator, Patterns
 from plasticrl.tasks.registry import DATA_SETS, PRESETS
+
+data_main = partial(run_command, "data")
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 SMALL = [
     *("--n-updates", "3", "--batch-size", "2", "--evaluation-episodes", "7"),
@@ -97,7 +102,6 @@ def test_evaluate_prints_what_was_measured(
     run = tmp_path / "run"
     train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)])
     capsys.readouterr()
-    assert is_task([str(run), "--json"])
     assert evaluate_main([str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((run / "evaluation.json").read_text())
     assert evaluate_main([str(run)]) == 0
@@ -150,15 +154,7 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert evaluate_main([str(run.path)]) == 2
     err = capsys.readouterr().err
     assert "has no evaluation.json yet: its training did not end" in err
-    assert err.endswith(f" train_supervised.py --resume {run.path}\n")
-
-
-def test_other_runs_are_left_to_the_agents(tmp_path: Path) -> None:
-    """Otherwise an agent cannot be evaluated any more."""
-    run = RunDirectory.create(tmp_path / "run", kind="rl", preset="x", config={})
-    assert not is_task([str(run.path), "--json"])
-    assert not is_task([str(tmp_path / "missing")])
-    assert not is_task(["--help"])
+    assert err.endswith(f"plasticrl train --resume {run.path}\n")
 
 
 def test_data_tells_of_every_data_set(
@@ -166,7 +162,7 @@ def test_data_tells_of_every_data_set(
 ) -> None:
     """Otherwise nobody knows what to bring, or that what was brought is damaged."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
-    assert train_main(["data"]) == 0
+    assert data_main([]) == 0
     out = capsys.readouterr().out
     for data in DATA_SETS:
         assert data.name in out
@@ -174,22 +170,22 @@ def test_data_tells_of_every_data_set(
         for word in (data.sha256,) if isinstance(data, Embedded) else [f.md5 for f in files]:
             assert word in out
     (tmp_path / "ptb.train.txt").write_text("not the real one")
-    assert train_main(["data", "--data-root", str(tmp_path)]) == 0
+    assert data_main(["--data-root", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert f"{tmp_path / 'ptb.train.txt'} is not the Penn Treebank file" in out
     assert str(tmp_path / "cifar-10-python.tar.gz") in out
     for name in ("images_background", "images_evaluation"):
         (tmp_path / name).mkdir()
-    assert train_main(["data", "--data-root", str(tmp_path)]) == 0
+    assert data_main(["--data-root", str(tmp_path)]) == 0
     assert f"{tmp_path / 'images_evaluation'}: unpacked" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [["data"], ["images-paper", "--data", "cifar-10"]])
+@pytest.mark.parametrize("command", [["data"], ["train", "images-paper", "--data", "cifar-10"]])
 def test_a_data_root_that_is_not_there(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise the user looks for files, and not at the folder's name."""
-    assert train_main([*command, "--data-root", str(tmp_path / "none")]) == 2
+    assert main([*command, "--data-root", str(tmp_path / "none")]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"error: --data-root: there is no folder {tmp_path / 'none'}\n")
 
@@ -197,52 +193,18 @@ def test_a_data_root_that_is_not_there(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["patterns-quickstart", "--lerning-rate", "1"], "--learning-rate or --"),
+        (["train", "patterns-quickstart", "--lerning-rate", "1"], "--learning-rate or --"),
         (["data", "--data_rot", "x"], "--data-root?"),
-        (["--resume", "run", "--resum", "x"], "--resume?"),
+        (["train", "--resume", "run", "--resum", "x"], "--resume?"),
     ],
 )
 def test_a_mistyped_flag(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise the user searches a box for the flag that was meant."""
-    assert train_main(argv) == 2
+    assert main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"error: there is no flag {argv[-2]} here: did you mean {said}")
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("argv", [[], ["--seed", "3"]])
-def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the user does not learn how to start."""
-    assert train_main(argv) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert " train_supervised.py patterns-quickstart\n" in err.partition("presets:")[0]
-    assert f"presets: {', '.join(PRESETS)}, data\n" in err
-
-
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("paterns-quickstart", "did you mean patterns-quickstart?"),
-        ("dat", "did you mean data?"),
-        ("chess", f"there are {', '.join(PRESETS)}, data"),
-    ],
-)
-def test_a_preset_that_is_none(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the user compares letters, or does not learn which presets there are."""
-    assert train_main([word, "--seed", "1"]) == 2
-    assert capsys.readouterr() == ("", f"error: there is no preset {word!r}: {said}\n")
-
-
-def test_help_says_what_else_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise nobody finds the data sets, or a way to go on."""
-    with pytest.raises(SystemExit) as stop:
-        train_main(["--help"])
-    assert stop.value.code == 0
-    out = capsys.readouterr().out
-    assert "--resume RUN" in out
-    assert "• data " in out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from plasticrl.core.backends.compiling import compilation_told
+
+from plasticrl.runs import notify_compilation
 
 LOOPS = """
 from numba import njit
@@ -36,7 +37,7 @@ def test_told_once_and_only_where_there_is_work(tmp_path: Path) -> None:
     path.write_text(LOOPS)
     told: list[int] = []
     add, take = loops(path)
-    with compilation_told(lambda: told.append(1)):
+    with notify_compilation(lambda _: told.append(1)):
         assert told == []
         assert add(1) == 2
         assert told == [1]
@@ -44,7 +45,7 @@ def test_told_once_and_only_where_there_is_work(tmp_path: Path) -> None:
         assert add(2) == 3
     assert told == [1]
     again, _ = loops(path)
-    with compilation_told(lambda: told.append(2)):
+    with notify_compilation(lambda _: told.append(2)):
         assert again(1) == 2  # kept on disk
         assert told == [1]
         again(np.float64(1.0))  # for floats, nothing is kept yet

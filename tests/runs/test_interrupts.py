@@ -2,13 +2,12 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from plasticrl.runs import CtrlC
+from plasticrl.runs.interrupts import CtrlC
 
 
 @pytest.fixture(autouse=True)
@@ -19,24 +18,28 @@ def ctrl_c_counts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_first_one_is_noted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_one_is_noted_and_told() -> None:
     """The user would press again, in a long update, and lose it."""
-    with CtrlC() as ctrl_c:
+    messages: list[str] = []
+    with CtrlC(messages.append) as ctrl_c:
         assert not ctrl_c.pressed
         signal.raise_signal(signal.SIGINT)
         assert ctrl_c.pressed
-        assert capsys.readouterr().err.startswith("stopping after this update; Ctrl-C again stops")
+        assert messages[0].startswith("stopping after this update; Ctrl-C again stops")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_what_cannot_be_told_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_told_costs_nothing() -> None:
     """Ctrl-C ends the reader of a pipe, too: an error would fly through the training, unsaved."""
     reader, writer = os.pipe()
     os.close(reader)
     pipe = os.fdopen(writer, "w")
-    with monkeypatch.context() as patched, CtrlC() as ctrl_c:
-        patched.setattr(sys, "stderr", pipe)
+
+    def notify(message: str) -> None:
+        print(message, file=pipe, flush=True)
+
+    with CtrlC(notify) as ctrl_c:
         signal.raise_signal(signal.SIGINT)
         assert ctrl_c.pressed
     with pytest.raises(BrokenPipeError):  # what was said is still in its buffer
@@ -50,7 +53,7 @@ def test_a_thread_trains_without() -> None:
 
     def trains() -> None:
         try:
-            with CtrlC() as ctrl_c:
+            with CtrlC(print) as ctrl_c:
                 seen.append((ctrl_c.pressed, signal.getsignal(signal.SIGINT) is handler))
         except ValueError as error:
             seen.append(error)

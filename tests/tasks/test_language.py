@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
-from plasticrl.tasks.command_line import train_main
 from torch import Tensor, nn
 
+from plasticrl.commands import run_command
 from plasticrl.core import sequence
 from plasticrl.runs import UsageError, read_metrics
 from plasticrl.tasks.fitting import Log
@@ -32,6 +33,8 @@ from plasticrl.tasks.language.model import (
 )
 from plasticrl.tasks.language.synthetic import N_WORDS, chain
 from plasticrl.tasks.language.task import Language, perplexity
+
+train_main = partial(run_command, "train")
 
 KINDS: tuple[Kind, ...] = ("lstm", "plastic", "simple", "retroactive")
 N = 11

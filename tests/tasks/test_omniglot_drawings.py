@@ -5,19 +5,22 @@ import json
 import random
 import shutil
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from plasticrl.tasks.command_line import train_main
 
+from plasticrl.commands import run_command
 from plasticrl.tasks.data import DataError, File, md5
 from plasticrl.tasks.episodes import generator
 from plasticrl.tasks.omniglot import drawings
 from plasticrl.tasks.omniglot.config import OMNIGLOT
 from plasticrl.tasks.omniglot.drawings import PARTS, read_omniglot, read_part, split_of
+
+train_main = partial(run_command, "train")
 
 TINY = {"images_background": 6, "images_evaluation": 5}
 """Characters."""

@@ -5,17 +5,20 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from plasticrl.tasks.command_line import train_main
 
+from plasticrl.commands import run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
 from plasticrl.tasks import fitting, training
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import PRESETS, TASKS
+
+train_main = partial(run_command, "train")
 
 N = 6
 """Updates of each net."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from plasticrl.agents.command_line import train_main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from plasticrl.agents.training import callbacks
 from plasticrl.agents.training.callbacks import EpisodePictures
-from plasticrl.runs import get_rng_state, latest_checkpoint, load_checkpoint
+from plasticrl.commands import run_command
+from plasticrl.runs import RunDirectory, get_rng_state, latest_checkpoint, load_checkpoint
 from plasticrl.viewer import theme
+
+train_main = partial(run_command, "train")
 
 # 3 environments x 10 steps: an update every 30 steps.
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=150"]
@@ -183,7 +186,8 @@ def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPa
         raise ValueError("half-way")
 
     monkeypatch.setattr(callbacks, "record_episode", fail)
-    pictures = EpisodePictures(maze_quickstart(), "maze-quickstart")
+    run = RunDirectory(Path("nowhere"), "rl", "maze-quickstart", {}, {}, {})
+    pictures = EpisodePictures(run, maze_quickstart())
     pictures.model = RecurrentA2C("PlasticPolicy", make_vec_env("plasticrl/GridMaze-v0", 2, 0))
     before = get_rng_state()
     with pytest.raises(ValueError, match="half-way"):

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from plasticrl.agents.command_line import train_main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.commands import run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, read_metrics
+
+train_main = partial(run_command, "train")
 
 ROOT = Path(__file__).parents[3]
 
@@ -129,7 +132,8 @@ def test_the_clock_counts_on(tmp_path: Path) -> None:
 
 def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
     """``train_rl.py`` as a process; ``before`` is run in it first."""
-    code = f"import sys\n{before}\nfrom train_rl import train_main\nsys.exit(train_main())"
+    imports = "import sys\nfrom plasticrl.commands import run_command"
+    code = f"{imports}\n{before}\nsys.exit(run_command('train'))"
     return subprocess.Popen(
         [sys.executable, "-c", code, *argv],
         cwd=ROOT,
@@ -156,7 +160,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert "stopping after this update; Ctrl-C again stops at once, without saving" in err
     last = err.splitlines()[-1]
     assert last.startswith("interrupted; go on with: ")
-    assert last.endswith(f" train_rl.py --resume {run}")
+    assert last.endswith(f"plasticrl train --resume {run}")
     (checkpoint,) = (run / "checkpoints").iterdir()
     total = load_checkpoint(checkpoint)["num_timesteps"] + 60
     resume(run, total)

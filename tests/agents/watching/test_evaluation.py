@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.training.session import load_policy
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from plasticrl.agents.training.building import build_env
+from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching import evaluation
-from plasticrl.agents.watching.evaluation import Measurement, ablate, measure
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.agents.watching.evaluation import Measurement, measure
+from plasticrl.commands import run_command
+
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 ROOT = Path(__file__).parents[3]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]
@@ -62,8 +66,8 @@ def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[st
     """A program that reads the numbers would miss one, or find another call's."""
     result = as_json(capsys, maze, "--episodes", "6", "--seed", "5")
     assert result.keys() == KEYS
-    _, config, policy = load_policy(maze)
-    trained, random = measure(policy, config, 6, 5), measure(None, config, 6, 5)
+    agent = TrainedAgent.load(maze)
+    trained, random = measure(agent.config, agent.policy, 6, 5), measure(agent.config, None, 6, 5)
     assert result == {
         "env_id": "plasticrl/GridMaze-v0",
         "preset": "maze-quickstart",
@@ -84,8 +88,8 @@ def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixtur
         as_json(capsys, maze, *flags),
         as_json(capsys, maze, *flags, "--ablate-plasticity"),
     )
-    _, config, policy = load_policy(maze)
-    ablated = measure(ablate(policy), config, 40, 5)
+    agent = TrainedAgent.load(maze)
+    ablated = measure(agent.config, agent.ablate().policy, 40, 5)
     assert result.pop("ablated_reward_mean") == ablated.mean
     assert result.pop("ablated_reward_ci95") == list(ablated.ci95)
     assert result == plain
@@ -94,9 +98,10 @@ def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixtur
 
 def test_ablation_zeroes_alpha_in_a_copy(maze: Path) -> None:
     """The trained agent itself would be measured without plasticity; or other weights be lost."""
-    policy = load_policy(maze)[2]
+    agent = TrainedAgent.load(maze)
+    policy = agent.policy
     before = {name: value.clone() for name, value in policy.state_dict().items()}
-    after = ablate(policy).state_dict()
+    after = agent.ablate().policy.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed == {"core.connection.alpha"}
@@ -135,10 +140,10 @@ def test_episodes_do_not_depend_on_the_rows(
     run: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Episode k would be another one when more are played side by side."""
-    _, config, policy = load_policy(request.getfixturevalue(run))
-    side_by_side = measure(policy, config, 10, seed=3, deterministic=True).rewards
+    agent = TrainedAgent.load(request.getfixturevalue(run))
+    side_by_side = measure(agent.config, agent.policy, 10, seed=3, deterministic=True).rewards
     monkeypatch.setattr(evaluation, "ROWS", 4)
-    in_pieces = measure(policy, config, 10, seed=3, deterministic=True).rewards
+    in_pieces = measure(agent.config, agent.policy, 10, seed=3, deterministic=True).rewards
     assert in_pieces.tolist() == side_by_side.tolist()
     assert len(set(side_by_side)) > 1
 
@@ -146,32 +151,32 @@ def test_episodes_do_not_depend_on_the_rows(
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
     """Our numbers could not be compared with anybody's."""
-    _, config, policy = load_policy(maze)
-    ours = measure(policy, config, 12, 3, deterministic).rewards
-    env = build_env(config, 12)
+    agent = TrainedAgent.load(maze)
+    ours = measure(agent.config, agent.policy, 12, 3, deterministic).rewards
+    env = build_env(agent.config, 12)
     env.seed(3)
     torch.manual_seed(3)
     theirs, _ = evaluate_policy(
-        policy, env, 12, deterministic=deterministic, return_episode_rewards=True
+        agent.policy, env, 12, deterministic=deterministic, return_episode_rewards=True
     )
     assert ours.tolist() == theirs
 
 
 def test_sb3_measures_the_same_where_episodes_differ_in_length(cart_pole: Path) -> None:
     """What comes after an episode's end would be counted, or its end be missed."""
-    _, config, policy = load_policy(cart_pole)
-    ours = measure(policy, config, 12, 3, deterministic=True).rewards
-    env = build_env(config, 12)
+    agent = TrainedAgent.load(cart_pole)
+    ours = measure(agent.config, agent.policy, 12, 3, deterministic=True).rewards
+    env = build_env(agent.config, 12)
     env.seed(3)
-    theirs, _ = evaluate_policy(policy, env, 12, return_episode_rewards=True)
+    theirs, _ = evaluate_policy(agent.policy, env, 12, return_episode_rewards=True)
     assert sorted(ours.tolist()) == sorted(theirs)
 
 
 def test_the_interval_by_hand() -> None:
-    """mean +- 1.96 s / sqrt(n) of 1, 2, 3, 4: s^2 = 5/3."""
+    """mean +- 3.1824 s / sqrt(n) of 1, 2, 3, 4: s^2 = 5/3, and Student's t of 3 degrees."""
     measurement = Measurement(np.array([1.0, 2.0, 3.0, 4.0]))
     assert measurement.mean == 2.5
-    assert measurement.ci95 == pytest.approx((1.2348, 3.7652), abs=1e-4)
+    assert measurement.ci95 == pytest.approx((0.4457, 4.5543), abs=1e-4)
 
 
 def test_the_table_names_every_agent(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,8 +256,8 @@ def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any
     sizes = ("--total-timesteps=8", "--n-envs=2", "--a2c.n-steps=2", "--core.hidden-size=4")
     assert train_main(["cue-reward-quickstart", *sizes, "--run-dir", str(path)]) == 0
     result = as_json(capsys, path, "--episodes", "4")
-    _, config, policy = load_policy(path)
-    measurement = measure(policy, config, 4, result["seed"])
+    agent = TrainedAgent.load(path)
+    measurement = measure(agent.config, agent.policy, 4, result["seed"])
     assert measurement.trials is not None
     assert (measurement.trials >= 120 // 5).all()  # a trial of one cue has 4 or 5 steps
     assert (measurement.trials <= 120 // 4).all()
@@ -264,4 +269,4 @@ def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any
 def test_reward_per_trial_by_hand() -> None:
     """3 - 1 points in 2 + 6 trials."""
     measurement = Measurement(np.array([3.0, -1.0]), np.array([2.0, 6.0]))
-    assert measurement.described("x_")["x_reward_per_trial"] == 0.25
+    assert measurement.summary("x_")["x_reward_per_trial"] == 0.25

@@ -2,20 +2,25 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.training.session import load_policy, open_run
 from tools import build_gallery
 
-from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.config import open_run
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import evaluation, gallery
-from plasticrl.runs import RunError, guarded, latest_checkpoint
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.commands import run_command
+from plasticrl.commands.program import guarded
+from plasticrl.runs import RunError, latest_checkpoint
 from plasticrl.viewer.waits import Waits, first_and_after
+
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 NAMES = ("cue-reward", "cue-reward-tuned", "maze")
 
@@ -48,9 +53,9 @@ def test_an_agent_is_what_it_is_said_to_be(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_agent_earns_what_it_is_said_to_earn(name: str) -> None:
     """The weights would not be those that were measured; 48 of the 256 episodes."""
-    _, config, policy = load_policy(gallery.folder(name))
+    agent = TrainedAgent.load(gallery.folder(name))
     about = gallery.about(name)
-    measured = evaluation.measure(policy, config, 48, 1_000_000)
+    measured = evaluation.measure(agent.config, agent.policy, 48, 1_000_000)
     low, high = measured.ci95
     spread = (high - low) / 2
     assert measured.mean == pytest.approx(about.reward_mean, abs=1.5 * spread)
@@ -65,17 +70,17 @@ def test_the_maze_agent_learns_within_its_life() -> None:
     there at first; who does not takes about as long each time. Measured on four sets of 256
     episodes: 0.27 to 0.33 of the first wait, and 0.71 to 0.87 without plasticity.
     """
-    _, config, policy = load_policy(gallery.folder("maze"))
+    agent = TrainedAgent.load(gallery.folder("maze"))
 
-    def shortened(net: PlasticPolicy) -> float:
-        episodes = evaluation.rewards_by_step(net, config, evaluation.ROWS, 1_000_000, False)
+    def shortened(player: TrainedAgent) -> float:
+        episodes = evaluation.rewards_by_step(player, evaluation.ROWS, 1_000_000, False)
         first, after = first_and_after([Waits.of(rewards) for rewards in episodes])
         assert first is not None
         assert after is not None
         return after / first
 
-    assert shortened(policy) < 0.5
-    assert shortened(evaluation.ablate(policy)) > 0.6
+    assert shortened(agent) < 0.5
+    assert shortened(agent.ablate()) > 0.6
 
 
 def test_watching_starts_at_once_and_writes_nothing(
@@ -107,10 +112,10 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
         (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
         (["--gallery", "maze", "run"], "name one: a run's folder, an episode's FILE.npz, or "),
         ([], "name one: a run's folder, an episode's FILE.npz, or --gallery cue-"),
-        (["--gallery", "maze", "--watch", "--episodes=9"], "give --episodes in a call of its own"),
+        (["--gallery", "maze", "--watch", "--episodes=9"], "leave out --episodes"),
         (
             ["--gallery", "maze", "--record=a.gif", "--ablate-plasticity"],
-            "give --ablate-plasticity in a call of its own",
+            "leave out --ablate-plasticity",
         ),
     ],
 )
@@ -162,7 +167,9 @@ def test_a_run_becomes_an_agent(
     assert capsys.readouterr().out == f"{gallery.about('small')}\n"
     about = gallery.about("small")
     assert (about.seed, about.steps, about.commit) == (7, 60, "abc1234")
-    made, given = (load_policy(path)[2].state_dict() for path in (gallery.folder("small"), run))
+    made, given = (
+        TrainedAgent.load(path).policy.state_dict() for path in (gallery.folder("small"), run)
+    )
     assert all(torch.equal(made[name], given[name]) for name in given)
     assert evaluate_main([str(run), "--json", "--ablate-plasticity"]) == 0
     measured: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -3,19 +3,21 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from plasticrl.agents.command_line import evaluate_main, train_main
-from plasticrl.agents.training.session import load_policy
 
-from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching import evaluation
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.pairs import play_pairs
+from plasticrl.commands import run_command
+
+evaluate_main = partial(run_command, "evaluate")
+train_main = partial(run_command, "train")
 
 SIZES = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4"]
 
@@ -60,9 +62,8 @@ def maze_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def maze(maze_run: Path) -> tuple[PlasticPolicy, TrainConfig]:
-    _, config, policy = load_policy(maze_run)
-    return policy, config
+def maze(maze_run: Path) -> TrainedAgent:
+    return TrainedAgent.load(maze_run)
 
 
 def manifest_of(page: Path) -> dict[str, Any]:
@@ -72,9 +73,9 @@ def manifest_of(page: Path) -> dict[str, Any]:
     return manifest
 
 
-def test_both_lives_begin_alike_and_part(maze: tuple[PlasticPolicy, TrainConfig]) -> None:
+def test_both_lives_begin_alike_and_part(maze: TrainedAgent) -> None:
     """Another goal or start for the ablated net would compare two tasks."""
-    pairs = play_pairs(*maze, "maze-quickstart", seed=3, episodes=2)
+    pairs = play_pairs(maze, seed=3, episodes=2)
     assert [pair[0].seed for pair in pairs] == [3, 4]
     for intact, ablated in pairs:
         assert ablated is not None
@@ -89,9 +90,9 @@ def test_both_lives_begin_alike_and_part(maze: tuple[PlasticPolicy, TrainConfig]
         assert intact.frames is None  # mazes are drawn by the page
 
 
-def test_the_net_itself_stays_plastic(maze: tuple[PlasticPolicy, TrainConfig]) -> None:
-    play_pairs(*maze, "maze-quickstart", seed=3, episodes=1)
-    connection = maze[0].core.connection
+def test_the_net_itself_stays_plastic(maze: TrainedAgent) -> None:
+    play_pairs(maze, seed=3, episodes=1)
+    connection = maze.policy.core.connection
     assert connection is not None
     assert bool((connection.alpha != 0).any())
 
@@ -114,18 +115,17 @@ def test_a_run_becomes_a_page(
 
 
 def test_rewards_by_step_add_up_to_the_measurement(
-    maze: tuple[PlasticPolicy, TrainConfig],
+    maze: TrainedAgent,
 ) -> None:
-    by_step = evaluation.rewards_by_step(*maze, episodes=5, seed=3, deterministic=False)
+    by_step = evaluation.rewards_by_step(maze, episodes=5, seed=3, deterministic=False)
     assert [len(rewards) for rewards in by_step] == [30] * 5
-    measured = evaluation.measure(*maze, episodes=5, seed=3).rewards
+    measured = evaluation.measure(maze.config, maze.policy, episodes=5, seed=3).rewards
     np.testing.assert_array_equal([rewards.sum() for rewards in by_step], measured)
 
 
 def test_an_environment_that_draws_itself(tmp_path: Path) -> None:
     run = trained_on(tmp_path / "run", "--env-id=Lamp-v0", "--core.name=lstm")
-    _, config, policy = load_policy(run)
-    (pair,) = play_pairs(policy, config, "maze-quickstart", seed=3, episodes=1)
+    (pair,) = play_pairs(TrainedAgent.load(run), seed=3, episodes=1)
     assert pair[1] is None  # nothing to ablate
     assert pair[0].frames is not None
     assert pair[0].frames.shape == (5, 5, 240, 3)

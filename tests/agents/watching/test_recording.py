@@ -10,35 +10,39 @@ import pytest
 import torch
 
 import plasticrl.envs  # noqa: F401  (registers its environments)
-from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training.building import build_env, build_model
-from plasticrl.agents.training.config import CoreConfig, TrainConfig
-from plasticrl.agents.watching.evaluation import ablate, measure
+from plasticrl.agents.training.building import build_model
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.agents.watching.evaluation import measure
 from plasticrl.agents.watching.recording import record_episode, why_no_frames
-from plasticrl.runs import UsageError
+from plasticrl.core import CELLS
+from plasticrl.runs import RunDirectory, UsageError, to_dict
 from plasticrl.viewer import EpisodeTrace, save_npz
 
 MAZE = {"size": 5, "episode_length": 40}
 
 
-def agent(
-    env_id: str, env_kwargs: dict[str, Any], **core: Any
-) -> tuple[PlasticPolicy, TrainConfig]:
+def untrained(env_id: str, env_kwargs: dict[str, Any], name: str, **core: Any) -> TrainedAgent:
     config = TrainConfig(
-        env_id=env_id, env_kwargs=env_kwargs, core=CoreConfig(**core), n_envs=1, device="cpu"
+        env_id=env_id,
+        env_kwargs=env_kwargs,
+        core=CELLS[name].config(**core),
+        n_envs=1,
+        device="cpu",
     )
-    return build_model(config, build_env(config, 1)).policy, config
+    run = RunDirectory(Path("nowhere"), "rl", "mine", to_dict(config), {}, {})
+    return TrainedAgent(run, config, build_model(config, build_env(config, 1)).policy)
 
 
-def record(*about: Any, **options: Any) -> EpisodeTrace:
-    policy, config = about
-    return record_episode(policy, config, "mine", 3, **{"render_mode": "rgb_array", **options})
+def record(agent: TrainedAgent, **options: Any) -> EpisodeTrace:
+    return record_episode(agent, 3, **{"render_mode": "rgb_array", **options})
 
 
 def test_a_maze_played_again_by_hand() -> None:
     """Positions a step late, or rewards that belong to another action."""
-    policy, config = agent("plasticrl/GridMaze-v0", MAZE, name="plastic_rnn", hidden_size=8)
-    episode = record(policy, config)
+    agent = untrained("plasticrl/GridMaze-v0", MAZE, name="plastic_rnn", hidden_size=8)
+    episode = record(agent)
     env: Any = gym.make("plasticrl/GridMaze-v0", render_mode="rgb_array", **MAZE)
     env.reset(seed=3)
     assert episode.frames is not None
@@ -55,8 +59,8 @@ def test_a_maze_played_again_by_hand() -> None:
 
 
 def test_cues_played_again_by_hand() -> None:
-    policy, config = agent("plasticrl/CueReward-v0", {"n_cues": 3, "cue_bits": 5}, name="lstm")
-    episode = record(policy, config, render_mode=None)
+    agent = untrained("plasticrl/CueReward-v0", {"n_cues": 3, "cue_bits": 5}, name="lstm")
+    episode = record(agent, render_mode=None)
     assert episode.frames is None
     assert episode.setting["cues"].shape == (3, 5)
     env: Any = gym.make("plasticrl/CueReward-v0", n_cues=3, cue_bits=5)
@@ -73,8 +77,8 @@ def test_cues_played_again_by_hand() -> None:
 def test_the_trace_and_the_values_are_the_nets_own() -> None:
     """The trace of another step, or of another row."""
     core = {"name": "plastic_rnn", "hidden_size": 8, "modulation": "simple", "alpha_scale": 1.0}
-    policy, config = agent("plasticrl/GridMaze-v0", MAZE, **core)
-    episode = record(policy, config)
+    agent = untrained("plasticrl/GridMaze-v0", MAZE, **core)
+    episode = record(agent)
     synapses = episode.synapses
     assert synapses is not None
     assert episode.values is not None
@@ -83,16 +87,16 @@ def test_the_trace_and_the_values_are_the_nets_own() -> None:
     obs, _ = env.reset(seed=3)
     state = None
     for step in range(episode.n_steps):
-        _, values, _, state = policy.step(torch.as_tensor(obs)[None], state)
+        _, values, _, state = agent.policy.step(torch.as_tensor(obs)[None], state)
         trace = state.trace[0].numpy()
         assert episode.values[step] == pytest.approx(float(values), abs=1e-6)
         np.testing.assert_allclose(synapses.trace.at(step), trace, atol=synapses.trace.scale / 250)
         assert synapses.trace_abs_mean[step] == pytest.approx(np.abs(trace).mean(), abs=1e-6)
-        modulation = policy.core.modulation(state)
+        modulation = agent.policy.core.modulation(state)
         assert modulation is not None
         assert episode.modulation[step] == pytest.approx(modulation.mean().item(), abs=1e-6)
         obs, *_ = env.step(episode.actions[step])
-    connection = policy.core.connection
+    connection = agent.policy.core.connection
     assert connection is not None
     np.testing.assert_array_equal(synapses.weight, connection.weight.detach())
     np.testing.assert_array_equal(synapses.alpha, connection.alpha.detach())
@@ -119,7 +123,7 @@ def test_every_core_on_somebody_elses_environment(
     tmp_path: Path,
 ) -> None:
     """What a net has not cannot be recorded, and must not end the recording."""
-    episode = record(*agent("CartPole-v1", {}, **core), render_mode=None)
+    episode = record(untrained("CartPole-v1", {}, **core), render_mode=None)
     synapses = episode.synapses
     assert (synapses is not None, episode.modulation is not None) == (has_trace, has_modulation)
     if synapses is not None:
@@ -133,8 +137,8 @@ def test_every_core_on_somebody_elses_environment(
 def test_who_is_ablated_says_so_and_lives_the_same_episode() -> None:
     """The comparison would be of two mazes."""
     core = {"name": "plastic_rnn", "hidden_size": 8}
-    policy, config = agent("plasticrl/GridMaze-v0", MAZE, **core)
-    whole, ablated = record(policy, config), record(ablate(policy), config, ablated=True)
+    agent = untrained("plasticrl/GridMaze-v0", MAZE, **core)
+    whole, ablated = record(agent), record(agent.ablate())
     assert (whole.title, whole.ablated) == ("mine, seed 3", False)
     assert (ablated.title, ablated.ablated) == ("mine, seed 3, plasticity ablated", True)
     np.testing.assert_array_equal(whole.setting["goal"], ablated.setting["goal"])
@@ -180,7 +184,7 @@ def painted() -> Any:
 @pytest.mark.usefixtures("painted")
 def test_large_frames_are_made_smaller_by_means() -> None:
     """Minutes of compression and hundreds of megabytes for an Atari game."""
-    episode = record(*agent("Painted-v0", {}, name="lstm"))
+    episode = record(untrained("Painted-v0", {}, name="lstm"))
     assert episode.frames is not None
     assert episode.frames.shape == (2, 3, 300, 3)
     assert episode.frames[0, 0, :3, 0].tolist() == [90, 30, 0]
@@ -188,7 +192,7 @@ def test_large_frames_are_made_smaller_by_means() -> None:
 
 @pytest.mark.usefixtures("painted")
 def test_why_there_are_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, config = agent("Painted-v0", {}, name="lstm")
+    config = untrained("Painted-v0", {}, name="lstm").config
     assert why_no_frames(config, ["rgb_array"]) is None
     assert why_no_frames(config, ["human"]) == "Painted-v0 gives no pictures (rgb_array)"
 
@@ -205,7 +209,7 @@ def test_an_environment_that_fails_when_it_is_drawn(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A traceback: a display that is missing, say, is an error of somebody else's library."""
-    _, config = agent("Painted-v0", {}, name="lstm")
+    config = untrained("Painted-v0", {}, name="lstm").config
 
     def fail(_: Any, *, seed: int | None = None, options: Any = None) -> None:
         raise RuntimeError("no display\n  at :0")
@@ -218,7 +222,7 @@ def test_an_environment_that_fails_when_it_is_drawn(
 @pytest.mark.usefixtures("painted")
 def test_an_environment_that_cannot_be_made_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """The episode would not be shown at all, where only its picture is missing."""
-    _, config = agent("Painted-v0", {}, name="lstm")
+    config = untrained("Painted-v0", {}, name="lstm").config
 
     def refuse(_: Any, render_mode: str) -> None:
         raise TypeError(f"no {render_mode} here")
@@ -245,13 +249,13 @@ def test_an_environment_that_cannot_be_made_to_draw(monkeypatch: pytest.MonkeyPa
 )
 def test_what_is_no_picture(picture: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback; or, for None, an episode that has silently lost its pictures."""
-    policy, config = agent("Painted-v0", {}, name="lstm")
+    agent = untrained("Painted-v0", {}, name="lstm")
     monkeypatch.setattr(Painted, "render", lambda _: picture)
     sentence = rf"a picture must be uint8 \(height, width, 3\) or a text, not {named}"
-    reason = why_no_frames(config, ["rgb_array"])
+    reason = why_no_frames(agent.config, ["rgb_array"])
     assert re.fullmatch(f"Painted-v0 gives no pictures: {sentence}", str(reason))
     with pytest.raises(UsageError, match=f"Painted-v0 cannot be shown: {sentence}"):
-        record(policy, config)
+        record(agent)
 
 
 @pytest.mark.usefixtures("painted")
@@ -269,7 +273,7 @@ def test_one_picture_stands_for_the_steps_until_the_next() -> None:
             return np.full((10, 9, 3), self.time, np.uint8)
 
     gym.registry["Painted-v0"].entry_point = Counting
-    episode = record(*agent("Painted-v0", {}, name="lstm"), picture_every=2)
+    episode = record(untrained("Painted-v0", {}, name="lstm"), picture_every=2)
     assert drawn == [0, 2, 4]
     assert episode.frames is not None
     assert episode.frames[:, 0, 0, 0].tolist() == [0, 0, 2, 2, 4]
@@ -278,7 +282,7 @@ def test_one_picture_stands_for_the_steps_until_the_next() -> None:
 @pytest.mark.usefixtures("painted")
 def test_an_environment_is_closed_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its window, or its simulator's process, would outlive the error."""
-    policy, config = agent("Painted-v0", {}, name="lstm")
+    agent = untrained("Painted-v0", {}, name="lstm")
     closed: list[Any] = []
     monkeypatch.setattr(Painted, "close", lambda env: closed.append(env))
 
@@ -287,8 +291,8 @@ def test_an_environment_is_closed_when_it_fails(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Painted, "step", fail)
     with pytest.raises(RuntimeError, match="out of paint"):
-        record(policy, config)
+        record(agent)
     assert len(closed) == 1
     with pytest.raises(RuntimeError, match="out of paint"):
-        measure(policy, config, 2, 0)
+        measure(agent.config, agent.policy, 2, 0)
     assert len(closed) == 3
