@@ -5,6 +5,8 @@ from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
 from plasticrl.envs.history import HistoryObservation
 from plasticrl.envs.registration import ENV_IDS, register_envs
+from plasticrl.envs.scene import Scene, Symbol
+from plasticrl.envs.single import SingleEnv
 
 __all__ = [
     "ENV_IDS",
@@ -14,6 +16,9 @@ __all__ = [
     "GridMaze",
     "GridMazeBatch",
     "HistoryObservation",
+    "Scene",
+    "SingleEnv",
+    "Symbol",
     "register_envs",
 ]
 

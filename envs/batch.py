@@ -1,14 +1,16 @@
 """A batch of environments as arrays: autoreset, seeding and saved state, once for all of them.
 
-A subclass gives three functions of arrays and nothing else:
+A subclass writes these functions of arrays, which know nothing of seeds, masks or autoreset:
 
-    start(world, draws) -> world                      a new episode in every row
-    advance(world, action, draws) -> world, reward    one step in every row
-    observe(rows, world) -> observation               what every row sees now
+    start(world, draws) -> world                      begin a new episode in every row
+    advance(world, action, draws) -> world, reward    take one step in every row
+    terminal(world) -> bools                          which rows are in a terminal state
+    observe(rows, world) -> observation               what the agent of every row observes
+    scene(row) -> Scene                               what a viewer shows of one row
 
-`draws` (n, B) are uniform numbers in [0, 1), the only randomness there is. This module calls the
-three and picks rows with `where`: the functions never hear of seeds, masks or autoreset. They are
-written against the array API: the same lines run on numpy and, with a device, on torch's tensors.
+``draws`` (n, B) are uniform numbers in [0, 1) and the only source of randomness. This module calls
+the functions for all rows and picks rows with ``where``. All but ``scene`` are written against the
+array API, so the same lines run on numpy arrays and, with a device, on torch tensors.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,8 @@ from plasticrl.envs.arrays import (
     to_host,
 )
 from plasticrl.envs.counter_random import DrawnAhead, event_places, row_key, uniforms
+from plasticrl.envs.drawing import draw_frame, draw_text
+from plasticrl.envs.scene import Scene
 
 RENDER_MODES = ("rgb_array", "ansi")
 METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 8}
@@ -73,11 +77,13 @@ class State(NamedTuple, Generic[WorldT]):
 
 
 class Transition(NamedTuple):
-    """What one step of a batch gives, each with B rows."""
+    """The result of one step of a batch, each with B rows."""
 
     observation: Observations  # (B, features) what to act on next, after a same-step autoreset
     reward: Floats  # (B,)
-    truncated: Bools  # (B,) the episode is over
+    terminated: Bools  # (B,) the episode ended in a terminal state
+    truncated: Bools  # (B,) the episode reached its time limit; both may be true
+    done: Bools  # (B,) either
     final_observation: Observations  # (B, features) before a same-step autoreset
     final_info: dict[str, Array]  # `episode_info` before a same-step autoreset; name -> (B,)
 
@@ -169,24 +175,24 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Return the world after `action` (B,) and the reward (B,)."""
         raise NotImplementedError
 
+    def terminal(self, world: WorldT) -> Bools | None:
+        """Return which rows (B,) are in a terminal state, or None if no state is terminal.
+
+        No world that ``start`` returns is terminal. ``advance`` may be called in a terminal state,
+        and its result is then thrown away.
+        """
+        return None
+
     def observe(self, rows: Rows, world: WorldT) -> Observations:
         """Return the observation (B, features) of every row, in a new array."""
         raise NotImplementedError
 
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row, as `render_mode` says."""
+    def scene(self, row: int) -> Scene:
+        """Describe what is to be seen of one row now, for every renderer and viewer."""
         raise NotImplementedError
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """What a viewer shows of one row at this step, beyond its picture: name -> array."""
-        return {}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """And what stays as it is until the row's episode ends: name -> array."""
-        return {}
-
     def episode_info(self, world: WorldT) -> dict[str, Array]:
-        """What `info` says of a finished episode: name -> (B,)."""
+        """Return what `info` holds at the end of an episode: name -> (B,)."""
         return {}
 
     def reset(
@@ -248,9 +254,27 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             after = self._renewed(moved.rows.done, moved, moved)
             observation = seen if after is moved else self.observe(*after)
-        rows = moved.rows
-        info = self.episode_info(moved.world)
-        return after, Transition(observation, rows.previous_reward, rows.done, seen, info)
+        return after, self._result(moved, observation, seen)
+
+    def _result(
+        self, moved: State[WorldT], observation: Observations, final: Observations
+    ) -> Transition:
+        """What a step that led to the state `moved` returns."""
+        rows, world = moved
+        terminated = self.terminal(world)
+        if terminated is None:  # then only the time limit ends an episode
+            terminated, truncated = self._blank.done, rows.done
+        else:
+            truncated = rows.steps >= self._episode_length
+        return Transition(
+            observation=observation,
+            reward=rows.previous_reward,
+            terminated=terminated,
+            truncated=truncated,
+            done=rows.done,
+            final_observation=final,
+            final_info=self.episode_info(world),
+        )
 
     def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, Info]:
         """Take one step in every row.
@@ -273,8 +297,9 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             over = checks.few(self.state.rows.done)
             raise ResetNeeded(f"the episode is over in rows {over}: call reset before step")
         self.state, result = self.transition(self.state, action)
-        reward, truncated = self._copy(result.reward), self._copy(result.truncated)
-        terminated = self._copy(self._blank.done)
+        reward, terminated, truncated = map(
+            self._copy, (result.reward, result.terminated, result.truncated)
+        )
         return result.observation, reward, terminated, truncated, self._infos(result)
 
     def render(self) -> tuple[Frame | str, ...] | None:
@@ -285,7 +310,14 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             )
             return None
         self._require_reset()
-        return tuple(self.draw(row) for row in range(self.num_envs))
+        return tuple(self._drawn(row) for row in range(self.num_envs))
+
+    def _drawn(self, row: int) -> Frame | str:
+        """The picture of one row, as `render_mode` says."""
+        rows = self.state.rows
+        reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
+        draw = draw_text if self.render_mode == "ansi" else draw_frame
+        return draw(self.scene(row), reward, step, self.episode_length)
 
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (B, ...).
@@ -318,6 +350,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
         done = steps >= self._episode_length
+        if (terminated := self.terminal(world)) is not None:
+            done = done | terminated
         return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
     def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
@@ -349,7 +383,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
 
     def _infos(self, result: Transition) -> Info:
         """The infos of rows whose episode ends, laid out as Gymnasium's vector infos."""
-        done = result.truncated
+        done = result.done
         if self.device is None and not any_of(done):
             return {}
         infos: Info = {}

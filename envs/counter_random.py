@@ -91,7 +91,8 @@ class DrawnAhead:
 
     def __init__(self, places: HostArray, num_envs: int) -> None:
         self._places = places
-        self._size = min(self.most_events, max(1, self.most_numbers // (len(places) * num_envs)))
+        numbers = max(1, len(places) * num_envs)  # of one event, which may have none
+        self._size = min(self.most_events, max(1, self.most_numbers // numbers))
         self._ahead = np.arange(self._size + 1)[:, None]
         self._key: Array = None
         self._draws: list[Array] = []

@@ -22,7 +22,6 @@ from plasticrl.envs.arrays import (
     Array,
     Bools,
     Floats,
-    Frame,
     HostArray,
     Ints,
     Observations,
@@ -31,14 +30,27 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.drawing import CuePicture, cue_frame, cue_text
 from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
 MAX_CUES = 32
 MAX_BITS = 52  # of a random cue, which is drawn as one integer from a 53-bit uniform number
 DIGIT_BITS = 10  # of a random cue, looked up together
 EXTRA_FEATURES = 7  # go, bias, time, reward, unused, and the two actions
+SYMBOLS = (
+    Symbol("background"),
+    Symbol("+1", "■", "tile", "positive"),
+    Symbol("-1 or 0", "□", "tile", "negative"),
+    Symbol("+1, not in sight", "■", "tile", "positive", faint=True),
+    Symbol("-1 or 0, not in sight", "□", "tile", "negative", faint=True),
+    Symbol("in sight", "►", "right", "agent"),
+    Symbol("target", "◎", "ring", "goal"),
+    Symbol("go light, off", "○", "disc", "muted", faint=True),
+    Symbol("go light, on", "●", "disc", "goal"),
+)
+BACKGROUND, BIT, FAINT_BIT, IN_SIGHT, TARGET, GO_LIGHT = 0, 1, 3, 5, 6, 7  # of the symbols
+MAX_BITS_SHOWN = 64
 
 
 class CueWorld(NamedTuple):
@@ -192,29 +204,20 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         """(B,) cues in the present episode."""
         return to_host(self.state.world.n_cues)
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """`cue`: () index of the cue in sight, -1 for none; `go`: () whether to answer now."""
-        world = self.state.world
-        return {"cue": to_host(world.cue)[row], "go": to_host(_is_go(world))[row]}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """`cues`: (n_cues, cue_bits); `target`: () index of the cue that counts."""
-        return {"cues": self.cues[row, : int(self.n_cues[row])], "target": self.target[row]}
-
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row: what is in sight, the episode's cues, the go light, the last reward."""
-        rows, world = self.state
-        picture = CuePicture(
-            sight=to_host(self._bits_in_sight(world)[row]),
-            cues=self.cues[row, : int(world.n_cues[row])],
-            target=int(world.target[row]),
-            cue=int(world.cue[row]),
-            go=bool(_is_go(world)[row]),
-            reward=float(rows.previous_reward[row]),
-            step=int(rows.steps[row]),
-            episode_length=self.episode_length,
-        )
-        return cue_text(picture) if self.render_mode == "ansi" else cue_frame(picture)
+    def scene(self, row: int) -> Scene:
+        """Show the episode's cues, one a line, which is in sight, the target, and the go light."""
+        world, go = self.state.world, bool(_is_go(self.state.world)[row])
+        cues = self.cues[row, : int(world.n_cues[row]), :MAX_BITS_SHOWN]
+        cue, target = int(world.cue[row]), int(world.target[row])
+        grid = np.full((len(cues), cues.shape[1] + 4), BACKGROUND, dtype=np.uint8)
+        grid[:, 2:-2] = FAINT_BIT + (cues <= 0)
+        if cue >= 0:
+            grid[cue, 0] = IN_SIGHT
+            grid[cue, 2:-2] -= FAINT_BIT - BIT
+        grid[target, 1] = TARGET
+        grid[0, -1] = GO_LIGHT + go
+        caption = "go: was the target shown?" if go else ""
+        return Scene(SYMBOLS, grid, caption, actions=("no", "yes"), goal="target")
 
     def _draw_cues(self, n_cues: Ints, draws: Floats) -> Ints:
         """(B, MAX_CUES) distinct codes, every set of them as likely: Floyd's sampling.

@@ -18,7 +18,6 @@ from gymnasium.vector import AutoresetMode
 from plasticrl.envs import arguments
 from plasticrl.envs.arrays import (
     Floats,
-    Frame,
     HostArray,
     Ints,
     Observations,
@@ -27,13 +26,20 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.drawing import maze_frame, maze_text
 from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])  # up, down, left, right as (row, column)
 WINDOW = 9  # cells of the 3x3 receptive field
 N_FEATURES = WINDOW + 4 + len(MOVES)
+SYMBOLS = (
+    Symbol("floor", "·"),
+    Symbol("wall", "█", "block", "wall"),
+    Symbol("goal", "◎", "ring", "goal"),
+    Symbol("agent", "●", "disc", "agent"),
+)
+FLOOR, WALL, GOAL, AGENT = range(4)  # indices of the symbols
 
 
 class MazeWorld(NamedTuple):
@@ -191,22 +197,13 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         position: HostArray = self.maze.cells[to_host(self.state.world.goal)]
         return position
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """`agent`: (2,) row and column."""
-        return {"agent": self.agent_position[row]}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """`walls`: (size, size); `goal`: (2,) row and column."""
-        return {"walls": self.maze.walls.copy(), "goal": self.goal_position[row]}
-
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row: the maze, the goal, the agent, the time that has passed."""
-        agent, goal = self.agent_position[row], self.goal_position[row]
-        reward = float(self.state.rows.previous_reward[row])
-        step = int(self.state.rows.steps[row])
-        if self.render_mode == "ansi":
-            return maze_text(self.maze.walls, agent, goal, reward, step, self.episode_length)
-        return maze_frame(self.maze.walls, agent, goal, reward > 0, step / self.episode_length)
+    def scene(self, row: int) -> Scene:
+        """Show the maze, the goal, which the agent cannot see, and the agent."""
+        grid = self.maze.walls.astype(np.uint8)  # WALL is 1
+        grid[tuple(self.goal_position[row])] = GOAL
+        grid[tuple(self.agent_position[row])] = AGENT
+        actions = ("up", "down", "left", "right")
+        return Scene(SYMBOLS, grid, actions=actions, trail="agent", goal="goal")
 
     def _elsewhere(self, uniform: Floats, goal: Ints) -> Ints:
         """A random free cell other than the goal: skip over its place."""

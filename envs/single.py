@@ -9,6 +9,7 @@ from gymnasium.error import InvalidAction
 from plasticrl.envs import checks
 from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
 from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv
+from plasticrl.envs.scene import Scene
 
 BatchT = TypeVar("BatchT", bound=BatchEnv[Any])
 
@@ -59,6 +60,10 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
             return None
         frames = self.batch.render()
         return None if frames is None else frames[0]
+
+    def scene(self) -> Scene:
+        """Describe what is to be seen now."""
+        return self.batch.scene(0)
 
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (1, ...)."""
