@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
-from plasticrl.viewer.story import absences, has_maze
+from plasticrl.viewer.story import absences
 from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
@@ -73,7 +73,7 @@ def notes(pairs: Sequence[Pair]) -> str:
     life, twin = pairs[0]
     alone = twin is None and _kind(life) == "intact"
     absent = absences(life)
-    if life.frames is None and not has_maze(life):
+    if not life.has_picture:
         absent["environment"] = f"no picture of {life.env_id}"
     if not tells_waits(rewards_of(pairs)[0]):
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
@@ -90,7 +90,7 @@ def notes(pairs: Sequence[Pair]) -> str:
 
 def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
     """What the rows of a filmstrip are, in words that follow `of seed 3`; nothing for one row."""
-    rows = [_TITLES[_kind(life)] for life in lives if life.frames is not None or has_maze(life)]
+    rows = [_TITLES[_kind(life)] for life in lives if life.has_picture]
     if lives[0].synapses is not None:
         rows.insert(1, "its Hebbian trace")
     return f", from above: {', '.join(rows)}" if len(rows) > 1 else ""

@@ -1,7 +1,7 @@
 """Episodes as one HTML page that plays them, self-contained: no network, no other file.
 
-The page holds its arrays as text and draws them itself: mazes from where the agent was, other
-environments from a sheet of small pictures. What does not fit is kept coarser, and it says so.
+The page holds its arrays as text and draws them itself: an environment from its scene, or else
+from a sheet of small pictures. Arrays that do not fit are kept coarser, and the page says so.
 """
 
 import base64
@@ -25,8 +25,8 @@ from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.packing import Packer
+from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
-from plasticrl.viewer.story import has_maze
 from plasticrl.viewer.synapses import Quantised, Synapses
 from plasticrl.viewer.waits import tells_waits
 
@@ -177,12 +177,11 @@ def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[st
 
 
 def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
-    """What the script knows of one life; arrays as descriptions of where they are packed."""
+    """The data of one episode for the script; an array is described by where it is packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
         return None if array is None else packer.add(array, "f8")
 
-    discrete = life.actions.ndim == 1 and life.actions.dtype.kind in "iu"
     described: dict[str, Any] = {
         "env": life.env_id,
         "seed": life.seed,
@@ -190,18 +189,28 @@ def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
         "rewards": series(life.rewards),
         "values": series(life.values),
         "modulation": series(life.modulation),
-        "actions": packer.add(life.actions, "i4") if discrete else None,
+        "actions": packer.add(life.actions, "i4") if life.has_discrete_actions else None,
         "synapses": None if life.synapses is None else _synapses(life.synapses, packer, detail),
-        "agent": None,
+        "scene": None,
         "frames": None,
     }
-    if has_maze(life):
-        described["agent"] = packer.add(life.state["agent"], "i4")
-        described["goal"] = packer.add(life.setting["goal"], "i4")
-        described["walls"] = packer.add(life.setting["walls"], "u1")
+    if life.scene is not None:
+        described["scene"] = _scene(life.scene, packer)
     elif life.frames is not None:
         described["frames"] = _sheet(life.frames, detail)
     return described
+
+
+def _scene(scene: Scene, packer: Packer) -> dict[str, Any]:
+    return {
+        "symbols": [symbol._asdict() for symbol in scene.symbols],
+        "grid": packer.add(scene.grid, "u1", changes=True),
+        "places": packer.add(scene.places, "i4"),
+        "captions": list(scene.captions) if scene.caption_width else None,
+        "actions": list(scene.actions),
+        "trail": scene.trail,
+        "goal": scene.goal,
+    }
 
 
 def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, Any]:

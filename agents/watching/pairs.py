@@ -1,4 +1,4 @@
-"""The same episodes with plasticity and without, for the page that shows them side by side."""
+"""The same episodes with plasticity and without it, for the page that compares the two."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,14 @@ import numpy as np
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching.evaluation import ablate, rewards_by_step
-from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.watching.recording import frames_mode, record_episode
 from plasticrl.viewer import EpisodeTrace, save_report
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
-from plasticrl.viewer.story import has_maze
 
 SHOWN = 4
 COUNTED = 64
-"""Episodes that the page's first line tells of: four would leave the ablated net's to chance."""
+"""Episodes over which the page's first line averages: four would leave the means to chance."""
 
 
 def write_page(
@@ -54,7 +53,9 @@ def play_pairs(
     """
     ablated = None if policy.core.connection is None else ablate(policy)
 
-    def play(index: int, render_mode: str | None) -> Pair:
+    render_mode = frames_mode(config)
+
+    def play(index: int) -> Pair:
         def live(net: PlasticPolicy) -> EpisodeTrace:
             life = record_episode(
                 net, config, preset, seed + index, render_mode, deterministic, net is ablated
@@ -63,8 +64,4 @@ def play_pairs(
 
         return live(policy), None if ablated is None else live(ablated)
 
-    first, mode = play(0, None), None
-    if not has_maze(first[0]) and why_no_frames(config, render_modes(config)) is None:
-        mode = "rgb_array"
-        first = play(0, mode)
-    return [first, *(play(index, mode) for index in range(1, episodes))]
+    return [play(index) for index in range(episodes)]

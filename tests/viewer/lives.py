@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from tests.viewer.conftest import make_scene
 
 from plasticrl.viewer import EpisodeTrace, SynapseRecorder, Synapses
 
@@ -50,8 +51,12 @@ def maze_life(
         "values": rng.normal(size=N_STEPS),
         "modulation": rng.normal(size=N_STEPS),
         "synapses": synapses(neurons, seed + 100 * ablated, ablated, N_STEPS),
-        "state": {"agent": np.stack([np.ones(N_STEPS, dtype=int), columns], axis=1)},
-        "setting": {"walls": walls(), "goal": np.array([5, 3])},
+        "scene": make_scene(
+            walls(),
+            (5, 3),
+            np.stack([np.ones(N_STEPS, dtype=int), columns], axis=1),
+            actions=("up", "down", "left", "right"),
+        ),
     }
     return EpisodeTrace(**(given | fields))
 

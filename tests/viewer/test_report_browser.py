@@ -131,7 +131,8 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
         place = (column + 0.5) / SIZE, (row + 0.5) / SIZE
         return pixel(browser, ".world.intact canvas", *place)
 
-    path = life.state["agent"][10:13]
+    assert life.scene is not None
+    path = life.scene.path_to(12, life.rewards)
     assert len({tuple(place) for place in path}) == 3
     for place in path:
         assert color_at(*place) == COLORS["agent"][0]
