@@ -141,6 +141,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         )
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
+        self._terminates = type(self).terminal is not BatchEnv.terminal
         self._blank = Rows._make(self.put(leaf) for leaf in _blank_rows(num_envs, self.n_actions))
         self.state = State(self._blank, type(world)._make(self.put(leaf) for leaf in world))
 
@@ -175,13 +176,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Return the world after `action` (B,) and the reward (B,)."""
         raise NotImplementedError
 
-    def terminal(self, world: WorldT) -> Bools | None:
-        """Return which rows (B,) are in a terminal state, or None if no state is terminal.
+    def terminal(self, world: WorldT) -> Bools:
+        """Return which rows (B,) are in a terminal state; without this method, none ever is.
 
         No world that ``start`` returns is terminal. ``advance`` may be called in a terminal state,
         and its result is then thrown away.
         """
-        return None
+        raise NotImplementedError
 
     def observe(self, rows: Rows, world: WorldT) -> Observations:
         """Return the observation (B, features) of every row, in a new array."""
@@ -254,26 +255,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             after = self._renewed(moved.rows.done, moved, moved)
             observation = seen if after is moved else self.observe(*after)
-        return after, self._result(moved, observation, seen)
-
-    def _result(
-        self, moved: State[WorldT], observation: Observations, final: Observations
-    ) -> Transition:
-        """What a step that led to the state `moved` returns."""
-        rows, world = moved
-        terminated = self.terminal(world)
-        if terminated is None:  # then only the time limit ends an episode
-            terminated, truncated = self._blank.done, rows.done
-        else:
+        rows, info = moved.rows, self.episode_info(moved.world)
+        terminated, truncated = self._blank.done, rows.done
+        if self._terminates:
+            terminated = self.terminal(moved.world)
             truncated = rows.steps >= self._episode_length
-        return Transition(
-            observation=observation,
-            reward=rows.previous_reward,
-            terminated=terminated,
-            truncated=truncated,
-            done=rows.done,
-            final_observation=final,
-            final_info=self.episode_info(world),
+        return after, Transition(
+            observation, rows.previous_reward, terminated, truncated, rows.done, seen, info
         )
 
     def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, Info]:
@@ -297,9 +285,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             over = checks.few(self.state.rows.done)
             raise ResetNeeded(f"the episode is over in rows {over}: call reset before step")
         self.state, result = self.transition(self.state, action)
-        reward, terminated, truncated = map(
-            self._copy, (result.reward, result.terminated, result.truncated)
-        )
+        reward = self._copy(result.reward)
+        terminated, truncated = self._copy(result.terminated), self._copy(result.truncated)
         return result.observation, reward, terminated, truncated, self._infos(result)
 
     def render(self) -> tuple[Frame | str, ...] | None:
@@ -350,8 +337,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
         done = steps >= self._episode_length
-        if (terminated := self.terminal(world)) is not None:
-            done = done | terminated
+        if self._terminates:
+            done = done | self.terminal(world)
         return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
     def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:

@@ -115,7 +115,8 @@ class Screen:
             steps = story.steps_to_rewards(episode.rewards[: step + 1])
             wrapped, most = _wrapped(steps), max(1, room - len(lines) - 2)
             which = "each reward" if len(wrapped) <= most else "last rewards"
-            lines += [Text(), Text(f"steps to {which}"), *wrapped[-most:]]
+            gap = [Text()] if room > len(lines) + 2 else []
+            lines += [*gap, Text(f"steps to {which}"), *wrapped[-most:]]
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:
