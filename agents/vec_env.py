@@ -141,7 +141,7 @@ class BatchVecEnv(VecEnv):
         self.batch.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return the batch's attribute, once for each of the rows `indices`."""
+        """Return the batch's attribute, once for each of the rows ``indices``."""
         return [getattr(self.batch, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:

@@ -1,4 +1,4 @@
-"""Gymnasium environments: importing this package registers them (`ENV_IDS`)."""
+"""Gymnasium environments: importing this package registers them (``ENV_IDS``)."""
 
 from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.cue_reward import CueReward, CueRewardBatch

@@ -71,7 +71,7 @@ class State(NamedTuple, Generic[WorldT]):
         return [*self.rows, *self.world]
 
     def like(self, leaves: Sequence[Array]) -> "State[WorldT]":
-        """The state that has these arrays, in the order of `leaves`."""
+        """The state that has these arrays, in the order of ``leaves``."""
         n_rows = len(self.rows)
         return State(Rows._make(leaves[:n_rows]), type(self.world)._make(leaves[n_rows:]))
 
@@ -85,7 +85,7 @@ class Transition(NamedTuple):
     truncated: Bools  # (B,) the episode reached its time limit; both may be true
     done: Bools  # (B,) either
     final_observation: Observations  # (B, features) before a same-step autoreset
-    final_info: dict[str, Array]  # `episode_info` before a same-step autoreset; name -> (B,)
+    final_info: dict[str, Array]  # ``episode_info`` before a same-step autoreset; name -> (B,)
 
 
 class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
@@ -99,10 +99,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         observation_space, action_space: of one row.
         world: the subclass's state before the first reset, with B rows, of numpy.
         episode_length: steps after which an episode is truncated.
-        autoreset_mode: as in `gymnasium.vector.SyncVectorEnv`.
+        autoreset_mode: as in ``gymnasium.vector.SyncVectorEnv``.
         render_mode: None, "rgb_array" or "ansi".
         device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors there. A step
-            on a device never waits for it, and autoreset is `SAME_STEP`.
+            on a device never waits for it, and autoreset is ``SAME_STEP``.
 
     Raises:
         ValueError: no such mode, no such device, or a device and another autoreset mode.
@@ -169,11 +169,11 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         vars(self).update(attributes, xp=namespace(attributes["device"]))
 
     def start(self, world: WorldT, draws: Floats) -> WorldT:
-        """Return the world at an episode's start, from the one before it and `draws` (B, n)."""
+        """Return the world at an episode's start, from the one before it and ``draws`` (B, n)."""
         raise NotImplementedError
 
     def advance(self, world: WorldT, action: Ints, draws: Floats) -> tuple[WorldT, Floats]:
-        """Return the world after `action` (B,) and the reward (B,)."""
+        """Return the world after ``action`` (B,) and the reward (B,)."""
         raise NotImplementedError
 
     def terminal(self, world: WorldT) -> Bools:
@@ -193,13 +193,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         raise NotImplementedError
 
     def episode_info(self, world: WorldT) -> dict[str, Array]:
-        """Return what `info` holds at the end of an episode: name -> (B,)."""
+        """Return what ``info`` holds at the end of an episode: name -> (B,)."""
         return {}
 
     def reset(
         self, *, seed: checks.Seeds = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
-        """Start new episodes in all rows, or in those of `options["reset_mask"]`.
+        """Start new episodes in all rows, or in those of ``options["reset_mask"]``.
 
         Args:
             seed: None continues every row's random numbers; an int s seeds row k with s + k; a list
@@ -214,7 +214,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
-        """Draw a key for each row of `mask` that has a generator, or has no key yet."""
+        """Draw a key for each row of ``mask`` that has a generator, or has no key yet."""
         rows = self.state.rows
         key, counter = to_host(rows.key), to_host(rows.counter)
         for row in np.flatnonzero(mask).tolist():
@@ -228,7 +228,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.state = self.state._replace(rows=rows)
 
     def begin(self, mask: HostArray) -> Observations:
-        """Start new episodes in the rows of `mask` and return what all rows see."""
+        """Start new episodes in the rows of ``mask`` and return what all rows see."""
         self.state = self._renewed(self.put(mask), self.state, self.state)
         self._started = True
         return self.observe(*self.state)
@@ -236,10 +236,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def transition(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Transition]:
         """Return the state one step later, and what the step gives: a pure function.
 
-        `state` stays as it is, and so does all of `self` that a result depends on. On a device
+        ``state`` stays as it is, and so does all of ``self`` that a result depends on. On a device
         nothing here waits for it and no shape depends on data, so that a CUDA graph can capture it;
-        capture it again after `set_state`, `set_n_cues` or a change of an attribute. The state and
-        the transition may share arrays with each other and with `state` and `action`: copy what is
+        capture it again after ``set_state``, ``set_n_cues`` or a change of an attribute. The state and
+        the transition may share arrays with each other and with ``state`` and ``action``: copy what is
         to be written into.
 
         Args:
@@ -273,7 +273,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         Returns:
             observations (B, features), rewards (B,), terminated (B,), truncated (B,), infos. With a
             device, infos are those of a step that ends an episode, whether one ends or not, and
-            `final_obs` is one tensor (B, features).
+            ``final_obs`` is one tensor (B, features).
 
         Raises:
             InvalidAction: wrong shape or type, or out of range.
@@ -290,7 +290,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return result.observation, reward, terminated, truncated, self._infos(result)
 
     def render(self) -> tuple[Frame | str, ...] | None:
-        """Return one frame (`rgb_array`) or text (`ansi`) for each row."""
+        """Return one frame (``rgb_array``) or text (``ansi``) for each row."""
         if self.render_mode is None:
             logger.warn(
                 f"render needs a render_mode: pass one of {RENDER_MODES} when making the env"
@@ -300,7 +300,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return tuple(self._drawn(row) for row in range(self.num_envs))
 
     def _drawn(self, row: int) -> Frame | str:
-        """The picture of one row, as `render_mode` says."""
+        """The picture of one row, as ``render_mode`` says."""
         rows = self.state.rows
         reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
         draw = draw_text if self.render_mode == "ansi" else draw_frame
@@ -315,7 +315,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return self._leaves()
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that `get_state` gave, on any device.
+        """Continue, bit for bit, from a state that ``get_state`` gave, on any device.
 
         Raises:
             ValueError: an array is missing or unknown, or has another shape or dtype.
@@ -342,13 +342,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
     def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
-        """As `DrawnAhead`, without memory."""
+        """As ``DrawnAhead``, without memory."""
         return uniforms(self.xp, key, counter, self._step_places), counter + 1
 
     def _renewed(self, mask: Bools, before: State[WorldT], state: State[WorldT]) -> State[WorldT]:
-        """`state` with new episodes, drawn from the state `before`, in the rows of `mask`.
+        """``state`` with new episodes, drawn from the state ``before``, in the rows of ``mask``.
 
-        Where it can be known without waiting that there are none, this is `state` itself.
+        Where it can be known without waiting that there are none, this is ``state`` itself.
         """
         if self.device is None and not any_of(mask):
             return state

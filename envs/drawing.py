@@ -39,24 +39,24 @@ class Canvas:
     def __init__(self, width: int, height: int, color: Color = PAPER) -> None:
         self.pixels: HostArray = np.full((height, width, 3), color, dtype=np.float64)
 
-    def box(self, centre: Point, half: Point, radius: float, color: Color) -> None:
-        """Fill a box with round corners; `half` is half its width and height."""
-        y, x, part = self._near(centre, half)
-        beyond_x = np.abs(x - centre[0]) - half[0] + radius
-        beyond_y = np.abs(y - centre[1]) - half[1] + radius
+    def box(self, center: Point, half: Point, radius: float, color: Color) -> None:
+        """Fill a box with round corners; ``half`` is half its width and height."""
+        y, x, part = self._near(center, half)
+        beyond_x = np.abs(x - center[0]) - half[0] + radius
+        beyond_y = np.abs(y - center[1]) - half[1] + radius
         outside = np.hypot(np.maximum(beyond_x, 0), np.maximum(beyond_y, 0))
         distance = outside + np.minimum(np.maximum(beyond_x, beyond_y), 0) - radius
         _paint(part, distance, color)
 
-    def disc(self, centre: Point, radius: float, color: Color) -> None:
+    def disc(self, center: Point, radius: float, color: Color) -> None:
         """Fill a circle."""
-        self.box(centre, (radius, radius), radius, color)
+        self.box(center, (radius, radius), radius, color)
 
-    def triangle(self, centre: Point, radius: float, toward: Point, color: Color) -> None:
-        """Fill a triangle with its tip toward (x, y), one of `DIRECTIONS`."""
-        y, x, part = self._near(centre, (radius, radius))
-        along = (x - centre[0]) * toward[0] + (y - centre[1]) * toward[1]
-        across = np.abs((x - centre[0]) * toward[1] + (y - centre[1]) * toward[0])
+    def triangle(self, center: Point, radius: float, toward: Point, color: Color) -> None:
+        """Fill a triangle with its tip toward (x, y), one of ``DIRECTIONS``."""
+        y, x, part = self._near(center, (radius, radius))
+        along = (x - center[0]) * toward[0] + (y - center[1]) * toward[1]
+        across = np.abs((x - center[0]) * toward[1] + (y - center[1]) * toward[0])
         side = (2 * across + along - radius) / np.sqrt(5.0)
         _paint(part, np.maximum(side, -along - 0.8 * radius), color)
 
@@ -64,16 +64,16 @@ class Canvas:
         """The finished picture."""
         return np.rint(self.pixels).astype(np.uint8)
 
-    def _near(self, centre: Point, half: Point) -> tuple[HostArray, HostArray, HostArray]:
+    def _near(self, center: Point, half: Point) -> tuple[HostArray, HostArray, HostArray]:
         """The pixels that a shape can touch: their y, their x, and the part of the picture."""
-        left, right = _span(centre[0], half[0], self.pixels.shape[1])
-        top, bottom = _span(centre[1], half[1], self.pixels.shape[0])
+        left, right = _span(center[0], half[0], self.pixels.shape[1])
+        top, bottom = _span(center[1], half[1], self.pixels.shape[0])
         y, x = np.mgrid[top:bottom, left:right] + 0.5
         return y, x, self.pixels[top:bottom, left:right]
 
 
-def _span(centre: float, half: float, size: int) -> tuple[int, int]:
-    return max(int(centre - half) - 1, 0), min(int(centre + half) + 3, size)
+def _span(center: float, half: float, size: int) -> tuple[int, int]:
+    return max(int(center - half) - 1, 0), min(int(center + half) + 3, size)
 
 
 def _paint(part: HostArray, distance: HostArray, color: Color) -> None:
@@ -98,34 +98,34 @@ def draw_frame(scene: Scene, reward: float, step: int, episode_length: int) -> F
     floor[::cell] = floor[:, ::cell] = FAINT
     for (row, column), index in np.ndenumerate(scene.grid):
         symbol = scene.symbols[index]
-        centre = left + (column + 0.5) * cell, top + (row + 0.5) * cell
-        _draw_cell(canvas, symbol, centre, cell, lit=reward > 0 and symbol.name == scene.goal)
+        center = left + (column + 0.5) * cell, top + (row + 0.5) * cell
+        _draw_cell(canvas, symbol, center, cell, lit=reward > 0 and symbol.name == scene.goal)
     _draw_footer(canvas, height + FOOTER / 2, step / episode_length, reward)
     return canvas.frame()
 
 
-def _draw_cell(canvas: Canvas, symbol: Symbol, centre: Point, cell: int, lit: bool) -> None:
+def _draw_cell(canvas: Canvas, symbol: Symbol, center: Point, cell: int, lit: bool) -> None:
     color = COLORS[symbol.color]
     pale = _mixed(color, FLOOR, 0.75)
     if symbol.faint:
         color = _mixed(color, FLOOR, 0.6)
     if symbol.shape == "block":
-        canvas.box(centre, (cell / 2, cell / 2), 0, color)
+        canvas.box(center, (cell / 2, cell / 2), 0, color)
     elif symbol.shape == "tile":
-        canvas.box(centre, (0.42 * cell, 0.42 * cell), 0.12 * cell, color)
+        canvas.box(center, (0.42 * cell, 0.42 * cell), 0.12 * cell, color)
     elif symbol.shape == "disc":
-        canvas.disc(centre, 0.34 * cell, PAPER)
-        canvas.disc(centre, 0.29 * cell, color)
+        canvas.disc(center, 0.34 * cell, PAPER)
+        canvas.disc(center, 0.29 * cell, color)
     elif symbol.shape == "ring":
-        canvas.box(centre, (0.45 * cell, 0.45 * cell), 0.2 * cell, color if lit else pale)
-        canvas.disc(centre, 0.28 * cell, PAPER if lit else color)
-        canvas.disc(centre, 0.13 * cell, color if lit else pale)
+        canvas.box(center, (0.45 * cell, 0.45 * cell), 0.2 * cell, color if lit else pale)
+        canvas.disc(center, 0.28 * cell, PAPER if lit else color)
+        canvas.disc(center, 0.13 * cell, color if lit else pale)
     elif symbol.shape in DIRECTIONS:
-        canvas.triangle(centre, 0.4 * cell, DIRECTIONS[symbol.shape], color)
+        canvas.triangle(center, 0.4 * cell, DIRECTIONS[symbol.shape], color)
 
 
 def _mixed(color: Color, other: Color, share: float) -> Color:
-    """`color` with `share` of the other one in it."""
+    """``color`` with ``share`` of the other one in it."""
     red, green, blue = (
         round(one + share * (two - one)) for one, two in zip(color, other, strict=True)
     )
@@ -133,7 +133,7 @@ def _mixed(color: Color, other: Color, share: float) -> Color:
 
 
 def _draw_footer(canvas: Canvas, y: float, time: float, reward: float) -> None:
-    """A line of which the share `time` has passed, and at its right the reward's light."""
+    """A line of which the share ``time`` has passed, and at its right the reward's light."""
     margin, light = 10, 20
     width = canvas.pixels.shape[1] - 2 * margin - light
     canvas.box((margin + width / 2, y), (width / 2, 3), 3, FAINT)

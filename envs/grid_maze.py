@@ -1,7 +1,7 @@
 """Grid maze: find an invisible goal again and again, from ever new places.
 
 Facts (Miconi et al. 2019, arXiv 2002.10585, section 4.2; 2018, arXiv 1804.02464, section 4.5): the
-border is wall, a pillar stands where both coordinates are even, the centre is free. Reaching the
+border is wall, a pillar stands where both coordinates are even, the center is free. Reaching the
 goal pays and teleports the agent; the goal stays put for the episode.
 
     cell' = next[cell, action]        bump = (cell' = cell)        hit = (cell' = goal)
@@ -56,12 +56,12 @@ class MazeTables(NamedTuple):
     cells: HostArray  # (F, 2) row and column of each free cell, row-major
     next_cell: HostArray  # (F, 4) free cell after each move
     sight: HostArray  # (F, 11) the 3x3 window, the unused input, the bias
-    centre: int
+    center: int
     goals: HostArray  # (G,) free cells where the goal may be
 
 
 class MazeArguments(TypedDict, total=False):
-    """Keyword arguments that `GridMaze` hands on to `GridMazeBatch`."""
+    """Keyword arguments that ``GridMaze`` hands on to ``GridMazeBatch``."""
 
     size: int
     episode_length: int
@@ -74,7 +74,7 @@ class MazeArguments(TypedDict, total=False):
 
 
 def build_maze(size: int, goal_region: str) -> MazeTables:
-    """Lay out the maze of outer `size` and tabulate its moves and views."""
+    """Lay out the maze of outer ``size`` and tabulate its moves and views."""
     walls = np.zeros((size, size), dtype=np.bool_)
     walls[::2, ::2] = True
     walls[[0, -1], :] = walls[:, [0, -1]] = True
@@ -85,11 +85,11 @@ def build_maze(size: int, goal_region: str) -> MazeTables:
     ahead = cells[:, None] + MOVES
     target = index[ahead[..., 0], ahead[..., 1]]
     next_cell = np.where(target < 0, np.arange(len(cells))[:, None], target)
-    centre = int(index[size // 2, size // 2])
+    center = int(index[size // 2, size // 2])
     ring = ((cells == 1) | (cells == size - 2)).any(axis=1)
-    allowed = (np.arange(len(cells)) != centre) & (ring | (goal_region == "all"))
+    allowed = (np.arange(len(cells)) != center) & (ring | (goal_region == "all"))
     return MazeTables(
-        walls, cells, next_cell, _sight(walls, cells), centre, np.flatnonzero(allowed)
+        walls, cells, next_cell, _sight(walls, cells), center, np.flatnonzero(allowed)
     )
 
 
@@ -110,7 +110,7 @@ def _views(sight: HostArray) -> HostArray:
 
 
 class GridMazeBatch(BatchEnv[MazeWorld]):
-    """`num_envs` grid mazes as one vector environment; see `GridMaze` for the task."""
+    """``num_envs`` grid mazes as one vector environment; see ``GridMaze`` for the task."""
 
     start_draws = 2
     step_draws = 1
@@ -142,12 +142,12 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self.step_penalty = arguments.number("step_penalty", step_penalty)
         self.random_start = arguments.flag("random_start", random_start)
         self.maze = build_maze(size, goal_region)
-        centre = np.full(num_envs, self.maze.centre)
+        center = np.full(num_envs, self.maze.center)
         super().__init__(
             num_envs,
             self._space(),
             Discrete(len(MOVES)),
-            MazeWorld(agent=centre, goal=centre),
+            MazeWorld(agent=center, goal=center),
             arguments.integer("episode_length", episode_length, minimum=1),
             autoreset_mode,
             render_mode,
@@ -159,14 +159,14 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self._no_reward = self.put(np.zeros(num_envs))
 
     def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
-        """Draw a goal, and a start if it is random; `draws` is (2, B)."""
+        """Draw a goal, and a start if it is random; ``draws`` is (2, B)."""
         goal = self._goals[integers(self.xp, draws[0], len(self.maze.goals))]
         if not self.random_start:
-            return MazeWorld(self.xp.full_like(goal, self.maze.centre), goal)
+            return MazeWorld(self.xp.full_like(goal, self.maze.center), goal)
         return MazeWorld(self._elsewhere(draws[1], goal), goal)
 
     def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
-        """Move; `draws` (1, B) says where a teleport would lead."""
+        """Move; ``draws`` (1, B) says where a teleport would lead."""
         where = self.xp.where
         cell = self._next_cell[world.agent * len(MOVES) + action]
         hit = cell == world.goal
@@ -224,16 +224,16 @@ class GridMaze(SingleEnv[GridMazeBatch]):
 
     ## Description
     The border is wall and a pillar stands on every cell with both coordinates even, except the
-    centre. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
+    center. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
     Reaching it pays and teleports the agent to a random free cell other than the goal, so that an
     agent does well that remembers where the goal is and finds out where it is itself. A row of
-    `GridMazeBatch`, which `gymnasium.make_vec` gives, is this environment.
+    ``GridMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
 
     ## Action Space
-    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
+    ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
 
     ## Observation Space
-    `Box` of 17 float32:
+    ``Box`` of 17 float32:
 
     | index | what | range |
     |---|---|---|
@@ -245,25 +245,25 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     | 13-16 | previous action, one-hot; all zero at the first step | 0, 1 |
 
     ## Rewards
-    `goal_reward` on reaching the goal, `-wall_penalty` on moving into a wall, `-step_penalty` at
+    ``goal_reward`` on reaching the goal, ``-wall_penalty`` on moving into a wall, ``-step_penalty`` at
     every step. At size 11 a random walk makes 7.6 an episode, and knowing the goal and walking the
     shortest path 321.
 
     ## Starting State
-    The agent at the centre (with `random_start`, on a random free cell other than the goal), the
-    goal on a random free cell other than the centre.
+    The agent at the center (with ``random_start``, on a random free cell other than the goal), the
+    goal on a random free cell other than the center.
 
     ## Episode End
-    Truncated after `episode_length` steps; never terminated.
+    Truncated after ``episode_length`` steps; never terminated.
 
     ## Arguments
-    - `size` (11): outer side length, odd and at least 5.
-    - `episode_length` (200): steps in an episode.
-    - `goal_reward` (10.0): greater than 0.
-    - `wall_penalty`, `step_penalty` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
-    - `goal_region` ("all"): "outer" puts the goal into the ring of cells along the border.
-    - `random_start` (False): see Starting State.
-    - `render_mode` (None): "rgb_array" or "ansi".
+    - ``size`` (11): outer side length, odd and at least 5.
+    - ``episode_length`` (200): steps in an episode.
+    - ``goal_reward`` (10.0): greater than 0.
+    - ``wall_penalty``, ``step_penalty`` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
+    - ``goal_region`` ("all"): "outer" puts the goal into the ring of cells along the border.
+    - ``random_start`` (False): see Starting State.
+    - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References
     - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.2.

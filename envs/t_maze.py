@@ -50,7 +50,7 @@ class TMazeWorld(NamedTuple):
 
 
 class TMazeArguments(TypedDict, total=False):
-    """Keyword arguments that `TMaze` hands on to `TMazeBatch`."""
+    """Keyword arguments that ``TMaze`` hands on to ``TMazeBatch``."""
 
     corridor_length: int
     episode_length: int
@@ -58,7 +58,7 @@ class TMazeArguments(TypedDict, total=False):
 
 
 class TMazeBatch(BatchEnv[TMazeWorld]):
-    """`num_envs` T-mazes as one vector environment; see `TMaze` for the task."""
+    """``num_envs`` T-mazes as one vector environment; see ``TMaze`` for the task."""
 
     start_draws = 1
     step_draws = 0
@@ -93,11 +93,11 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         )
 
     def start(self, world: TMazeWorld, draws: Floats) -> TMazeWorld:
-        """Put the agent at the start and draw the side; `draws` is (1, B)."""
+        """Put the agent at the start and draw the side; ``draws`` is (1, B)."""
         return TMazeWorld(self.xp.zeros_like(world.place), integers(self.xp, draws[0], 2))
 
     def advance(self, world: TMazeWorld, action: Ints, draws: Floats) -> tuple[TMazeWorld, Floats]:
-        """Move; `draws` is (0, B), as nothing is random."""
+        """Move; ``draws`` is (0, B), as nothing is random."""
         where = self.xp.where
         place = self._next_place[world.place * len(ACTIONS) + action]
         paid = where(self._goal(world) == place, self._right, self._wrong)
@@ -163,17 +163,17 @@ class TMaze(SingleEnv[TMazeBatch]):
     """A cue at the start of a corridor tells which way to turn at its far end.
 
     ## Description
-    A corridor of `corridor_length` cells leads to a junction with an arm up and an arm down. The
+    A corridor of ``corridor_length`` cells leads to a junction with an arm up and an arm down. The
     reward is at the end of one of them, and a cue tells which, but it is in sight only at the
     corridor's first cell. All other cells of the corridor look alike, so that the agent has to
-    remember the cue. A row of `TMazeBatch`, which `gymnasium.make_vec` gives, is this environment.
+    remember the cue. A row of ``TMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
 
     ## Action Space
-    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a
+    ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a
     wall.
 
     ## Observation Space
-    `Box` of 10 float32:
+    ``Box`` of 10 float32:
 
     | index | what | range |
     |---|---|---|
@@ -186,19 +186,19 @@ class TMaze(SingleEnv[TMazeBatch]):
 
     ## Rewards
     +1 at the end of the arm that the cue told, -1 at the end of the other one; 0 at all other
-    steps. The optimum is 1, after `corridor_length` + 1 steps. An agent without memory earns 0 on
+    steps. The optimum is 1, after ``corridor_length`` + 1 steps. An agent without memory earns 0 on
     average, since both arms are equally likely, and so does a random walk.
 
     ## Starting State
     The agent at the corridor's first cell, the reward in either arm with probability 1/2.
 
     ## Episode End
-    Terminated at the end of either arm; truncated after `episode_length` steps.
+    Terminated at the end of either arm; truncated after ``episode_length`` steps.
 
     ## Arguments
-    - `corridor_length` (5): cells before the junction, at least 1.
-    - `episode_length` (50): the most steps in an episode.
-    - `render_mode` (None): "rgb_array" or "ansi".
+    - ``corridor_length`` (5): cells before the junction, at least 1.
+    - ``episode_length`` (50): the most steps in an episode.
+    - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References
     - Bakker 2001, "Reinforcement learning with long short-term memory", NIPS 14, section 5.

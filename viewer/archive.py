@@ -1,6 +1,6 @@
 """An episode as one .npz file, and back; a file is checked before anything in it is used.
 
-The file holds an array for each field, and `meta`, the rest as JSON in bytes. A frame is kept as
+The file holds an array for each field, and ``meta``, the rest as JSON in bytes. A frame is kept as
 its difference (exclusive or) from the one before, since most of a picture does not change. Nothing
 in a file is unpickled or evaluated, and its size is known before it is unpacked.
 """
@@ -19,13 +19,13 @@ from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.files import replacing
 from plasticrl.viewer.scene import Scene, Symbol
-from plasticrl.viewer.synapses import Quantised, Synapses
+from plasticrl.viewer.synapses import Quantized, Synapses
 
 FORMAT = "plasticrl episode 2"
 MAX_BYTES = 2**28
 """The most that a file may unpack to."""
 MAX_META = 2**22
-"""The most of it that may be `meta`: JSON grows many times over when it is parsed."""
+"""The most of it that may be ``meta``: JSON grows many times over when it is parsed."""
 
 _HEADER = re.compile(
     rb"\{'descr': '(\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
@@ -66,7 +66,7 @@ _SYNAPSE_ARRAYS = ("trace", "change", "weight", "alpha", "trace_abs_mean", "trac
 
 
 def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
-    """Write all of the episode to `path`. An existing file is replaced once the new one is whole.
+    """Write all of the episode to ``path``. An existing file is replaced once the new one is whole.
 
     Raises:
         ViewerError: the file cannot be written, or would be larger than can be read again.
@@ -84,7 +84,7 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
 
 
 def load_npz(path: str | Path) -> EpisodeTrace:
-    """The episode that `save_npz` wrote to `path`.
+    """The episode that ``save_npz`` wrote to ``path``.
 
     Raises:
         ViewerError: the file is missing, broken, of another kind, or not what it says it is.
@@ -152,7 +152,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(
                     f"meta unpacks to {member.file_size:,} bytes, more than {MAX_META:,}"
                 )
-            # At most `file_size` bytes, whatever the packed ones would unpack to.
+            # At most ``file_size`` bytes, whatever the packed ones would unpack to.
             arrays[name] = _array(name, archive.read(member))
     return arrays
 
@@ -241,8 +241,8 @@ def _synapses(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Synapses
     assert trace is not None
     assert change is not None
     return Synapses(
-        trace=Quantised(trace, meta["trace_scale"]),
-        change=Quantised(change, meta["change_scale"]),
+        trace=Quantized(trace, meta["trace_scale"]),
+        change=Quantized(change, meta["change_scale"]),
         shape=(post, pre),
         block=meta["block"],
         eta=meta["eta"],

@@ -21,7 +21,7 @@ class EpisodeTrace:
 
     Attributes:
         title: one line.
-        env_id: the environment's, as in `gymnasium.make`.
+        env_id: the environment's, as in ``gymnasium.make``.
         preset: of the run.
         seed: of the environment and of the actions.
         ablated: whether every plasticity coefficient was set to zero.
@@ -32,8 +32,8 @@ class EpisodeTrace:
         modulation: (T,), the neuromodulator's signal, mean over the neurons.
         synapses: the plastic connection; None for a net without one.
         scene: the environment before acting, from its own description.
-        frames: uint8 (T, height, width, 3), the environment's `rgb_array` rendering before acting.
-        texts: T texts, its `ansi` rendering before acting; may hold terminal escape codes.
+        frames: uint8 (T, height, width, 3), the environment's ``rgb_array`` rendering before acting.
+        texts: T texts, its ``ansi`` rendering before acting; may hold terminal escape codes.
 
     Raises:
         ValueError: a field has the wrong type, shape or length, or is not finite.

@@ -23,8 +23,8 @@ it is written. An MP4's are passed on one by one; it has the same limit, so that
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
-    """Write the episode to `path`, as its suffix says: `.npz` is the episode itself, `.gif`,
-    `.webp` and `.mp4` are films of environment, trace, modulation and rewards, step by step.
+    """Write the episode to ``path``, as its suffix says: ``.npz`` is the episode itself, ``.gif``,
+    ``.webp`` and ``.mp4`` are films of environment, trace, modulation and rewards, step by step.
 
     What was not recorded is left out of a film, and a line says so. An existing file is replaced
     once the new one is whole.
@@ -33,9 +33,9 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
         fps: steps per second of a film, up to 50: browsers slow down a GIF that is faster.
 
     Raises:
-        ViewerError: `path` has another suffix or is not in a writable folder, `fps` is out of
-            range, a film would have more than `MAX_STEPS` steps, an MP4 is asked for without the
-            extra `video`, or the file cannot be written.
+        ViewerError: ``path`` has another suffix or is not in a writable folder, ``fps`` is out of
+            range, a film would have more than ``MAX_STEPS`` steps, an MP4 is asked for without the
+            extra ``video``, or the file cannot be written.
     """
     path = Path(path)
     check_record_path(path)
@@ -54,7 +54,7 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
 
 
 def check_record_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless `record` can write to `path`: asked before the playing."""
+    """Raise ``ViewerError`` unless ``record`` can write to ``path``: asked before the playing."""
     check_path(path, "record", (*_WRITERS, ".npz"))
     if path.suffix.lower() == ".mp4":
         _check_ffmpeg(path)

@@ -99,7 +99,7 @@ class FilmFrames:
         return still
 
     def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw, scale: float) -> None:
-        """`-0.8 [colors] +0.8` at the right of the trace's caption."""
+        """``-0.8 [colors] +0.8`` at the right of the trace's caption."""
         high, low = f"+{scale:.2g}", f"-{scale:.2g}"
         right = WIDTH - MARGIN - round(_font(12).getlength(high)) - 6
         left = right - _LEGEND_WIDTH
@@ -154,14 +154,14 @@ def _caption(
     note: str = "",
     right: int = 0,
 ) -> None:
-    """Write over the part that begins at `top`: a text from `left` on, and a note up to `right`."""
+    """Write over the part that begins at ``top``: a text from ``left`` on, and a note up to ``right``."""
     draw.text((left, top - 8), text, theme.MUTED, _font(12), anchor="ls")
     if note:
         draw.text((right, top - 8), note, theme.MUTED, _font(12), anchor="rs")
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """`text`, cut and ended with an ellipsis where it is wider than `width` pixels."""
+    """``text``, cut and ended with an ellipsis where it is wider than ``width`` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -17,7 +17,7 @@ Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
-    "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
+    "plastic connection, after the step; rows are the neurons that receive. Colors grow with the "
     "root of the value, and so does the height of the bars. To each later reward is the mean of an "
     "episode's bars but the first, with the dashed one."
 )
@@ -89,7 +89,7 @@ def notes(pairs: Sequence[Pair]) -> str:
 
 
 def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
-    """What the rows of a filmstrip are, in words that follow `of seed 3`; nothing for one row."""
+    """What the rows of a filmstrip are, in words that follow ``of seed 3``; nothing for one row."""
     rows = [_TITLES[_kind(life)] for life in lives if life.has_picture]
     if lives[0].synapses is not None:
         rows.insert(1, "its Hebbian trace")
@@ -136,7 +136,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """`value` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    """``value`` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
     if abs(value) >= 1e6:
         return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

@@ -34,11 +34,11 @@ def frame_panel(frame: NDArray[np.uint8]) -> Image.Image:
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     method = Image.Resampling.NEAREST if scale >= 1 else _BOX
-    return _centred(Image.fromarray(frame).resize(size, method))
+    return _centered(Image.fromarray(frame).resize(size, method))
 
 
 def scene_panel(scene: Scene, step: int, path: NDArray[np.int64], lit: bool) -> Image.Image:
-    """The cells of a scene; over the floor the `path` (n, 2) of its trail; its goal if `lit`."""
+    """The cells of a scene; over the floor the ``path`` (n, 2) of its trail; its goal if ``lit``."""
     grid = scene.grid[step]
     cell = max(1, SIDE * _FINER // max(grid.shape))
     size = cell * grid.shape[1], cell * grid.shape[0]
@@ -52,7 +52,7 @@ def scene_panel(scene: Scene, step: int, path: NDArray[np.int64], lit: bool) -> 
     for (row, column), symbol in trail:
         _draw_path(draw, path, cell, theme.COLORS[symbol.color])
         _draw_cell(draw, symbol, row, column, cell, lit=False)
-    return _centred(picture.resize((size[0] // _FINER, size[1] // _FINER), _BOX))
+    return _centered(picture.resize((size[0] // _FINER, size[1] // _FINER), _BOX))
 
 
 _CORNERS = {
@@ -94,11 +94,11 @@ def _draw_path(
     draw: ImageDraw.ImageDraw, path: NDArray[np.int64], cell: int, color: theme.Color
 ) -> None:
     """Lines from cell to cell, paler the longer ago."""
-    centres = [((column + 0.5) * cell, (row + 0.5) * cell) for row, column in path.tolist()]
+    centers = [((column + 0.5) * cell, (row + 0.5) * cell) for row, column in path.tolist()]
     half = 0.06 * cell
-    for age in range(len(centres) - 1, 0, -1):  # from the oldest
+    for age in range(len(centers) - 1, 0, -1):  # from the oldest
         pale = theme.dimmed(color, max(0.2, 0.92**age))
-        (x, y), end = centres[-age - 1], centres[-age]
+        (x, y), end = centers[-age - 1], centers[-age]
         draw.line([(x, y), end], fill=pale, width=max(1, cell // 8))
         draw.ellipse((x - half, y - half, x + half, y + half), fill=pale)
 
@@ -119,7 +119,7 @@ def heat_map(matrix: NDArray[Any]) -> Image.Image:
     rows, columns = matrix.shape
     cell = SIDE // max(rows, columns)
     picture = Image.fromarray(theme.diverging(matrix))
-    return _centred(picture.resize((columns * cell, rows * cell), Image.Resampling.NEAREST))
+    return _centered(picture.resize((columns * cell, rows * cell), Image.Resampling.NEAREST))
 
 
 def legend(width: int, height: int) -> Image.Image:
@@ -161,16 +161,16 @@ def ticks(
 
 
 def column(step: int, n_steps: int, width: int) -> int:
-    """Where on a strip of `width` pixels a step lies, a little off both edges."""
+    """Where on a strip of ``width`` pixels a step lies, a little off both edges."""
     return 4 + round(step / max(1, n_steps - 1) * (width - 9))
 
 
 def _level(share: float, height: int) -> float:
-    """The y of a point `share` of the way up a strip, a little off both edges."""
+    """The y of a point ``share`` of the way up a strip, a little off both edges."""
     return height - 6 - share * (height - 12)
 
 
-def _centred(picture: Image.Image) -> Image.Image:
+def _centered(picture: Image.Image) -> Image.Image:
     panel = Image.new("RGB", (SIDE, SIDE), theme.PANEL)
     panel.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
     return panel

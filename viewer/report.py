@@ -27,7 +27,7 @@ from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
-from plasticrl.viewer.synapses import Quantised, Synapses
+from plasticrl.viewer.synapses import Quantized, Synapses
 from plasticrl.viewer.waits import tells_waits
 
 MAX_BYTES = 5_000_000
@@ -65,7 +65,7 @@ class _TooLargeError(Exception):
 def save_report(
     pairs: Sequence[page_text.Pair], path: str | Path, rewards: page_text.Rewards | None = None
 ) -> None:
-    """Write the page to `path`. An existing file is replaced once the new one is whole.
+    """Write the page to ``path``. An existing file is replaced once the new one is whole.
 
     Args:
         pairs: at least one episode, each with its ablated twin, or None where there is none.
@@ -73,7 +73,7 @@ def save_report(
         rewards: of more episodes, for the page's first line; by default of those shown.
 
     Raises:
-        ViewerError: `path` is not a .html in a writable folder, or the episodes do not fit.
+        ViewerError: ``path`` is not a .html in a writable folder, or the episodes do not fit.
     """
     path = Path(path)
     check_report_path(path)
@@ -83,7 +83,7 @@ def save_report(
 
 
 def check_report_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless a page can be written to `path`: asked before the playing."""
+    """Raise ``ViewerError`` unless a page can be written to ``path``: asked before the playing."""
     check_path(path, "report", (".html",))
 
 
@@ -92,10 +92,10 @@ def page(
     rewards: page_text.Rewards | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
-    """The page's HTML, in the finest of `DETAILS` that fits.
+    """The page's HTML, in the finest of ``DETAILS`` that fits.
 
     Args:
-        pairs, rewards: as in `save_report`.
+        pairs, rewards: as in ``save_report``.
         max_bytes: the most that the page may have, in UTF-8.
 
     Raises:
@@ -214,7 +214,7 @@ def _scene(scene: Scene, packer: Packer) -> dict[str, Any]:
 
 
 def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, Any]:
-    def quantised(matrices: Quantised) -> dict[str, Any]:
+    def quantized(matrices: Quantized) -> dict[str, Any]:
         levels = matrices.levels[:: detail.every] * (detail.levels / 127)
         return {
             "levels": packer.add(np.rint(levels), "i1", changes=True),
@@ -224,9 +224,9 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
         }
 
     return {
-        "trace": quantised(synapses.trace),
+        "trace": quantized(synapses.trace),
         # The page multiplies alpha and trace itself, but a product of means is no mean of products.
-        "change": quantised(synapses.change) if synapses.block > 1 else None,
+        "change": quantized(synapses.change) if synapses.block > 1 else None,
         "weight": packer.add(synapses.weight, "f4"),
         "alpha": packer.add(synapses.alpha, "f4"),
         "abs_mean": packer.add(synapses.trace_abs_mean, "f8"),
@@ -241,7 +241,7 @@ def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
     """The frames side by side in one picture, row after row.
 
     Raises:
-        _TooLargeError: they are more than `MAX_SHEET` pixels across or down.
+        _TooLargeError: they are more than ``MAX_SHEET`` pixels across or down.
     """
     kept = shrunk(frames[:: detail.every], detail.side)
     height, width = kept.shape[1:3]
@@ -271,7 +271,7 @@ def _webp(sheet: Image.Image) -> str:
 
 
 def shrunk(frames: NDArray[np.uint8], side: int = DETAILS[0].side) -> NDArray[np.uint8]:
-    """Frames (T, height, width, 3) with the longer side at most `side`: all that a page shows."""
+    """Frames (T, height, width, 3) with the longer side at most ``side``: all that a page shows."""
     scale = side / max(frames.shape[1:3])
     if scale >= 1:
         return frames

@@ -27,9 +27,9 @@ class Symbol(NamedTuple):
     text: str
     """One character, for terminals."""
     shape: str
-    """One of `SHAPES`."""
+    """One of ``SHAPES``."""
     color: str
-    """One of `COLORS`."""
+    """One of ``COLORS``."""
     faint: bool
     """Whether it is drawn pale."""
 
@@ -40,7 +40,7 @@ class Scene:
 
     Attributes:
         symbols: the kinds of cells.
-        grid: uint8 (T, height, width), indices into `symbols`.
+        grid: uint8 (T, height, width), indices into ``symbols``.
         captions: T lines of text, which may be empty.
         actions: the actions' names, in order; empty if they have none.
         trail: name of the symbol whose path since the last reward is drawn, or empty. At most one
@@ -84,7 +84,7 @@ class Scene:
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """(T,) row * width + column of the cell with the `trail` symbol; -1 where there is none."""
+        """(T,) row * width + column of the cell with the ``trail`` symbol; -1 where there is none."""
         index = [symbol.name == self.trail for symbol in self.symbols]
         cells = np.array(index)[self.grid].reshape(len(self.grid), -1)
         return np.where(cells.any(axis=1), cells.argmax(axis=1), -1)

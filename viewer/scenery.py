@@ -39,7 +39,7 @@ _STAMPS = {
 def scenery(
     episode: EpisodeTrace, step: int, columns: int, rows: int, no_color: bool
 ) -> list[Text]:
-    """Draw the environment in at most `columns` x `rows` characters.
+    """Draw the environment in at most ``columns`` x ``rows`` characters.
 
     What does not fit, and what was not recorded, is left out: then there are no lines.
     """
@@ -58,7 +58,7 @@ def _fits(lines: list[Text], columns: int, rows: int) -> bool:
 
 
 def _cleaned(line: Text) -> Text:
-    """Remove links, and the control characters that `from_ansi` did not understand."""
+    """Remove links, and the control characters that ``from_ansi`` did not understand."""
     if line.plain.isprintable():
         line.spans = [
             Span(start, end, look.update_link(None) if isinstance(look, Style) else look)
@@ -121,7 +121,7 @@ def _written(scene: Scene, step: int, path: NDArray[np.int64], wide: bool) -> li
 
 
 def _painted(scene: Scene, step: int, path: NDArray[np.int64], cell: int) -> list[Text]:
-    """Half blocks, `cell` pixels to the side of a cell: 1, or `_CELL` for shapes."""
+    """Half blocks, ``cell`` pixels to the side of a cell: 1, or ``_CELL`` for shapes."""
     height, width = scene.grid.shape[1:]
     pixels = np.full((cell * height, cell * width, 3), theme.BACKGROUND, dtype=np.uint8)
 

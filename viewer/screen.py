@@ -40,7 +40,7 @@ class Screen:
         self.n_middle = len(self._middle(episode.n_steps - 1))
 
     def picture(self, step: int) -> Text:
-        """The whole screen at `step`, no wider or higher than the terminal."""
+        """The whole screen at ``step``, no wider or higher than the terminal."""
         done = (step + 1) / self.episode.n_steps
         strips = [
             Text(f"{name:<{_LABEL}}") + strip.text(done) for name, strip in self.strips.items()
@@ -137,7 +137,7 @@ class Screen:
 
 
 def _wrapped(numbers: list[int]) -> list[Text]:
-    """The numbers in lines of at most `_FACTS` columns."""
+    """The numbers in lines of at most ``_FACTS`` columns."""
     lines = [""]
     for number in numbers:
         if len(lines[-1]) + len(f" {number}") > _FACTS:

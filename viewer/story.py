@@ -9,7 +9,7 @@ from plasticrl.viewer.episode import EpisodeTrace
 def absences(episode: EpisodeTrace) -> dict[str, str]:
     """Say what was not recorded, and why: part -> a line that stands in its place.
 
-    The parts are `environment`, `trace` and `modulation`.
+    The parts are ``environment``, ``trace`` and ``modulation``.
     """
     lines = {}
     if not episode.has_picture and episode.texts is None:
@@ -22,7 +22,7 @@ def absences(episode: EpisodeTrace) -> dict[str, str]:
 
 
 def is_hit(episode: EpisodeTrace, step: int) -> bool:
-    """Whether `step` earns a positive reward: then every view lights the scene's goal."""
+    """Whether ``step`` earns a positive reward: then every view lights the scene's goal."""
     return bool(episode.rewards[step] > 0)
 
 

@@ -14,7 +14,7 @@ from plasticrl.viewer.screen import Screen
 
 
 def watch(episode: EpisodeTrace, console: Console, fps: float = 20) -> None:
-    """Play the episode on `console`, in its present size at every step.
+    """Play the episode on ``console``, in its present size at every step.
 
     Where nothing can be drawn (a pipe, a file, a dumb terminal, one without Unicode), print a line
     for every rewarded step and a summary instead, without delays or escape codes.
@@ -23,7 +23,7 @@ def watch(episode: EpisodeTrace, console: Console, fps: float = 20) -> None:
         fps: steps per second.
 
     Raises:
-        ViewerError: `fps` is not above 0.
+        ViewerError: ``fps`` is not above 0.
     """
     if not fps > 0:
         raise ViewerError(f"fps must be above 0, not {fps}")

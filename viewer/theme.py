@@ -36,7 +36,7 @@ _STEPS = 4
 
 
 def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return colors (..., 3) for `values` (...) in [-1, 1]: blue, neutral at 0, orange."""
+    """Return colors (..., 3) for ``values`` (...) in [-1, 1]: blue, neutral at 0, orange."""
     # The root, since small values are the many; few steps, since each is a color of the GIF's 256.
     strength = np.rint(np.sqrt(np.abs(values)) * _STEPS)[..., None] / _STEPS
     ends = np.where(values[..., None] < 0, NEGATIVE, POSITIVE)
@@ -45,7 +45,7 @@ def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def dimmed(color: Color, share: float = 0.35) -> Color:
-    """`color` nearly sunk into the panel: what has not happened yet."""
+    """``color`` nearly sunk into the panel: what has not happened yet."""
     red, green, blue = (
         round(panel + share * (c - panel)) for panel, c in zip(PANEL, color, strict=True)
     )

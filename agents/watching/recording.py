@@ -48,8 +48,8 @@ def record_episode(
 ) -> EpisodeTrace:
     """Play one episode and record it for the viewer.
 
-    Where the environment describes its scene (`SingleEnv.scene`), the scene is recorded, in any
-    `render_mode`.
+    Where the environment describes its scene (``SingleEnv.scene``), the scene is recorded, in any
+    ``render_mode``.
 
     Args:
         policy: the agent.
@@ -215,7 +215,7 @@ def render_modes(config: TrainConfig) -> list[str]:
 
 
 def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
-    """Why the environment has no `rgb_array` pictures on this machine; None if it has them."""
+    """Why the environment has no ``rgb_array`` pictures on this machine; None if it has them."""
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:

@@ -219,8 +219,8 @@ def test_set_state_is_strict(env_id: str) -> None:
     state = batch.get_state()
     with pytest.raises(ValueError, match="steps"):
         batch.set_state({name: leaf for name, leaf in state.items() if name != "steps"})
-    with pytest.raises(ValueError, match="colour"):
-        batch.set_state({**state, "colour": state["steps"]})
+    with pytest.raises(ValueError, match="color"):
+        batch.set_state({**state, "color": state["steps"]})
     with pytest.raises(ValueError, match=r"steps.*shape \(5,\).*shape \(4,\)"):
         batch.set_state({**state, "steps": state["steps"][:4]})
     with pytest.raises(ValueError, match=r"steps.*int64.*float64"):
@@ -310,8 +310,8 @@ def test_bad_reset_arguments(env_id: str) -> None:
     with pytest.raises(ValueError, match="5 entries"):
         batch.reset(seed=[1, 2])
     for env in (batch, single):
-        with pytest.raises(ValueError, match="goal_colour"):
-            env.reset(options={"goal_colour": 3})
+        with pytest.raises(ValueError, match="goal_color"):
+            env.reset(options={"goal_color": 3})
         with pytest.raises(gym.error.Error, match=r"[Ss]eed"):
             env.reset(seed=-1)
 

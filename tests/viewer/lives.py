@@ -12,7 +12,7 @@ SIZE = 7
 
 
 def walls() -> np.ndarray:
-    """A maze of 7 x 7 with pillars, its centre free."""
+    """A maze of 7 x 7 with pillars, its center free."""
     there = np.zeros((SIZE, SIZE), dtype=bool)
     there[::2, ::2] = True
     there[[0, -1], :] = there[:, [0, -1]] = True

@@ -16,7 +16,7 @@ from tests.viewer.conftest import make_synapses
 
 from plasticrl.viewer import (
     EpisodeTrace,
-    Quantised,
+    Quantized,
     Scene,
     Synapses,
     ViewerError,
@@ -30,7 +30,7 @@ Members = dict[str, bytes]
 
 def assert_equal(one: Any, other: Any) -> None:
     assert type(one) is type(other)
-    if isinstance(one, EpisodeTrace | Scene | Synapses | Quantised):
+    if isinstance(one, EpisodeTrace | Scene | Synapses | Quantized):
         for field in fields_of(one):
             assert_equal(getattr(one, field.name), getattr(other, field.name))
     elif isinstance(one, dict):

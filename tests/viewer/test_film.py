@@ -171,7 +171,7 @@ def test_two_hundred_steps_of_the_largest_trace_are_small(tmp_path: Path) -> Non
     assert (tmp_path / "run.gif").stat().st_size < 2e6
 
 
-def test_colours_are_symmetric_around_the_neutral_zero() -> None:
+def test_colors_are_symmetric_around_the_neutral_zero() -> None:
     colors = theme.diverging(np.array([-1.0, 0.0, 1.0]))
     assert [tuple(color) for color in colors.tolist()] == [
         theme.NEGATIVE,

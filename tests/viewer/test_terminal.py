@@ -205,7 +205,7 @@ def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]
 
 
 def test_links_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from somebody else would have a reader click on its address; colours stay."""
+    """A file from somebody else would have a reader click on its address; colors stay."""
     link = "\x1b[31mA\x1b]8;;https://example.com/owned\x1b\\B\x1b]8;;\x1b\\"
     changes = {"texts": (link,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")

@@ -116,11 +116,11 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
   return { section, draw };
 }
 
-// A quantised matrix's values at step t.
-function valuesAt(quantised, every, t) {
-  const [, rows, columns] = quantised.shape;
+// A quantized matrix's values at step t.
+function valuesAt(quantized, every, t) {
+  const [, rows, columns] = quantized.shape;
   const first = Math.floor(t / every) * rows * columns;
-  return (i) => quantised.levels.data[first + i] * quantised.unit;
+  return (i) => quantized.levels.data[first + i] * quantized.unit;
 }
 
 // alpha * trace: packed where the matrices are means of blocks, else entry by entry.
