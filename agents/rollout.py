@@ -127,13 +127,13 @@ class DeviceRollout(HostRollout):
         obs, starts, actions, rewards, dones = (
             to_host(tape.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
         )
-        infos = self._infos(tape, rewards, dones)
+        infos = self._infos(tape, rewards, dones, to_host(tape.records["terminated"]))
         new_obs = [*obs[1:], self.obs]
         rewards = rewards.astype(np.float32)
         yield from map(Step, obs, starts, actions, new_obs, rewards, dones, infos)
 
     def _infos(
-        self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray
+        self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
     ) -> list[list[dict[str, Any]]]:
         """Of all steps: the environments have taken them all, whoever stops listening."""
         told = {name: to_host(array) for name, array in tape.final_info.items()}
@@ -141,7 +141,7 @@ class DeviceRollout(HostRollout):
         for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
             final_obs = to_host(tape.records["final_obs"][t]) if done.any() else None
             final_info = {name: array[t] for name, array in told.items()}
-            infos.append(self.env.monitor(reward, done, final_obs, final_info))
+            infos.append(self.env.monitor(reward, done, terminated[t], final_obs, final_info))
         return infos
 
 
@@ -205,7 +205,8 @@ class _Tape:
             "starts": self.starts,
             "actions": actions,
             "rewards": seen.reward,
-            "dones": seen.truncated,
+            "dones": seen.done,
+            "terminated": seen.terminated,
             "final_obs": seen.final_observation,
             "outputs": latent,
         }
@@ -214,7 +215,7 @@ class _Tape:
         self._record(self.records, moved)
         self._record(self.final_info, seen.final_info)
         self.obs.copy_(seen.observation)
-        self.starts.copy_(seen.truncated)
+        self.starts.copy_(seen.done)
         self._move(world.leaves())
         self.now += 1
 

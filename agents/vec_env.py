@@ -23,7 +23,7 @@ class BatchVecEnv(VecEnv):
     subset of environments.
 
     Args:
-        batch: made with ``autoreset_mode=AutoresetMode.SAME_STEP``, which is SB3's way.
+        batch: made with ``autoreset_mode=AutoresetMode.SAME_STEP``, which is how SB3 resets.
 
     Raises:
         ValueError: for another autoreset mode.
@@ -43,7 +43,7 @@ class BatchVecEnv(VecEnv):
         self.started = time.time()
 
     def reset(self) -> VecEnvObs:
-        """New episodes everywhere, with the seeds and options set before."""
+        """Start new episodes in all rows, with the seeds that were set before."""
         if any(self._options):
             raise ValueError(f"reset options are not supported, got {self._options[0]}")
         obs, _ = self.batch.reset(seed=self._seeds)
@@ -59,37 +59,43 @@ class BatchVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Observations (B, ...), rewards (B,), dones (B,) and one info for each row."""
         action = self._actions if self.batch.device is None else self.batch.put(self._actions)
-        obs, rewards, _, dones, info = self.batch.step(action)
+        obs, rewards, terminated, truncated, info = self.batch.step(action)
         if self.batch.device is not None:
-            obs, rewards, dones = (to_host(array) for array in (obs, rewards, dones))
-        infos = self.monitor(rewards, dones, info.get("final_obs"), info.get("final_info", {}))
+            obs, rewards, terminated, truncated = (
+                to_host(array) for array in (obs, rewards, terminated, truncated)
+            )
+        dones = terminated | truncated
+        final_obs, final_info = info.get("final_obs"), info.get("final_info", {})
+        infos = self.monitor(rewards, dones, terminated, final_obs, final_info)
         return obs, rewards.astype(np.float32), dones, infos
 
     def monitor(
         self,
         rewards: np.ndarray,
         dones: np.ndarray,
+        terminated: np.ndarray,
         final_obs: Any,
         final_info: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        """Count a step; one info for each row, of its episode where it ends.
+        """Count a step and return one info for each row, filled where its episode ends.
 
         Args:
             rewards: (B,).
-            dones: (B,), true at an episode's end, which is always its time limit.
+            dones: (B,), true where an episode ends.
+            terminated: (B,), true where it ends in a terminal state, not at its time limit alone.
             final_obs: (B, ...), the observations before the reset; read where an episode ends.
-            final_info: name -> (B,), what the batch says of finished episodes.
+            final_info: name -> (B,), the batch's info on finished episodes.
         """
         self.returns += rewards
         self.lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if any_of(dones):
-            told = {n: to_host(a) for n, a in final_info.items() if not n.startswith("_")}
+            values = {n: to_host(a) for n, a in final_info.items() if not n.startswith("_")}
             final_obs = to_host(final_obs)
             for row in np.flatnonzero(dones).tolist():
-                infos[row] = {name: array[row] for name, array in told.items()} | {
+                infos[row] = {name: array[row] for name, array in values.items()} | {
                     "terminal_observation": final_obs[row],
-                    "TimeLimit.truncated": True,
+                    "TimeLimit.truncated": not terminated[row],
                     "episode": self._episode(row),
                 }
             self.returns[dones] = 0
@@ -97,7 +103,7 @@ class BatchVecEnv(VecEnv):
         return infos
 
     def _episode(self, row: int) -> dict[str, Any]:
-        """What SB3's ``Monitor`` says of an episode that ends."""
+        """The entry that SB3's ``Monitor`` writes for an episode that ends."""
         return {
             "r": round(float(self.returns[row]), 6),
             "l": int(self.lengths[row]),
@@ -105,14 +111,14 @@ class BatchVecEnv(VecEnv):
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Everything that decides what happens from here on."""
+        """Return copies of every array that decides what happens from here on."""
         state: dict[str, np.ndarray] = dict(self.batch.get_state())
         state["monitor.returns"] = self.returns.copy()
         state["monitor.lengths"] = self.lengths.copy()
         return state
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue, bit for bit, from what ``get_state`` gave.
+        """Continue, bit for bit, from a state that ``get_state`` returned.
 
         Raises:
             ValueError: if an array is missing, unknown, or of another shape or dtype.
@@ -126,7 +132,7 @@ class BatchVecEnv(VecEnv):
         self.returns, self.lengths = (leaf.copy() for leaf in monitor if leaf is not None)
 
     def get_images(self) -> list[np.ndarray | None]:
-        """One picture of every row."""
+        """Return one picture of every row."""
         frames = self.batch.render() or (None,) * self.num_envs
         return [frame if isinstance(frame, np.ndarray) else None for frame in frames]
 
@@ -135,7 +141,7 @@ class BatchVecEnv(VecEnv):
         self.batch.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The batch's attribute, once for each row asked for."""
+        """Return the batch's attribute, once for each of the rows ``indices``."""
         return [getattr(self.batch, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -146,14 +152,14 @@ class BatchVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """Call a method of the batch, once; its result for every row."""
+        """Call a method of the batch once, and return its result for every row."""
         self._whole(indices, "env_method")
         return [getattr(self.batch, method_name)(*args, **kwargs)] * self.num_envs
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """True for ``Monitor``, whose work this class does itself."""
+        """Return True for ``Monitor``, whose work this class does itself."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def _whole(self, indices: VecEnvIndices, method: str) -> None:
@@ -169,17 +175,17 @@ def make_vec_env(
     wrapper_class: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
     device: str | None = None,
 ) -> VecEnv:
-    """``n_envs`` environments as one SB3 ``VecEnv``: the native batch where there is one.
+    """Make ``n_envs`` environments as one SB3 ``VecEnv``, by the native batch if there is one.
 
     Args:
         env_id: a registered environment.
         n_envs: number of environments.
         seed: environment k is seeded with seed + k at the next reset.
         env_kwargs: options of the environment.
-        wrapper_class: put around every single environment, which does without the native batch.
-        device: None for numpy's memory, or torch's name of a device for a native batch there, of
-            which ``RecurrentA2C`` takes all steps of a rollout without the host if its policy is
-            there too and ``bootstrap_truncated`` is off.
+        wrapper_class: put around every single environment; the native batch is then not used.
+        device: None for numpy arrays, or the name of a torch device on which a native batch keeps
+            its tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,
+            ``RecurrentA2C`` takes all steps of a rollout there, without waiting for the host.
 
     Raises:
         TypeError: for an option that the environment does not have.

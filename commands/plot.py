@@ -184,7 +184,7 @@ def _note(curves: "Sequence[Curve]", average: str) -> str:
 def _last_value(curve: "Curve", metric: str) -> str:
     """Where a curve ends, in words."""
     n = len(curve.runs)
-    line = f"{curve.label}: {metric} {curve.centre[-1]:.4g}"
+    line = f"{curve.label}: {metric} {curve.center[-1]:.4g}"
     if curve.low is not None and curve.high is not None:
         line += f" ({curve.low[-1]:.4g} to {curve.high[-1]:.4g}, {n} seeds)"
     return f"{line} at step {curve.steps[-1]:,.0f}"

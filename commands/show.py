@@ -28,6 +28,11 @@ class ShowArguments:
         """Whether anything is to be shown."""
         return self.watch or self.record is not None or self.report is not None
 
+    @property
+    def is_film(self) -> bool:
+        """Whether the recording is a film, which needs pictures."""
+        return self.record is not None and self.record.suffix.lower() != ".npz"
+
     def check_paths(self) -> None:
         """Raise ``ViewerError`` for a file that cannot be written."""
         from plasticrl.viewer import check_record_path, check_report_path
@@ -67,13 +72,17 @@ def play_agent(
         UsageError, ViewerError: the environment cannot be shown in this way, or a file not written.
     """
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
-    from plasticrl.agents.watching.recording import play_episode
+    from plasticrl.agents.watching.recording import choose_render_mode, record_episode
     from plasticrl.viewer import save_report
 
     episode = None
     if arguments.watch or arguments.record is not None:
-        film = arguments.record is not None and arguments.record.suffix.lower() != ".npz"
-        episode = play_episode(agent, seed, deterministic, film=film)
+        mode, reason = choose_render_mode(agent.config, prefers_text=arguments.record is None)
+        if reason is not None and arguments.is_film:
+            raise UsageError(f"--record: {reason}")
+        if reason is not None:
+            print(f"note: {reason}", file=sys.stderr)
+        episode = record_episode(agent, seed, mode, deterministic)
     if arguments.report is not None:
         pairs = play_pairs(agent, seed, deterministic)
         save_report(pairs, arguments.report, count_rewards(agent, seed, deterministic))

@@ -1,4 +1,4 @@
-"""Gymnasium environments: importing this package registers them (`ENV_IDS`)."""
+"""Gymnasium environments: importing this package registers them (``ENV_IDS``)."""
 
 from plasticrl.envs.arguments import ArgumentError
 from plasticrl.envs.batch import BatchEnv
@@ -6,6 +6,8 @@ from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
 from plasticrl.envs.history import HistoryObservation
 from plasticrl.envs.registration import ENV_IDS, register_envs
+from plasticrl.envs.scene import Scene, Symbol
+from plasticrl.envs.single import SingleEnv
 
 __all__ = [
     "ENV_IDS",
@@ -16,6 +18,9 @@ __all__ = [
     "GridMaze",
     "GridMazeBatch",
     "HistoryObservation",
+    "Scene",
+    "SingleEnv",
+    "Symbol",
     "register_envs",
 ]
 

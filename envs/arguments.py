@@ -11,7 +11,7 @@ class ArgumentError(ValueError):
 
 
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
-    """Return `value` as an int between `minimum` and `maximum` (both included)."""
+    """Return ``value`` as an int between ``minimum`` and ``maximum`` (both included)."""
     bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     if not isinstance(value, bool) and isinstance(value, Integral):
         number = int(value)
@@ -27,7 +27,7 @@ def number(
     maximum: float = math.inf,
     exclusive: bool = False,
 ) -> float:
-    """Return `value` as a finite float in [minimum, maximum], without minimum if `exclusive`."""
+    """Return ``value`` as a finite float in [minimum, maximum], without minimum if ``exclusive``."""
     if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
         result = float(value)
         if minimum < result <= maximum or (result == minimum and not exclusive):
@@ -38,7 +38,7 @@ def number(
 
 
 def choice(name: str, value: object, options: Sequence[str | None]) -> str | None:
-    """Return `value` if it is one of `options`."""
+    """Return ``value`` if it is one of ``options``."""
     if value is None or isinstance(value, str):
         for option in options:
             if option == value:
@@ -47,7 +47,7 @@ def choice(name: str, value: object, options: Sequence[str | None]) -> str | Non
 
 
 def flag(name: str, value: object) -> bool:
-    """Return `value` if it is a bool."""
+    """Return ``value`` if it is a bool."""
     if isinstance(value, bool):
         return value
     raise ArgumentError(f"{name} must be True or False, got {value!r}")

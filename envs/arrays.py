@@ -2,7 +2,7 @@
 
 Everything that moves in an environment is a NamedTuple of arrays whose first axis is the row
 (one row, one independent environment), so one step of the code is one step of all rows. What the
-code calls is the array API's, in the namespace `xp` of the batch; its operators may mix kinds
+code calls is the array API's, in the namespace ``xp`` of the batch; its operators may mix kinds
 (int64 + bool), which both libraries understand alike.
 """
 
@@ -56,7 +56,7 @@ def to_host(array: Array) -> HostArray:
 
 
 def select(xp: Any, mask: Bools, new: StateT, old: StateT) -> StateT:
-    """Take the rows of `new` where `mask` (B,) is true and those of `old` elsewhere."""
+    """Take the rows of ``new`` where ``mask`` (B,) is true and those of ``old`` elsewhere."""
     return type(old)._make(
         kept if taken is kept else xp.where(mask.reshape(-1, *([1] * (kept.ndim - 1))), taken, kept)
         for taken, kept in zip(new, old, strict=True)
@@ -64,13 +64,13 @@ def select(xp: Any, mask: Bools, new: StateT, old: StateT) -> StateT:
 
 
 def rows_of(table: Array, index: Ints) -> Array:
-    """Look up `table[index]` along the first axis of a table of vectors.
+    """Look up ``table[index]`` along the first axis of a table of vectors.
 
-    numpy's `take` is three times as fast as its indexing. (Not so for a table of numbers.)
+    numpy's ``take`` is three times as fast as its indexing. (Not so for a table of numbers.)
     """
     return table.take(index, axis=0) if isinstance(table, np.ndarray) else table[index]
 
 
 def any_of(mask: Bools) -> bool:
-    """Whether an entry is true, on the host; counting is faster than `any` for a few entries."""
+    """Whether an entry is true, on the host; counting is faster than ``any`` for a few entries."""
     return bool(np.count_nonzero(mask))

@@ -1,14 +1,16 @@
 """A batch of environments as arrays: autoreset, seeding and saved state, once for all of them.
 
-A subclass gives three functions of arrays and nothing else:
+A subclass writes these functions of arrays, which know nothing of seeds, masks or autoreset:
 
-    start(world, draws) -> world                      a new episode in every row
-    advance(world, action, draws) -> world, reward    one step in every row
-    observe(rows, world) -> observation               what every row sees now
+    start(world, draws) -> world                      begin a new episode in every row
+    advance(world, action, draws) -> world, reward    take one step in every row
+    terminal(world) -> bools                          which rows are in a terminal state
+    observe(rows, world) -> observation               what the agent of every row observes
+    scene(row) -> Scene                               what a viewer shows of one row
 
-`draws` (n, B) are uniform numbers in [0, 1), the only randomness there is. This module calls the
-three and picks rows with `where`: the functions never hear of seeds, masks or autoreset. They are
-written against the array API: the same lines run on numpy and, with a device, on torch's tensors.
+``draws`` (n, B) are uniform numbers in [0, 1) and the only source of randomness. This module calls
+the functions for all rows and picks rows with ``where``. All but ``scene`` are written against the
+array API, so the same lines run on numpy arrays and, with a device, on torch tensors.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,8 @@ from plasticrl.envs.arrays import (
     to_host,
 )
 from plasticrl.envs.counter_random import DrawnAhead, event_places, row_key, uniforms
+from plasticrl.envs.drawing import draw_frame, draw_text
+from plasticrl.envs.scene import Scene
 
 RENDER_MODES = ("rgb_array", "ansi")
 METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 8}
@@ -67,19 +71,21 @@ class State(NamedTuple, Generic[WorldT]):
         return [*self.rows, *self.world]
 
     def like(self, leaves: Sequence[Array]) -> "State[WorldT]":
-        """The state that has these arrays, in the order of `leaves`."""
+        """The state that has these arrays, in the order of ``leaves``."""
         n_rows = len(self.rows)
         return State(Rows._make(leaves[:n_rows]), type(self.world)._make(leaves[n_rows:]))
 
 
 class Transition(NamedTuple):
-    """What one step of a batch gives, each with B rows."""
+    """The result of one step of a batch, each with B rows."""
 
     observation: Observations  # (B, features) what to act on next, after a same-step autoreset
     reward: Floats  # (B,)
-    truncated: Bools  # (B,) the episode is over
+    terminated: Bools  # (B,) the episode ended in a terminal state
+    truncated: Bools  # (B,) the episode reached its time limit; both may be true
+    done: Bools  # (B,) either
     final_observation: Observations  # (B, features) before a same-step autoreset
-    final_info: dict[str, Array]  # `episode_info` before a same-step autoreset; name -> (B,)
+    final_info: dict[str, Array]  # ``episode_info`` before a same-step autoreset; name -> (B,)
 
 
 class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
@@ -93,10 +99,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         observation_space, action_space: of one row.
         world: the subclass's state before the first reset, with B rows, of numpy.
         episode_length: steps after which an episode is truncated.
-        autoreset_mode: as in `gymnasium.vector.SyncVectorEnv`.
+        autoreset_mode: as in ``gymnasium.vector.SyncVectorEnv``.
         render_mode: None, "rgb_array" or "ansi".
         device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors there. A step
-            on a device never waits for it, and autoreset is `SAME_STEP`.
+            on a device never waits for it, and autoreset is ``SAME_STEP``.
 
     Raises:
         ValueError: no such mode, no such device, or a device and another autoreset mode.
@@ -135,6 +141,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         )
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
+        self._terminates = type(self).terminal is not BatchEnv.terminal
         self._blank = Rows._make(self.put(leaf) for leaf in _blank_rows(num_envs, self.n_actions))
         self.state = State(self._blank, type(world)._make(self.put(leaf) for leaf in world))
 
@@ -162,37 +169,37 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         vars(self).update(attributes, xp=namespace(attributes["device"]))
 
     def start(self, world: WorldT, draws: Floats) -> WorldT:
-        """Return the world at an episode's start, from the one before it and `draws` (B, n)."""
+        """Return the world at an episode's start, from the one before it and ``draws`` (B, n)."""
         raise NotImplementedError
 
     def advance(self, world: WorldT, action: Ints, draws: Floats) -> tuple[WorldT, Floats]:
-        """Return the world after `action` (B,) and the reward (B,)."""
+        """Return the world after ``action`` (B,) and the reward (B,)."""
+        raise NotImplementedError
+
+    def terminal(self, world: WorldT) -> Bools:
+        """Return which rows (B,) are in a terminal state; without this method, none ever is.
+
+        No world that ``start`` returns is terminal. ``advance`` may be called in a terminal state,
+        and its result is then thrown away.
+        """
         raise NotImplementedError
 
     def observe(self, rows: Rows, world: WorldT) -> Observations:
         """Return the observation (B, features) of every row, in a new array."""
         raise NotImplementedError
 
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row, as `render_mode` says."""
+    def scene(self, row: int) -> Scene:
+        """Describe what is to be seen of one row now, for every renderer and viewer."""
         raise NotImplementedError
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """What a viewer shows of one row at this step, beyond its picture: name -> array."""
-        return {}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """And what stays as it is until the row's episode ends: name -> array."""
-        return {}
-
     def episode_info(self, world: WorldT) -> dict[str, Array]:
-        """What `info` says of a finished episode: name -> (B,)."""
+        """Return what ``info`` holds at the end of an episode: name -> (B,)."""
         return {}
 
     def reset(
         self, *, seed: checks.Seeds = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
-        """Start new episodes in all rows, or in those of `options["reset_mask"]`.
+        """Start new episodes in all rows, or in those of ``options["reset_mask"]``.
 
         Args:
             seed: None continues every row's random numbers; an int s seeds row k with s + k; a list
@@ -207,7 +214,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
-        """Draw a key for each row of `mask` that has a generator, or has no key yet."""
+        """Draw a key for each row of ``mask`` that has a generator, or has no key yet."""
         rows = self.state.rows
         key, counter = to_host(rows.key), to_host(rows.counter)
         for row in np.flatnonzero(mask).tolist():
@@ -221,7 +228,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.state = self.state._replace(rows=rows)
 
     def begin(self, mask: HostArray) -> Observations:
-        """Start new episodes in the rows of `mask` and return what all rows see."""
+        """Start new episodes in the rows of ``mask`` and return what all rows see."""
         self.state = self._renewed(self.put(mask), self.state, self.state)
         self._started = True
         return self.observe(*self.state)
@@ -229,10 +236,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def transition(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Transition]:
         """Return the state one step later, and what the step gives: a pure function.
 
-        `state` stays as it is, and so does all of `self` that a result depends on. On a device
+        ``state`` stays as it is, and so does all of ``self`` that a result depends on. On a device
         nothing here waits for it and no shape depends on data, so that a CUDA graph can capture it;
-        capture it again after `set_state`, `set_n_cues` or a change of an attribute. The state and
-        the transition may share arrays with each other and with `state` and `action`: copy what is
+        capture it again after ``set_state``, ``set_n_cues`` or a change of an attribute. The state and
+        the transition may share arrays with each other and with ``state`` and ``action``: copy what is
         to be written into.
 
         Args:
@@ -248,9 +255,14 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             after = self._renewed(moved.rows.done, moved, moved)
             observation = seen if after is moved else self.observe(*after)
-        rows = moved.rows
-        info = self.episode_info(moved.world)
-        return after, Transition(observation, rows.previous_reward, rows.done, seen, info)
+        rows, info = moved.rows, self.episode_info(moved.world)
+        terminated, truncated = self._blank.done, rows.done
+        if self._terminates:
+            terminated = self.terminal(moved.world)
+            truncated = rows.steps >= self._episode_length
+        return after, Transition(
+            observation, rows.previous_reward, terminated, truncated, rows.done, seen, info
+        )
 
     def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, Info]:
         """Take one step in every row.
@@ -261,7 +273,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         Returns:
             observations (B, features), rewards (B,), terminated (B,), truncated (B,), infos. With a
             device, infos are those of a step that ends an episode, whether one ends or not, and
-            `final_obs` is one tensor (B, features).
+            ``final_obs`` is one tensor (B, features).
 
         Raises:
             InvalidAction: wrong shape or type, or out of range.
@@ -273,19 +285,26 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             over = checks.few(self.state.rows.done)
             raise ResetNeeded(f"the episode is over in rows {over}: call reset before step")
         self.state, result = self.transition(self.state, action)
-        reward, truncated = self._copy(result.reward), self._copy(result.truncated)
-        terminated = self._copy(self._blank.done)
+        reward = self._copy(result.reward)
+        terminated, truncated = self._copy(result.terminated), self._copy(result.truncated)
         return result.observation, reward, terminated, truncated, self._infos(result)
 
     def render(self) -> tuple[Frame | str, ...] | None:
-        """Return one frame (`rgb_array`) or text (`ansi`) for each row."""
+        """Return one frame (``rgb_array``) or text (``ansi``) for each row."""
         if self.render_mode is None:
             logger.warn(
                 f"render needs a render_mode: pass one of {RENDER_MODES} when making the env"
             )
             return None
         self._require_reset()
-        return tuple(self.draw(row) for row in range(self.num_envs))
+        return tuple(self._drawn(row) for row in range(self.num_envs))
+
+    def _drawn(self, row: int) -> Frame | str:
+        """The picture of one row, as ``render_mode`` says."""
+        rows = self.state.rows
+        reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
+        draw = draw_text if self.render_mode == "ansi" else draw_frame
+        return draw(self.scene(row), reward, step, self.episode_length)
 
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (B, ...).
@@ -296,7 +315,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return self._leaves()
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that `get_state` gave, on any device.
+        """Continue, bit for bit, from a state that ``get_state`` gave, on any device.
 
         Raises:
             ValueError: an array is missing or unknown, or has another shape or dtype.
@@ -318,16 +337,18 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
         done = steps >= self._episode_length
+        if self._terminates:
+            done = done | self.terminal(world)
         return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
     def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
-        """As `DrawnAhead`, without memory."""
+        """As ``DrawnAhead``, without memory."""
         return uniforms(self.xp, key, counter, self._step_places), counter + 1
 
     def _renewed(self, mask: Bools, before: State[WorldT], state: State[WorldT]) -> State[WorldT]:
-        """`state` with new episodes, drawn from the state `before`, in the rows of `mask`.
+        """``state`` with new episodes, drawn from the state ``before``, in the rows of ``mask``.
 
-        Where it can be known without waiting that there are none, this is `state` itself.
+        Where it can be known without waiting that there are none, this is ``state`` itself.
         """
         if self.device is None and not any_of(mask):
             return state
@@ -349,7 +370,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
 
     def _infos(self, result: Transition) -> Info:
         """The infos of rows whose episode ends, laid out as Gymnasium's vector infos."""
-        done = result.truncated
+        done = result.done
         if self.device is None and not any_of(done):
             return {}
         infos: Info = {}

@@ -27,7 +27,7 @@ def actions(given: Array, n_rows: int, n_actions: int) -> HostArray:
 
 
 def tensor_actions(given: Array, like: Array, xp: Any) -> None:
-    """Refuse what is not a tensor of integers beside and of the shape of `like` (B,)."""
+    """Refuse what is not a tensor of integers beside and of the shape of ``like`` (B,)."""
     if type(given) is not type(like) or given.device != like.device:
         raise InvalidAction(f"actions must be a tensor on {like.device}, got {given!r}")
     if given.shape != like.shape or not xp.isdtype(given.dtype, "integral"):
@@ -49,7 +49,7 @@ def row_seeds(seed: Seeds, n_rows: int) -> list[int | None]:
 
 
 def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
-    """The rows (B,) to reset: all, or those of `options["reset_mask"]`."""
+    """The rows (B,) to reset: all, or those of ``options["reset_mask"]``."""
     reset_options(options, allowed=("reset_mask",))
     if not options:
         return np.ones(n_rows, dtype=np.bool_)
@@ -73,7 +73,7 @@ def reset_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
 
 
 def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:
-    """The mode; on a device it must be `SAME_STEP`."""
+    """The mode; on a device it must be ``SAME_STEP``."""
     try:
         known = AutoresetMode(mode)
     except ValueError:

@@ -38,14 +38,14 @@ def _shift(bits: Ints, places: int) -> Ints:
 
 
 def mix(bits: Ints) -> Ints:
-    """splitmix64's finaliser: a bijection of 64 bits in which every input bit moves every other."""
+    """splitmix64's finalizer: a bijection of 64 bits in which every input bit moves every other."""
     bits = (bits ^ _shift(bits, 30)) * _MULTIPLIERS[0]
     bits = (bits ^ _shift(bits, 27)) * _MULTIPLIERS[1]
     return bits ^ _shift(bits, 31)
 
 
 def event_places(n: int) -> HostArray:
-    """(n, 1) where an event's first `n` numbers stand, n at most `DRAWS_PER_EVENT`."""
+    """(n, 1) where an event's first ``n`` numbers stand, n at most ``DRAWS_PER_EVENT``."""
     return np.arange(1, n + 1, dtype=np.int64)[:, None] * GOLDEN
 
 
@@ -56,7 +56,7 @@ def uniforms(xp: Any, key: Ints, counter: Ints, places: Ints) -> Floats:
         xp: the arrays' namespace.
         key: (B,) the rows' keys.
         counter: (..., B) the number of the event in each row.
-        places: (n, 1) `event_places`.
+        places: (n, 1) ``event_places``.
 
     Returns:
         (..., n, B) multiples of 2^-53.
@@ -76,13 +76,13 @@ def row_key(generator: np.random.Generator) -> int:
 
 
 class DrawnAhead:
-    """numpy's `uniforms` of events that follow each other, several events in one go.
+    """numpy's ``uniforms`` of events that follow each other, several events in one go.
 
     For a few rows a call costs more than its numbers. Whoever asks for anything but the event that
     was promised next gets it all the same, drawn anew.
 
     Args:
-        places: (n, 1) `event_places`.
+        places: (n, 1) ``event_places``.
         num_envs: number of rows B.
     """
 
@@ -91,7 +91,8 @@ class DrawnAhead:
 
     def __init__(self, places: HostArray, num_envs: int) -> None:
         self._places = places
-        self._size = min(self.most_events, max(1, self.most_numbers // (len(places) * num_envs)))
+        numbers = max(1, len(places) * num_envs)  # of one event, which may have none
+        self._size = min(self.most_events, max(1, self.most_numbers // numbers))
         self._ahead = np.arange(self._size + 1)[:, None]
         self._key: Array = None
         self._draws: list[Array] = []

@@ -22,7 +22,6 @@ from plasticrl.envs.arrays import (
     Array,
     Bools,
     Floats,
-    Frame,
     HostArray,
     Ints,
     Observations,
@@ -31,14 +30,27 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.drawing import CuePicture, cue_frame, cue_text
 from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
 MAX_CUES = 32
 MAX_BITS = 52  # of a random cue, which is drawn as one integer from a 53-bit uniform number
 DIGIT_BITS = 10  # of a random cue, looked up together
 EXTRA_FEATURES = 7  # go, bias, time, reward, unused, and the two actions
+SYMBOLS = (
+    Symbol("background"),
+    Symbol("+1", "■", "tile", "positive"),
+    Symbol("-1 or 0", "□", "tile", "negative"),
+    Symbol("+1, not in sight", "■", "tile", "positive", faint=True),
+    Symbol("-1 or 0, not in sight", "□", "tile", "negative", faint=True),
+    Symbol("in sight", "►", "right", "agent"),
+    Symbol("target", "◎", "ring", "goal"),
+    Symbol("go light, off", "○", "disc", "muted", faint=True),
+    Symbol("go light, on", "●", "disc", "goal"),
+)
+BACKGROUND, BIT, FAINT_BIT, IN_SIGHT, TARGET, GO_LIGHT = 0, 1, 3, 5, 6, 7  # of the symbols
+MAX_BITS_SHOWN = 64
 
 
 class CueWorld(NamedTuple):
@@ -58,7 +70,7 @@ class CueWorld(NamedTuple):
 
 
 class CueArguments(TypedDict, total=False):
-    """Keyword arguments that `CueReward` hands on to `CueRewardBatch`."""
+    """Keyword arguments that ``CueReward`` hands on to ``CueRewardBatch``."""
 
     n_cues: int
     cue_bits: int
@@ -70,7 +82,7 @@ class CueArguments(TypedDict, total=False):
 
 
 class CueRewardBatch(BatchEnv[CueWorld]):
-    """`num_envs` cue-reward tasks as one vector environment; see `CueReward` for the task."""
+    """``num_envs`` cue-reward tasks as one vector environment; see ``CueReward`` for the task."""
 
     start_draws = MAX_CUES + 2
     step_draws = 2
@@ -123,7 +135,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self._fresh = self.state.world
 
     def set_n_cues(self, n_cues: int) -> None:
-        """Have `n_cues` cues from each row's next episode on; the observation space stays."""
+        """Have ``n_cues`` cues from each row's next episode on; the observation space stays."""
         n_cues = self._checked_n_cues(n_cues)
         self._most_cues = max(self._most_cues, n_cues)
         world = self.state.world
@@ -131,12 +143,12 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self.state = self.state._replace(world=world._replace(next_n_cues=after))
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that `get_state` gave, on any device."""
+        """Continue, bit for bit, from a state that ``get_state`` gave, on any device."""
         super().set_state(state)
         self._most_cues = max(self._most_cues, int(state["next_n_cues"].max()))
 
     def start(self, world: CueWorld, draws: Floats) -> CueWorld:
-        """Draw cues, a target and the first trial's length; `draws` is (MAX_CUES + 2, B)."""
+        """Draw cues, a target and the first trial's length; ``draws`` is (MAX_CUES + 2, B)."""
         n_cues = world.next_n_cues
         return self._fresh._replace(
             n_cues=n_cues,
@@ -147,8 +159,8 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         )
 
     def advance(self, world: CueWorld, action: Ints, draws: Floats) -> tuple[CueWorld, Floats]:
-        """Answer, then move on to the next place in the trial; `draws` is (2, B)."""
-        # `event` decides the reward's flip at a go step, the length at a new trial and, between
+        """Answer, then move on to the next place in the trial; ``draws`` is (2, B)."""
+        # ``event`` decides the reward's flip at a go step, the length at a new trial and, between
         # the two, cue or blank: never two of them at the same step.
         event, which = draws
         go = _is_go(world)
@@ -168,7 +180,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return out
 
     def episode_info(self, world: CueWorld) -> dict[str, Array]:
-        """`trials`: go steps answered in the episode."""
+        """``trials``: go steps answered in the episode."""
         return {"trials": world.trials}
 
     @property
@@ -192,29 +204,20 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         """(B,) cues in the present episode."""
         return to_host(self.state.world.n_cues)
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """`cue`: () index of the cue in sight, -1 for none; `go`: () whether to answer now."""
-        world = self.state.world
-        return {"cue": to_host(world.cue)[row], "go": to_host(_is_go(world))[row]}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """`cues`: (n_cues, cue_bits); `target`: () index of the cue that counts."""
-        return {"cues": self.cues[row, : int(self.n_cues[row])], "target": self.target[row]}
-
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row: what is in sight, the episode's cues, the go light, the last reward."""
-        rows, world = self.state
-        picture = CuePicture(
-            sight=to_host(self._bits_in_sight(world)[row]),
-            cues=self.cues[row, : int(world.n_cues[row])],
-            target=int(world.target[row]),
-            cue=int(world.cue[row]),
-            go=bool(_is_go(world)[row]),
-            reward=float(rows.previous_reward[row]),
-            step=int(rows.steps[row]),
-            episode_length=self.episode_length,
-        )
-        return cue_text(picture) if self.render_mode == "ansi" else cue_frame(picture)
+    def scene(self, row: int) -> Scene:
+        """Show the episode's cues, one a line, which is in sight, the target, and the go light."""
+        world, go = self.state.world, bool(_is_go(self.state.world)[row])
+        cues = self.cues[row, : int(world.n_cues[row]), :MAX_BITS_SHOWN]
+        cue, target = int(world.cue[row]), int(world.target[row])
+        grid = np.full((len(cues), cues.shape[1] + 4), BACKGROUND, dtype=np.uint8)
+        grid[:, 2:-2] = FAINT_BIT + (cues <= 0)
+        if cue >= 0:
+            grid[cue, 0] = IN_SIGHT
+            grid[cue, 2:-2] -= FAINT_BIT - BIT
+        grid[target, 1] = TARGET
+        grid[0, -1] = GO_LIGHT + go
+        caption = "go: was the target shown?" if go else ""
+        return Scene(SYMBOLS, grid, caption, actions=("no", "yes"), goal="target")
 
     def _draw_cues(self, n_cues: Ints, draws: Floats) -> Ints:
         """(B, MAX_CUES) distinct codes, every set of them as likely: Floyd's sampling.
@@ -280,7 +283,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return self._bits(codes, world.cue < 0)
 
     def _bits(self, codes: Ints, blank: Bools) -> Observations:
-        """Codes (...) as inputs (..., cue_bits): +1 and -1, or one-hot; zeros where `blank`."""
+        """Codes (...) as inputs (..., cue_bits): +1 and -1, or one-hot; zeros where ``blank``."""
         digit = codes[..., None]
         if not self.one_hot_cues:
             digit = (digit >> self._digit_places) & (2**DIGIT_BITS - 1)
@@ -340,18 +343,18 @@ class CueReward(SingleEnv[CueRewardBatch]):
     """Find out by trial and error which cue counts, then say whether it was shown.
 
     ## Description
-    Every episode has its own `n_cues` random cues, and one of them is the target; nothing says
+    Every episode has its own ``n_cues`` random cues, and one of them is the target; nothing says
     which. An episode is a string of trials. A trial shows a blank; then half of the cues, once
     each, in random order and mixed with blanks; then the go signal, at which the agent answers
     whether the target was among them; then a blank. The reward is all it has to learn from. A row
-    of `CueRewardBatch`, which `gymnasium.make_vec` gives, is this environment.
+    of ``CueRewardBatch``, which ``gymnasium.make_vec`` gives, is this environment.
 
     ## Action Space
-    `Discrete(2)`: at the go step, 1 "the target was shown" and 0 "it was not"; at any other step
+    ``Discrete(2)``: at the go step, 1 "the target was shown" and 0 "it was not"; at any other step
     the action does nothing.
 
     ## Observation Space
-    `Box` of `cue_bits` + 7 float32; with b = `cue_bits`:
+    ``Box`` of ``cue_bits`` + 7 float32; with b = ``cue_bits``:
 
     | index | what | range |
     |---|---|---|
@@ -365,26 +368,26 @@ class CueReward(SingleEnv[CueRewardBatch]):
 
     ## Rewards
     At the go step +1 for the right answer and -1 for the wrong one, its sign flipped with
-    probability `reward_flip_probability`; 0 at all other steps. Per trial, 1 is perfect; with an
+    probability ``reward_flip_probability``; 0 at all other steps. Per trial, 1 is perfect; with an
     even number of cues 0 is chance.
 
     ## Starting State
     New cues, a new target, the first step of a trial.
 
     ## Episode End
-    Truncated after `episode_length` steps; never terminated. `info["trials"]` of the last step is
+    Truncated after ``episode_length`` steps; never terminated. ``info["trials"]`` of the last step is
     the number of go steps answered.
 
     ## Arguments
-    - `n_cues` (4): cues in an episode, 2 to 32; `set_n_cues` changes it from the next episode on.
-    - `cue_bits` (20): inputs for a cue.
-    - `episode_length` (120): steps in an episode; the paper says 200, the authors' code 120.
-    - `reward_flip_probability` (0.0).
-    - `max_extra_blanks` (None): a trial has n_cues // 2 + 3 + U{0 .. max_extra_blanks} steps; None
+    - ``n_cues`` (4): cues in an episode, 2 to 32; ``set_n_cues`` changes it from the next episode on.
+    - ``cue_bits`` (20): inputs for a cue.
+    - ``episode_length`` (120): steps in an episode; the paper says 200, the authors' code 120.
+    - ``reward_flip_probability`` (0.0).
+    - ``max_extra_blanks`` (None): a trial has n_cues // 2 + 3 + U{0 .. max_extra_blanks} steps; None
       means n_cues - 1.
-    - `cue_kind` ("random"): "random" are distinct vectors of +1 and -1, new in each episode;
-      "one_hot" are fixed, and need `cue_bits` >= `n_cues`.
-    - `render_mode` (None): "rgb_array" or "ansi".
+    - ``cue_kind`` ("random"): "random" are distinct vectors of +1 and -1, new in each episode;
+      "one_hot" are fixed, and need ``cue_bits`` >= ``n_cues``.
+    - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References
     - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.1.
@@ -394,5 +397,5 @@ class CueReward(SingleEnv[CueRewardBatch]):
         super().__init__(CueRewardBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))
 
     def set_n_cues(self, n_cues: int) -> None:
-        """Have `n_cues` cues from the next episode on; the observation space stays."""
+        """Have ``n_cues`` cues from the next episode on; the observation space stays."""
         self.batch.set_n_cues(n_cues)

@@ -1,188 +1,152 @@
-"""Pictures of the environments, in numpy alone: frames (height, width, 3) uint8 and short texts.
+"""Renderings of scenes: ``rgb_array`` frames (height, width, 3) uint8, and ``ansi`` texts.
 
 A shape is drawn through its signed distance d (in pixels, negative inside): the paint covers
 clip(1/2 - d, 0, 1) of each pixel, which smooths the edges.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from plasticrl.envs.arrays import Frame, HostArray
+from plasticrl.envs.scene import Scene, Symbol
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
+Point = tuple[float, float]
 
-PAPER: Colour = (250, 248, 243)
-INK: Colour = (47, 54, 70)
-FLOOR: Colour = (236, 232, 223)
-FAINT: Colour = (216, 211, 200)
-AGENT: Colour = (226, 101, 60)
-GOAL: Colour = (46, 148, 108)
-GOAL_GLOW: Colour = (205, 229, 214)
-PLUS: Colour = (61, 113, 184)
-MINUS: Colour = (238, 186, 88)
-WRONG: Colour = (203, 62, 66)
+PAPER: Color = (250, 248, 243)
+INK: Color = (47, 54, 70)
+FLOOR: Color = (236, 232, 223)
+FAINT: Color = (216, 211, 200)
+WRONG: Color = (203, 62, 66)
+COLORS: dict[str, Color] = {
+    "wall": INK,
+    "agent": (226, 101, 60),
+    "goal": (46, 148, 108),
+    "cue": (124, 88, 190),
+    "positive": (61, 113, 184),
+    "negative": (238, 186, 88),
+    "muted": (160, 160, 158),
+}
 
-SIDE = 384  # pixels across a maze, about
-MAX_TILES = 40  # bits of a cue that a frame has room for
-MAX_LINES = 12  # cues that a frame has room for
+LONGEST_SIDE = 384  # pixels across the grid, about
+SMALLEST_SIDE = 160  # pixels of a frame
+FOOTER = 24  # pixels below the grid, for the time and the last reward
+DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}  # as (x, y)
 
 
 class Canvas:
     """A picture to paint on; positions and sizes are (x, y) in pixels."""
 
-    def __init__(self, width: int, height: int, colour: Colour = PAPER) -> None:
-        self.pixels: HostArray = np.full((height, width, 3), colour, dtype=np.float64)
+    def __init__(self, width: int, height: int, color: Color = PAPER) -> None:
+        self.pixels: HostArray = np.full((height, width, 3), color, dtype=np.float64)
 
-    def box(
-        self, centre: tuple[float, float], half: tuple[float, float], radius: float, colour: Colour
-    ) -> None:
-        """Fill a box with round corners, `half` its half width and height."""
-        left, right = _span(centre[0], half[0], self.pixels.shape[1])
-        top, bottom = _span(centre[1], half[1], self.pixels.shape[0])
-        y, x = np.mgrid[top:bottom, left:right] + 0.5
-        beyond_x = np.abs(x - centre[0]) - half[0] + radius
-        beyond_y = np.abs(y - centre[1]) - half[1] + radius
+    def box(self, center: Point, half: Point, radius: float, color: Color) -> None:
+        """Fill a box with round corners; ``half`` is half its width and height."""
+        y, x, part = self._near(center, half)
+        beyond_x = np.abs(x - center[0]) - half[0] + radius
+        beyond_y = np.abs(y - center[1]) - half[1] + radius
         outside = np.hypot(np.maximum(beyond_x, 0), np.maximum(beyond_y, 0))
         distance = outside + np.minimum(np.maximum(beyond_x, beyond_y), 0) - radius
-        cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
-        part = self.pixels[top:bottom, left:right]
-        part += cover * (np.array(colour) - part)
+        _paint(part, distance, color)
 
-    def disc(self, centre: tuple[float, float], radius: float, colour: Colour) -> None:
+    def disc(self, center: Point, radius: float, color: Color) -> None:
         """Fill a circle."""
-        self.box(centre, (radius, radius), radius, colour)
+        self.box(center, (radius, radius), radius, color)
 
-    def bar(self, part: float, y: float, margin: float) -> None:
-        """A line across the picture of which `part` (0 to 1) has passed."""
-        width = self.pixels.shape[1] - 2 * margin
-        self.box((margin + width / 2, y), (width / 2, 3), 3, FAINT)
-        if part > 0:
-            done = max(width * part, 6)
-            self.box((margin + done / 2, y), (done / 2, 3), 3, INK)
+    def triangle(self, center: Point, radius: float, toward: Point, color: Color) -> None:
+        """Fill a triangle with its tip toward (x, y), one of ``DIRECTIONS``."""
+        y, x, part = self._near(center, (radius, radius))
+        along = (x - center[0]) * toward[0] + (y - center[1]) * toward[1]
+        across = np.abs((x - center[0]) * toward[1] + (y - center[1]) * toward[0])
+        side = (2 * across + along - radius) / np.sqrt(5.0)
+        _paint(part, np.maximum(side, -along - 0.8 * radius), color)
 
     def frame(self) -> Frame:
         """The finished picture."""
         return np.rint(self.pixels).astype(np.uint8)
 
+    def _near(self, center: Point, half: Point) -> tuple[HostArray, HostArray, HostArray]:
+        """The pixels that a shape can touch: their y, their x, and the part of the picture."""
+        left, right = _span(center[0], half[0], self.pixels.shape[1])
+        top, bottom = _span(center[1], half[1], self.pixels.shape[0])
+        y, x = np.mgrid[top:bottom, left:right] + 0.5
+        return y, x, self.pixels[top:bottom, left:right]
 
-def _span(centre: float, half: float, size: int) -> tuple[int, int]:
-    """The pixels that a shape can touch along one axis."""
-    return max(int(centre - half) - 1, 0), min(int(centre + half) + 3, size)
+
+def _span(center: float, half: float, size: int) -> tuple[int, int]:
+    return max(int(center - half) - 1, 0), min(int(center + half) + 3, size)
 
 
-def maze_frame(
-    walls: HostArray, agent: HostArray, goal: HostArray, hit: bool, part: float
-) -> Frame:
-    """Picture a maze: walls, the goal (it lights up when it has just been hit), agent, time bar.
+def _paint(part: HostArray, distance: HostArray, color: Color) -> None:
+    cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
+    part += cover * (np.array(color) - part)
 
-    Args:
-        walls: (size, size).
-        agent, goal: (2,) row and column.
-        hit: the last step was paid.
-        part: of the episode that has passed, 0 to 1.
+
+def draw_frame(scene: Scene, reward: float, step: int, episode_length: int) -> Frame:
+    """Draw a scene, and below it the time that has passed and a light for the last reward.
+
+    The light is green for a positive reward, red for a negative one and gray for none. The scene's
+    goal is lit when the last reward was positive. The sides are even, as video codecs want them.
     """
-    cell = max(6, min(32, SIDE // len(walls) // 2 * 2))  # even, as video codecs want a frame
-    side = cell * len(walls)
-    canvas = Canvas(side, side + 24)
-    canvas.pixels[:side] = np.where(_enlarged(walls, cell)[..., None], INK, FLOOR)
-    edge = np.zeros(side, dtype=np.bool_)
-    edge[::cell] = True
-    lines = (edge[:, None] | edge) & ~_enlarged(walls, cell)
-    canvas.pixels[:side][lines] = FAINT
-
-    def middle(place: HostArray) -> tuple[float, float]:
-        return (float(place[1]) + 0.5) * cell, (float(place[0]) + 0.5) * cell
-
-    canvas.box(middle(goal), (0.45 * cell, 0.45 * cell), 0.2 * cell, GOAL if hit else GOAL_GLOW)
-    canvas.disc(middle(goal), 0.28 * cell, PAPER if hit else GOAL)
-    canvas.disc(middle(goal), 0.13 * cell, GOAL if hit else GOAL_GLOW)
-    canvas.disc(middle(agent), 0.34 * cell, PAPER)
-    canvas.disc(middle(agent), 0.29 * cell, AGENT)
-    canvas.bar(part, side + 12, margin=10)
+    rows, columns = scene.grid.shape
+    cell = max(6, min(32, LONGEST_SIDE // max(rows, columns) // 2 * 2))
+    width = max(columns * cell, SMALLEST_SIDE)
+    height = max(rows * cell, SMALLEST_SIDE - FOOTER)
+    canvas = Canvas(width, height + FOOTER)
+    left, top = (width - columns * cell) // 2, (height - rows * cell) // 2
+    floor = canvas.pixels[top : top + rows * cell, left : left + columns * cell]
+    floor[:] = FLOOR
+    floor[::cell] = floor[:, ::cell] = FAINT
+    for (row, column), index in np.ndenumerate(scene.grid):
+        symbol = scene.symbols[index]
+        center = left + (column + 0.5) * cell, top + (row + 0.5) * cell
+        _draw_cell(canvas, symbol, center, cell, lit=reward > 0 and symbol.name == scene.goal)
+    _draw_footer(canvas, height + FOOTER / 2, step / episode_length, reward)
     return canvas.frame()
 
 
-def _enlarged(cells: HostArray, factor: int) -> HostArray:
-    return cells.repeat(factor, axis=0).repeat(factor, axis=1)
+def _draw_cell(canvas: Canvas, symbol: Symbol, center: Point, cell: int, lit: bool) -> None:
+    color = COLORS[symbol.color]
+    pale = _mixed(color, FLOOR, 0.75)
+    if symbol.faint:
+        color = _mixed(color, FLOOR, 0.6)
+    if symbol.shape == "block":
+        canvas.box(center, (cell / 2, cell / 2), 0, color)
+    elif symbol.shape == "tile":
+        canvas.box(center, (0.42 * cell, 0.42 * cell), 0.12 * cell, color)
+    elif symbol.shape == "disc":
+        canvas.disc(center, 0.34 * cell, PAPER)
+        canvas.disc(center, 0.29 * cell, color)
+    elif symbol.shape == "ring":
+        canvas.box(center, (0.45 * cell, 0.45 * cell), 0.2 * cell, color if lit else pale)
+        canvas.disc(center, 0.28 * cell, PAPER if lit else color)
+        canvas.disc(center, 0.13 * cell, color if lit else pale)
+    elif symbol.shape in DIRECTIONS:
+        canvas.triangle(center, 0.4 * cell, DIRECTIONS[symbol.shape], color)
 
 
-def maze_text(
-    walls: HostArray,
-    agent: HostArray,
-    goal: HostArray,
-    reward: float,
-    step: int,
-    episode_length: int,
-) -> str:
-    """Write a maze: walls █, free cells ·, goal ◎, agent ●, two columns to a cell."""
-    cells = np.where(walls, "██", "· ")
-    cells[tuple(goal)] = "◎ "
-    cells[tuple(agent)] = "● "
-    lines = ["".join(line) for line in cells]
-    return "\n".join([*lines, f"step {step}/{episode_length}  reward {reward:+g}"])
+def _mixed(color: Color, other: Color, share: float) -> Color:
+    """``color`` with ``share`` of the other one in it."""
+    red, green, blue = (
+        round(one + share * (two - one)) for one, two in zip(color, other, strict=True)
+    )
+    return red, green, blue
 
 
-class CuePicture(NamedTuple):
-    """What a picture of the cue-reward task shows."""
-
-    sight: HostArray  # (bits,) in sight, all zero for a blank
-    cues: HostArray  # (n_cues, bits) of the episode
-    target: int
-    cue: int  # index of the cue in sight, -1 for none
-    go: bool
-    reward: float  # of the last step
-    step: int
-    episode_length: int
-
-
-def cue_frame(picture: CuePicture) -> Frame:
-    """Picture the task: what is in sight and the go light above, the episode's cues below.
-
-    A round mark stands before the target, a light box behind the cue in sight. The small light on
-    the right shows the last reward: green +1, red -1, grey none. +1 is blue, -1 yellow.
-    """
-    cues, sight = picture.cues[:MAX_LINES, :MAX_TILES], picture.sight[:MAX_TILES]
-    bits = len(sight)
-    tile, left = 18, 34
-    strip = tile * max(bits, 6)
-    width, height = left + strip + 84, 104 + 24 * len(cues) + 30
-    canvas = Canvas(width, height)
-    canvas.box((left + strip / 2, 44), (strip / 2 + 8, 26), 10, INK)
-    _tiles(canvas, sight, left, 44, tile, half_height=15)
-    canvas.disc((left + strip + 46, 44), 24, INK)
-    canvas.disc((left + strip + 46, 44), 18, (96, 210, 140) if picture.go else (84, 92, 110))
-    for index, cue in enumerate(cues):
-        y = 104 + 24 * index
-        if index == picture.cue:
-            canvas.box((left + strip / 2, y), (strip / 2 + 8, 12), 6, FAINT)
-        if index == picture.target:
-            canvas.disc((left - 19, y), 6, AGENT)
-        _tiles(canvas, cue, left, y, tile, half_height=8)
-    light = FAINT if picture.reward == 0 else GOAL if picture.reward > 0 else WRONG
-    canvas.disc((left + strip + 46, 104), 12, light)
-    canvas.bar(picture.step / picture.episode_length, height - 18, margin=left - 8)
-    return canvas.frame()
+def _draw_footer(canvas: Canvas, y: float, time: float, reward: float) -> None:
+    """A line of which the share ``time`` has passed, and at its right the reward's light."""
+    margin, light = 10, 20
+    width = canvas.pixels.shape[1] - 2 * margin - light
+    canvas.box((margin + width / 2, y), (width / 2, 3), 3, FAINT)
+    if time > 0:
+        done = max(width * time, 6)
+        canvas.box((margin + done / 2, y), (done / 2, 3), 3, INK)
+    color = FAINT if reward == 0 else COLORS["goal"] if reward > 0 else WRONG
+    canvas.disc((margin + width + light - 7, y), 7, color)
 
 
-def _tiles(
-    canvas: Canvas, bits: HostArray, left: float, y: float, tile: int, half_height: float
-) -> None:
-    for place, bit in enumerate(bits):
-        colour = PLUS if bit > 0 else MINUS if bit < 0 else (96, 104, 122)
-        centre = (left + (place + 0.5) * tile, y)
-        canvas.box(centre, (tile / 2 - 1.5, half_height), 3, colour)
-
-
-def cue_text(picture: CuePicture) -> str:
-    """Write the task: the cue in sight, the go signal, the target; +1 is ■, -1 □, 0 ·."""
-    lines = [
-        f"{_bit_text(picture.sight)}  {'GO' if picture.go else '  '}  reward {picture.reward:+g}",
-        f"{_bit_text(picture.cues[picture.target])}  is the target",
-        f"step {picture.step}/{picture.episode_length}",
-    ]
-    return "\n".join(lines)
-
-
-def _bit_text(bits: HostArray) -> str:
-    return "".join("■" if bit > 0 else "□" if bit < 0 else "·" for bit in bits)
+def draw_text(scene: Scene, reward: float, step: int, episode_length: int) -> str:
+    """Write a scene as text, two columns to a cell, and below it the caption and the numbers."""
+    texts = np.array([2 * s.text if s.shape == "block" else s.text + " " for s in scene.symbols])
+    lines = ["".join(row).rstrip() for row in texts[scene.grid]]
+    numbers = f"step {step}/{episode_length}  reward {reward:+g}"
+    return "\n".join([*lines, *([scene.caption] if scene.caption else []), numbers])

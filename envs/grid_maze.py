@@ -1,7 +1,7 @@
 """Grid maze: find an invisible goal again and again, from ever new places.
 
 Facts (Miconi et al. 2019, arXiv 2002.10585, section 4.2; 2018, arXiv 1804.02464, section 4.5): the
-border is wall, a pillar stands where both coordinates are even, the centre is free. Reaching the
+border is wall, a pillar stands where both coordinates are even, the center is free. Reaching the
 goal pays and teleports the agent; the goal stays put for the episode.
 
     cell' = next[cell, action]        bump = (cell' = cell)        hit = (cell' = goal)
@@ -18,7 +18,6 @@ from gymnasium.vector import AutoresetMode
 from plasticrl.envs import arguments
 from plasticrl.envs.arrays import (
     Floats,
-    Frame,
     HostArray,
     Ints,
     Observations,
@@ -27,13 +26,20 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.drawing import maze_frame, maze_text
 from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])  # up, down, left, right as (row, column)
 WINDOW = 9  # cells of the 3x3 receptive field
 N_FEATURES = WINDOW + 4 + len(MOVES)
+SYMBOLS = (
+    Symbol("floor", "·"),
+    Symbol("wall", "█", "block", "wall"),
+    Symbol("goal", "◎", "ring", "goal"),
+    Symbol("agent", "●", "disc", "agent"),
+)
+FLOOR, WALL, GOAL, AGENT = range(4)  # indices of the symbols
 
 
 class MazeWorld(NamedTuple):
@@ -50,12 +56,12 @@ class MazeTables(NamedTuple):
     cells: HostArray  # (F, 2) row and column of each free cell, row-major
     next_cell: HostArray  # (F, 4) free cell after each move
     sight: HostArray  # (F, 11) the 3x3 window, the unused input, the bias
-    centre: int
+    center: int
     goals: HostArray  # (G,) free cells where the goal may be
 
 
 class MazeArguments(TypedDict, total=False):
-    """Keyword arguments that `GridMaze` hands on to `GridMazeBatch`."""
+    """Keyword arguments that ``GridMaze`` hands on to ``GridMazeBatch``."""
 
     size: int
     episode_length: int
@@ -68,7 +74,7 @@ class MazeArguments(TypedDict, total=False):
 
 
 def build_maze(size: int, goal_region: str) -> MazeTables:
-    """Lay out the maze of outer `size` and tabulate its moves and views."""
+    """Lay out the maze of outer ``size`` and tabulate its moves and views."""
     walls = np.zeros((size, size), dtype=np.bool_)
     walls[::2, ::2] = True
     walls[[0, -1], :] = walls[:, [0, -1]] = True
@@ -79,11 +85,11 @@ def build_maze(size: int, goal_region: str) -> MazeTables:
     ahead = cells[:, None] + MOVES
     target = index[ahead[..., 0], ahead[..., 1]]
     next_cell = np.where(target < 0, np.arange(len(cells))[:, None], target)
-    centre = int(index[size // 2, size // 2])
+    center = int(index[size // 2, size // 2])
     ring = ((cells == 1) | (cells == size - 2)).any(axis=1)
-    allowed = (np.arange(len(cells)) != centre) & (ring | (goal_region == "all"))
+    allowed = (np.arange(len(cells)) != center) & (ring | (goal_region == "all"))
     return MazeTables(
-        walls, cells, next_cell, _sight(walls, cells), centre, np.flatnonzero(allowed)
+        walls, cells, next_cell, _sight(walls, cells), center, np.flatnonzero(allowed)
     )
 
 
@@ -104,7 +110,7 @@ def _views(sight: HostArray) -> HostArray:
 
 
 class GridMazeBatch(BatchEnv[MazeWorld]):
-    """`num_envs` grid mazes as one vector environment; see `GridMaze` for the task."""
+    """``num_envs`` grid mazes as one vector environment; see ``GridMaze`` for the task."""
 
     start_draws = 2
     step_draws = 1
@@ -136,12 +142,12 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self.step_penalty = arguments.number("step_penalty", step_penalty)
         self.random_start = arguments.flag("random_start", random_start)
         self.maze = build_maze(size, goal_region)
-        centre = np.full(num_envs, self.maze.centre)
+        center = np.full(num_envs, self.maze.center)
         super().__init__(
             num_envs,
             self._space(),
             Discrete(len(MOVES)),
-            MazeWorld(agent=centre, goal=centre),
+            MazeWorld(agent=center, goal=center),
             arguments.integer("episode_length", episode_length, minimum=1),
             autoreset_mode,
             render_mode,
@@ -153,14 +159,14 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self._no_reward = self.put(np.zeros(num_envs))
 
     def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
-        """Draw a goal, and a start if it is random; `draws` is (2, B)."""
+        """Draw a goal, and a start if it is random; ``draws`` is (2, B)."""
         goal = self._goals[integers(self.xp, draws[0], len(self.maze.goals))]
         if not self.random_start:
-            return MazeWorld(self.xp.full_like(goal, self.maze.centre), goal)
+            return MazeWorld(self.xp.full_like(goal, self.maze.center), goal)
         return MazeWorld(self._elsewhere(draws[1], goal), goal)
 
     def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
-        """Move; `draws` (1, B) says where a teleport would lead."""
+        """Move; ``draws`` (1, B) says where a teleport would lead."""
         where = self.xp.where
         cell = self._next_cell[world.agent * len(MOVES) + action]
         hit = cell == world.goal
@@ -191,22 +197,13 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         position: HostArray = self.maze.cells[to_host(self.state.world.goal)]
         return position
 
-    def row_state(self, row: int) -> dict[str, HostArray]:
-        """`agent`: (2,) row and column."""
-        return {"agent": self.agent_position[row]}
-
-    def row_setting(self, row: int) -> dict[str, HostArray]:
-        """`walls`: (size, size); `goal`: (2,) row and column."""
-        return {"walls": self.maze.walls.copy(), "goal": self.goal_position[row]}
-
-    def draw(self, row: int) -> Frame | str:
-        """Picture one row: the maze, the goal, the agent, the time that has passed."""
-        agent, goal = self.agent_position[row], self.goal_position[row]
-        reward = float(self.state.rows.previous_reward[row])
-        step = int(self.state.rows.steps[row])
-        if self.render_mode == "ansi":
-            return maze_text(self.maze.walls, agent, goal, reward, step, self.episode_length)
-        return maze_frame(self.maze.walls, agent, goal, reward > 0, step / self.episode_length)
+    def scene(self, row: int) -> Scene:
+        """Show the maze, the goal, which the agent cannot see, and the agent."""
+        grid = self.maze.walls.astype(np.uint8)  # WALL is 1
+        grid[tuple(self.goal_position[row])] = GOAL
+        grid[tuple(self.agent_position[row])] = AGENT
+        actions = ("up", "down", "left", "right")
+        return Scene(SYMBOLS, grid, actions=actions, trail="agent", goal="goal")
 
     def _elsewhere(self, uniform: Floats, goal: Ints) -> Ints:
         """A random free cell other than the goal: skip over its place."""
@@ -227,16 +224,16 @@ class GridMaze(SingleEnv[GridMazeBatch]):
 
     ## Description
     The border is wall and a pillar stands on every cell with both coordinates even, except the
-    centre. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
+    center. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
     Reaching it pays and teleports the agent to a random free cell other than the goal, so that an
     agent does well that remembers where the goal is and finds out where it is itself. A row of
-    `GridMazeBatch`, which `gymnasium.make_vec` gives, is this environment.
+    ``GridMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
 
     ## Action Space
-    `Discrete(4)`: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
+    ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
 
     ## Observation Space
-    `Box` of 17 float32:
+    ``Box`` of 17 float32:
 
     | index | what | range |
     |---|---|---|
@@ -248,25 +245,25 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     | 13-16 | previous action, one-hot; all zero at the first step | 0, 1 |
 
     ## Rewards
-    `goal_reward` on reaching the goal, `-wall_penalty` on moving into a wall, `-step_penalty` at
+    ``goal_reward`` on reaching the goal, ``-wall_penalty`` on moving into a wall, ``-step_penalty`` at
     every step. At size 11 a random walk makes 7.6 an episode, and knowing the goal and walking the
     shortest path 321.
 
     ## Starting State
-    The agent at the centre (with `random_start`, on a random free cell other than the goal), the
-    goal on a random free cell other than the centre.
+    The agent at the center (with ``random_start``, on a random free cell other than the goal), the
+    goal on a random free cell other than the center.
 
     ## Episode End
-    Truncated after `episode_length` steps; never terminated.
+    Truncated after ``episode_length`` steps; never terminated.
 
     ## Arguments
-    - `size` (11): outer side length, odd and at least 5.
-    - `episode_length` (200): steps in an episode.
-    - `goal_reward` (10.0): greater than 0.
-    - `wall_penalty`, `step_penalty` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
-    - `goal_region` ("all"): "outer" puts the goal into the ring of cells along the border.
-    - `random_start` (False): see Starting State.
-    - `render_mode` (None): "rgb_array" or "ansi".
+    - ``size`` (11): outer side length, odd and at least 5.
+    - ``episode_length`` (200): steps in an episode.
+    - ``goal_reward`` (10.0): greater than 0.
+    - ``wall_penalty``, ``step_penalty`` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
+    - ``goal_region`` ("all"): "outer" puts the goal into the ring of cells along the border.
+    - ``random_start`` (False): see Starting State.
+    - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References
     - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.2.

@@ -18,7 +18,7 @@ from plasticrl.envs.arrays import Array, HostArray, Info
 
 
 def write_history(out: Array, time: Array, reward: Array) -> None:
-    """Write the history's first features into `out`, in place: time, reward.
+    """Write the history's first features into ``out``, in place: time, reward.
 
     Args:
         out: (..., 2 + n) the place of the history in the observation; the action stands last.
@@ -46,14 +46,14 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Add time, previous reward and previous action to the observation of any environment.
 
     A one-dimensional float observation (n,) becomes (n + 2 + A,): the observation, time, reward,
-    action. Any other observation becomes a Dict: `observation` (as it was), `action` (A,), `reward`
-    (1,), `time` (1,). The action is one-hot for Discrete, one one-hot after the other for
+    action. Any other observation becomes a Dict: ``observation`` (as it was), ``action`` (A,), ``reward``
+    (1,), ``time`` (1,). The action is one-hot for Discrete, one one-hot after the other for
     MultiDiscrete, the bits for MultiBinary and the numbers for Box.
 
     Args:
         env: an environment with one of these action spaces.
         horizon: steps that count as time 1, after which time stays at 1; None takes
-            `env.spec.max_episode_steps`.
+            ``env.spec.max_episode_steps``.
 
     Raises:
         ValueError: the horizon is unknown, or the action space is of another kind.

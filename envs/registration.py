@@ -6,24 +6,18 @@ import gymnasium
 
 
 class EnvRow(NamedTuple):
-    """One environment: its id, the class of one and the class of many."""
+    """One environment: its id, and the module and classes of its single and batched form."""
 
     id: str
+    module: str  # in plasticrl.envs
     single: str
     batch: str
 
 
 TABLE = (
-    EnvRow(
-        "plasticrl/GridMaze-v0",
-        "plasticrl.envs.grid_maze:GridMaze",
-        "plasticrl.envs.grid_maze:GridMazeBatch",
-    ),
-    EnvRow(
-        "plasticrl/CueReward-v0",
-        "plasticrl.envs.cue_reward:CueReward",
-        "plasticrl.envs.cue_reward:CueRewardBatch",
-    ),
+    EnvRow("plasticrl/GridMaze-v0", "grid_maze", "GridMaze", "GridMazeBatch"),
+    EnvRow("plasticrl/CueReward-v0", "cue_reward", "CueReward", "CueRewardBatch"),
+    EnvRow("plasticrl/TMaze-v0", "t_maze", "TMaze", "TMazeBatch"),
 )
 
 ENV_IDS = tuple(row.id for row in TABLE)
@@ -32,8 +26,14 @@ ENV_IDS = tuple(row.id for row in TABLE)
 def register_envs() -> None:
     """Register every environment of the table that Gymnasium does not know yet.
 
-    No `max_episode_steps`: an episode's length is the environment's own argument, `episode_length`.
+    No ``max_episode_steps`` is set: the length of an episode is the environment's own argument,
+    ``episode_length``.
     """
     for row in TABLE:
         if row.id not in gymnasium.registry:
-            gymnasium.register(row.id, entry_point=row.single, vector_entry_point=row.batch)
+            module = f"plasticrl.envs.{row.module}"
+            gymnasium.register(
+                row.id,
+                entry_point=f"{module}:{row.single}",
+                vector_entry_point=f"{module}:{row.batch}",
+            )

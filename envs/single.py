@@ -9,6 +9,7 @@ from gymnasium.error import InvalidAction
 from plasticrl.envs import checks
 from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
 from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv
+from plasticrl.envs.scene import Scene
 
 BatchT = TypeVar("BatchT", bound=BatchEnv[Any])
 
@@ -16,9 +17,9 @@ _ROW = np.ones(1, dtype=np.bool_)
 
 
 class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
-    """One row of `batch`, which must have exactly one row and autoreset disabled.
+    """One row of ``batch``, which must have exactly one row and autoreset disabled.
 
-    After the last step of an episode, `step` raises `ResetNeeded` until `reset` is called.
+    After the last step of an episode, ``step`` raises ``ResetNeeded`` until ``reset`` is called.
     """
 
     metadata = METADATA
@@ -33,7 +34,7 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
     def reset(
         self, *, seed: int | None = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
-        """Start a new episode; `seed` as in Gymnasium. No option is known."""
+        """Start a new episode; ``seed`` as in Gymnasium. No option is known."""
         super().reset(seed=seed)
         checks.reset_options(options)
         if seed is not None or not self._seeded:
@@ -42,7 +43,7 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
         return self.batch.begin(_ROW)[0], {}
 
     def step(self, action: np.int64) -> tuple[Observations, float, bool, bool, Info]:
-        """Take one step; `action` is an integer."""
+        """Take one step; ``action`` is an integer."""
         array = np.asarray(action)
         if array.shape != ():
             raise InvalidAction(f"action must be one integer, got an array of shape {array.shape}")
@@ -51,7 +52,7 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Frame | str | None:
-        """Return a frame (`rgb_array`) or a text (`ansi`)."""
+        """Return a frame (``rgb_array``) or a text (``ansi``)."""
         if self.render_mode is None:
             logger.warn(
                 f"render needs a render_mode: pass one of {RENDER_MODES} when making the env"
@@ -60,11 +61,15 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
         frames = self.batch.render()
         return None if frames is None else frames[0]
 
+    def scene(self) -> Scene:
+        """Describe what is to be seen now."""
+        return self.batch.scene(0)
+
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (1, ...)."""
         return self.batch.get_state()
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that `get_state` gave."""
+        """Continue, bit for bit, from a state that ``get_state`` gave."""
         self.batch.set_state(state)
         self._seeded = True

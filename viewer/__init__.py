@@ -8,12 +8,15 @@ from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.film import check_record_path, record
 from plasticrl.viewer.report import check_report_path, save_report
-from plasticrl.viewer.synapses import Quantised, SynapseRecorder, Synapses
+from plasticrl.viewer.scene import Scene, Symbol
+from plasticrl.viewer.synapses import Quantized, SynapseRecorder, Synapses
 from plasticrl.viewer.terminal import watch
 
 __all__ = [
     "EpisodeTrace",
-    "Quantised",
+    "Quantized",
+    "Scene",
+    "Symbol",
     "SynapseRecorder",
     "Synapses",
     "ViewerError",

@@ -1,8 +1,8 @@
-"""An episode as one .npz file, and back, taking nothing on trust.
+"""An episode as one .npz file, and back; a file is checked before anything in it is used.
 
-The file holds an array per field and `meta`, the rest as JSON in bytes. Frames are kept as what
-differs from the one before (exclusive or): most of a picture stands still. Nothing in a file is
-unpickled or evaluated, and its size is known before it is unpacked.
+The file holds an array for each field, and ``meta``, the rest as JSON in bytes. A frame is kept as
+its difference (exclusive or) from the one before, since most of a picture does not change. Nothing
+in a file is unpickled or evaluated, and its size is known before it is unpacked.
 """
 
 import json
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.files import replacing
-from plasticrl.viewer.synapses import Quantised, Synapses
+from plasticrl.viewer.scene import Scene, Symbol
+from plasticrl.viewer.synapses import Quantized, Synapses
 
-FORMAT = "plasticrl episode 1"
+FORMAT = "plasticrl episode 2"
 MAX_BYTES = 2**28
 """The most that a file may unpack to."""
 MAX_META = 2**22
-"""The most of it that may be `meta`: JSON grows many times over when it is parsed."""
+"""The most of it that may be ``meta``: JSON grows many times over when it is parsed."""
 
 _HEADER = re.compile(
     rb"\{'descr': '(\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
@@ -39,6 +40,8 @@ _META: dict[str, tuple[type, ...]] = {
     "preset": (str,),
     "seed": (int,),
     "ablated": (bool,),
+    "terminated": (bool,),
+    "scene": (dict, type(None)),
     "texts": (list, type(None)),
     "synapses": (dict, type(None)),
 }
@@ -49,12 +52,21 @@ _SYNAPSES: dict[str, tuple[type, ...]] = {
     "block": (int,),
     "eta": (float, type(None)),
 }
+_PLAIN = ("title", "env_id", "preset", "seed", "ablated", "terminated")
+_SCENE: dict[str, tuple[type, ...]] = {
+    "symbols": (list,),
+    "captions": (list,),
+    "actions": (list,),
+    "trail": (str,),
+    "goal": (str,),
+}
+_SYMBOL = (str, str, str, str, bool)
 _EPISODE_ARRAYS = ("actions", "rewards", "values", "modulation", "frames")
 _SYNAPSE_ARRAYS = ("trace", "change", "weight", "alpha", "trace_abs_mean", "trace_saturation")
 
 
 def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
-    """Write all of the episode to `path`. An existing file is replaced once the new one is whole.
+    """Write all of the episode to ``path``. An existing file is replaced once the new one is whole.
 
     Raises:
         ViewerError: the file cannot be written, or would be larger than can be read again.
@@ -72,7 +84,7 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
 
 
 def load_npz(path: str | Path) -> EpisodeTrace:
-    """The episode that `save_npz` wrote to `path`.
+    """The episode that ``save_npz`` wrote to ``path``.
 
     Raises:
         ViewerError: the file is missing, broken, of another kind, or not what it says it is.
@@ -96,6 +108,8 @@ def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
         "preset": episode.preset,
         "seed": episode.seed,
         "ablated": episode.ablated,
+        "terminated": episode.terminated,
+        "scene": None,
         "texts": None if episode.texts is None else list(episode.texts),
         "synapses": None,
     }
@@ -104,6 +118,9 @@ def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
         frames = arrays["frames"].copy()
         frames[1:] ^= arrays["frames"][:-1]
         arrays["frames"] = frames
+    if (scene := episode.scene) is not None:
+        meta["scene"] = {name: getattr(scene, name) for name in _SCENE}
+        arrays["grid"] = scene.grid
     if (synapses := episode.synapses) is not None:
         meta["synapses"] = {
             "trace_scale": float(synapses.trace.scale),
@@ -114,8 +131,6 @@ def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
         }
         arrays |= {name: getattr(synapses, name) for name in _SYNAPSE_ARRAYS[2:]}
         arrays |= {"trace": synapses.trace.levels, "change": synapses.change.levels}
-    arrays |= {f"state.{name}": array for name, array in episode.state.items()}
-    arrays |= {f"setting.{name}": array for name, array in episode.setting.items()}
     arrays["meta"] = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), dtype=np.uint8)
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -137,7 +152,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(
                     f"meta unpacks to {member.file_size:,} bytes, more than {MAX_META:,}"
                 )
-            # At most `file_size` bytes, whatever the packed ones would unpack to.
+            # At most ``file_size`` bytes, whatever the packed ones would unpack to.
             arrays[name] = _array(name, archive.read(member))
     return arrays
 
@@ -162,12 +177,7 @@ def _episode(arrays: dict[str, NDArray[Any]]) -> EpisodeTrace:
     meta = _meta(arrays)
     if any(not isinstance(text, str) for text in meta["texts"] or ()):
         raise ValueError("texts must be strings")
-    groups: dict[str, dict[str, NDArray[Any]]] = {"state": {}, "setting": {}}
-    for key in [key for key in arrays if "." in key]:
-        group, _, name = key.partition(".")
-        if group not in groups:
-            raise ValueError(f"{key!r:.60} does not belong in it")
-        groups[group][name] = arrays.pop(key)
+    scene = None if meta["scene"] is None else _scene(meta["scene"], arrays)
     synapses = None if meta["synapses"] is None else _synapses(meta["synapses"], arrays)
     fields: dict[str, Any] = {name: arrays.pop(name, None) for name in _EPISODE_ARRAYS}
     for name in ("actions", "rewards"):
@@ -181,12 +191,11 @@ def _episode(arrays: dict[str, NDArray[Any]]) -> EpisodeTrace:
             raise ValueError(f"frames must be uint8 of four axes, not {frames.dtype}")
         fields["frames"] = np.bitwise_xor.accumulate(frames, axis=0)
     return EpisodeTrace(
-        **{name: meta[name] for name in ("title", "env_id", "preset", "seed", "ablated")},
+        **{name: meta[name] for name in _PLAIN},
         texts=None if meta["texts"] is None else tuple(meta["texts"]),
+        scene=scene,
         synapses=synapses,
         **fields,
-        state=groups["state"],
-        setting=groups["setting"],
     )
 
 
@@ -199,9 +208,26 @@ def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("meta is nested too deeply") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ValueError(f"its format is not {FORMAT!r}")
+        raise ValueError(f"its format is not {FORMAT!r}, the only one that this version reads")
     _check_fields("meta", meta, _META)
     return meta
+
+
+def _scene(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Scene:
+    _check_fields("scene", meta, _SCENE)
+    if "grid" not in arrays:
+        raise ValueError("grid is missing")
+    for symbol in meta["symbols"]:
+        if not isinstance(symbol, list) or tuple(map(type, symbol)) != _SYMBOL:
+            raise ValueError("a symbol must be four texts and true or false")
+    return Scene(
+        symbols=tuple(Symbol(*symbol) for symbol in meta["symbols"]),
+        grid=arrays.pop("grid"),
+        captions=tuple(meta["captions"]),
+        actions=tuple(meta["actions"]),
+        trail=meta["trail"],
+        goal=meta["goal"],
+    )
 
 
 def _synapses(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Synapses:
@@ -215,8 +241,8 @@ def _synapses(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Synapses
     assert trace is not None
     assert change is not None
     return Synapses(
-        trace=Quantised(trace, meta["trace_scale"]),
-        change=Quantised(change, meta["change_scale"]),
+        trace=Quantized(trace, meta["trace_scale"]),
+        change=Quantized(change, meta["change_scale"]),
         shape=(post, pre),
         block=meta["block"],
         eta=meta["eta"],

@@ -1,8 +1,8 @@
-"""Several runs as one curve: a common grid, a centre at every point of it, and its interval.
+"""Several runs as one curve: a common grid, a center at every point of it, and its interval.
 
     mean:  the average over the runs
     iqm:   the average of the middle half of the runs, those at its edges counted in part
-    interval:  2.5 % and 97.5 % of the centre over resampled sets of runs (percentile bootstrap)
+    interval:  2.5 % and 97.5 % of the center over resampled sets of runs (percentile bootstrap)
 
 Resampled are the runs, since those are what is independent; so the interval is one across seeds.
 Sources: the interquartile mean: Agarwal et al. 2021 (arXiv 2108.13264); the bootstrap: Efron &
@@ -43,14 +43,14 @@ class Curve:
         label: of the group.
         steps: (M,), the common grid.
         runs: (n, M), every run on it.
-        centre: (M,).
+        center: (M,).
         low, high: (M,), the 95 % interval; None for a single run.
     """
 
     label: str
     steps: Floats
     runs: Floats
-    centre: Floats
+    center: Floats
     low: Floats | None
     high: Floats | None
 
@@ -61,10 +61,10 @@ def average_runs(label: str, runs: Sequence[Points], average: str = "mean") -> C
     Args:
         label: of the group.
         runs: at least one; those whose steps differ are interpolated linearly.
-        average: one of `AVERAGES`.
+        average: one of ``AVERAGES``.
 
     Raises:
-        ValueError: `average` is none of them.
+        ValueError: ``average`` is none of them.
         ViewerError: a run has a single value, or the runs have no range of steps in common.
     """
     if average not in AVERAGES:
@@ -72,7 +72,7 @@ def average_runs(label: str, runs: Sequence[Points], average: str = "mean") -> C
     grid = common_grid(runs)
     values = np.stack([np.interp(grid, run.steps, run.values) for run in runs])
     low, high = (None, None) if len(runs) == 1 else bootstrap(values, average)
-    return Curve(label, grid, values, centre(values, average), low, high)
+    return Curve(label, grid, values, center(values, average), low, high)
 
 
 def common_grid(runs: Sequence[Points]) -> Floats:
@@ -97,7 +97,7 @@ def common_grid(runs: Sequence[Points]) -> Floats:
     return steps.astype(float) if len(steps) <= GRID else np.linspace(start, end, GRID)
 
 
-def centre(values: Floats, average: str) -> Floats:
+def center(values: Floats, average: str) -> Floats:
     """The average over the next to last axis, the runs'."""
     ordered = np.sort(values, axis=-2) if average == "iqm" else values
     weights = _middle_half(values.shape[-2]) if average == "iqm" else None
@@ -113,12 +113,12 @@ def _middle_half(n: int) -> Floats:
 
 
 def bootstrap(values: Floats, average: str) -> tuple[Floats, Floats]:
-    """The 95 % interval of the centre of `values` (n, M): low (M,), high (M,). Always the same."""
+    """The 95 % interval of the center of ``values`` (n, M): low (M,), high (M,). Always the same."""
     n = len(values)
     chosen = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
     # In slices of the grid: all resamples of all of it at once are large.
     bounds = [
-        np.percentile(centre(part[chosen], average), (2.5, 97.5), axis=0)
+        np.percentile(center(part[chosen], average), (2.5, 97.5), axis=0)
         for part in np.array_split(values, max(1, values.shape[1] // 50), axis=1)
     ]
     low, high = np.concatenate(bounds, axis=1)

@@ -19,7 +19,7 @@ INCHES = (7.2, 4.2)
 DPI = 160
 SUFFIXES = (".png", ".svg")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#5f5f5f")
-"""Told apart by colour-blind readers too: Okabe & Ito's, without its yellow, and two more."""
+"""Told apart by color-blind readers too: Okabe & Ito's, without its yellow, and two more."""
 INK, FAINT = "#24292f", "#d8dee4"
 MOST_RUNS = 10
 """More runs than these in a group are not drawn one by one."""
@@ -37,14 +37,14 @@ _STYLE: dict[Any, Any] = {
 
 
 def check_plot_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless a plot can be written to `path`."""
+    """Raise ``ViewerError`` unless a plot can be written to ``path``."""
     check_path(path, "plot", SUFFIXES)
 
 
 def save_curves(
     curves: Sequence[Curve], path: str | Path, xlabel: str, ylabel: str, note: str
 ) -> None:
-    """Draw the curves into `path`. An existing file is replaced once the new one is whole.
+    """Draw the curves into ``path``. An existing file is replaced once the new one is whole.
 
     Args:
         curves: at least one, in the order of the legend.
@@ -53,7 +53,7 @@ def save_curves(
         note: what line and band are, one line below the plot.
 
     Raises:
-        ViewerError: `path` has another suffix or is not in a writable folder.
+        ViewerError: ``path`` has another suffix or is not in a writable folder.
     """
     path = Path(path)
     check_plot_path(path)
@@ -97,4 +97,4 @@ def _draw(axes: Axes, curve: Curve, color: str, dashes: str) -> None:
         axes.fill_between(curve.steps, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
     seeds = "1 run" if n == 1 else f"{n} seeds"
     label = f"{curve.label} ({seeds})"
-    axes.plot(curve.steps, curve.centre, dashes, color=color, linewidth=1.8, label=label)
+    axes.plot(curve.steps, curve.center, dashes, color=color, linewidth=1.8, label=label)

@@ -1,16 +1,14 @@
-"""What is recorded of an episode, whoever shows it."""
+"""What is recorded of an episode, for every renderer."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.synapses import Synapses
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LONGEST_LINE = 500
 _TOO_LARGE = np.float64(1e100)
 """Sums and ranges of smaller numbers are finite."""
@@ -23,21 +21,19 @@ class EpisodeTrace:
 
     Attributes:
         title: one line.
-        env_id: the environment's, as in `gymnasium.make`.
+        env_id: the environment's, as in ``gymnasium.make``.
         preset: of the run.
         seed: of the environment and of the actions.
         ablated: whether every plasticity coefficient was set to zero.
+        terminated: whether the last step led to a terminal state.
         actions: (T, ...).
         rewards: (T,), what the action earned.
         values: (T,), the critic's estimates before acting.
         modulation: (T,), the neuromodulator's signal, mean over the neurons.
         synapses: the plastic connection; None for a net without one.
-        frames: uint8 (T, height, width, 3), what the agent saw before acting.
-        texts: T texts, the same as `ansi` rendering; may hold terminal escape codes.
-        state: name -> (T, ...), numbers before acting. A maze has `agent` (T, 2), row and column;
-            the cue-reward task `cue` (T,), the cue in sight or -1, and `go` (T,).
-        setting: name -> array, what stays as it is through the episode. A maze has `walls` (n, n)
-            and `goal` (2,); the cue-reward task `cues` (n, bits) and `target` ().
+        scene: the environment before acting, from its own description.
+        frames: uint8 (T, height, width, 3), the environment's ``rgb_array`` rendering before acting.
+        texts: T texts, its ``ansi`` rendering before acting; may hold terminal escape codes.
 
     Raises:
         ValueError: a field has the wrong type, shape or length, or is not finite.
@@ -53,10 +49,10 @@ class EpisodeTrace:
     values: NDArray[np.floating] | None = None
     modulation: NDArray[np.floating] | None = None
     synapses: Synapses | None = None
+    scene: Scene | None = None
     frames: NDArray[np.uint8] | None = None
     texts: tuple[str, ...] | None = None
-    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    setting: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    terminated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("title", "env_id", "preset"):
@@ -74,16 +70,31 @@ class EpisodeTrace:
             raise ValueError(
                 f"the trace must have {self.n_steps} steps, not {len(self.synapses.trace)}"
             )
-        for name, array in self.state.items():
-            _check_name("state", name)
-            self._check_per_step(f"state {name}", array)
-        for name, array in self.setting.items():
-            _check_name("setting", name)
-            _check_numbers(f"setting {name}", array)
+        if self.scene is not None and len(self.scene.grid) != self.n_steps:
+            raise ValueError(
+                f"the scene must have {self.n_steps} steps, not {len(self.scene.grid)}"
+            )
 
     @property
     def n_steps(self) -> int:
         return len(self.rewards)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether films and pages can draw the environment; a terminal can show texts as well."""
+        return self.scene is not None or self.frames is not None
+
+    @property
+    def has_discrete_actions(self) -> bool:
+        return self.actions.ndim == 1 and self.actions.dtype.kind in "iu"
+
+    def action_name(self, step: int) -> str:
+        """The name of an action; its number where it has no name; empty if it is not discrete."""
+        if not self.has_discrete_actions:
+            return ""
+        names = () if self.scene is None else self.scene.actions
+        action = int(self.actions[step])
+        return names[action] if 0 <= action < len(names) else str(action)
 
     def _check_per_step(self, name: str, array: NDArray[Any]) -> None:
         if np.ndim(array) == 0 or len(array) != self.n_steps:
@@ -119,11 +130,6 @@ def _check_line(name: str, text: str) -> None:
     # A terminal would obey the escape codes of a file from somebody else.
     if not (isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_LINE):
         raise ValueError(f"{name} must be one line of printable text, not {text!r:.60}")
-
-
-def _check_name(where: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{where}: {name!r:.60} must be a name of small letters")
 
 
 def _check_numbers(name: str, array: NDArray[Any], kinds: str = "biuf") -> None:

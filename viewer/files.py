@@ -9,10 +9,10 @@ from plasticrl.viewer.errors import ViewerError
 
 
 def check_path(path: Path, doing: str, suffixes: Sequence[str]) -> None:
-    """Raise ``ViewerError`` unless a file with one of `suffixes` can be written to `path`.
+    """Raise ``ViewerError`` unless a file with one of ``suffixes`` can be written to ``path``.
 
     Args:
-        doing: `record`, `report` or `plot`: what cannot be done to the path.
+        doing: ``record``, ``report`` or ``plot``: what cannot be done to the path.
         suffixes: in lower case, each with its dot.
     """
     if path.suffix.lower() not in suffixes:
@@ -27,10 +27,10 @@ def check_path(path: Path, doing: str, suffixes: Sequence[str]) -> None:
 
 @contextmanager
 def replacing(path: Path, doing: str) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes that name once the block has ended well.
+    """A path beside ``path`` to write to; it takes that name once the block has ended well.
 
     Raises:
-        ViewerError: the block or the renaming raised an ``OSError``; `doing` as in `check_path`.
+        ViewerError: the block or the renaming raised an ``OSError``; ``doing`` as in ``check_path``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

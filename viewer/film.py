@@ -12,7 +12,7 @@ from plasticrl.viewer.archive import save_npz
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.files import check_path, replacing
-from plasticrl.viewer.scene import Scene
+from plasticrl.viewer.film_frames import FilmFrames
 
 _HOLD_MS = 1500
 """How long the last frame stands before the film starts again."""
@@ -23,8 +23,8 @@ it is written. An MP4's are passed on one by one; it has the same limit, so that
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
-    """Write the episode to `path`, as its suffix says: `.npz` is the episode itself, `.gif`,
-    `.webp` and `.mp4` are films of environment, trace, modulation and rewards, step by step.
+    """Write the episode to ``path``, as its suffix says: ``.npz`` is the episode itself, ``.gif``,
+    ``.webp`` and ``.mp4`` are films of environment, trace, modulation and rewards, step by step.
 
     What was not recorded is left out of a film, and a line says so. An existing file is replaced
     once the new one is whole.
@@ -33,9 +33,9 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
         fps: steps per second of a film, up to 50: browsers slow down a GIF that is faster.
 
     Raises:
-        ViewerError: `path` has another suffix or is not in a writable folder, `fps` is out of
-            range, a film would have more than `MAX_STEPS` steps, an MP4 is asked for without the
-            extra `video`, or the file cannot be written.
+        ViewerError: ``path`` has another suffix or is not in a writable folder, ``fps`` is out of
+            range, a film would have more than ``MAX_STEPS`` steps, an MP4 is asked for without the
+            extra ``video``, or the file cannot be written.
     """
     path = Path(path)
     check_record_path(path)
@@ -50,11 +50,11 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
             f"of at most {MAX_STEPS}; a name in .npz keeps them all"
         )
     with replacing(path, "record") as temporary:
-        _WRITERS[path.suffix.lower()](Scene(episode), temporary, fps)
+        _WRITERS[path.suffix.lower()](FilmFrames(episode), temporary, fps)
 
 
 def check_record_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless `record` can write to `path`: asked before the playing."""
+    """Raise ``ViewerError`` unless ``record`` can write to ``path``: asked before the playing."""
     check_path(path, "record", (*_WRITERS, ".npz"))
     if path.suffix.lower() == ".mp4":
         _check_ffmpeg(path)
@@ -77,57 +77,57 @@ def _durations(n_frames: int, fps: float) -> list[int]:
     return [step_ms] * (n_frames - 1) + [max(step_ms, _HOLD_MS)]
 
 
-def _write_gif(scene: Scene, path: Path, fps: float) -> None:
-    _save_with_pillow(scene, path, fps, format="GIF", optimize=True)
+def _write_gif(drawn: FilmFrames, path: Path, fps: float) -> None:
+    _save_with_pillow(drawn, path, fps, format="GIF", optimize=True)
 
 
-def _write_webp(scene: Scene, path: Path, fps: float) -> None:
+def _write_webp(drawn: FilmFrames, path: Path, fps: float) -> None:
     # Lossless: a heat map's flat little squares are a quarter of what they are blurred.
-    _save_with_pillow(scene, path, fps, format="WEBP", lossless=True, quality=20, method=1)
+    _save_with_pillow(drawn, path, fps, format="WEBP", lossless=True, quality=20, method=1)
 
 
-def _save_with_pillow(scene: Scene, path: Path, fps: float, **options: Any) -> None:
-    frames = _with_one_palette(scene)
+def _save_with_pillow(drawn: FilmFrames, path: Path, fps: float, **options: Any) -> None:
+    frames = _with_one_palette(drawn)
     next(frames).save(
         path,
         save_all=True,
         append_images=frames,
-        duration=_durations(scene.episode.n_steps, fps),
+        duration=_durations(drawn.episode.n_steps, fps),
         loop=0,
         **options,
     )
 
 
-def _with_one_palette(scene: Scene) -> Iterator[Image.Image]:
-    """The frames in the 256 colours that suit a sample of them best.
+def _with_one_palette(drawn: FilmFrames) -> Iterator[Image.Image]:
+    """The frames in the 256 colors that suit a sample of them best.
 
     One palette for all lets the film keep what does not change from frame to frame.
     """
-    sample = [np.asarray(frame) for frame in scene.frames(every=-(-scene.episode.n_steps // 12))]
+    sample = [np.asarray(frame) for frame in drawn.frames(every=-(-drawn.episode.n_steps // 12))]
     palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)
-    for frame in scene.frames():
+    for frame in drawn.frames():
         yield frame.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def _write_mp4(scene: Scene, path: Path, fps: float) -> None:
+def _write_mp4(drawn: FilmFrames, path: Path, fps: float) -> None:
     import imageio_ffmpeg
 
     writer = imageio_ffmpeg.write_frames(
         str(path),
-        scene.still.size,
+        drawn.still.size,
         fps=fps,
         macro_block_size=2,
         output_params=["-f", "mp4", "-movflags", "+faststart"],
     )
     writer.send(None)
     with closing(writer):
-        for frame in scene.frames():
+        for frame in drawn.frames():
             writer.send(frame.tobytes())
         for _ in range(round(_HOLD_MS / 1000 * fps)):
             writer.send(frame.tobytes())
 
 
-_WRITERS: dict[str, Callable[[Scene, Path, float], None]] = {
+_WRITERS: dict[str, Callable[[FilmFrames, Path, float], None]] = {
     ".gif": _write_gif,
     ".webp": _write_webp,
     ".mp4": _write_mp4,

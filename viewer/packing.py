@@ -27,7 +27,7 @@ class Packer:
         """Take in an array and describe it.
 
         Args:
-            array: of any shape; the values must fit `kind`.
+            array: of any shape; the values must fit ``kind``.
             kind: "i1", "u1", "i4", "f4" or "f8", as it is kept.
             changes: keep entry t as what it adds to entry t - 1, modulo the type's range, which
                 packs smaller where little moves. For integers.

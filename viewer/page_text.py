@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
-from plasticrl.viewer.story import absences, has_maze
+from plasticrl.viewer.story import absences
 from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
@@ -17,7 +17,7 @@ Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
-    "plastic connection, after the step; rows are the neurons that receive. Colours grow with the "
+    "plastic connection, after the step; rows are the neurons that receive. Colors grow with the "
     "root of the value, and so does the height of the bars. To each later reward is the mean of an "
     "episode's bars but the first, with the dashed one."
 )
@@ -73,7 +73,7 @@ def notes(pairs: Sequence[Pair]) -> str:
     life, twin = pairs[0]
     alone = twin is None and _kind(life) == "intact"
     absent = absences(life)
-    if life.frames is None and not has_maze(life):
+    if not life.has_picture:
         absent["environment"] = f"no picture of {life.env_id}"
     if not tells_waits(rewards_of(pairs)[0]):
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
@@ -89,8 +89,8 @@ def notes(pairs: Sequence[Pair]) -> str:
 
 
 def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
-    """What the rows of a filmstrip are, in words that follow `of seed 3`; nothing for one row."""
-    rows = [_TITLES[_kind(life)] for life in lives if life.frames is not None or has_maze(life)]
+    """What the rows of a filmstrip are, in words that follow ``of seed 3``; nothing for one row."""
+    rows = [_TITLES[_kind(life)] for life in lives if life.has_picture]
     if lives[0].synapses is not None:
         rows.insert(1, "its Hebbian trace")
     return f", from above: {', '.join(rows)}" if len(rows) > 1 else ""
@@ -136,7 +136,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """`value` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    """``value`` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
     if abs(value) >= 1e6:
         return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

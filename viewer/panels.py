@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from plasticrl.viewer import theme
+from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.scene import Scene, Symbol
+from plasticrl.viewer.story import is_hit
 
 SIDE = 280
 """Pixels: both sides of the environment's panel and of the trace's."""
@@ -17,44 +20,87 @@ _FINER = 4
 _BOX = Image.Resampling.BOX
 
 
-def environment(frame: NDArray[np.uint8]) -> Image.Image:
-    """The frame as large as the panel holds: pixels crisp where it grows, averaged where not."""
+def environment(episode: EpisodeTrace, step: int) -> Image.Image | None:
+    """The environment before the step, from its scene or else its frame; None without either."""
+    if episode.scene is not None:
+        path = episode.scene.path_to(step, episode.rewards)
+        return scene_panel(episode.scene, step, path, is_hit(episode, step))
+    return None if episode.frames is None else frame_panel(episode.frames[step])
+
+
+def frame_panel(frame: NDArray[np.uint8]) -> Image.Image:
+    """The frame as large as the panel holds: crisp pixels if enlarged, else their averages."""
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     method = Image.Resampling.NEAREST if scale >= 1 else _BOX
-    return _centred(Image.fromarray(frame).resize(size, method))
+    return _centered(Image.fromarray(frame).resize(size, method))
 
 
-def maze(
-    walls: NDArray[np.bool_], goal: NDArray[Any], path: NDArray[Any], hit: bool
-) -> Image.Image:
-    """Walls (h, w), the goal (2,), lit where it was `hit`, and the path (n, 2) to the agent."""
-    cell = SIDE * _FINER // max(walls.shape)
-    picture = Image.new("RGB", (cell * walls.shape[1], cell * walls.shape[0]), theme.BACKGROUND)
+def scene_panel(scene: Scene, step: int, path: NDArray[np.int64], lit: bool) -> Image.Image:
+    """The cells of a scene; over the floor the ``path`` (n, 2) of its trail; its goal if ``lit``."""
+    grid = scene.grid[step]
+    cell = max(1, SIDE * _FINER // max(grid.shape))
+    size = cell * grid.shape[1], cell * grid.shape[0]
+    picture = Image.new("RGB", size, theme.BACKGROUND)
     draw = ImageDraw.Draw(picture)
+    cells = [(place, scene.symbols[index]) for place, index in np.ndenumerate(grid)]
+    for (row, column), symbol in cells:
+        if symbol.name != scene.trail:
+            _draw_cell(draw, symbol, row, column, cell, lit and symbol.name == scene.goal)
+    trail = [(place, symbol) for place, symbol in cells if symbol.name == scene.trail]
+    for (row, column), symbol in trail:
+        _draw_path(draw, path, cell, theme.COLORS[symbol.color])
+        _draw_cell(draw, symbol, row, column, cell, lit=False)
+    return _centered(picture.resize((size[0] // _FINER, size[1] // _FINER), _BOX))
 
-    def box(place: NDArray[Any], share: float) -> tuple[float, float, float, float]:
-        row, column = ((place + 0.5) * cell).tolist()
-        half = share * cell
-        return column - half, row - half, column + half, row + half
 
-    for place in np.argwhere(walls):
-        draw.rectangle(box(place, 0.5), theme.WALL)
-    ring = theme.REWARD if hit else theme.dimmed(theme.REWARD, 0.2)
-    draw.rounded_rectangle(box(goal, 0.44), 0.15 * cell, ring)
-    draw.ellipse(box(goal, 0.26), outline=theme.REWARD, width=max(1, cell // 10))
-    for age in range(len(path) - 1, 0, -1):  # from the oldest
-        color = theme.dimmed(theme.AGENT, max(0.2, 0.92**age))
-        start, end = path[-age - 1], path[-age]
-        draw.line(
-            [tuple(((place[::-1] + 0.5) * cell).tolist()) for place in (start, end)],
-            fill=color,
-            width=max(1, cell // 8),
-        )
-        draw.ellipse(box(start, 0.06), fill=color)
-    draw.ellipse(box(path[-1], 0.28), fill=theme.AGENT)
-    return _centred(picture.resize((picture.width // _FINER, picture.height // _FINER), _BOX))
+_CORNERS = {
+    "up": ((0.5, 0.14), (0.86, 0.8), (0.14, 0.8)),
+    "down": ((0.5, 0.86), (0.86, 0.2), (0.14, 0.2)),
+    "left": ((0.14, 0.5), (0.8, 0.14), (0.8, 0.86)),
+    "right": ((0.86, 0.5), (0.2, 0.14), (0.2, 0.86)),
+}
+"""x and y of the triangles' corners, in shares of a cell."""
+
+
+def _draw_cell(
+    draw: ImageDraw.ImageDraw, symbol: Symbol, row: int, column: int, cell: int, lit: bool
+) -> None:
+    color = theme.COLORS[symbol.color]
+    if symbol.faint:
+        color = theme.dimmed(color, 0.4)
+
+    def box(share: float) -> tuple[float, float, float, float]:
+        x, y, half = (column + 0.5) * cell, (row + 0.5) * cell, share * cell
+        return x - half, y - half, x + half, y + half
+
+    if symbol.shape == "block":
+        draw.rectangle(box(0.5), color)
+    elif symbol.shape == "tile":
+        draw.rounded_rectangle(box(0.42), 0.12 * cell, color)
+    elif symbol.shape == "disc":
+        draw.ellipse(box(0.28), fill=color)
+    elif symbol.shape == "ring":
+        around = color if lit else theme.dimmed(color, 0.2)
+        draw.rounded_rectangle(box(0.44), 0.15 * cell, around)
+        draw.ellipse(box(0.26), outline=color, width=max(1, cell // 10))
+    elif symbol.shape in _CORNERS:
+        corners = [((column + x) * cell, (row + y) * cell) for x, y in _CORNERS[symbol.shape]]
+        draw.polygon(corners, color)
+
+
+def _draw_path(
+    draw: ImageDraw.ImageDraw, path: NDArray[np.int64], cell: int, color: theme.Color
+) -> None:
+    """Lines from cell to cell, paler the longer ago."""
+    centers = [((column + 0.5) * cell, (row + 0.5) * cell) for row, column in path.tolist()]
+    half = 0.06 * cell
+    for age in range(len(centers) - 1, 0, -1):  # from the oldest
+        pale = theme.dimmed(color, max(0.2, 0.92**age))
+        (x, y), end = centers[-age - 1], centers[-age]
+        draw.line([(x, y), end], fill=pale, width=max(1, cell // 8))
+        draw.ellipse((x - half, y - half, x + half, y + half), fill=pale)
 
 
 def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
@@ -69,15 +115,15 @@ def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
 
 
 def heat_map(matrix: NDArray[Any]) -> Image.Image:
-    """The matrix, from -1 to 1, in colours, the same whole number of pixels for every entry."""
+    """The matrix, from -1 to 1, in colors, the same whole number of pixels for every entry."""
     rows, columns = matrix.shape
     cell = SIDE // max(rows, columns)
     picture = Image.fromarray(theme.diverging(matrix))
-    return _centred(picture.resize((columns * cell, rows * cell), Image.Resampling.NEAREST))
+    return _centered(picture.resize((columns * cell, rows * cell), Image.Resampling.NEAREST))
 
 
 def legend(width: int, height: int) -> Image.Image:
-    """The heat map's colours from -1 to 1, left to right."""
+    """The heat map's colors from -1 to 1, left to right."""
     ramp = theme.diverging(np.linspace(-1, 1, width))
     return Image.fromarray(np.broadcast_to(ramp, (height, width, 3)).copy())
 
@@ -115,16 +161,16 @@ def ticks(
 
 
 def column(step: int, n_steps: int, width: int) -> int:
-    """Where on a strip of `width` pixels a step lies, a little off both edges."""
+    """Where on a strip of ``width`` pixels a step lies, a little off both edges."""
     return 4 + round(step / max(1, n_steps - 1) * (width - 9))
 
 
 def _level(share: float, height: int) -> float:
-    """The y of a point `share` of the way up a strip, a little off both edges."""
+    """The y of a point ``share`` of the way up a strip, a little off both edges."""
     return height - 6 - share * (height - 12)
 
 
-def _centred(picture: Image.Image) -> Image.Image:
+def _centered(picture: Image.Image) -> Image.Image:
     panel = Image.new("RGB", (SIDE, SIDE), theme.PANEL)
     panel.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
     return panel

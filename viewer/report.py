@@ -1,7 +1,7 @@
 """Episodes as one HTML page that plays them, self-contained: no network, no other file.
 
-The page holds its arrays as text and draws them itself: mazes from where the agent was, other
-environments from a sheet of small pictures. What does not fit is kept coarser, and it says so.
+The page holds its arrays as text and draws them itself: an environment from its scene, or else
+from a sheet of small pictures. Arrays that do not fit are kept coarser, and the page says so.
 """
 
 import base64
@@ -25,9 +25,9 @@ from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.errors import ViewerError
 from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.packing import Packer
+from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
-from plasticrl.viewer.story import has_maze
-from plasticrl.viewer.synapses import Quantised, Synapses
+from plasticrl.viewer.synapses import Quantized, Synapses
 from plasticrl.viewer.waits import tells_waits
 
 MAX_BYTES = 5_000_000
@@ -65,7 +65,7 @@ class _TooLargeError(Exception):
 def save_report(
     pairs: Sequence[page_text.Pair], path: str | Path, rewards: page_text.Rewards | None = None
 ) -> None:
-    """Write the page to `path`. An existing file is replaced once the new one is whole.
+    """Write the page to ``path``. An existing file is replaced once the new one is whole.
 
     Args:
         pairs: at least one episode, each with its ablated twin, or None where there is none.
@@ -73,7 +73,7 @@ def save_report(
         rewards: of more episodes, for the page's first line; by default of those shown.
 
     Raises:
-        ViewerError: `path` is not a .html in a writable folder, or the episodes do not fit.
+        ViewerError: ``path`` is not a .html in a writable folder, or the episodes do not fit.
     """
     path = Path(path)
     check_report_path(path)
@@ -83,7 +83,7 @@ def save_report(
 
 
 def check_report_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless a page can be written to `path`: asked before the playing."""
+    """Raise ``ViewerError`` unless a page can be written to ``path``: asked before the playing."""
     check_path(path, "report", (".html",))
 
 
@@ -92,10 +92,10 @@ def page(
     rewards: page_text.Rewards | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
-    """The page's HTML, in the finest of `DETAILS` that fits.
+    """The page's HTML, in the finest of ``DETAILS`` that fits.
 
     Args:
-        pairs, rewards: as in `save_report`.
+        pairs, rewards: as in ``save_report``.
         max_bytes: the most that the page may have, in UTF-8.
 
     Raises:
@@ -177,12 +177,11 @@ def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[st
 
 
 def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
-    """What the script knows of one life; arrays as descriptions of where they are packed."""
+    """The data of one episode for the script; an array is described by where it is packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
         return None if array is None else packer.add(array, "f8")
 
-    discrete = life.actions.ndim == 1 and life.actions.dtype.kind in "iu"
     described: dict[str, Any] = {
         "env": life.env_id,
         "seed": life.seed,
@@ -190,22 +189,32 @@ def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
         "rewards": series(life.rewards),
         "values": series(life.values),
         "modulation": series(life.modulation),
-        "actions": packer.add(life.actions, "i4") if discrete else None,
+        "actions": packer.add(life.actions, "i4") if life.has_discrete_actions else None,
         "synapses": None if life.synapses is None else _synapses(life.synapses, packer, detail),
-        "agent": None,
+        "scene": None,
         "frames": None,
     }
-    if has_maze(life):
-        described["agent"] = packer.add(life.state["agent"], "i4")
-        described["goal"] = packer.add(life.setting["goal"], "i4")
-        described["walls"] = packer.add(life.setting["walls"], "u1")
+    if life.scene is not None:
+        described["scene"] = _scene(life.scene, packer)
     elif life.frames is not None:
         described["frames"] = _sheet(life.frames, detail)
     return described
 
 
+def _scene(scene: Scene, packer: Packer) -> dict[str, Any]:
+    return {
+        "symbols": [symbol._asdict() for symbol in scene.symbols],
+        "grid": packer.add(scene.grid, "u1", changes=True),
+        "places": packer.add(scene.places, "i4"),
+        "captions": list(scene.captions) if scene.caption_width else None,
+        "actions": list(scene.actions),
+        "trail": scene.trail,
+        "goal": scene.goal,
+    }
+
+
 def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, Any]:
-    def quantised(matrices: Quantised) -> dict[str, Any]:
+    def quantized(matrices: Quantized) -> dict[str, Any]:
         levels = matrices.levels[:: detail.every] * (detail.levels / 127)
         return {
             "levels": packer.add(np.rint(levels), "i1", changes=True),
@@ -215,9 +224,9 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
         }
 
     return {
-        "trace": quantised(synapses.trace),
+        "trace": quantized(synapses.trace),
         # The page multiplies alpha and trace itself, but a product of means is no mean of products.
-        "change": quantised(synapses.change) if synapses.block > 1 else None,
+        "change": quantized(synapses.change) if synapses.block > 1 else None,
         "weight": packer.add(synapses.weight, "f4"),
         "alpha": packer.add(synapses.alpha, "f4"),
         "abs_mean": packer.add(synapses.trace_abs_mean, "f8"),
@@ -232,7 +241,7 @@ def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
     """The frames side by side in one picture, row after row.
 
     Raises:
-        _TooLargeError: they are more than `MAX_SHEET` pixels across or down.
+        _TooLargeError: they are more than ``MAX_SHEET`` pixels across or down.
     """
     kept = shrunk(frames[:: detail.every], detail.side)
     height, width = kept.shape[1:3]
@@ -262,7 +271,7 @@ def _webp(sheet: Image.Image) -> str:
 
 
 def shrunk(frames: NDArray[np.uint8], side: int = DETAILS[0].side) -> NDArray[np.uint8]:
-    """Frames (T, height, width, 3) with the longer side at most `side`: all that a page shows."""
+    """Frames (T, height, width, 3) with the longer side at most ``side``: all that a page shows."""
     scale = side / max(frames.shape[1:3])
     if scale >= 1:
         return frames

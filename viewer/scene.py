@@ -1,175 +1,127 @@
-"""The picture of an episode: where every part stands, and each step's frame."""
+"""The scene of an episode: at every step a grid of named cells, which every renderer can draw.
 
-from collections.abc import Iterator
+Each cell holds the index of a symbol. A symbol says in words how its cells look, and every renderer
+translates the words into its own colors and shapes.
+"""
+
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import cached_property
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from rich.cells import cell_len
 
-from plasticrl.viewer import panels, story, theme
-from plasticrl.viewer.episode import EpisodeTrace
-
-MARGIN = 20
-_HEADER, _CAPTION = 76, 22
-_MODULATION, _REWARDS = 56, 36
-_LEGEND_WIDTH, _LEGEND_HEIGHT = 72, 8
-
-
-WIDTH = 2 * panels.SIDE + 3 * MARGIN
-_STRIP_WIDTH = WIDTH - 2 * MARGIN
-_PANELS_TOP = _HEADER + _CAPTION
-_TRACE_LEFT = WIDTH - MARGIN - panels.SIDE
+COLORS = ("wall", "agent", "goal", "cue", "positive", "negative", "muted")
+SHAPES = ("empty", "block", "tile", "disc", "ring", "up", "down", "left", "right")
+"""Nothing, the whole cell, a square, a circle, a ring with a dot, or a triangle."""
+LARGEST_SIDE = 200
+"""The most rows and columns of a grid."""
+_LONGEST_NAME, _LONGEST_CAPTION = 60, 200
 
 
-@dataclass(frozen=True)
-class _Strip:
-    """A series over the whole episode: dim where it is still to come."""
+class Symbol(NamedTuple):
+    """One kind of cell."""
 
-    top: int
     name: str
-    note: str
-    dim: Image.Image
-    bright: Image.Image
+    text: str
+    """One character, for terminals."""
+    shape: str
+    """One of ``SHAPES``."""
+    color: str
+    """One of ``COLORS``."""
+    faint: bool
+    """Whether it is drawn pale."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Scene:
-    """Draws the frames of one episode. What stands still is drawn once."""
+    """What is to be seen at T steps, each time before the agent acts.
 
-    def __init__(self, episode: EpisodeTrace) -> None:
-        self.episode = episode
-        self.totals = np.cumsum(episode.rewards)
-        self.absences = story.absences(episode)
-        self.has_maze = story.has_maze(episode)
-        self.trace = None if episode.synapses is None else episode.synapses.trace
-        self.strips = self._strips(_PANELS_TOP + panels.SIDE + MARGIN)
-        self.still = self._still()
+    Attributes:
+        symbols: the kinds of cells.
+        grid: uint8 (T, height, width), indices into ``symbols``.
+        captions: T lines of text, which may be empty.
+        actions: the actions' names, in order; empty if they have none.
+        trail: name of the symbol whose path since the last reward is drawn, or empty. At most one
+            cell holds it.
+        goal: name of the symbol that lights up at a step with a positive reward, or empty.
 
-    def frames(self, every: int = 1) -> Iterator[Image.Image]:
-        """An RGB image for every step, or for every so many, all of one size."""
-        return (self._frame(step) for step in range(0, self.episode.n_steps, every))
+    Raises:
+        ValueError: a field has the wrong type, shape or length, or names nothing that is known.
+    """
 
-    def _strips(self, top: int) -> list[_Strip]:
-        rewards = self.episode.rewards
-        strips = []
-        if (modulation := self.episode.modulation) is not None:
-            dim, bright = (
-                panels.line(modulation, _STRIP_WIDTH, _MODULATION, color)
-                for color in (theme.dimmed(theme.MODULATION), theme.MODULATION)
-            )
-            span = f"{modulation.min():+.2f} to {modulation.max():+.2f}"
-            strips.append(_Strip(top, "modulation, mean over neurons", span, dim, bright))
-            top += _CAPTION + _MODULATION + MARGIN // 2
-        elif "modulation" in self.absences:
-            top += _CAPTION
-        colors = theme.REWARD, theme.PUNISHMENT
-        bright = panels.ticks(rewards, _STRIP_WIDTH, _REWARDS, *colors)
-        dim = panels.ticks(rewards, _STRIP_WIDTH, _REWARDS, *map(theme.dimmed, colors))
-        return [*strips, _Strip(top, "rewards", _about_rewards(rewards), dim, bright)]
+    symbols: tuple[Symbol, ...]
+    grid: NDArray[np.uint8]
+    captions: tuple[str, ...]
+    actions: tuple[str, ...] = ()
+    trail: str = ""
+    goal: str = ""
 
-    def _still(self) -> Image.Image:
-        """All that is the same in every frame: title, captions, legend, the strips before time."""
-        last = self.strips[-1]
-        height = last.top + _CAPTION + last.dim.height + MARGIN
-        still = Image.new("RGB", (WIDTH, height + height % 2), theme.BACKGROUND)
-        draw = ImageDraw.Draw(still)
-        title = _shortened(self.episode.title, _font(17, bold=True), _STRIP_WIDTH)
-        draw.text((MARGIN, 30), title, theme.TEXT, _font(17, bold=True), anchor="ls")
-        _caption(draw, _PANELS_TOP, "environment", left=MARGIN)
-        if (synapses := self.episode.synapses) is not None:
-            pooled = f", {synapses.pooling}" if synapses.pooling else ""
-            _caption(draw, _PANELS_TOP, f"trace{pooled}", left=_TRACE_LEFT)
-            self._draw_legend(still, draw, synapses.trace.scale)
-        else:
-            _caption(draw, _PANELS_TOP, "trace", left=_TRACE_LEFT)
-        for part, left in (("environment", MARGIN), ("trace", _TRACE_LEFT)):
-            if part in self.absences or (part == "environment" and self._environment(0) is None):
-                note = self.absences.get(part, f"no picture of {self.episode.env_id}")
-                still.paste(panels.empty(note, _font(13)), (left, _PANELS_TOP))
-        if "modulation" in self.absences:
-            top = self.strips[0].top
-            _caption(draw, top, self.absences["modulation"], left=MARGIN)
-        for strip in self.strips:
-            still.paste(strip.dim, (MARGIN, strip.top + _CAPTION))
-            _caption(draw, strip.top + _CAPTION, strip.name, MARGIN, strip.note, WIDTH - MARGIN)
-        return still
+    def __post_init__(self) -> None:
+        for symbol in self.symbols:
+            _check_symbol(symbol)
+        shape = self.grid.shape
+        if self.grid.dtype != np.uint8 or len(shape) != 3 or not all(shape):
+            found = f"{self.grid.dtype} {shape}"
+            raise ValueError(f"grid must be uint8 (T, height, width), not {found}")
+        if max(shape[1:]) > LARGEST_SIDE:
+            raise ValueError(f"grid must have sides of at most {LARGEST_SIDE}, not {shape[1:]}")
+        if (most := int(self.grid.max())) >= len(self.symbols):
+            raise ValueError(f"grid has {most}, but there are {len(self.symbols)} symbols")
+        if len(self.captions) != len(self.grid):
+            raise ValueError(f"captions must be {len(self.grid)}, not {len(self.captions)}")
+        for caption in self.captions:
+            _check_line("captions", caption, _LONGEST_CAPTION)
+        for action in self.actions:
+            _check_line("actions", action, _LONGEST_NAME)
+        names = {"", *(symbol.name for symbol in self.symbols)}
+        if len(names) <= len(self.symbols):
+            raise ValueError("every symbol must have a name of its own")
+        for field in ("trail", "goal"):
+            if getattr(self, field) not in names:
+                raise ValueError(f"{field} must be empty or the name of a symbol")
 
-    def _draw_legend(self, still: Image.Image, draw: ImageDraw.ImageDraw, scale: float) -> None:
-        """`-0.8 [colours] +0.8` at the right of the trace's caption."""
-        high, low = f"+{scale:.2g}", f"-{scale:.2g}"
-        right = WIDTH - MARGIN - round(_font(12).getlength(high)) - 6
-        left = right - _LEGEND_WIDTH
-        baseline = _PANELS_TOP - 8
-        draw.text((right + 6, baseline), high, theme.MUTED, _font(12), anchor="ls")
-        draw.text((left - 6, baseline), low, theme.MUTED, _font(12), anchor="rs")
-        ramp = panels.legend(_LEGEND_WIDTH, _LEGEND_HEIGHT)
-        still.paste(ramp, (left, baseline - _LEGEND_HEIGHT))
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """(T,) row * width + column of the cell with the ``trail`` symbol; -1 where there is none."""
+        index = [symbol.name == self.trail for symbol in self.symbols]
+        cells = np.array(index)[self.grid].reshape(len(self.grid), -1)
+        return np.where(cells.any(axis=1), cells.argmax(axis=1), -1)
 
-    def _frame(self, step: int) -> Image.Image:
-        frame = self.still.copy()
-        draw = ImageDraw.Draw(frame)
-        self._draw_numbers(draw, step)
-        if (environment := self._environment(step)) is not None:
-            frame.paste(environment, (MARGIN, _PANELS_TOP))
-        if self.trace is not None:
-            heat_map = panels.heat_map(self.trace.shares(step))
-            frame.paste(heat_map, (_TRACE_LEFT, _PANELS_TOP))
-        for strip in self.strips:
-            x, top = panels.column(step, self.episode.n_steps, _STRIP_WIDTH), strip.top + _CAPTION
-            past = strip.bright.crop((0, 0, x + 2, strip.bright.height))
-            frame.paste(past, (MARGIN, top))
-            cursor = [(MARGIN + x, top), (MARGIN + x, top + strip.dim.height - 1)]
-            draw.line(cursor, fill=theme.TEXT)
-        return frame
+    @cached_property
+    def caption_width(self) -> int:
+        """Columns of the longest caption in a terminal."""
+        return max(map(cell_len, self.captions))
 
-    def _environment(self, step: int) -> Image.Image | None:
-        episode = self.episode
-        if self.has_maze:
-            path = story.path_to(episode, step)
-            walls, goal = episode.setting["walls"], episode.setting["goal"]
-            return panels.maze(walls, goal, path, story.is_hit(episode, step))
-        return None if episode.frames is None else panels.environment(episode.frames[step])
+    def path_to(self, step: int, rewards: NDArray[np.floating]) -> NDArray[np.int64]:
+        """(n, 2) row and column of the trail since the last positive reward, the present one last.
 
-    def _draw_numbers(self, draw: ImageDraw.ImageDraw, step: int) -> None:
-        left, right = f"step {step + 1} / {self.episode.n_steps}", f"reward {self.totals[step]:g}"
-        draw.text((MARGIN, 54), left, theme.MUTED, _font(14), anchor="ls")
-        draw.text((WIDTH - MARGIN, 54), right, theme.TEXT, _font(14), anchor="rs")
+        Args:
+            step: from 0.
+            rewards: (T,) of the episode.
+        """
+        rewarded = np.flatnonzero(rewards[:step] > 0)
+        start = int(rewarded[-1]) + 1 if len(rewarded) else 0
+        places = self.places[start : step + 1]
+        return np.stack(np.divmod(places[places >= 0], self.grid.shape[2]), axis=1)
 
 
-def _about_rewards(rewards: NDArray[np.floating]) -> str:
-    """The steps to each reward where they are worth telling, else how many rewards there are."""
-    steps = story.steps_to_rewards(rewards)
-    if steps and story.worth_counting(rewards):
-        text = "steps to each: " + " ".join(map(str, steps))
-        return _shortened(text, _font(12), _STRIP_WIDTH - 80)
-    n_below = np.count_nonzero(rewards < 0)
-    below = f", {n_below} below" if n_below else ""
-    return f"{len(steps)} of {len(rewards)} above zero{below}"
+def _check_symbol(symbol: Symbol) -> None:
+    _check_line("symbol", symbol.name, _LONGEST_NAME)
+    _check_line("text of a symbol", symbol.text, 1)
+    if cell_len(symbol.text) != 1:
+        raise ValueError(f"text of a symbol must be one character, not {symbol.text!r}")
+    if symbol.shape not in SHAPES or symbol.color not in COLORS:
+        raise ValueError(
+            f"symbol {symbol.name!r} must have one of the shapes {', '.join(SHAPES)} and one of "
+            f"the colors {', '.join(COLORS)}, not {symbol.shape!r:.60} and {symbol.color!r:.60}"
+        )
 
 
-def _caption(
-    draw: ImageDraw.ImageDraw, top: int, text: str, left: int, note: str = "", right: int = 0
-) -> None:
-    """A caption over the part that begins at `top`, with an optional note at its right end."""
-    draw.text((left, top - 8), text, theme.MUTED, _font(12), anchor="ls")
-    if note:
-        draw.text((right, top - 8), note, theme.MUTED, _font(12), anchor="rs")
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """`text`, cut and ended with an ellipsis where it is wider than `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-@cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, from matplotlib's own files: the same on every machine."""
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
+def _check_line(name: str, text: str, longest: int) -> None:
+    # A terminal would obey the escape codes of a file from somebody else.
+    if not (isinstance(text, str) and text.isprintable() and len(text) <= longest):
+        raise ValueError(
+            f"{name} must be printable text of at most {longest} characters, not {text!r:.60}"
+        )

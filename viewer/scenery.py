@@ -1,41 +1,51 @@
-"""The environment at one step as lines of styled text: what is known of it says how."""
-
-from typing import Any
+"""The environment at one step as lines of styled text, from its scene, its text or its frame."""
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
 from rich.text import Span, Text
 
-from plasticrl.viewer import story, theme
+from plasticrl.viewer import theme
 from plasticrl.viewer.blocks import half_blocks, picture, style
 from plasticrl.viewer.episode import EpisodeTrace
+from plasticrl.viewer.scene import Scene, Symbol
 
-_DISC = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
-_DOT = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
+_CELL = 4
+"""Pixels to the side of a large cell."""
 _BELOW = 8
-"""Rows that a large maze leaves for the numbers below it."""
-_STAMPS = _DISC, _DISC & ~_DOT, _DOT
+"""Rows that a scene with large cells leaves for the numbers below it."""
+
+
+def _stamp(*rows: str) -> NDArray[np.bool_]:
+    return np.array([[character == "#" for character in row] for row in rows])
+
+
+_UP = _stamp("....", ".##.", "####", "....")
+_STAMPS = {
+    "empty": _stamp("....", "....", "....", "...."),
+    "block": _stamp("####", "####", "####", "####"),
+    "tile": _stamp("###.", "###.", "###.", "...."),
+    "disc": _stamp(".##.", "####", "####", ".##."),
+    "ring": _stamp(".##.", "#..#", "#..#", ".##."),
+    "dot": _stamp("....", ".##.", ".##.", "...."),
+    "up": _UP,
+    "left": np.rot90(_UP),
+    "down": np.rot90(_UP, 2),
+    "right": np.rot90(_UP, 3),
+}
+"""The pixels of a large cell that a shape fills; a dot is a cell of the trail."""
 
 
 def scenery(
     episode: EpisodeTrace, step: int, columns: int, rows: int, no_color: bool
 ) -> list[Text]:
-    """At most `columns` x `rows` characters: a maze, cues, a text or a picture; or nothing.
+    """Draw the environment in at most ``columns`` x ``rows`` characters.
 
-    A maze is drawn as large as fits where there are colours. What is too large is left out.
+    What does not fit, and what was not recorded, is left out: then there are no lines.
     """
     lines: list[Text] = []
-    if story.has_maze(episode):
-        height, width = episode.setting["walls"].shape
-        if not no_color and 4 * width <= columns and 2 * height <= rows - _BELOW:
-            lines = _painted_maze(episode, step, cell=4)
-        elif no_color or (2 * width <= columns and height <= rows):
-            lines = _maze(episode, step)
-        else:
-            lines = _painted_maze(episode, step, cell=1)
-    elif story.has_cues(episode):
-        lines = _cues(episode, step)
+    if episode.scene is not None:
+        lines = _scene(episode, episode.scene, step, columns, rows, no_color)
     elif episode.texts is not None:
         lines = [_cleaned(line) for line in Text.from_ansi(episode.texts[step]).split()]
     elif episode.frames is not None:
@@ -48,7 +58,7 @@ def _fits(lines: list[Text], columns: int, rows: int) -> bool:
 
 
 def _cleaned(line: Text) -> Text:
-    """Without links, and without the control characters that `from_ansi` did not understand."""
+    """Remove links, and the control characters that ``from_ansi`` did not understand."""
     if line.plain.isprintable():
         line.spans = [
             Span(start, end, look.update_link(None) if isinstance(look, Style) else look)
@@ -58,59 +68,69 @@ def _cleaned(line: Text) -> Text:
     return Text("".join(character for character in line.plain if character.isprintable()))
 
 
-def _maze(episode: EpisodeTrace, step: int) -> list[Text]:
-    """Two columns to a cell: walls █, the path since the last reward •, goal ◎, agent ●."""
-    walls = episode.setting["walls"]
-    cells = {
-        (int(row), int(column)): ("██", style(theme.WALL)) for row, column in np.argwhere(walls)
-    }
-    path = story.path_to(episode, step)
-    for age, (row, column) in zip(range(len(path) - 1, -1, -1), path.tolist(), strict=True):
-        cells[row, column] = ("• ", style(theme.dimmed(theme.AGENT, max(0.3, 0.9**age))))
-    row, column = episode.setting["goal"].tolist()
-    cells[row, column] = ("◎ ", style(theme.REWARD, bold=True))
-    row, column = episode.state["agent"][step].tolist()
-    cells[row, column] = ("● ", style(theme.AGENT, bold=True))
-    height, width = walls.shape
-    return [
-        Text.assemble(*(cells.get((row, column), "  ") for column in range(width)))
-        for row in range(height)
+def _scene(
+    episode: EpisodeTrace, scene: Scene, step: int, columns: int, rows: int, no_color: bool
+) -> list[Text]:
+    """The scene as large as fits, and its caption below an empty line, if it has any."""
+    captions: list[Text] = []
+    if scene.caption_width:
+        caption = Text(scene.captions[step], Style(bold=True))
+        caption.truncate(columns)
+        captions = [Text(), caption]
+        rows -= len(captions)
+    path = scene.path_to(step, episode.rewards)
+    height, width = scene.grid.shape[1:]
+    if not no_color and _CELL * width <= columns and _CELL // 2 * height <= rows - _BELOW:
+        lines = _painted(scene, step, path, _CELL)
+    elif 2 * width <= columns and height <= rows:
+        lines = _written(scene, step, path, wide=True)
+    elif width <= columns and height <= rows:
+        lines = _written(scene, step, path, wide=False)
+    elif not no_color:
+        lines = _painted(scene, step, path, cell=1)
+    else:
+        return []
+    return lines + captions
+
+
+def _color(symbol: Symbol) -> theme.Color:
+    color = theme.COLORS[symbol.color]
+    return theme.dimmed(color, 0.55) if symbol.faint else color
+
+
+def _trail_color(scene: Scene, age: int) -> theme.Color:
+    """The trail's color, paler the longer ago it was there."""
+    (color,) = (symbol.color for symbol in scene.symbols if symbol.name == scene.trail)
+    return theme.dimmed(theme.COLORS[color], max(0.3, 0.9**age))
+
+
+def _written(scene: Scene, step: int, path: NDArray[np.int64], wide: bool) -> list[Text]:
+    """A character for each cell, or two; the trail as •."""
+    cells = [
+        (2 * s.text if wide and s.shape == "block" else s.text + " " * wide, style(_color(s)))
+        if s.shape != "empty"
+        else ("  " if wide else " ", "")
+        for s in scene.symbols
     ]
+    grid = [[cells[index] for index in row] for row in scene.grid[step].tolist()]
+    floor = [symbol.shape == "empty" for symbol in scene.symbols]
+    for age, (row, column) in zip(range(len(path) - 1, 0, -1), path.tolist(), strict=False):
+        if floor[scene.grid[step, row, column]]:  # the trail lies below all other cells
+            grid[row][column] = ("• " if wide else "•", style(_trail_color(scene, age)))
+    return [Text.assemble(*row) for row in grid]
 
 
-def _painted_maze(episode: EpisodeTrace, step: int, cell: int) -> list[Text]:
-    """The same in half blocks, `cell` pixels to a cell's side: 1, or 4 for round marks."""
-    walls = episode.setting["walls"].repeat(cell, axis=0).repeat(cell, axis=1)
-    pixels = np.where(walls[..., None], theme.WALL, theme.BACKGROUND).astype(np.uint8)
+def _painted(scene: Scene, step: int, path: NDArray[np.int64], cell: int) -> list[Text]:
+    """Half blocks, ``cell`` pixels to the side of a cell: 1, or ``_CELL`` for shapes."""
+    height, width = scene.grid.shape[1:]
+    pixels = np.full((cell * height, cell * width, 3), theme.BACKGROUND, dtype=np.uint8)
 
-    def mark(place: NDArray[Any], stamp: NDArray[np.bool_], color: theme.Color) -> None:
-        row, column = (cell * place).tolist()
-        pixels[row : row + cell, column : column + cell][stamp] = color
+    def mark(row: int, column: int, shape: str, color: theme.Color) -> None:
+        stamp = _STAMPS[shape] if cell == _CELL else np.full((1, 1), shape != "empty")
+        pixels[cell * row : cell * (row + 1), cell * column : cell * (column + 1)][stamp] = color
 
-    disc, ring, dot = (stamp if cell == 4 else np.ones((1, 1), bool) for stamp in _STAMPS)
-    path = story.path_to(episode, step)
-    for age, place in zip(range(len(path) - 1, -1, -1), path, strict=True):
-        mark(place, dot, theme.dimmed(theme.AGENT, max(0.3, 0.9**age)))
-    mark(episode.setting["goal"], ring, theme.REWARD)
-    mark(episode.state["agent"][step], disc, theme.AGENT)
+    for age, (row, column) in zip(range(len(path) - 1, 0, -1), path.tolist(), strict=False):
+        mark(row, column, "dot", _trail_color(scene, age))
+    for (row, column), index in np.ndenumerate(scene.grid[step]):
+        mark(row, column, scene.symbols[index].shape, _color(scene.symbols[index]))
     return half_blocks(pixels)
-
-
-def _cues(episode: EpisodeTrace, step: int) -> list[Text]:
-    """A line for every cue, + as ■ and - as □: ► marks the one in sight, ◎ the one that counts."""
-    lines = []
-    in_sight = int(episode.state["cue"][step])
-    target = int(episode.setting["target"])
-    for index, cue in enumerate(episode.setting["cues"]):
-        seen = index == in_sight
-        line = Text().append("► " if seen else "  ", style(theme.AGENT, bold=True))
-        line.append("◎ " if index == target else "  ", style(theme.REWARD, bold=True))
-        for bit in cue:
-            color = theme.POSITIVE if bit > 0 else theme.NEGATIVE
-            line.append(
-                "■" if bit > 0 else "□", style(color if seen else theme.dimmed(color, 0.55))
-            )
-        lines.append(line)
-    go = bool(episode.state["go"][step])
-    answer = f"    go: the answer is {episode.actions[step]}" if go else ""
-    return [*lines, Text(), Text().append(answer, Style(bold=True))]

@@ -16,11 +16,11 @@ _LABEL, _GAP = 14, 3
 _FACTS = 24
 """Columns for the numbers of a step."""
 _SMALLEST_TRACE = 8
-"""Columns under which a trace says nothing."""
+"""Columns: a smaller trace is left out."""
 
 
 class Screen:
-    """Draws the steps of one episode at one size. What is the same at every step is made once."""
+    """Draws the steps of one episode for one size of terminal."""
 
     def __init__(self, episode: EpisodeTrace, size: ConsoleDimensions, no_color: bool) -> None:
         self.episode, self.size, self.no_color = episode, size, no_color
@@ -40,7 +40,7 @@ class Screen:
         self.n_middle = len(self._middle(episode.n_steps - 1))
 
     def picture(self, step: int) -> Text:
-        """The whole screen at `step`, no wider or higher than the terminal."""
+        """The whole screen at ``step``, no wider or higher than the terminal."""
         done = (step + 1) / self.episode.n_steps
         strips = [
             Text(f"{name:<{_LABEL}}") + strip.text(done) for name, strip in self.strips.items()
@@ -55,16 +55,21 @@ class Screen:
 
     def _left_width(self) -> int:
         """Columns of the environment and the numbers below it, the same at every step."""
-        last = self.episode.n_steps - 1
-        steps = range(last + 1) if self.episode.texts else [last]  # only texts change their width
-        widths = (line.cell_len for step in steps for line in self._scenery(step))
-        return max(_FACTS, max(widths, default=0))
+        episode, last = self.episode, self.episode.n_steps - 1
+        steps = range(last + 1) if episode.texts else [last]  # only texts change their width
+        widths = [line.cell_len for step in steps for line in self._scenery(step)]
+        if episode.scene is not None and widths:
+            widths.append(min(episode.scene.caption_width, self._columns()))
+        return max(_FACTS, *widths) if widths else _FACTS
+
+    def _columns(self) -> int:
+        """The most columns of the environment: the trace or else the numbers stand beside it."""
+        if self.episode.synapses is not None:
+            return (self.size.width - _GAP) // 2
+        return self.size.width - _GAP - _FACTS
 
     def _scenery(self, step: int) -> list[Text]:
-        columns, rows = self.size.width - _GAP - _FACTS, self.n_rows
-        if self.episode.synapses is not None:  # which stands beside it, and the numbers below
-            columns, rows = (self.size.width - _GAP) // 2, self.n_rows
-        return scenery(self.episode, step, columns, rows, self.no_color)
+        return scenery(self.episode, step, self._columns(), self.n_rows, self.no_color)
 
     def _header(self, step: int) -> Text:
         numbers = f"  step {step + 1}/{self.episode.n_steps}  reward {self.totals[step]:g}"
@@ -73,7 +78,7 @@ class Screen:
         return title + Text(numbers)
 
     def _middle(self, step: int) -> list[Text]:
-        """The environment, and beside it the trace; the numbers where there is room."""
+        """The environment, beside it the trace, and the numbers where there is room."""
         left = self._scenery(step)
         beside = self.synapses is None or not left
         right = self._facts(step, self.n_rows if beside else self.n_rows - len(left) - 1)
@@ -92,9 +97,11 @@ class Screen:
         return lines
 
     def _facts(self, step: int, room: int) -> list[Text]:
-        """The numbers of the step, and the steps to each reward so far: the last that find room."""
+        """The numbers of the step, and the steps to the last rewards, as many as there is room."""
         episode = self.episode
         facts = {}
+        if episode.scene is not None and episode.scene.actions:
+            facts["action"] = episode.action_name(step)
         if episode.values is not None:
             facts["value"] = f"{episode.values[step]:+.2f}"
         if episode.modulation is not None:
@@ -106,9 +113,10 @@ class Screen:
         lines = [Text(f"{name:<{_LABEL}}{number:>8}") for name, number in facts.items()]
         if story.worth_counting(episode.rewards):
             steps = story.steps_to_rewards(episode.rewards[: step + 1])
-            told, most = _wrapped(steps), max(1, room - len(lines) - 2)
-            which = "each reward" if len(told) <= most else "last rewards"
-            lines += [Text(), Text(f"steps to {which}"), *told[-most:]]
+            wrapped, most = _wrapped(steps), max(1, room - len(lines) - 2)
+            which = "each reward" if len(wrapped) <= most else "last rewards"
+            gap = [Text()] if room > len(lines) + 2 else []
+            lines += [*gap, Text(f"steps to {which}"), *wrapped[-most:]]
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:
@@ -129,7 +137,7 @@ class Screen:
 
 
 def _wrapped(numbers: list[int]) -> list[Text]:
-    """The numbers in lines of at most `_FACTS` columns."""
+    """The numbers in lines of at most ``_FACTS`` columns."""
     lines = [""]
     for number in numbers:
         if len(lines[-1]) + len(f" {number}") > _FACTS:

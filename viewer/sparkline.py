@@ -15,7 +15,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Sparkline:
-    """One character and one colour per column."""
+    """One character and one color per column."""
 
     characters: str
     colors: tuple[theme.Color, ...]
@@ -32,14 +32,14 @@ class Sparkline:
 
     @classmethod
     def of_sums(cls, series: NDArray[np.floating], width: int) -> "Sparkline":
-        """By size, blank for 0, the sign as the colour: a sum per column."""
+        """By size, blank for 0, the sign as the color: a sum per column."""
         sums = np.array([part.sum() for part in _columns(series, width)])
         levels = np.ceil(np.abs(sums) / theme.largest(sums) * 8).astype(int)
         colors = (theme.PUNISHMENT if total < 0 else theme.REWARD for total in sums)
         return cls("".join(_BLOCKS[level] for level in levels), tuple(colors))
 
     def text(self, done: float) -> Text:
-        """The line with the share `done` of it lived, a light behind the present column."""
+        """The line with the share ``done`` of it lived, a light behind the present column."""
         present = max(0, round(done * len(self.characters)) - 1)
         line = Text()
         for index, (character, color) in enumerate(zip(self.characters, self.colors, strict=True)):
@@ -51,5 +51,5 @@ class Sparkline:
 
 
 def _columns(series: NDArray[np.floating], width: int) -> list[NDArray[np.floating]]:
-    """The series cut into at most `width` parts of nearly the same length, none empty."""
+    """The series cut into at most ``width`` parts of nearly the same length, none empty."""
     return np.array_split(series, min(width, len(series)))

@@ -4,24 +4,28 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from plasticrl.viewer import panels, story, theme
+from plasticrl.viewer import panels, theme
 from plasticrl.viewer.episode import EpisodeTrace
 
 SIDE, GAP = 150, 6
 
 
 def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Image | None:
-    """A row of pictures for each life, and one of the first life's trace; None without any.
+    """Draw a row of pictures for each episode, and one of the first one's trace.
 
     Args:
-        lives: the same episode lived by one net or several.
-        steps: which steps, from 0; a life that ends sooner stays at its last.
+        lives: the same episode played by one net or several.
+        steps: which steps, from 0; an episode that ends sooner stays at its last step.
+
+    Returns:
+        None if there is no picture at all.
     """
     rows = []
     for which, life in enumerate(lives):
         times = [min(step, life.n_steps - 1) for step in steps]
-        if life.frames is not None or story.has_maze(life):
-            rows.append([_environment(life, step) for step in times])
+        if life.has_picture:
+            pictures = [panels.environment(life, step) for step in times]
+            rows.append([picture for picture in pictures if picture is not None])
         if which == 0 and life.synapses is not None:
             trace = life.synapses.trace
             rows.append([panels.heat_map(trace.shares(step)) for step in times])
@@ -34,11 +38,3 @@ def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Imag
             small = picture.resize((SIDE, SIDE), Image.Resampling.BOX)
             strip.paste(small, (GAP + j * pitch, GAP + i * pitch))
     return strip
-
-
-def _environment(life: EpisodeTrace, step: int) -> Image.Image:
-    if not story.has_maze(life):
-        assert life.frames is not None
-        return panels.environment(life.frames[step])
-    walls, goal = life.setting["walls"], life.setting["goal"]
-    return panels.maze(walls, goal, story.path_to(life, step), story.is_hit(life, step))

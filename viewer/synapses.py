@@ -3,7 +3,7 @@
     recurrent weights at t = weight + change(t)        change = alpha * trace, entry by entry
 
 A matrix above 64 x 64 is cut into square blocks and each block is its mean. Pooling is linear, so
-`weight + change` is the pooled truth; `alpha * trace` of the pooled two would not be.
+``weight + change`` is the pooled truth; ``alpha * trace`` of the pooled two would not be.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Quantised:
+class Quantized:
     """Matrices as bytes: value = scale * level / 127, off by at most scale / 254.
 
     Attributes:
@@ -31,8 +31,8 @@ class Quantised:
     scale: float
 
     @classmethod
-    def of(cls, matrices: NDArray[np.floating]) -> "Quantised":
-        """The nearest levels to `matrices` (T, h, w)."""
+    def of(cls, matrices: NDArray[np.floating]) -> "Quantized":
+        """The nearest levels to ``matrices`` (T, h, w)."""
         scale = float(np.abs(matrices).max()) or 1.0
         # Divided first: a scale near the smallest float has no finite inverse.
         return cls(np.rint(matrices / scale * _LEVELS).astype(np.int8), scale)
@@ -69,8 +69,8 @@ class Synapses:
         ValueError: a field has the wrong type or shape, or is not finite.
     """
 
-    trace: Quantised
-    change: Quantised
+    trace: Quantized
+    change: Quantized
     weight: NDArray[np.float32]
     alpha: NDArray[np.float32]
     shape: tuple[int, int]
@@ -90,12 +90,12 @@ class Synapses:
             raise ValueError(f"trace levels must be (T, h, w), not {self.trace.levels.shape}")
         n_steps = len(self.trace)
         for name in ("trace", "change"):
-            quantised: Quantised = getattr(self, name)
-            _check(f"{name} levels", quantised.levels, "i1", (n_steps, *pooled))
-            if quantised.levels.size and quantised.levels.min() < -_LEVELS:
+            quantized: Quantized = getattr(self, name)
+            _check(f"{name} levels", quantized.levels, "i1", (n_steps, *pooled))
+            if quantized.levels.size and quantized.levels.min() < -_LEVELS:
                 raise ValueError(f"{name} levels must be from -{_LEVELS} to {_LEVELS}")
-            if not 0 < quantised.scale <= _LARGEST:
-                raise ValueError(f"{name} scale must be a size in float32, not {quantised.scale}")
+            if not 0 < quantized.scale <= _LARGEST:
+                raise ValueError(f"{name} scale must be a size in float32, not {quantized.scale}")
         _check("weight", self.weight, "f4", pooled)
         _check("alpha", self.alpha, "f4", pooled)
         _check("trace_abs_mean", self.trace_abs_mean, "f8", (n_steps,))
@@ -106,7 +106,7 @@ class Synapses:
 
     @property
     def pooling(self) -> str:
-        """What a view says of the pooling: `pooled 2 x 2`, or nothing."""
+        """What a view says of the pooling: ``pooled 2 x 2``, or nothing."""
         return f"pooled {self.block} x {self.block}" if self.block > 1 else ""
 
 
@@ -148,8 +148,8 @@ class SynapseRecorder:
         """All that was gathered, of at least one step."""
         post, pre = self.weight.shape
         return Synapses(
-            trace=Quantised.of(np.stack(self.traces)),
-            change=Quantised.of(np.stack(self.changes)),
+            trace=Quantized.of(np.stack(self.traces)),
+            change=Quantized.of(np.stack(self.changes)),
             weight=pool(self.weight, self.block),
             alpha=pool(self.alpha, self.block),
             shape=(post, pre),
@@ -161,7 +161,7 @@ class SynapseRecorder:
 
 
 def pool(matrix: NDArray[np.floating], block: int) -> NDArray[np.float32]:
-    """Means over square blocks of `matrix` (h, w); blocks at the far edges may be cut short."""
+    """Means over square blocks of ``matrix`` (h, w); blocks at the far edges may be cut short."""
     pooled = np.asarray(matrix, dtype=np.float64)
     for axis in (0, 1):
         starts = np.arange(0, pooled.shape[axis], block)

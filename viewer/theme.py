@@ -1,4 +1,4 @@
-"""The colours that every renderer shares."""
+"""The colors that every renderer shares."""
 
 from typing import Any
 
@@ -20,13 +20,23 @@ REWARD: Color = (92, 207, 138)
 PUNISHMENT: Color = (240, 96, 96)
 AGENT: Color = (255, 122, 72)
 WALL: Color = (92, 102, 122)
+COLORS: dict[str, Color] = {
+    "wall": WALL,
+    "agent": AGENT,
+    "goal": REWARD,
+    "cue": MODULATION,
+    "positive": POSITIVE,
+    "negative": NEGATIVE,
+    "muted": MUTED,
+}
+"""The colors of a scene's symbols."""
 
 _STEPS = 4
 """Shades on either side of 0 in a heat map."""
 
 
 def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Colours (..., 3) for `values` (...) in [-1, 1]: blue, the panel's neutral at 0, orange."""
+    """Return colors (..., 3) for ``values`` (...) in [-1, 1]: blue, neutral at 0, orange."""
     # The root, since small values are the many; few steps, since each is a color of the GIF's 256.
     strength = np.rint(np.sqrt(np.abs(values)) * _STEPS)[..., None] / _STEPS
     ends = np.where(values[..., None] < 0, NEGATIVE, POSITIVE)
@@ -35,7 +45,7 @@ def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def dimmed(color: Color, share: float = 0.35) -> Color:
-    """`color` nearly sunk into the panel: what has not happened yet."""
+    """``color`` nearly sunk into the panel: what has not happened yet."""
     red, green, blue = (
         round(panel + share * (c - panel)) for panel, c in zip(PANEL, color, strict=True)
     )

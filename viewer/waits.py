@@ -32,7 +32,7 @@ class Waits:
 
     @classmethod
     def of(cls, rewards: NDArray[Any]) -> "Waits":
-        """The waits behind `rewards` (T,)."""
+        """The waits behind ``rewards`` (T,)."""
         steps = steps_to_rewards(rewards)
         return cls(steps, len(rewards) - sum(steps))
 

@@ -9,20 +9,20 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching.agent import TrainedAgent
-from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.watching.recording import frames_mode, record_episode
 from plasticrl.runs import RunDirectory, TrainingSession, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
-from plasticrl.viewer.story import absences, has_maze
+from plasticrl.viewer.story import absences
 
 PICTURES_EVERY = 2000
 """Updates from one recorded episode to the next."""
 LONGEST = 500
-"""Steps of it: some environments never end."""
+"""The most steps of a recorded episode, since some environments never end."""
 N_STILLS = 7
 DRAWN_EVERY = 10
-"""Steps: drawing an environment can take longer than living in it. The stills are of such steps."""
+"""Steps from one rendering to the next, which can be slower than a step. The stills show these."""
 
 
 class SessionCallback(BaseCallback):
@@ -54,11 +54,11 @@ class SessionCallback(BaseCallback):
 
 
 class EpisodePictures(BaseCallback):
-    """Plays an episode for TensorBoard: a filmstrip, and the trace at the episode's end.
+    """Plays an episode and writes pictures of it to TensorBoard: stills, and its last trace.
 
-    Before the first update, every so many, and at the end; always the same episode, that of the
-    run's own seed. It is played in an environment of its own, and every random stream is put back
-    where it was, so the run learns the same bits with it and without.
+    It does so before the first update, after every `every` updates and at the end, always with the
+    run's own seed. The episode is played in a separate environment, and all random number
+    generators are restored, so that the run learns the same bits with these pictures and without.
 
     Args:
         run: the run's directory.
@@ -71,11 +71,10 @@ class EpisodePictures(BaseCallback):
         self.run = run
         self.config = config
         self.every = every
-        self._render_mode: str | None = None
         self._step_shown = 0
 
     def _on_training_start(self) -> None:
-        # A run that goes on was shown when it stopped.
+        # A resumed run was shown when it stopped.
         self._step_shown = self.model.num_timesteps
         if self._step_shown == 0:
             self._show()
@@ -96,13 +95,13 @@ class EpisodePictures(BaseCallback):
             self._show()
 
     def _show(self) -> None:
-        """Write the pictures of an episode, or why there are none: no reason to end a training."""
+        """Write the pictures of an episode, or else the reason why there are none."""
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 writer, step = output.writer, self.model.num_timesteps
                 try:
                     episode = self._play()
-                # Somebody's environment may fail in any way when there is a second one of it.
+                # A second copy of a user's environment may fail in any way: the run goes on.
                 except Exception as error:
                     writer.add_text("episode/left_out", str(error), step)
                     continue
@@ -117,30 +116,16 @@ class EpisodePictures(BaseCallback):
         random_numbers, training = get_rng_state(), policy.training
         policy.set_training_mode(False)
         try:
-            return self._drawable(TrainedAgent(self.run, self.config, policy))
-        finally:
-            policy.set_training_mode(training)
-            set_rng_state(random_numbers)
-
-    def _drawable(self, agent: TrainedAgent) -> EpisodeTrace:
-        """An episode; once more with frames where it cannot be drawn without."""
-
-        def live() -> EpisodeTrace:
             return record_episode(
-                agent,
+                TrainedAgent(self.run, self.config, policy),
                 self.config.seed,
-                self._render_mode,
+                frames_mode(self.config),
                 longest=LONGEST,
                 picture_every=DRAWN_EVERY,
             )
-
-        episode = live()
-        if self._render_mode is None and not has_maze(episode):
-            if why_no_frames(self.config, render_modes(self.config)) is not None:
-                return episode
-            self._render_mode = "rgb_array"
-            return live()
-        return episode
+        finally:
+            policy.set_training_mode(training)
+            set_rng_state(random_numbers)
 
 
 def _pictures(episode: EpisodeTrace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The same episodes with plasticity and without, for the page that shows them side by side."""
+"""The same episodes with plasticity and without it, for the page that compares the two."""
 
 from dataclasses import replace
 
@@ -6,15 +6,14 @@ import numpy as np
 
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import rewards_by_step
-from plasticrl.agents.watching.recording import record_episode, render_modes, why_no_frames
+from plasticrl.agents.watching.recording import frames_mode, record_episode
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
-from plasticrl.viewer.story import has_maze
 
 SHOWN = 4
 COUNTED = 64
-"""Episodes that the page's first line tells of: four would leave the ablated net's to chance."""
+"""Episodes over which the page's first line averages: four would leave the means to chance."""
 
 
 def play_pairs(
@@ -29,19 +28,16 @@ def play_pairs(
     """
     ablated = agent.ablate() if agent.is_plastic else None
 
-    def play(index: int, render_mode: str | None) -> Pair:
+    render_mode = frames_mode(agent.config)
+
+    def play(index: int) -> Pair:
         def live(player: TrainedAgent) -> EpisodeTrace:
             life = record_episode(player, seed + index, render_mode, deterministic)
             return life if life.frames is None else replace(life, frames=shrunk(life.frames))
 
         return live(agent), None if ablated is None else live(ablated)
 
-    first, mode = play(0, None), None
-    config = agent.config
-    if not has_maze(first[0]) and why_no_frames(config, render_modes(config)) is None:
-        mode = "rgb_array"
-        first = play(0, mode)
-    return [first, *(play(index, mode) for index in range(1, episodes))]
+    return [play(index) for index in range(episodes)]
 
 
 def count_rewards(

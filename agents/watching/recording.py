@@ -12,9 +12,11 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
-from plasticrl.envs import ENV_IDS, BatchEnv
+from plasticrl.envs import Scene as SceneNow
+from plasticrl.envs import SingleEnv
 from plasticrl.runs import UsageError
-from plasticrl.viewer import EpisodeTrace, SynapseRecorder
+from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder
+from plasticrl.viewer.scene import LARGEST_SIDE
 
 LONGEST_SIDE = 400
 """Pixels: larger frames are made smaller, by a whole number."""
@@ -22,11 +24,11 @@ LONGEST_SIDE = 400
 
 @dataclass
 class _Columns:
-    """What is written down at every step."""
+    """One entry for every step."""
 
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    states: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    scenes: list[SceneNow] = field(default_factory=list)
     actions: list[NDArray[Any]] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -42,36 +44,36 @@ def record_episode(
     longest: int | None = None,
     picture_every: int = 1,
 ) -> EpisodeTrace:
-    """Play one episode and keep what the viewer shows.
+    """Play one episode and record it for the viewer.
+
+    Where the environment describes its scene (``SingleEnv.scene``), the scene is recorded, in any
+    ``render_mode``.
 
     Args:
         agent: the agent.
         seed: of the environment and of the actions.
-        render_mode: "rgb_array" for frames, "ansi" for texts; None for neither.
+        render_mode: "rgb_array" for frames, "ansi" for texts; None for neither of them.
         deterministic: the most likely action instead of a sample.
         longest: steps after which to stop, for environments that may never end.
-        picture_every: steps from one drawing to the next, which stands for those between.
+        picture_every: steps from one rendering to the next; those between repeat the last one.
 
     Raises:
-        UsageError: the environment cannot be made, or draws what is no picture.
+        UsageError: the environment cannot be made, or its rendering is no picture.
     """
     config, policy, ablated = agent.config, agent.policy, agent.is_ablated
     with closing(build_single_env(config, render_mode)) as env:
         torch.manual_seed(seed)
         columns, synapses = _Columns(), _synapse_recorder(policy)
         obs, _ = env.reset(seed=seed)
-        batch = getattr(env.unwrapped, "batch", None)
-        native = batch if isinstance(batch, BatchEnv) else None
-        setting = native.row_setting(0) if native is not None else {}
-        state, done = None, False
+        state, done, terminated = None, False, False
         while not done:
             if render_mode is not None:
                 if len(columns.actions) % picture_every == 0:
                     _keep_picture(columns, env.render(), config.env_id)
                 else:
                     _repeat_picture(columns)
-            if native is not None:
-                columns.states.append(native.row_state(0))
+            if (scene := _scene_of(env)) is not None:
+                columns.scenes.append(scene)
             actions, values, _, state = policy.step(
                 policy.obs_to_tensor(obs)[0], state, None, deterministic
             )
@@ -91,18 +93,38 @@ def record_episode(
         preset=agent.run.preset,
         seed=seed,
         ablated=ablated,
+        terminated=bool(terminated),
         actions=np.stack(columns.actions),
         rewards=np.array(columns.rewards),
         values=np.array(columns.values),
         modulation=np.array(columns.modulation) if columns.modulation else None,
         synapses=None if synapses is None else synapses.synapses(),
+        scene=_stacked(columns.scenes),
         frames=np.stack(columns.frames) if columns.frames else None,
         texts=tuple(columns.texts) if columns.texts else None,
-        state={
-            name: np.stack([now[name] for now in columns.states])
-            for name in (columns.states or [{}])[0]
-        },
-        setting=setting,
+    )
+
+
+def _scene_of(env: gym.Env[Any, Any]) -> SceneNow | None:
+    """The environment's scene now; None where it describes none, or a larger one than is drawn."""
+    if not isinstance(env.unwrapped, SingleEnv):
+        return None
+    scene = env.unwrapped.scene()
+    return scene if max(scene.grid.shape) <= LARGEST_SIDE else None
+
+
+def _stacked(scenes: list[SceneNow]) -> Scene | None:
+    """The scenes of an episode's steps as the viewer's."""
+    if not scenes:
+        return None
+    first = scenes[0]
+    return Scene(
+        symbols=tuple(Symbol(*symbol) for symbol in first.symbols),
+        grid=np.stack([scene.grid for scene in scenes]),
+        captions=tuple(scene.caption for scene in scenes),
+        actions=first.actions,
+        trail=first.trail,
+        goal=first.goal,
     )
 
 
@@ -134,7 +156,7 @@ def _repeat_picture(columns: _Columns) -> None:
 
 
 def _why_no_picture(picture: Any) -> str | None:
-    """Why what was drawn is no uint8 (height, width, 3); None where it is."""
+    """Why what was drawn is not an image, uint8 (height, width, 3); None if it is one."""
     found = "None" if picture is None else type(picture).__name__
     if isinstance(picture, np.ndarray):
         if picture.dtype == np.uint8 and picture.shape[2:] == (3,) and picture.size:
@@ -154,15 +176,31 @@ def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return means
 
 
+def describes_scene(config: TrainConfig) -> bool:
+    """Whether an episode of the environment is recorded with its scene and needs no rendering."""
+    with closing(build_single_env(config, render_mode=None)) as env:
+        if not isinstance(env.unwrapped, SingleEnv):
+            return False
+        env.reset(seed=0)
+        return _scene_of(env) is not None
+
+
+def frames_mode(config: TrainConfig) -> str | None:
+    """The render mode for pages and stills: None where they can be drawn without, or not at all."""
+    if describes_scene(config) or why_no_frames(config, render_modes(config)) is not None:
+        return None
+    return "rgb_array"
+
+
 def render_modes(config: TrainConfig) -> list[str]:
-    """The ways the environment can be drawn."""
+    """The render modes that the environment has."""
     with closing(build_single_env(config, render_mode=None)) as env:
         modes: list[str] = env.metadata.get("render_modes", [])
     return modes
 
 
 def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
-    """Why the environment gives no `rgb_array` pictures on this machine; None where it does."""
+    """Why the environment has no ``rgb_array`` pictures on this machine; None if it has them."""
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:
@@ -171,35 +209,29 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
             reason = _why_no_picture(env.render())
     except UsageError as error:
         return str(error)
-    # Drawing is somebody else's library, and a display or a driver may fail it in any way.
+    # Drawing is another library's work, which may fail in any way without a display or driver.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     return None if reason is None else f"{config.env_id} gives no pictures: {reason}"
 
 
-def play_episode(agent: TrainedAgent, seed: int, deterministic: bool, film: bool) -> EpisodeTrace:
-    """Record an episode as it is to be seen.
+def choose_render_mode(config: TrainConfig, prefers_text: bool) -> tuple[str | None, str | None]:
+    """How an episode is to be rendered while it is recorded.
 
     Args:
-        agent, seed, deterministic: as ``record_episode``.
-        film: pictures are needed, for a film.
+        config: names the environment.
+        prefers_text: texts are better than pictures, as in a terminal.
 
-    Raises:
-        UsageError: pictures are needed, and the environment gives none.
+    Returns:
+        The render mode, None where the scene is recorded or nothing can be rendered; and why there
+        are no pictures, None if there are, or if none are needed.
     """
-    return record_episode(agent, seed, _render_mode(agent.config, film), deterministic)
-
-
-def _render_mode(config: TrainConfig, film: bool) -> str | None:
-    """How the environment is drawn: frames, or texts where those do and suit the terminal."""
+    if describes_scene(config):
+        return None, None
     modes = render_modes(config)
-    if not film and config.env_id in ENV_IDS:
-        return None  # the terminal draws these from what is known of them
-    if not film and "ansi" in modes:
-        return "ansi"
+    if prefers_text and "ansi" in modes:
+        return "ansi", None
     reason = why_no_frames(config, modes)
     if reason is None:
-        return "rgb_array"
-    if film:
-        raise UsageError(f"--record: {reason}")
-    return "ansi" if "ansi" in modes else None
+        return "rgb_array", None
+    return ("ansi" if "ansi" in modes else None), reason

@@ -364,7 +364,7 @@ def other_core(run: Path) -> None:
 
 def json_core(run: Path) -> dict[str, Any]:
     core = json.loads((run / "config.json").read_text())["config"]["core"]
-    return dict.fromkeys(core) | {"hidden_size": core["hidden_size"]}
+    return {"hidden_size": core["hidden_size"]}
 
 
 def no_checkpoints(run: Path) -> None:
@@ -428,7 +428,7 @@ ANY_BREAKAGE = [
     (no_config, r"{run} is not a run directory: it has no config\.json"),
     (cut_config, r"{run}/config\.json is not valid JSON"),
     (newer_format, r"{run}/config\.json has format 99, .* reads format 2: upgrade plasticrl"),
-    (other_kind, r"a supervised run|config\.task must be one of"),
+    (other_kind, r"a supervised run|has no evaluation\.json yet"),
     (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are hidden_size, "),
     (wrong_type, r"{run}/config\.json: config\.n_envs must be an integer, not 'many'"),
     (impossible_value, r"{run}/config\.json: config: n_envs must be an integer of at least 1"),

@@ -233,4 +233,4 @@ def test_what_only_agents_can_show_is_one_sentence(
     assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)]) == 0
     capsys.readouterr()
     assert evaluate_main([str(run), "--report", "page.html"]) == 2
-    assert capsys.readouterr().err.startswith("error: a supervised run has no --report: ")
+    assert capsys.readouterr().err.startswith("error: a supervised run was measured and drawn ")

@@ -19,10 +19,10 @@ def test_pillars(size: int, free: int) -> None:
         for column in range(size):
             border = {row, column} & {0, size - 1} != set()
             pillar = row % 2 == column % 2 == 0
-            centre = row == column == size // 2
-            assert maze.walls[row, column] == ((border or pillar) and not centre)
+            center = row == column == size // 2
+            assert maze.walls[row, column] == ((border or pillar) and not center)
     assert len(maze.cells) == free
-    assert maze.cells[maze.centre].tolist() == [size // 2, size // 2]
+    assert maze.cells[maze.center].tolist() == [size // 2, size // 2]
     assert len(maze.goals) == free - 1
 
 
@@ -113,7 +113,7 @@ def test_goals_are_uniform_over_their_region(region: str) -> None:
     assert np.abs(counts[goals] / 20_000 * len(goals) - 1).max() < 0.15
 
 
-def test_start_is_the_centre_or_random() -> None:
+def test_start_is_the_center_or_random() -> None:
     batch = GridMazeBatch(5_000, size=7)
     batch.reset(seed=0)
     assert (batch.agent_position == 3).all()
@@ -167,7 +167,7 @@ def expected_reward(size: int, best: Any = None) -> float:
     for goal in maze.goals:
         step = moves.mean(1) if best is None else moves[np.arange(len(places)), best[:, goal]]
         elsewhere = (np.arange(len(places)) != goal) / (len(places) - 1)
-        chance, total = np.eye(len(places))[maze.centre], 0.0
+        chance, total = np.eye(len(places))[maze.center], 0.0
         for _ in range(200):
             chance = chance @ step
             hit = chance[goal]

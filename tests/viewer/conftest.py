@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plasticrl.viewer import EpisodeTrace, SynapseRecorder, Synapses
+from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder, Synapses
 
 N_STEPS = 12
 
@@ -18,6 +18,23 @@ def make_synapses(traces: np.ndarray, bound: float | None = 1.0) -> Synapses:
     for trace in traces:
         recorder.add(trace)
     return recorder.synapses()
+
+
+SYMBOLS = (
+    Symbol("floor", " ", "empty", "muted", False),
+    Symbol("wall", "█", "block", "wall", False),
+    Symbol("goal", "◎", "ring", "goal", False),
+    Symbol("agent", "●", "disc", "agent", False),
+)
+
+
+def make_scene(walls: np.ndarray, goal: tuple[int, int], agent: np.ndarray, **more: Any) -> Scene:
+    """Of a maze with `walls` (h, w), and the agent's places (T, 2)."""
+    grid = np.tile(walls.astype(np.uint8), (len(agent), 1, 1))
+    grid[:, *goal] = 2
+    grid[np.arange(len(agent)), *agent.T] = 3
+    known: dict[str, Any] = {"captions": ("",) * len(agent), "trail": "agent", "goal": "goal"}
+    return Scene(symbols=SYMBOLS, grid=grid, **(known | more))
 
 
 def make_fields() -> dict[str, Any]:
@@ -37,22 +54,25 @@ def make_fields() -> dict[str, Any]:
         "values": rng.normal(size=N_STEPS),
         "modulation": rng.normal(size=N_STEPS),
         "synapses": make_synapses(rng.normal(size=(N_STEPS, 20, 20)).astype(np.float32)),
-        "state": {"agent": rng.integers(1, 8, (N_STEPS, 2))},
-        "setting": {"walls": rng.random((9, 9)) < 0.3, "goal": np.array([3, 4])},
+        "scene": make_scene(
+            rng.random((9, 9)) < 0.3,
+            (3, 4),
+            rng.integers(1, 8, (N_STEPS, 2)),
+            captions=tuple(f"caption {step}" for step in range(N_STEPS)),
+            actions=("stay",),
+        ),
+        "terminated": True,
     }
 
 
 def make_maze(n_rows: int = 9) -> dict[str, Any]:
-    """State, setting and rewards: along a corridor, over the goal at steps 3 and 7, and back."""
+    """Scene and rewards: to and fro in a corridor, with rewards at steps 3 and 7."""
     walls = np.ones((n_rows, 9), dtype=bool)
     walls[1, 1:8] = False
     rewards = np.zeros(N_STEPS)
     rewards[[3, 7]] = 10.0
-    return {
-        "state": {"agent": np.stack([np.ones(N_STEPS, int), 1 + np.arange(N_STEPS) % 4], axis=1)},
-        "setting": {"walls": walls, "goal": np.array([1, 6])},
-        "rewards": rewards,
-    }
+    agent = np.stack([np.ones(N_STEPS, int), 1 + np.arange(N_STEPS) % 4], axis=1)
+    return {"scene": make_scene(walls, (1, 6), agent), "rewards": rewards}
 
 
 @pytest.fixture

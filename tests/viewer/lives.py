@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from tests.viewer.conftest import make_scene
 
 from plasticrl.viewer import EpisodeTrace, SynapseRecorder, Synapses
 
@@ -11,7 +12,7 @@ SIZE = 7
 
 
 def walls() -> np.ndarray:
-    """A maze of 7 x 7 with pillars, its centre free."""
+    """A maze of 7 x 7 with pillars, its center free."""
     there = np.zeros((SIZE, SIZE), dtype=bool)
     there[::2, ::2] = True
     there[[0, -1], :] = there[:, [0, -1]] = True
@@ -50,8 +51,12 @@ def maze_life(
         "values": rng.normal(size=N_STEPS),
         "modulation": rng.normal(size=N_STEPS),
         "synapses": synapses(neurons, seed + 100 * ablated, ablated, N_STEPS),
-        "state": {"agent": np.stack([np.ones(N_STEPS, dtype=int), columns], axis=1)},
-        "setting": {"walls": walls(), "goal": np.array([5, 3])},
+        "scene": make_scene(
+            walls(),
+            (5, 3),
+            np.stack([np.ones(N_STEPS, dtype=int), columns], axis=1),
+            actions=("up", "down", "left", "right"),
+        ),
     }
     return EpisodeTrace(**(given | fields))
 

@@ -16,7 +16,8 @@ from tests.viewer.conftest import make_synapses
 
 from plasticrl.viewer import (
     EpisodeTrace,
-    Quantised,
+    Quantized,
+    Scene,
     Synapses,
     ViewerError,
     archive,
@@ -29,7 +30,7 @@ Members = dict[str, bytes]
 
 def assert_equal(one: Any, other: Any) -> None:
     assert type(one) is type(other)
-    if isinstance(one, EpisodeTrace | Synapses | Quantised):
+    if isinstance(one, EpisodeTrace | Scene | Synapses | Quantized):
         for field in fields_of(one):
             assert_equal(getattr(one, field.name), getattr(other, field.name))
     elif isinstance(one, dict):
@@ -84,8 +85,8 @@ def test_everything_comes_back(fields: dict[str, Any], tmp_path: Path, block: in
 
 
 def test_what_was_not_recorded_stays_away(fields: dict[str, Any], tmp_path: Path) -> None:
-    names = ("frames", "texts", "values", "modulation", "synapses")
-    episode = EpisodeTrace(**{**fields, **dict.fromkeys(names), "state": {}, "setting": {}})
+    names = ("frames", "texts", "values", "modulation", "synapses", "scene")
+    episode = EpisodeTrace(**{**fields, **dict.fromkeys(names)})
     save_npz(episode, tmp_path / "e.npz")
     assert_equal(load_npz(tmp_path / "e.npz"), episode)
 
@@ -93,7 +94,8 @@ def test_what_was_not_recorded_stays_away(fields: dict[str, Any], tmp_path: Path
 def test_numpy_itself_reads_the_file(saved: Path, episode: EpisodeTrace) -> None:
     with np.load(saved, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["rewards"], episode.rewards)
-        np.testing.assert_array_equal(arrays["state.agent"], episode.state["agent"])
+        assert episode.scene is not None
+        np.testing.assert_array_equal(arrays["grid"], episode.scene.grid)
         assert arrays["trace"].dtype == np.int8
 
 
@@ -127,6 +129,14 @@ def meta(**changes: Any) -> Callable[[Members], None]:
     return lambda members: change_meta(members, **changes)
 
 
+def scene(**changes: Any) -> Callable[[Members], None]:
+    def spoil(members: Members) -> None:
+        meta = json.loads(np.load(io.BytesIO(members["meta.npy"])).tobytes())
+        change_meta(members, scene=meta["scene"] | changes)
+
+    return spoil
+
+
 class Pickled:
     """Ends the process when it is unpickled."""
 
@@ -155,7 +165,16 @@ DEEP = np.frombuffer(b"[" * 100_000, np.uint8)
         (remove("weight"), "weight is missing"),
         (put("extra", npy(np.zeros(3))), "'extra' does not belong in it"),
         (put("other.thing", npy(np.zeros(3))), "'other.thing' does not belong in it"),
-        (put("state.A", npy(np.zeros(12))), "state: 'A' must be a name of small letters"),
+        (remove("grid"), "grid is missing"),
+        (put("grid", npy(np.zeros((12, 3, 3)))), "grid must be uint8"),
+        (put("grid", npy(np.full((12, 3, 3), 4, np.uint8))), "grid has 4, but there are 4 symbols"),
+        (put("grid", npy(np.zeros((11, 3, 3), np.uint8))), "captions must be 11, not 12"),
+        (scene(symbols=[["floor", " ", "empty", "muted"]] * 4), "a symbol must be four texts"),
+        (scene(symbols=[3] * 4), "a symbol must be four texts"),
+        (scene(captions=[3] * 12), "captions must be printable text"),
+        (scene(goal=3), "scene: goal must be str"),
+        (scene(trail="ghost"), "trail must be empty or the name of a symbol"),
+        (scene(more=1), "scene must have symbols, .* and nothing else"),
         (put("rewards", npy(np.zeros(3))), r"values must be \(3,\), not \(12,\)"),
         (put("rewards", npy(np.full(12, np.inf))), "rewards must hold finite numbers"),
         (put("rewards", npy(np.array(["a"] * 12))), "'rewards' is not an array of numbers"),
@@ -173,7 +192,9 @@ DEEP = np.frombuffer(b"[" * 100_000, np.uint8)
         (put("meta", npy(np.zeros(3, np.uint8))), "no recorded episode"),
         (put("meta", npy(DEEP)), "meta is nested too deeply"),
         (put("meta", npy(np.frombuffer(b"[]", np.uint8))), "its format is not"),
-        (meta(format="plasticrl episode 2"), "its format is not 'plasticrl episode 1'"),
+        (meta(format="plasticrl episode 1"), "its format is not 'plasticrl episode 2', the only"),
+        (meta(terminated=1), "meta: terminated must be bool"),
+        (meta(scene=None), "'grid' does not belong in it"),
         (meta(more=1), "meta must have format, .* and nothing else"),
         (meta(seed="3"), "meta: seed must be int"),
         (meta(seed=True), "meta: seed must be int"),

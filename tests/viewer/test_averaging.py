@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plasticrl.viewer import ViewerError
-from plasticrl.viewer.averaging import GRID, Points, average_runs, bootstrap, centre, common_grid
+from plasticrl.viewer.averaging import GRID, Points, average_runs, bootstrap, center, common_grid
 
 
 def points(steps: list[int], values: list[float], name: str = "run") -> Points:
@@ -22,7 +22,7 @@ def test_equal_steps_are_the_grid() -> None:
     curve = average_runs("a", [points([10, 20, 40], [1, 2, 3]), points([10, 20, 40], [3, 2, 5])])
     assert curve.steps.tolist() == [10, 20, 40]
     assert curve.runs.tolist() == [[1, 2, 3], [3, 2, 5]]
-    assert curve.centre.tolist() == [2, 2, 4]
+    assert curve.center.tolist() == [2, 2, 4]
 
 
 def test_other_steps_are_interpolated_in_the_range_of_both() -> None:
@@ -33,7 +33,7 @@ def test_other_steps_are_interpolated_in_the_range_of_both() -> None:
     curve = average_runs("a", [points([0, 20, 60], [-10, 10, 50]), points([10, 30], [6, 26])])
     assert curve.steps.tolist() == [10, 20, 30]
     assert curve.runs.tolist() == [[0, 10, 20], [6, 16, 26]]
-    assert curve.centre.tolist() == [3, 13, 23]
+    assert curve.center.tolist() == [3, 13, 23]
 
 
 def test_a_long_run_is_thinned_and_keeps_its_ends() -> None:
@@ -48,7 +48,7 @@ def test_a_single_run_has_no_interval() -> None:
     """One seed would look as if it were known how seeds differ."""
     curve = average_runs("a", [points([1, 2], [5, 6])])
     assert (curve.low, curve.high) == (None, None)
-    assert curve.centre.tolist() == [5, 6]
+    assert curve.center.tolist() == [5, 6]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_single_run_has_no_interval() -> None:
 )
 def test_the_interquartile_mean_by_hand(values: tuple[float, ...], expected: float) -> None:
     """One collapsed seed would still pull it, or it would be a median."""
-    assert centre(column(*values), "iqm") == pytest.approx(expected)
-    assert centre(column(*values), "mean") == pytest.approx(np.mean(values))
+    assert center(column(*values), "iqm") == pytest.approx(expected)
+    assert center(column(*values), "mean") == pytest.approx(np.mean(values))
 
 
 def test_the_interval_of_two_runs_is_the_runs() -> None:
@@ -78,7 +78,7 @@ def test_the_interval_of_two_runs_is_the_runs() -> None:
 def test_the_interval_against_all_resamples(average: str) -> None:
     """The band would be too narrow or too wide. All 4^4 resamples of 4 runs, none by chance."""
     values = column(0.0, 1.0, 4.0, 16.0)
-    every = [centre(values[list(chosen)], average)[0] for chosen in product(range(4), repeat=4)]
+    every = [center(values[list(chosen)], average)[0] for chosen in product(range(4), repeat=4)]
     low, high = bootstrap(values, average)
     exact = np.percentile(every, (2.5, 97.5))
     # The share of all resamples beyond either bound: one in forty.

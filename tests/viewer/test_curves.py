@@ -27,7 +27,7 @@ def draw(path: Path, *curves: Curve) -> Path:
 
 
 def thick_lines(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Colours and points (M, 2) of the curves, in pixels, y down; straight ones are two points."""
+    """Colors and points (M, 2) of the curves, in pixels, y down; straight ones are two points."""
     found = []
     for element in ElementTree.parse(path).iter(f"{SVG}path"):
         style = element.get("style", "")
@@ -40,7 +40,7 @@ def thick_lines(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def test_the_lines_are_the_numbers(tmp_path: Path) -> None:
-    """A curve would be drawn upside down, shifted, or under another's colour."""
+    """A curve would be drawn upside down, shifted, or under another's color."""
     path = draw(tmp_path / "a.svg", curve("up", 3, 1.0), curve("down", 3, -2.0))
     (first, up), (second, down) = thick_lines(path)
     assert (first, second) == COLORS[:2]
@@ -60,7 +60,7 @@ def test_a_band_only_where_there_are_several_runs(tmp_path: Path) -> None:
     assert bands == {1: 0, 2: 1}
 
 
-def test_a_png_is_as_large_as_said_and_has_every_colour(tmp_path: Path) -> None:
+def test_a_png_is_as_large_as_said_and_has_every_color(tmp_path: Path) -> None:
     """Nothing would be seen, or curves not be told apart."""
     path = draw(tmp_path / "a.PNG", curve("a", 2, 1.0), curve("b", 2, 0.2))
     with Image.open(path) as picture:

@@ -4,16 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.viewer.conftest import make_synapses
+from tests.viewer.conftest import make_scene, make_synapses
 
 from plasticrl.viewer import EpisodeTrace
 
-OPTIONAL = ("frames", "texts", "values", "modulation", "synapses")
+OPTIONAL = ("frames", "texts", "values", "modulation", "synapses", "scene")
 
 
 def test_optional_fields_may_be_absent(fields: dict[str, Any]) -> None:
     """An lstm on somebody else's environment could not be shown."""
-    needed = {k: v for k, v in fields.items() if k not in (*OPTIONAL, "state", "setting")}
+    needed = {k: v for k, v in fields.items() if k not in (*OPTIONAL, "terminated")}
     episode = EpisodeTrace(**needed)
     assert episode.n_steps == 12
     assert all(getattr(episode, name) is None for name in OPTIONAL)
@@ -44,9 +44,11 @@ def test_optional_fields_may_be_absent(fields: dict[str, Any]) -> None:
         ("modulation", np.zeros((12, 4)), r"modulation must be \(12,\), not \(12, 4\)"),
         ("modulation", np.array(["a"] * 12), "modulation must hold finite numbers"),
         ("synapses", make_synapses(np.zeros((3, 4, 4))), "the trace must have 12 steps, not 3"),
-        ("state", {"agent": np.zeros((3, 2))}, r"state agent must be \(12, \.\.\.\)"),
-        ("state", {"../x": np.zeros(12)}, "state: '../x' must be a name of small letters"),
-        ("setting", {"walls": np.array(["#"])}, "setting walls must hold finite numbers"),
+        (
+            "scene",
+            make_scene(np.zeros((3, 3), bool), (0, 0), np.ones((3, 2), int)),
+            "the scene must have 12 steps, not 3",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(
@@ -54,3 +56,27 @@ def test_a_wrong_field_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         EpisodeTrace(**{**fields, name: value})
+
+
+@pytest.mark.parametrize(
+    ("actions", "names", "shown"),
+    [
+        (np.array([0, 1, 2, -1]), ("left", "right"), ["left", "right", "2", "-1"]),
+        (np.array([0, 1, 2, 3]), None, ["0", "1", "2", "3"]),
+        (np.zeros((4, 2)), ("left", "right"), [""] * 4),
+    ],
+)
+def test_names_of_actions(actions: np.ndarray, names: Any, shown: list[str]) -> None:
+    """A file may hold an action that has no name."""
+    scene = make_scene(np.zeros((2, 2), bool), (0, 0), np.ones((4, 2), int), actions=names or ())
+    episode = EpisodeTrace(
+        title="t",
+        env_id="e",
+        preset="p",
+        seed=0,
+        ablated=False,
+        actions=actions,
+        rewards=np.zeros(4),
+        scene=None if names is None else scene,
+    )
+    assert [episode.action_name(step) for step in range(4)] == shown

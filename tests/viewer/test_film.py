@@ -13,7 +13,7 @@ from tests.viewer.conftest import make_maze, make_synapses
 
 from plasticrl.viewer import EpisodeTrace, ViewerError, film, load_npz, record, theme
 from plasticrl.viewer.film import check_record_path
-from plasticrl.viewer.scene import Scene
+from plasticrl.viewer.film_frames import FilmFrames
 
 CELL = 280 / 9
 TRACE_LEFT, PANELS_TOP = 320, 98
@@ -26,7 +26,7 @@ def middles(left: int) -> tuple[Any, ...]:
 
 
 def frame_of(episode: EpisodeTrace, step: int) -> np.ndarray:
-    return np.asarray(list(Scene(episode).frames())[step])
+    return np.asarray(list(FilmFrames(episode).frames())[step])
 
 
 @pytest.mark.parametrize("suffix", [".GIF", ".webp"])
@@ -57,10 +57,10 @@ def test_an_mp4_has_every_step_and_the_last_one_holds(
     decode = ["-i", str(tmp_path / "run.mp4"), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run([ffmpeg.get_ffmpeg_exe(), *decode], capture_output=True, check=True)
     assert b" 10 fps" in done.stderr
-    width, height = Scene(episode).still.size
+    width, height = FilmFrames(episode).still.size
     shown = np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
     assert len(shown) == 12 + 15
-    drawn = [np.asarray(frame, dtype=float) for frame in Scene(episode).frames()]
+    drawn = [np.asarray(frame, dtype=float) for frame in FilmFrames(episode).frames()]
     for step in (0, 6, 11):  # blurred, but nearest to the frame that was drawn for the step
         distances = [np.abs(shown[step] - frame).mean() for frame in drawn]
         assert np.argmin(distances) == step
@@ -73,17 +73,17 @@ def test_an_npz_is_the_episode_itself(episode: EpisodeTrace, tmp_path: Path) -> 
 
 
 def test_the_environment_is_shown_pixel_for_pixel(fields: dict[str, Any]) -> None:
-    episode = EpisodeTrace(**{**fields, "state": {}, "setting": {}})
+    episode = EpisodeTrace(**{**fields, "scene": None})
     assert episode.frames is not None
     frame = frame_of(episode, 4)
     np.testing.assert_array_equal(frame[middles(20)], episode.frames[4])
 
 
-def test_a_maze_is_drawn_from_what_is_known_of_it(fields: dict[str, Any]) -> None:
+def test_a_scene_is_drawn_with_its_trail(fields: dict[str, Any]) -> None:
     """Its frames show no path."""
     changes = make_maze()
-    walls = changes["setting"]["walls"]
-    frames = list(Scene(EpisodeTrace(**{**fields, **changes})).frames())
+    walls = changes["scene"].grid[0] == 1
+    frames = list(FilmFrames(EpisodeTrace(**{**fields, **changes})).frames())
     colors = np.asarray(frames[2])[middles(20)]
     assert (colors[walls] == theme.WALL).all()
     assert tuple(colors[1, 3]) == theme.AGENT
@@ -121,7 +121,7 @@ def test_the_trace_is_shown_entry_by_entry(fields: dict[str, Any]) -> None:
 def test_parts_that_were_not_recorded_are_left_out(
     fields: dict[str, Any], tmp_path: Path, absent: tuple[str, ...], height: int
 ) -> None:
-    episode = EpisodeTrace(**{**fields, **dict.fromkeys(absent), "state": {}})
+    episode = EpisodeTrace(**{**fields, **dict.fromkeys(absent), "scene": None})
     record(episode, tmp_path / "run.gif")
     with Image.open(tmp_path / "run.gif") as image:
         assert image.size == (620, height)
@@ -171,7 +171,7 @@ def test_two_hundred_steps_of_the_largest_trace_are_small(tmp_path: Path) -> Non
     assert (tmp_path / "run.gif").stat().st_size < 2e6
 
 
-def test_colours_are_symmetric_around_the_neutral_zero() -> None:
+def test_colors_are_symmetric_around_the_neutral_zero() -> None:
     colors = theme.diverging(np.array([-1.0, 0.0, 1.0]))
     assert [tuple(color) for color in colors.tolist()] == [
         theme.NEGATIVE,

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses
+from tests.viewer.conftest import make_scene
+from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses, walls
 
 from plasticrl.viewer import ViewerError, report, save_report
 from plasticrl.viewer.packing import Packer
@@ -259,7 +260,7 @@ def test_eight_lives_of_two_hundred_steps_fit() -> None:
             values=rng.normal(size=steps),
             modulation=rng.normal(size=steps),
             synapses=synapses(64, seed, ablated, steps),
-            state={"agent": np.ones((steps, 2), dtype=int)},
+            scene=make_scene(walls(), (5, 3), rng.integers(1, 6, (steps, 2))),
         )
 
     html = page([(life(seed, False), life(seed, True)) for seed in range(4)])

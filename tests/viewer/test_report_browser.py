@@ -54,7 +54,7 @@ def maze(browser: Browser, maze_page: str) -> Iterator[Browser]:
 
 
 def pixel(browser: Browser, selector: str, across: float, down: float) -> tuple[int, ...]:
-    """The colour of a canvas at a share of its width and height."""
+    """The color of a canvas at a share of its width and height."""
     script = (  # from a copy: reading the page's own would make the browser warn
         f"(() => {{ const canvas = document.querySelector({selector!r});"
         "const copy = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});"
@@ -66,7 +66,7 @@ def pixel(browser: Browser, selector: str, across: float, down: float) -> tuple[
 
 
 def heat(value: float, scale: float, dark: bool = False) -> np.ndarray:
-    """The colour of a matrix's entry: neutral + sqrt(|value| / scale) (end - neutral)."""
+    """The color of a matrix's entry: neutral + sqrt(|value| / scale) (end - neutral)."""
     end = COLORS["negative" if value < 0 else "positive"][dark]
     neutral = np.array(COLORS["neutral"][dark])
     return neutral + np.sqrt(abs(value) / scale) * (np.array(end) - neutral)
@@ -75,7 +75,7 @@ def heat(value: float, scale: float, dark: bool = False) -> np.ndarray:
 def assert_matrix(
     browser: Browser, selector: str, matrix: np.ndarray, scale: float, dark: bool = False
 ) -> None:
-    """A sample of the entries, each at its place and in its colour."""
+    """A sample of the entries, each at its place and in its color."""
     rows, columns = matrix.shape
     for row, column in [(0, 0), (rows - 1, 1), (2, columns - 1), (rows // 2, columns // 3)]:
         place = (column + 0.5) / columns, (row + 0.5) / rows
@@ -131,7 +131,8 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
         place = (column + 0.5) / SIZE, (row + 0.5) / SIZE
         return pixel(browser, ".world.intact canvas", *place)
 
-    path = life.state["agent"][10:13]
+    assert life.scene is not None
+    path = life.scene.path_to(12, life.rewards)
     assert len({tuple(place) for place in path}) == 3
     for place in path:
         assert color_at(*place) == COLORS["agent"][0]

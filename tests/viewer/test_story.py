@@ -7,7 +7,7 @@ import pytest
 from tests.viewer.conftest import make_maze
 
 from plasticrl.viewer import EpisodeTrace, story, theme
-from plasticrl.viewer.scene import Scene
+from plasticrl.viewer.film_frames import FilmFrames
 from plasticrl.viewer.still import GAP, SIDE, filmstrip
 
 
@@ -29,9 +29,11 @@ def test_whether_they_are_worth_counting(rewards: list[float], worth: bool) -> N
 def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
     """The reward teleports: a line across the maze would be no path."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
-    assert story.path_to(episode, 3)[:, 1].tolist() == [1, 2, 3, 4]
-    assert story.path_to(episode, 4)[:, 1].tolist() == [1]
-    assert story.path_to(episode, 6)[:, 1].tolist() == [1, 2, 3]
+    scene = episode.scene
+    assert scene is not None
+    assert scene.path_to(3, episode.rewards).tolist() == [[1, 1], [1, 2], [1, 3], [1, 4]]
+    assert scene.path_to(4, episode.rewards)[:, 1].tolist() == [1]
+    assert scene.path_to(6, episode.rewards)[:, 1].tolist() == [1, 2, 3]
 
 
 def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, Any]) -> None:
@@ -39,7 +41,7 @@ def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, An
     episode = EpisodeTrace(**{**fields, **make_maze()})
     lit = [step for step in range(12) if story.is_hit(episode, step)]
     assert lit == [3, 7]
-    frames = list(Scene(episode).frames())
+    frames = list(FilmFrames(episode).frames())
     strip = filmstrip([episode], range(12))
     assert strip is not None
     right, down = 6.5 / 9, 1.5 / 9  # the middle of the goal, in shares of the maze
@@ -50,59 +52,10 @@ def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, An
         assert (in_still == theme.REWARD) is (in_film == theme.REWARD) is (step in lit)
 
 
-@pytest.mark.parametrize(
-    ("setting", "agent"),
-    [
-        ({}, None),
-        ({"goal": np.array([1, 9])}, None),
-        ({"goal": np.array([-1, 3])}, None),
-        ({"goal": np.array([1.0, 3.0])}, None),
-        ({"goal": np.array(3)}, None),
-        ({"walls": np.ones(9, bool)}, None),
-        ({"walls": np.ones((9, 9))}, None),
-        ({"walls": np.ones((201, 201), bool)}, None),
-        ({}, np.full((12, 2), 9)),
-        ({}, np.zeros((12, 3), int)),
-    ],
-)
-def test_a_maze_that_is_none(
-    fields: dict[str, Any], setting: dict[str, Any], agent: np.ndarray | None
-) -> None:
-    """An index error in the middle of a film: a file may say what it likes."""
-    maze = make_maze()
-    changes = {
-        "setting": maze["setting"] | setting,
-        "state": maze["state"] if agent is None else {"agent": agent},
-    }
-    episode = EpisodeTrace(**{**fields, **changes})
-    assert story.has_maze(episode) is (setting == {} and agent is None)
-
-
-@pytest.mark.parametrize(
-    ("setting", "state"),
-    [
-        ({"cues": np.zeros(3)}, {}),
-        ({"cues": np.zeros((65, 2))}, {}),
-        ({"target": np.zeros(2)}, {}),
-        ({}, {"cue": np.full(12, 2)}),
-        ({}, {"go": np.zeros((12, 2))}),
-    ],
-)
-def test_cues_that_are_none(
-    fields: dict[str, Any], setting: dict[str, Any], state: dict[str, Any]
-) -> None:
-    known = {"cues": np.zeros((2, 3)), "target": np.array(1)}
-    moving = {"cue": np.zeros(12, int), "go": np.zeros(12, bool)}
-    good = EpisodeTrace(**{**fields, "setting": known, "state": moving})
-    assert story.has_cues(good)
-    changes = {"setting": known | setting, "state": moving | state}
-    assert not story.has_cues(EpisodeTrace(**{**fields, **changes}))
-
-
 def test_what_is_absent(fields: dict[str, Any]) -> None:
     episode = EpisodeTrace(**fields)
     assert story.absences(episode) == {}
     unmodulated = EpisodeTrace(**{**fields, "modulation": None})
     assert story.absences(unmodulated) == {"modulation": "no modulation: no neuromodulator"}
-    unseen = EpisodeTrace(**{**fields, "frames": None, "texts": None, "state": {}})
+    unseen = EpisodeTrace(**{**fields, "frames": None, "texts": None, "scene": None})
     assert story.absences(unseen) == {"environment": "no picture of plasticrl/GridMaze-v0"}

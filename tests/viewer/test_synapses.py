@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.viewer.conftest import make_synapses
 
-from plasticrl.viewer import Quantised, SynapseRecorder
+from plasticrl.viewer import Quantized, SynapseRecorder
 from plasticrl.viewer.synapses import pool
 
 
@@ -20,17 +20,17 @@ def test_pooling_by_hand_with_blocks_cut_short_at_the_edge() -> None:
 
 def test_bytes_by_hand() -> None:
     """127 levels on either side of 0, the largest value at the last of them."""
-    quantised = Quantised.of(np.array([[[-2.0, 0.0, 1.0, 2.0]]]))
-    np.testing.assert_array_equal(quantised.levels, [[[-127, 0, 64, 127]]])
-    assert quantised.scale == 2.0
-    np.testing.assert_allclose(quantised.at(0), [[-2.0, 0.0, 128 / 127, 2.0]])
+    quantized = Quantized.of(np.array([[[-2.0, 0.0, 1.0, 2.0]]]))
+    np.testing.assert_array_equal(quantized.levels, [[[-127, 0, 64, 127]]])
+    assert quantized.scale == 2.0
+    np.testing.assert_allclose(quantized.at(0), [[-2.0, 0.0, 128 / 127, 2.0]])
 
 
 @pytest.mark.parametrize("largest", [0.0, 1e-45, 1e-30, 3e38])
 def test_bytes_of_any_size(largest: float) -> None:
     """An overflow would end the recording of a trace that nothing bounds."""
     values = np.array([[[largest, -largest / 2]]], dtype=np.float32)
-    np.testing.assert_allclose(Quantised.of(values).at(0), values[0], rtol=0.01)
+    np.testing.assert_allclose(Quantized.of(values).at(0), values[0], rtol=0.01)
 
 
 def test_a_small_connection_is_kept_entry_by_entry() -> None:
@@ -92,9 +92,9 @@ def test_alpha_of_one_number_or_one_per_neuron_is_spread(shape: tuple[int, int])
         ({"trace_abs_mean": np.zeros(3)}, r"trace_abs_mean must be float64 \(2,\)"),
         ({"trace_saturation": np.zeros(3)}, "trace_saturation must be float64"),
         ({"eta": float("inf")}, "eta must be a finite number, not inf"),
-        ({"change": Quantised(np.full((2, 4, 4), -128, np.int8), 1.0)}, "from -127 to 127"),
-        ({"trace": Quantised(np.zeros((2, 4, 4), np.int8), 0.0)}, "trace scale must be a size"),
-        ({"trace": Quantised(np.zeros((2, 4, 4), np.int8), 1e39)}, "trace scale must be a size"),
+        ({"change": Quantized(np.full((2, 4, 4), -128, np.int8), 1.0)}, "from -127 to 127"),
+        ({"trace": Quantized(np.zeros((2, 4, 4), np.int8), 0.0)}, "trace scale must be a size"),
+        ({"trace": Quantized(np.zeros((2, 4, 4), np.int8), 1e39)}, "trace scale must be a size"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 from tests.viewer.conftest import make_maze, make_synapses
 
-from plasticrl.viewer import EpisodeTrace, ViewerError, record, theme, watch
+from plasticrl.viewer import EpisodeTrace, Scene, Symbol, ViewerError, record, theme, watch
 from plasticrl.viewer.screen import Screen
 from plasticrl.viewer.sparkline import Sparkline
 
@@ -39,7 +39,7 @@ def test_every_step_fits_the_terminal(episode: EpisodeTrace, size: tuple[int, in
 
 
 def test_what_is_on_the_screen(fields: dict[str, Any]) -> None:
-    episode = EpisodeTrace(**{**fields, "state": {}})
+    episode = EpisodeTrace(**{**fields, "scene": None})
     lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 3)
     assert lines[0].startswith("maze [bold]9 x 9[/bold]")
     assert lines[0].endswith("step 4/12  reward 10")
@@ -76,7 +76,7 @@ def test_the_last_rewards_are_told_where_not_all_find_room(
     rewards[np.cumsum(waits) - 1] = 10
     traces = np.zeros((n_steps, 20, 20), np.float32)
     numbers = {"rewards": rewards, "values": rewards, "modulation": rewards}
-    shown = {"frames": None, "texts": None, "actions": rewards.astype(int), "state": {}}
+    shown = {"frames": None, "texts": None, "actions": rewards.astype(int), "scene": None}
     episode = EpisodeTrace(**{**fields, **numbers, **shown, "synapses": make_synapses(traces)})
     screen = Screen(episode, ConsoleDimensions(80, height), no_color=False)
     words = [line[:24].split() for line in lines_of(screen, n_steps - 1)]
@@ -106,22 +106,58 @@ def test_a_maze_that_is_too_large(fields: dict[str, Any], no_color: bool, n_line
     assert len([line for line in lines_of(screen, 6) if line.startswith("▀" * 9)]) == n_lines
 
 
-def test_cues(fields: dict[str, Any]) -> None:
-    state = {"cue": np.arange(12) % 3 - 1, "go": np.arange(12) == 6}
-    cues = np.array([[1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]])
-    setting = {"cues": cues, "target": np.array(1)}
-    actions = np.full(12, 7)
-    changes = {"state": state, "setting": setting, "actions": actions}
-    screen = Screen(
-        EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 24), no_color=False
+def rows_of_symbols(n_rows: int, n_columns: int) -> Scene:
+    """Bits in rows, of which row 1 is the goal, and at step 5 the one in sight; go at step 6."""
+    symbols = (
+        Symbol("nothing", " ", "empty", "muted", False),
+        Symbol("+", "■", "tile", "positive", False),
+        Symbol("-", "□", "tile", "negative", True),
+        Symbol("target", "◎", "ring", "goal", False),
+        Symbol("in sight", "►", "right", "agent", False),
     )
-    assert [line[:26].rstrip() for line in lines_of(screen, 4)[2:5]] == ["►   ■□■", "  ◎ □□■", ""]
-    assert [line[:26].rstrip() for line in lines_of(screen, 5)[2:4]] == ["    ■□■", "► ◎ □□■"]
-    assert [line[:26].rstrip() for line in lines_of(screen, 6)[2:6]] == [
-        "    ■□■",
-        "  ◎ □□■",
-        "",
-        "    go: the answer is 7",
+    grid = np.zeros((12, n_rows, 2 + n_columns), np.uint8)
+    grid[:, :, 2:] = 1 + np.arange(n_columns) % 2
+    grid[:, 1, 1], grid[5, 1, 0] = 3, 4
+    captions = tuple("go: was it shown?" if step == 6 else "" for step in range(12))
+    return Scene(
+        symbols=symbols, grid=grid, captions=captions, actions=("no", "yes"), goal="target"
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "rows"),
+    [
+        (3, {4: ["    ■ □ ■", "  ◎ ■ □ ■"], 5: ["    ■ □ ■", "► ◎ ■ □ ■"]}),
+        (21, {4: ["  " + "■□" * 10 + "■", " ◎" + "■□" * 10 + "■"]}),
+    ],
+)
+def test_rows_of_symbols_with_a_caption(
+    fields: dict[str, Any], n_columns: int, rows: dict[int, list[str]]
+) -> None:
+    """Two columns to a cell, or one where there is less room."""
+    changes = {"scene": rows_of_symbols(2, n_columns), "actions": np.ones(12, int)}
+    screen = Screen(EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 20), no_color=True)
+    for step, expected in rows.items():
+        assert [line[:24].rstrip() for line in lines_of(screen, step)[2:5]] == [*expected, ""]
+    shown = [line[:24].rstrip() for line in lines_of(screen, 6)[2:8]]
+    assert shown[2:4] == ["", "go: was it shown?"]
+    assert shown[5].split() == ["action", "yes"]
+
+
+def test_shapes_in_large_cells(fields: dict[str, Any]) -> None:
+    """Tiles leave a gap, what is faint is pale, and an empty cell is background."""
+    changes = {"scene": rows_of_symbols(2, 3)}
+    screen = Screen(
+        EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(120, 40), no_color=False
+    )
+    line = screen.picture(4).split("\n", allow_blank=True)[2]
+    styles = [line.get_style_at_offset(Console(), x) for x in range(20)]
+    upper = [tuple(style.color.triplet) for style in styles if style.color and style.color.triplet]
+    pale = theme.dimmed(theme.NEGATIVE, 0.55)
+    back = theme.BACKGROUND
+    assert upper == [back] * 8 + [*[theme.POSITIVE] * 3, back, *[pale] * 3, back] + [
+        *[theme.POSITIVE] * 3,
+        back,
     ]
 
 
@@ -129,7 +165,7 @@ def test_a_picture_in_half_blocks(fields: dict[str, Any]) -> None:
     """An environment of which nothing but frames is known: red above, blue below."""
     frames = np.zeros((12, 40, 40, 3), np.uint8)
     frames[:, :20, :, 0] = frames[:, 20:, :, 2] = 255
-    changes = {"frames": frames, "texts": None, "state": {}, "synapses": None}
+    changes = {"frames": frames, "texts": None, "scene": None, "synapses": None}
     screen = Screen(
         EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 25), no_color=False
     )
@@ -144,7 +180,7 @@ def test_a_picture_in_half_blocks(fields: dict[str, Any]) -> None:
 
 def test_parts_that_were_not_recorded_are_left_out_and_named(fields: dict[str, Any]) -> None:
     absent = dict.fromkeys(("frames", "texts", "synapses", "modulation", "values"))
-    episode = EpisodeTrace(**{**fields, **absent, "state": {}, "env_id": "CartPole-v1"})
+    episode = EpisodeTrace(**{**fields, **absent, "scene": None, "env_id": "CartPole-v1"})
     lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color=False), 11)
     note = "no picture of CartPole-v1; no trace or modulation: no plastic connections"
     assert lines[1] == note
@@ -161,7 +197,7 @@ def test_the_strips_stand_still_while_the_numbers_grow(fields: dict[str, Any]) -
 def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
     """A file from somebody else would clear the screen, or set its title."""
     text = "\x1b[2J\x1b]0;owned\x1b\\\x1b(0\x1bc\x1b[31mred\x1b[0m"
-    changes = {"texts": (text,) * 12, "state": {}}
+    changes = {"texts": (text,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
     assert "red" in shown
     assert not set("\x1b\r") & set(re.sub(r"\x1b\[[0-9;?]*[mhlAK]|\r", "", shown))
@@ -169,9 +205,9 @@ def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]
 
 
 def test_links_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from somebody else would have a reader click on its address; colours stay."""
+    """A file from somebody else would have a reader click on its address; colors stay."""
     link = "\x1b[31mA\x1b]8;;https://example.com/owned\x1b\\B\x1b]8;;\x1b\\"
-    changes = {"texts": (link,) * 12, "state": {}}
+    changes = {"texts": (link,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
     assert "AB" in Text.from_ansi(shown).plain
     assert "\x1b[31mA" in shown
@@ -204,7 +240,7 @@ def test_plain_lines_where_nothing_can_be_drawn(
         "step 4: reward +10, total 10\n"
         "step 8: reward -0.5, total 9.5\n"
         "mean |trace| 0 after the first step, 0.6 after the last\n"
-        "12 steps, 2 rewarded, total reward 9.5\n"
+        "12 steps, terminated, 2 rewarded, total reward 9.5\n"
     )
 
 
@@ -220,7 +256,7 @@ def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -
     assert played(episode, force_terminal=False) == (
         "maze [bold]9 x 9[/bold]\n"
         "no trace or modulation: no plastic connections\n"
-        "12 steps, 12 rewarded, total reward 12\n"
+        "12 steps, terminated, 12 rewarded, total reward 12\n"
     )
 
 
@@ -234,7 +270,7 @@ def test_numbers_of_any_size_and_nets_of_any_shape(
     trace = np.clip(series, -1e38, 1e38)[:, None, None] * np.ones(shape)
     changes = {"rewards": series, "values": series, "modulation": series}
     frames = np.zeros((12, *shape, 3), np.uint8)
-    changes |= {"synapses": make_synapses(trace), "frames": frames, "state": {}}
+    changes |= {"synapses": make_synapses(trace), "frames": frames, "scene": None}
     episode = EpisodeTrace(**{**fields, **changes})
     assert "step 12/12" in Text.from_ansi(played(episode)).plain
     played(episode, force_terminal=False)

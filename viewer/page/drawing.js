@@ -1,12 +1,12 @@
-// Canvases: sharp on every screen, in the page's colours. Sizes are CSS pixels.
+// Canvases: sharp on every screen, in the page's colors. Sizes are CSS pixels.
 
 const COLOR_NAMES = [
   "card", "edge", "text", "muted", "neutral", "negative", "positive", "intact", "ablated",
-  "reward", "punishment", "wall", "floor", "agent", "goal",
+  "reward", "punishment", "wall", "floor", "agent", "goal", "cue",
 ];
 const colors = {};
 
-// The colours as they are now, light or dark, which only an element's own style tells.
+// The present colors, light or dark: only the computed style of an element has them.
 function readColors() {
   const probe = document.body.appendChild(document.createElement("i"));
   for (const name of COLOR_NAMES) {
@@ -57,78 +57,111 @@ function drawMatrix(canvas, valueAt, rows, columns, scale) {
   context.drawImage(small, 0, 0, cell * columns, cell * rows);
 }
 
-// Walls, where the agent has been, its way since the last reward, the goal and the agent itself.
-function drawMaze(canvas, life, t) {
+// The scene at step t: floor, visits, all cells but the trail's own, the path, and its own cell.
+function drawScene(canvas, life, t) {
   const { context, width } = pen(canvas);
-  const [rows, columns] = life.walls.shape;
+  const { scene } = life;
+  const [, rows, columns] = scene.grid.shape;
   const cell = width / Math.max(rows, columns);
-  const middle = ([row, column]) => [(column + 0.5) * cell, (row + 0.5) * cell];
-  const box = (row, column, grow) =>
-    context.fillRect(column * cell - grow, row * cell - grow, cell + 2 * grow, cell + 2 * grow);
+  context.translate((width - columns * cell) / 2, (width - rows * cell) / 2);
   context.fillStyle = colors.floor;
   context.fillRect(0, 0, columns * cell, rows * cell);
-  const visits = visitsUpTo(life, t);
-  const most = Math.max(1, ...visits.values());
-  context.fillStyle = colors.agent;
-  for (const [place, times] of visits) {
-    context.globalAlpha = 0.32 * Math.sqrt(times / most);
-    box(Math.floor(place / columns), place % columns, 0);
+  drawVisits(context, scene, t, cell);
+  const draw = (wanted) => {
+    for (let place = 0; place < rows * columns; place++) {
+      const symbol = scene.symbols[scene.grid.data[t * rows * columns + place]];
+      if (!wanted(symbol)) continue;
+      const lit = symbol.name === scene.goal && life.rewards.data[t] > 0;
+      drawCell(context, symbol, middle(scene, place, cell), cell, lit);
+    }
+  };
+  const isTrail = (symbol) => symbol.name === scene.trail;
+  draw((symbol) => !isTrail(symbol));
+  drawTrail(context, life, t, cell);
+  draw(isTrail);
+}
+
+function middle(scene, place, cell) {
+  const columns = scene.grid.shape[2];
+  return [((place % columns) + 0.5) * cell, (Math.floor(place / columns) + 0.5) * cell];
+}
+
+const CORNERS = {
+  up: [[0, -0.36], [0.36, 0.3], [-0.36, 0.3]],
+  down: [[0, 0.36], [0.36, -0.3], [-0.36, -0.3]],
+  left: [[-0.36, 0], [0.3, -0.36], [0.3, 0.36]],
+  right: [[0.36, 0], [-0.3, -0.36], [-0.3, 0.36]],
+};
+
+function drawCell(context, symbol, [x, y], cell, lit) {
+  const square = (half) => context.fillRect(x - half, y - half, 2 * half, 2 * half);
+  context.fillStyle = context.strokeStyle = colors[symbol.color];
+  context.globalAlpha = symbol.faint ? 0.35 : 1;
+  if (symbol.shape === "block") square(0.5 * cell + 0.6); // so that no line shows between two
+  if (symbol.shape === "tile") square(0.42 * cell);
+  if (symbol.shape === "disc") disc(context, [x, y], 0.29 * cell);
+  if (symbol.shape === "ring") drawRing(context, [x, y], cell, lit);
+  if (symbol.shape in CORNERS) {
+    context.beginPath();
+    for (const [dx, dy] of CORNERS[symbol.shape]) context.lineTo(x + dx * cell, y + dy * cell);
+    context.fill();
   }
   context.globalAlpha = 1;
-  context.fillStyle = colors.wall;
-  for (let i = 0; i < rows * columns; i++) {
-    if (life.walls.data[i]) box(Math.floor(i / columns), i % columns, 0.6);
+}
+
+// Full at the step that earned a reward, as in films and stills.
+function drawRing(context, place, cell, lit) {
+  context.lineWidth = 0.1 * cell;
+  context.beginPath();
+  context.arc(...place, 0.36 * cell, 0, 2 * Math.PI);
+  if (lit) context.fill();
+  context.stroke();
+  disc(context, place, 0.16 * cell);
+}
+
+function trailColor(scene) {
+  const symbol = scene.symbols.find(({ name }) => name === scene.trail);
+  return symbol ? colors[symbol.color] : null;
+}
+
+// How often the trail's symbol has been in each cell up to step t.
+function drawVisits(context, scene, t, cell) {
+  const visits = new Map();
+  for (const place of scene.places.data.subarray(0, t + 1)) {
+    if (place >= 0) visits.set(place, (visits.get(place) ?? 0) + 1);
   }
-  drawGoal(context, middle(life.goal.data), cell, life.rewards.data[t] > 0);
-  const way = wayTo(life, t).map(middle);
-  context.strokeStyle = context.fillStyle = colors.agent;
+  const most = Math.max(1, ...visits.values());
+  context.fillStyle = trailColor(scene);
+  for (const [place, times] of visits) {
+    const [x, y] = middle(scene, place, cell);
+    context.globalAlpha = 0.32 * Math.sqrt(times / most);
+    context.fillRect(x - cell / 2, y - cell / 2, cell, cell);
+  }
+  context.globalAlpha = 1;
+}
+
+// The path since the last reward, from its first cell to the present one, which has a light edge.
+function drawTrail(context, { scene, rewards }, t, cell) {
+  let first = t;
+  while (first > 0 && !(rewards.data[first - 1] > 0)) first--;
+  const places = Array.from(scene.places.data.subarray(first, t + 1)).filter((place) => place >= 0);
+  if (!places.length) return;
+  const path = places.map((place) => middle(scene, place, cell));
+  context.strokeStyle = context.fillStyle = trailColor(scene);
   context.lineWidth = Math.max(2, 0.1 * cell);
   context.lineJoin = context.lineCap = "round";
   context.beginPath();
-  way.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  for (const [x, y] of path) context.lineTo(x, y);
   context.stroke();
-  disc(context, way[0], 0.1 * cell);
+  disc(context, path[0], 0.1 * cell);
   context.fillStyle = colors.card;
-  disc(context, way.at(-1), 0.36 * cell);
-  context.fillStyle = colors.agent;
-  disc(context, way.at(-1), 0.29 * cell);
+  disc(context, path.at(-1), 0.36 * cell);
 }
 
 function disc(context, [x, y], radius) {
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
   context.fill();
-}
-
-function drawGoal(context, place, cell, reached) {
-  context.fillStyle = context.strokeStyle = colors.goal;
-  context.lineWidth = 0.1 * cell;
-  context.beginPath();
-  context.arc(...place, 0.36 * cell, 0, 2 * Math.PI);
-  if (reached) context.fill(); // at the step that earned, as in films and stills
-  context.stroke();
-  disc(context, place, 0.16 * cell);
-}
-
-function placeAt(life, t) {
-  return [life.agent.data[2 * t], life.agent.data[2 * t + 1]];
-}
-
-function visitsUpTo(life, t) {
-  const visits = new Map();
-  for (let i = 0; i <= t; i++) {
-    const [row, column] = placeAt(life, i);
-    const place = row * life.walls.shape[1] + column;
-    visits.set(place, (visits.get(place) ?? 0) + 1);
-  }
-  return visits;
-}
-
-// From where the last reward left the agent to where it stands before step t.
-function wayTo(life, t) {
-  let first = t;
-  while (first > 0 && !(life.rewards.data[first - 1] > 0)) first--;
-  return Array.from({ length: t - first + 1 }, (_, i) => placeAt(life, first + i));
 }
 
 // Step t of a sheet of frames, as large as it fits.

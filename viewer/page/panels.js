@@ -1,4 +1,4 @@
-// The panels: each is an element and what draws it. A panel without data is never made.
+// The panels: each has an element and a function that draws it. One without data is not made.
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -38,7 +38,7 @@ function lastStep(life) {
   return life.rewards.shape[0] - 1;
 }
 
-// One life in its environment.
+// The environment of one of the two lives.
 function worldPanel(app, which) {
   const life = app.lives[which];
   const kind = life.ablated ? "ablated" : "intact";
@@ -48,24 +48,31 @@ function worldPanel(app, which) {
   const canvas = canvasIn(section, `environment, ${nameOf(life)}`);
   canvas.addEventListener("click", () => app.choose(which));
   section.append(note);
+  const caption = element("div", "note");
+  if (life.scene?.captions) section.append(caption);
   const draw = () => {
     const t = Math.min(app.t, lastStep(life));
     section.classList.toggle("chosen", app.lives.length > 1 && app.which === which);
-    if (life.agent) drawMaze(canvas, life, t);
+    if (life.scene) drawScene(canvas, life, t);
     else drawFrame(canvas, life.frames, t);
     total.textContent = `earned ${short(life.totals[t])}`;
-    note.textContent = app.t > t ? `ended after step ${t + 1}` : told(life, t);
+    note.textContent = app.t > t ? `ended after step ${t + 1}` : numbersAt(life, t);
+    if (life.scene?.captions) caption.textContent = life.scene.captions[t];
   };
   return { section, draw };
 }
 
-function told(life, t) {
+function numbersAt(life, t) {
   const reward = life.rewards.data[t];
   const parts = [];
-  if (life.actions) parts.push(`action ${life.actions.data[t]}`);
+  if (life.actions) parts.push(`action ${actionName(life, life.actions.data[t])}`);
   if (life.values) parts.push(`value ${life.values.data[t].toFixed(2)}`);
   parts.push(`reward ${reward > 0 ? "+" : ""}${short(reward)}`);
   return parts.join(", ");
+}
+
+function actionName(life, action) {
+  return life.scene?.actions[action] ?? action;
 }
 
 function scaleLegend(scale) {
@@ -82,7 +89,7 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
   const canvas = canvasIn(section, heading);
   section.append(note);
   let hovered = null;
-  const tell = () => {
+  const describe = () => {
     const { block, shape, every, levels } = app.life.synapses;
     const still = [`${shape[0]} × ${shape[1]}`];
     if (levels < 127) still.push(`${2 * levels + 1} levels`);
@@ -99,21 +106,21 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
     const [row, column] = [Math.floor(event.offsetY / cell), Math.floor(event.offsetX / cell)];
     const inside = row >= 0 && row < rows && column >= 0 && column < columns;
     hovered = inside ? row * columns + column : null;
-    tell();
+    describe();
   });
-  canvas.addEventListener("mouseleave", () => ((hovered = null), tell()));
+  canvas.addEventListener("mouseleave", () => ((hovered = null), describe()));
   const draw = () => {
     drawMatrix(canvas, entry(Math.min(app.t, lastStep(app.life))), rows, columns, scale);
-    tell();
+    describe();
   };
   return { section, draw };
 }
 
-// A quantised matrix's values at step t.
-function valuesAt(quantised, every, t) {
-  const [, rows, columns] = quantised.shape;
+// A quantized matrix's values at step t.
+function valuesAt(quantized, every, t) {
+  const [, rows, columns] = quantized.shape;
   const first = Math.floor(t / every) * rows * columns;
-  return (i) => quantised.levels.data[first + i] * quantised.unit;
+  return (i) => quantized.levels.data[first + i] * quantized.unit;
 }
 
 // alpha * trace: packed where the matrices are means of blocks, else entry by entry.

@@ -45,7 +45,7 @@ class App {
   build() {
     const panels = [];
     this.lives.forEach((life, which) => {
-      if (life.agent || life.frames) panels.push(worldPanel(this, which));
+      if (life.scene || life.frames) panels.push(worldPanel(this, which));
     });
     if (this.life.synapses) {
       this.weightScale = largestWeight(this.lives);

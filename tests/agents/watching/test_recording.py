@@ -50,28 +50,51 @@ def test_a_maze_played_again_by_hand() -> None:
     for step in range(40):
         np.testing.assert_array_equal(episode.frames[step], env.render())
         batch = env.unwrapped.batch
-        np.testing.assert_array_equal(episode.state["agent"][step], batch.agent_position[0])
-        np.testing.assert_array_equal(episode.setting["goal"], batch.goal_position[0])
+        np.testing.assert_array_equal(places(episode, "agent")[step], batch.agent_position[0])
+        np.testing.assert_array_equal(places(episode, "goal")[step], batch.goal_position[0])
         _, reward, _, over, _ = env.step(episode.actions[step])
         assert episode.rewards[step] == reward
     assert over
-    np.testing.assert_array_equal(episode.setting["walls"], batch.maze.walls)
+    assert not episode.terminated
+    assert episode.scene is not None
+    assert (episode.scene.trail, episode.scene.goal) == ("agent", "goal")
+    assert episode.scene.symbols[1].name == "wall"
+    for grid in episode.scene.grid:
+        np.testing.assert_array_equal(grid == 1, batch.maze.walls)
+
+
+def places(episode: EpisodeTrace, name: str) -> np.ndarray:
+    """(T, 2) where the one cell with a symbol is at each step."""
+    assert episode.scene is not None
+    index = [symbol.name for symbol in episode.scene.symbols].index(name)
+    found = np.argwhere(episode.scene.grid == index)
+    np.testing.assert_array_equal(found[:, 0], np.arange(episode.n_steps))
+    return found[:, 1:]
 
 
 def test_cues_played_again_by_hand() -> None:
     agent = untrained("plasticrl/CueReward-v0", {"n_cues": 3, "cue_bits": 5}, name="lstm")
     episode = record(agent, render_mode=None)
     assert episode.frames is None
-    assert episode.setting["cues"].shape == (3, 5)
+    scene = episode.scene
+    assert scene is not None
+    assert scene.grid.shape[1] == 3
+    names = np.array([symbol.name for symbol in scene.symbols])[scene.grid]
     env: Any = gym.make("plasticrl/CueReward-v0", n_cues=3, cue_bits=5)
     obs, _ = env.reset(seed=3)
     for step in range(episode.n_steps):
-        cue = episode.state["cue"][step]
-        seen = episode.setting["cues"][cue] if cue >= 0 else np.zeros(5)
-        np.testing.assert_array_equal(obs[:5], seen)
-        assert obs[5] == episode.state["go"][step]
+        (in_sight,) = (names[step, :, 0] == "in sight").nonzero()
+        assert len(in_sight) == int(obs[:5].any())
+        for cue in in_sight:
+            bits = [1.0 if name == "+1" else -1.0 for name in names[step, cue, 2:7]]
+            np.testing.assert_array_equal(obs[:5], bits)
+        assert obs[5] == (names[step, 0, -1] == "go light, on")
+        assert scene.captions[step].startswith("go:") == bool(obs[5])
         obs, *_ = env.step(episode.actions[step])
-    assert episode.setting["target"] == env.unwrapped.batch.target[0]
+    target = env.unwrapped.batch.target[0]
+    np.testing.assert_array_equal(
+        names[:, :, 1] == "target", np.arange(3) == [[target]] * len(names)
+    )
 
 
 def test_the_trace_and_the_values_are_the_nets_own() -> None:
@@ -130,7 +153,7 @@ def test_every_core_on_somebody_elses_environment(
         assert (synapses.eta is not None) is has_eta
         assert (synapses.trace_saturation is not None) is has_bound
         assert synapses.block == (3 if core.get("hidden_size") == 130 else 2)
-    assert (episode.state, episode.setting) == ({}, {})
+    assert episode.scene is None
     save_npz(episode, tmp_path / "e.npz")
 
 
@@ -141,7 +164,7 @@ def test_who_is_ablated_says_so_and_lives_the_same_episode() -> None:
     whole, ablated = record(agent), record(agent.ablate())
     assert (whole.title, whole.ablated) == ("mine, seed 3", False)
     assert (ablated.title, ablated.ablated) == ("mine, seed 3, plasticity ablated", True)
-    np.testing.assert_array_equal(whole.setting["goal"], ablated.setting["goal"])
+    np.testing.assert_array_equal(places(whole, "goal")[0], places(ablated, "goal")[0])
     assert ablated.synapses is not None
     assert not ablated.synapses.alpha.any()
     assert not ablated.synapses.change.levels.any()
