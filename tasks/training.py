@@ -163,10 +163,10 @@ def _told(task: Task[Any]) -> str:
     made = "made by the program"
     if not isinstance(config, DataTaskConfig):
         return made
-    if config.data == config.brought:
+    if config.data == config.external_data:
         return str(name)
     what = "embedded" if task.data.sha256 else made
-    return f"{name}, {what}: a stand-in for --data {config.brought}"
+    return f"{name}, {what}: a stand-in for --data {config.external_data}"
 
 
 def _trained(task: Task[Any], position: int, run: RunDirectory) -> tuple[nn.Module, Fit | None]:

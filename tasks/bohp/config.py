@@ -34,8 +34,8 @@ class BohpConfig(TaskConfig):
             raise UsageError(f"retention must be from 0 to below 1, not {self.retention}")
         if not 0 <= self.l1 < float("inf"):
             raise UsageError(f"l1 must be a finite number of at least 0, not {self.l1}")
-        self._above_zero("max_step")
-        self._at_least("n_hidden", 1)
+        self._check_positive("max_step")
+        self._check_at_least("n_hidden", 1)
         if self.problem == "completion" and self.n_hidden != BohpConfig.n_hidden:
             raise UsageError("n_hidden has no meaning with problem=completion")
 

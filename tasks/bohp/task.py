@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.tasks.bohp.config import BohpConfig
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, make_generator
 from plasticrl.tasks.summary import Measurement, median
 from plasticrl.tasks.task import Net
 
@@ -207,7 +207,7 @@ class Bohp(EpisodicTask[BohpConfig]):
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         from plasticrl.tasks.bohp.drawing import draw  # late: matplotlib takes a second
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
+        random = make_generator(HELD_OUT_SEED + self.config.seed, self.config.device)
         return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from plasticrl.tasks.data import DataError, Real
+from plasticrl.tasks.data import DataError, ExternalDataSet
 from plasticrl.tasks.images.config import STORED
 
 CHANNELS = 3
@@ -28,18 +28,18 @@ LARGEST_BATCH = 1 << 26
 Grey = npt.NDArray[np.float32]
 
 
-def read(cifar: Real, paths: list[Path]) -> tuple[Grey, Grey]:
+def read(cifar: ExternalDataSet, paths: list[Path]) -> tuple[Grey, Grey]:
     """Pictures to train on, and those of the test batch, each (n, 32, 32), channels summed.
 
     Args:
-        cifar: the data set, whose ``instead`` names the batches, the test batch last.
+        cifar: the data set, whose ``alternative_files`` names the batches, the test batch last.
         paths: what its ``find`` found: the archive, or the batches.
 
     Raises:
         DataError: for a file that is damaged, or that asks for more than arrays.
     """
     if len(paths) == 1:
-        batches = _from_archive(paths[0], [file.name for file in cifar.instead])
+        batches = _from_archive(paths[0], [file.name for file in cifar.alternative_files])
     else:
         batches = [_pictures(path.read_bytes(), str(path)) for path in paths]
     return np.concatenate(batches[:-1]), batches[-1]

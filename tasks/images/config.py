@@ -6,26 +6,26 @@ from typing import ClassVar, Literal
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.config import DataTaskConfig
-from plasticrl.tasks.data import Embedded, File, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet, File
 
 STORED = 32
 """Side of the pictures of every data set."""
 
-PHOTOGRAPHS = Embedded(
+PHOTOGRAPHS = EmbeddedDataSet(
     name="photographs",
     task="images",
     path=Path(__file__).parent / "photographs.png",
     sha256="6707bed0378391def911f43e3c73a0d4bb8f9095e558317014f51996eb783db0",
-    about="2,733 grey 32x32 patches of 14 photographs, CC0, public domain or CC-BY-4.0",
+    description="2,733 grey 32x32 patches of 14 photographs, CC0, public domain or CC-BY-4.0",
 )
 
 BATCHES = "cifar-10-batches-py"
-CIFAR_10 = Real(
+CIFAR_10 = ExternalDataSet(
     name="CIFAR-10",
     task="images",
     files=(File("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
-    stand_in="--data photographs",
-    instead=(  # the archive unpacked: training batches, and the test batch last
+    substitute_flag="--data photographs",
+    alternative_files=(  # the archive unpacked: training batches, and the test batch last
         File(f"{BATCHES}/data_batch_1", "c99cafc152244af753f735de768cd75f"),
         File(f"{BATCHES}/data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
         File(f"{BATCHES}/data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
@@ -43,7 +43,7 @@ class ImagesConfig(DataTaskConfig):
     """Memorise pictures, then complete one of them from half; DP 2018, section 4.2."""
 
     task: ClassVar[str] = "images"
-    brought: ClassVar[str] = "cifar-10"
+    external_data: ClassVar[str] = "cifar-10"
 
     data: Literal["photographs", "dead-leaves", "cifar-10"] = "photographs"
     """photographs: embedded; dead-leaves: made on the way; cifar-10: in the data root."""
@@ -65,8 +65,8 @@ class ImagesConfig(DataTaskConfig):
         if self.size not in (4, 8, 16, STORED):
             raise UsageError(f"size must be 4, 8, 16 or {STORED}, not {self.size}")
         for name in ("n_pictures", "n_cycles", "steps_on", "probe_steps"):
-            self._at_least(name, 1)
-        self._at_least("steps_off", 0)
+            self._check_at_least(name, 1)
+        self._check_at_least("steps_off", 0)
 
 
 def images_quickstart() -> ImagesConfig:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from plasticrl.runs import UsageError
-from plasticrl.tasks.data import Data, sha256_of
+from plasticrl.tasks.data import DataRecord, sha256_of
 from plasticrl.tasks.images import cifar10, photographs
 from plasticrl.tasks.images.config import CIFAR_10, PHOTOGRAPHS, ImagesConfig
 from plasticrl.tasks.images.dead_leaves import dead_leaves
@@ -17,7 +17,7 @@ from plasticrl.tasks.images.dead_leaves import dead_leaves
 class Source(Protocol):
     """Pictures to draw from."""
 
-    data: Data
+    data: DataRecord
 
     def draw(self, n_episodes: int, generator: Generator, held_out: bool) -> Tensor:
         """Different ones for each episode, prepared (n_episodes, n_pictures, size^2)."""
@@ -40,7 +40,7 @@ class DeadLeaves:
 
     def __init__(self, config: ImagesConfig) -> None:
         self.size, self.n_pictures = config.size, config.n_pictures
-        self.data = Data("dead-leaves", "1", None, "other seeds")
+        self.data = DataRecord("dead-leaves", "1", None, "other seeds")
 
     def draw(self, n_episodes: int, generator: Generator, held_out: bool) -> Tensor:
         pictures = dead_leaves(n_episodes * self.n_pictures, self.size, generator)
@@ -56,11 +56,11 @@ class PictureSet:
         if config.data == "photographs":
             pair = photographs.read()
             split = "photographs " + ", ".join(p.name for p in photographs.ALL if p.held_out)
-            self.data = Data(PHOTOGRAPHS.name, "1", PHOTOGRAPHS.sha256, split)
+            self.data = DataRecord(PHOTOGRAPHS.name, "1", PHOTOGRAPHS.sha256, split)
         else:
             paths = CIFAR_10.find(config.data_root)
             pair = cifar10.read(CIFAR_10, paths)
-            self.data = Data(CIFAR_10.name, "python", sha256_of(paths), "the test batch")
+            self.data = DataRecord(CIFAR_10.name, "python", sha256_of(paths), "the test batch")
         training, held_out = (
             prepared(torch.from_numpy(pictures).float(), config.size).to(config.device)
             for pictures in pair

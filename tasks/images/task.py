@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, make_generator
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.sources import source
@@ -104,5 +104,5 @@ class Images(EpisodicTask[ImagesConfig]):
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         from plasticrl.tasks.images.drawing import draw  # late: matplotlib takes a second
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
+        random = make_generator(HELD_OUT_SEED + self.config.seed, self.config.device)
         return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)

@@ -6,18 +6,18 @@ from typing import ClassVar, Literal
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.config import DataTaskConfig
-from plasticrl.tasks.data import Embedded, File, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet, File
 
 Kind = Literal["lstm", "plastic", "simple", "retroactive"]
 
-KING_JAMES = Embedded(
+KING_JAMES = EmbeddedDataSet(
     "king-james",
     "language",
     Path(__file__).parent / "king_james.txt.xz",
     "d197d9ec4e960d0329d6bcdf5403fca946e3ed2648dda1271ecbe00adc51671d",
     "the King James Bible, 791 k words, in the public domain, from Debian's bible-kjv-text",
 )
-PENN_TREEBANK = Real(
+PENN_TREEBANK = ExternalDataSet(
     "Penn Treebank",
     "language",
     (
@@ -27,7 +27,7 @@ PENN_TREEBANK = Real(
     ),
     "--data king-james",
 )
-DATA_SETS: tuple[Embedded | Real, ...] = (KING_JAMES, PENN_TREEBANK)
+DATA_SETS: tuple[EmbeddedDataSet | ExternalDataSet, ...] = (KING_JAMES, PENN_TREEBANK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class LanguageConfig(DataTaskConfig):
     """
 
     task: ClassVar[str] = "language"
-    brought: ClassVar[str] = "penn-treebank"
+    external_data: ClassVar[str] = "penn-treebank"
 
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"
     """king-james, penn-treebank (ptb.{train,valid,test}.txt) or synthetic."""
@@ -91,21 +91,21 @@ class LanguageConfig(DataTaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("max_words", 3)
+        self._check_at_least("max_words", 3)
         for name in ("embedding_size", "bptt_length"):
-            self._at_least(name, 1)
+            self._check_at_least(name, 1)
         for name in ("round_updates", "decay_after", "average_after", "evaluation_tokens"):
-            self._at_least(name, 0)
+            self._check_at_least(name, 0)
         if self.evaluation_tokens == 1:
             raise UsageError("evaluation_tokens must be 0 or at least 2: the first is only read")
-        self._above_zero("trace_bound", "decay")
+        self._check_positive("trace_bound", "decay")
         for name in ("dropout_input", "dropout_hidden", "dropout_output"):
-            self._between(name, 1.0)
+            self._check_range(name, 1.0)
         for name in ("activity_penalty", "change_penalty", "weight_decay"):
-            self._between(name, float("inf"))
+            self._check_range(name, float("inf"))
         self._check_layers()
 
-    def _between(self, name: str, end: float) -> None:
+    def _check_range(self, name: str, end: float) -> None:
         if not 0 <= getattr(self, name) < end:
             raise UsageError(f"{name} must be from 0 to below {end}, not {getattr(self, name)}")
 

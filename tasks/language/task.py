@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticrl.tasks.data import Data, sha256_of
+from plasticrl.tasks.data import DataRecord, sha256_of
 from plasticrl.tasks.language.config import KING_JAMES, PENN_TREEBANK, Kind, LanguageConfig
 from plasticrl.tasks.language.corpus import Corpus, penn_treebank, streams
 from plasticrl.tasks.language.fitting import LanguageFit, windows
@@ -121,10 +121,12 @@ def load(config: LanguageConfig) -> tuple[Corpus, Data]:
     """
     if config.data == "synthetic":
         held_out = "later parts of the same chain's walk"
-        return synthetic(config.seed, config.max_words), Data("synthetic", "1", None, held_out)
+        return synthetic(config.seed, config.max_words), DataRecord(
+            "synthetic", "1", None, held_out
+        )
     if config.data == "penn-treebank":
         paths = PENN_TREEBANK.find(config.data_root)
-        found = Data("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")
+        found = DataRecord("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")
         return penn_treebank(paths, config.max_words), found
     held_out = f"whole books: {', '.join(VALID)} to validate; {', '.join(TEST)} to test"
-    return king_james(config.max_words), Data("king-james", "1", KING_JAMES.sha256, held_out)
+    return king_james(config.max_words), DataRecord("king-james", "1", KING_JAMES.sha256, held_out)

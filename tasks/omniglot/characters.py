@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data
+from plasticrl.tasks.data import DataRecord
 
 IMAGE_SIZE = 31
 """Pixels of either side of an image, ink 1 on 0; DP 2018."""
@@ -19,7 +19,7 @@ class Characters(ABC):
         held_out: classes to measure on, by number (m,).
     """
 
-    def __init__(self, data: Data, training: Tensor, held_out: Tensor) -> None:
+    def __init__(self, data: DataRecord, training: Tensor, held_out: Tensor) -> None:
         self.data, self.training, self.held_out = data, training, held_out
 
     @abstractmethod

@@ -6,27 +6,27 @@ from typing import ClassVar, Literal
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.config import DataTaskConfig
-from plasticrl.tasks.data import Embedded, File, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet, File
 
 FOLDER = Path(__file__).parent
 DRAWINGS = 20
 """Of each character of Omniglot."""
 
-SHEET = Embedded(
+SHEET = EmbeddedDataSet(
     "glyphs",
     "omniglot",
     FOLDER / "glyphs.png",
     "f710d0f1661c3ea1bdce3266e197a9890af33650f62efff879e1eade7b13dba1",
     "1,092 letters of 15 scripts, from DejaVu Sans 2.35 (its free licence: ATTRIBUTION.md)",
 )
-INDEX = Embedded(
+INDEX = EmbeddedDataSet(
     "glyphs-index",
     "omniglot",
     FOLDER / "glyphs.json",
     "d0e7c3703cda3f4889ce7626dc1932a68288cc018c82fdb8d119ff3e16c58eac",
     "which letter stands where on the sheet, and which scripts are held out",
 )
-OMNIGLOT = Real(
+OMNIGLOT = ExternalDataSet(
     "Omniglot",
     "omniglot",
     (
@@ -34,7 +34,7 @@ OMNIGLOT = Real(
         File("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
     ),
     "--data glyphs",
-    unpacked=("images_background", "images_evaluation"),
+    unpacked_folders=("images_background", "images_evaluation"),
 )
 DATA_SETS = (SHEET, INDEX, OMNIGLOT)
 
@@ -44,7 +44,7 @@ class OmniglotConfig(DataTaskConfig):
     """Tell characters of unseen scripts apart after one look at each; DP 2018, section 4.4."""
 
     task: ClassVar[str] = "omniglot"
-    brought: ClassVar[str] = "omniglot"
+    external_data: ClassVar[str] = "omniglot"
 
     data: Literal["glyphs", "omniglot"] = "glyphs"
     """glyphs, the embedded stand-in; or omniglot, which you bring."""
@@ -69,14 +69,14 @@ class OmniglotConfig(DataTaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n_queries", "channels", "decay_every"):
-            self._at_least(name, 1)
-        self._at_least("n_ways", 2)
+            self._check_at_least(name, 1)
+        self._check_at_least("n_ways", 2)
         if self.n_ways + self.n_queries > DRAWINGS:
             raise UsageError(
                 f"n_ways and n_queries together must be at most {DRAWINGS}, the drawings of a "
                 f"character, not {self.n_ways + self.n_queries}"
             )
-        self._above_zero("eta_init", "alpha_scale", "decay")
+        self._check_positive("eta_init", "alpha_scale", "decay")
         if self.rule == "hebb" and self.eta_init >= 1:
             raise UsageError(
                 f"eta_init must be below 1 with rule='hebb', not {self.eta_init}: from 1 on a new "

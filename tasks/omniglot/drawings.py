@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data, DataError, sha256_of
+from plasticrl.tasks.data import DataError, DataRecord, sha256_of
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import DRAWINGS, OMNIGLOT
 
-PARTS = dict(zip(OMNIGLOT.unpacked, (964, 659), strict=True))
+PARTS = dict(zip(OMNIGLOT.unpacked_folders, (964, 659), strict=True))
 """Characters of each part."""
 HELD_OUT = 100
 """Characters; DP 2018."""
@@ -47,7 +47,7 @@ class Drawings(Characters):
         drawings: ink, from 0 to 255, (n, 20, 31, 31).
     """
 
-    def __init__(self, data: Data, names: list[str], drawings: Tensor) -> None:
+    def __init__(self, data: DataRecord, names: list[str], drawings: Tensor) -> None:
         held_out, training = (
             torch.tensor(split, device=drawings.device) for split in split_of(names, HELD_OUT)
         )
@@ -90,7 +90,7 @@ def read_omniglot(data_root: str | None, device: str) -> Drawings:
         f"{HELD_OUT:,} held out"
     )
     drawings = torch.from_numpy(np.stack([characters[name] for name in names]))
-    return Drawings(Data(OMNIGLOT.name, checked, sha256, split), names, drawings.to(device))
+    return Drawings(DataRecord(OMNIGLOT.name, checked, sha256, split), names, drawings.to(device))
 
 
 def read_part(path: Path, n_characters: int) -> dict[str, NDArray[np.uint8]]:

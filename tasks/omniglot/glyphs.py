@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data
+from plasticrl.tasks.data import DataRecord
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import INDEX, SHEET
 
@@ -68,7 +68,7 @@ class Glyphs(Characters):
             f"by script: {len(numbers(training)):,} letters of {len(training)} scripts to train "
             f"on, {len(numbers(held_out)):,} of {len(held_out)} others held out"
         )
-        data = Data(SHEET.name, "1", SHEET.sha256, split)
+        data = DataRecord(SHEET.name, "1", SHEET.sha256, split)
         super().__init__(data, numbers(training).to(device), numbers(held_out).to(device))
 
     def draw(self, classes: Tensor, generator: Generator) -> Tensor:

@@ -40,13 +40,13 @@ class PatternsConfig(TaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n_bits", "n_patterns", "n_cycles", "steps_on", "probe_steps"):
-            self._at_least(name, 1)
-        self._at_least("n_bits", 2)
-        self._at_least("steps_off", 0)
+            self._check_at_least(name, 1)
+        self._check_at_least("n_bits", 2)
+        self._check_at_least("steps_off", 0)
         for name in ("rnn_control", "lstm_control"):
             if getattr(self, name) and getattr(self, name) <= self.n_bits:
                 raise UsageError(f"{name} must be 0 or above n_bits={self.n_bits}")
-        self._above_zero("input_gain")
+        self._check_positive("input_gain")
         if not 0 <= self.target_error < 1:
             raise UsageError(f"target_error must be from 0 to below 1, not {self.target_error}")
         if not 0 <= self.control_learning_rate < float("inf"):

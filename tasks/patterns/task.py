@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, make_generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net
 
@@ -179,7 +179,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
         target = self.config.target_error
         if not target or update % CHECKED_EVERY:
             return False
-        random = generator(LAST_SEED - self.config.seed, self.config.device)
+        random = make_generator(LAST_SEED - self.config.seed, self.config.device)
         with torch.no_grad():
             errors = self.measure(net, self.sample(CHECKED, random, held_out=True))
         return errors.mean().item() <= target
@@ -187,5 +187,5 @@ class Patterns(EpisodicTask[PatternsConfig]):
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         from plasticrl.tasks.patterns.drawing import draw  # late: matplotlib takes a second
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
+        random = make_generator(HELD_OUT_SEED + self.config.seed, self.config.device)
         return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from tests.tasks.bohp_gradient import derivatives
 from torch import Tensor
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig, Problem, bohp_quickstart
-from plasticrl.tasks.bohp.gradient import derivatives
 from plasticrl.tasks.bohp.task import (
     N_BITS,
     N_DRAWN,
@@ -27,7 +27,7 @@ from plasticrl.tasks.bohp.task import (
     PlasticLayer,
     plastic_connection,
 )
-from plasticrl.tasks.episodes import HELD_OUT_SEED, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, make_generator
 
 TOLERANCE = 1e-9
 
@@ -54,12 +54,12 @@ def test_the_derivatives_by_hand_equal_autograd(retention: float) -> None:
 
 
 def episodes(config: BohpConfig) -> BohpEpisodes:
-    return Bohp(config).sample(200, generator(0, "cpu"), held_out=False)
+    return Bohp(config).sample(200, make_generator(0, "cpu"), held_out=False)
 
 
 def test_completion_shows_a_pattern_then_one_of_its_bits() -> None:
     """Otherwise there is nothing to complete, or too much is given."""
-    inputs, target, counts = Bohp(BohpConfig()).sample(50, generator(0, "cpu"), held_out=False)
+    inputs, target, counts = Bohp(BohpConfig()).sample(50, make_generator(0, "cpu"), held_out=False)
     assert torch.equal(inputs[0], target)
     assert torch.equal(inputs[1].abs().sum(dim=1), torch.ones(50))
     assert ((inputs[1] == target) | (inputs[1] == 0)).all()
@@ -131,7 +131,7 @@ def drawn(problem: Problem, folder: Path) -> tuple[torch.nn.Module, BohpEpisodes
     for file in files:
         with Image.open(file) as image:
             assert min(image.size) > 100
-    return net, task.sample(N_DRAWN, generator(HELD_OUT_SEED, "cpu"), held_out=True)
+    return net, task.sample(N_DRAWN, make_generator(HELD_OUT_SEED, "cpu"), held_out=True)
 
 
 def shown(axes: Axes) -> NDArray[Any]:

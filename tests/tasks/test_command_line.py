@@ -9,7 +9,7 @@ import pytest
 from plasticrl.runs import RunDirectory
 from plasticrl.tasks.command_line import evaluate_main, is_task, train_main
 from plasticrl.tasks.config import KIND
-from plasticrl.tasks.data import Embedded, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet
 from plasticrl.tasks.patterns.task import Associator, Patterns
 from plasticrl.tasks.registry import DATA_SETS, PRESETS
 
@@ -170,8 +170,8 @@ def test_data_tells_of_every_data_set(
     out = capsys.readouterr().out
     for data in DATA_SETS:
         assert data.name in out
-        files = data.files if isinstance(data, Real) else ()
-        for word in (data.sha256,) if isinstance(data, Embedded) else [f.md5 for f in files]:
+        files = data.files if isinstance(data, ExternalDataSet) else ()
+        for word in (data.sha256,) if isinstance(data, EmbeddedDataSet) else [f.md5 for f in files]:
             assert word in out
     (tmp_path / "ptb.train.txt").write_text("not the real one")
     assert train_main(["data", "--data-root", str(tmp_path)]) == 0
@@ -258,7 +258,7 @@ def test_a_missing_data_set_is_one_sentence(
     assert train_main(arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    for word in (str(tmp_path / named), "md5", "stand-in with --data "):
+    for word in (str(tmp_path / named), "md5", "in its place with --data "):
         assert word in error
     assert not run.exists()
 

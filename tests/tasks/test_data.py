@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, File, Real, sha256_of
+from plasticrl.tasks.data import (
+    DATA_ROOT_VARIABLE,
+    DataError,
+    EmbeddedDataSet,
+    ExternalDataSet,
+    File,
+    sha256_of,
+)
 
 WORDS = b"the quick brown fox\n"
 MD5 = hashlib.md5(WORDS, usedforsecurity=False).hexdigest()
 SHA256 = hashlib.sha256(WORDS).hexdigest()
-REAL = Real("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
+REAL = ExternalDataSet("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
 
 
 @pytest.fixture
@@ -25,18 +32,18 @@ def test_found_where_the_flag_says(folder: Path) -> None:
 
 
 def test_found_where_the_environment_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT, str(folder))
+    monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder))
     assert REAL.find(None) == [folder / "fox" / "words.txt"]
     with pytest.raises(DataError, match=r"--data-root: there is no folder .*elsewhere"):
         REAL.find(str(folder / "elsewhere"))  # the flag wins
-    monkeypatch.setenv(ENVIRONMENT, str(folder / "fox" / "words.txt"))
-    with pytest.raises(DataError, match=rf"{ENVIRONMENT}: there is no folder .*words.txt"):
+    monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder / "fox" / "words.txt"))
+    with pytest.raises(DataError, match=rf"{DATA_ROOT_VARIABLE}: there is no folder .*words.txt"):
         REAL.find(None)
 
 
 def test_unpacked_folders_will_do_where_there_is_no_file(folder: Path) -> None:
     """Otherwise data that is there is said to be missing, or a damaged file is passed over."""
-    unpacked = REAL._replace(unpacked=("red", "grey"))
+    unpacked = REAL._replace(unpacked_folders=("red", "grey"))
     (folder / "red").mkdir()
     assert unpacked.find(str(folder)) == [folder / "fox" / "words.txt"]
     (folder / "grey").mkdir()
@@ -44,7 +51,7 @@ def test_unpacked_folders_will_do_where_there_is_no_file(folder: Path) -> None:
     (folder / "fox" / "words.txt").unlink()
     assert unpacked.find(str(folder)) == [folder / "red", folder / "grey"]
     (folder / "grey").rmdir()
-    with pytest.raises(DataError, match=r"looked for .*words.txt"):
+    with pytest.raises(DataError, match=r"there is no file .*words.txt"):
         unpacked.find(str(folder))
 
 
@@ -58,7 +65,7 @@ def test_another_file_of_that_name(folder: Path, contents: bytes) -> None:
 def test_missing_says_where_what_and_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.delenv(DATA_ROOT_VARIABLE, raising=False)
     for where in (str(tmp_path), None):
         with pytest.raises(DataError) as caught:
             REAL.find(where)
@@ -71,7 +78,7 @@ def test_missing_says_where_what_and_instead(
 
 def test_embedded_altered(folder: Path) -> None:
     path = folder / "fox" / "words.txt"
-    embedded = Embedded("foxes", "language", path, SHA256, "about foxes")
+    embedded = EmbeddedDataSet("foxes", "language", path, SHA256, "about foxes")
     assert embedded.read() == WORDS
     path.write_bytes(WORDS + b"x")
     with pytest.raises(DataError, match=r"words\.txt has been altered"):

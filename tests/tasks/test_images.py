@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks import drawing
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.task import ImageEpisodes, Images
@@ -20,7 +20,7 @@ SMALL = ImagesConfig(data="dead-leaves", size=4, n_cycles=2, steps_on=2, steps_o
 
 
 def episodes(n: int) -> ImageEpisodes:
-    return Images(SMALL).sample(n, generator(0, "cpu"), held_out=False)
+    return Images(SMALL).sample(n, make_generator(0, "cpu"), held_out=False)
 
 
 def test_an_episode_shows_every_picture_in_every_cycle_then_half_of_one() -> None:
@@ -109,7 +109,7 @@ def test_published_sizes() -> None:
     assert n_plastic == 2_101_251
     assert count(by_name["one shared alpha"]()) == 1025**2 + 2
     assert count(by_name["non-plastic, equal parameters"]()) == pytest.approx(n_plastic, rel=1e-3)
-    inputs = task.sample(1, generator(0, "cpu"), held_out=False).inputs
+    inputs = task.sample(1, make_generator(0, "cpu"), held_out=False).inputs
     assert inputs.shape == (201, 1, 2 * 1025)
 
 
@@ -120,7 +120,7 @@ def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
     assert [file.name for file in files] == ["episode.png", "matrices.png"]
     with Image.open(files[0]) as image:
         pixels = np.asarray(image.convert("RGB"))
-    erased = bytes.fromhex(drawing.HIDDEN[1:])
+    erased = bytes.fromhex(drawing.ERASED_COLOR[1:])
     share = (pixels == np.frombuffer(erased, np.uint8)).all(axis=2).mean()
     assert 0.02 < share < 1 / 12  # half of one of six columns, and margins
     connection = net.cell.connection

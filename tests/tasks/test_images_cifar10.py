@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from plasticrl.tasks.data import DataError, File, Real
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.data import DataError, ExternalDataSet, File
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images import cifar10, sources
 from plasticrl.tasks.images.config import BATCHES, CIFAR_10, ImagesConfig
 from plasticrl.tasks.images.sources import prepared
 from plasticrl.tasks.images.task import Images
 
-NAMES = [file.name for file in CIFAR_10.instead]
+NAMES = [file.name for file in CIFAR_10.alternative_files]
 N_EACH = 3
 RUNS = b"cposix\nsystem\n(U\x10touch executed  tR."
 """A pickle that runs a command."""
@@ -61,7 +61,7 @@ def md5(contents: bytes) -> str:
     return hashlib.md5(contents, usedforsecurity=False).hexdigest()
 
 
-def as_folder(root: Path, contents: list[bytes]) -> Real:
+def as_folder(root: Path, contents: list[bytes]) -> ExternalDataSet:
     """The batches in their folder, and the data set with their checksums."""
     (root / BATCHES).mkdir()
     for name, one in zip(NAMES, contents, strict=True):
@@ -70,7 +70,7 @@ def as_folder(root: Path, contents: list[bytes]) -> Real:
     return CIFAR_10._replace(instead=files)
 
 
-def as_archive(root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Real:
+def as_archive(root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> ExternalDataSet:
     """A tar.gz, and the data set with its checksum."""
     path = root / CIFAR_10.files[0].name
     with tarfile.open(path, "w:gz") as archive:
@@ -84,7 +84,7 @@ def members(contents: list[bytes]) -> list[tuple[tarfile.TarInfo, bytes]]:
     return [(tarfile.TarInfo(name), one) for name, one in zip(NAMES, contents, strict=True)]
 
 
-def read(cifar: Real, root: Path) -> tuple[cifar10.Grey, cifar10.Grey]:
+def read(cifar: ExternalDataSet, root: Path) -> tuple[cifar10.Grey, cifar10.Grey]:
     return cifar10.read(cifar, cifar.find(str(root)))
 
 
@@ -137,7 +137,7 @@ def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: P
     with pytest.raises(DataError, match="data_batch_3 is not the CIFAR-10 file: its md5 is"):
         read(cifar, tmp_path)
     (tmp_path / NAMES[2]).unlink()
-    with pytest.raises(DataError, match=r"looked for .*data_batch_3"):
+    with pytest.raises(DataError, match=r"there is no file .*data_batch_3"):
         read(cifar, tmp_path)
 
 
@@ -245,7 +245,7 @@ def test_a_run_says_what_it_was_trained_on(
     task = Images(ImagesConfig(data="cifar-10", data_root=str(tmp_path)))
     sha256 = hashlib.sha256((tmp_path / archive.files[0].name).read_bytes()).hexdigest()
     assert task.data == ("CIFAR-10", "python", sha256, "the test batch")
-    episodes = task.sample(2, generator(0, "cpu"), held_out=True)
+    episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
     expected = prepared(torch.from_numpy(summed(pictures[5:])), 32)
     for picture in episodes.shown.flatten(0, 1):
         assert (picture == expected).all(dim=1).any()

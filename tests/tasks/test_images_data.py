@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images import photographs
 from plasticrl.tasks.images.config import PHOTOGRAPHS
 from plasticrl.tasks.images.dead_leaves import dead_leaves
@@ -50,11 +50,11 @@ def slope(pictures: torch.Tensor) -> float:
 
 def test_dead_leaves_have_a_photograph_s_spectrum() -> None:
     """Otherwise they are noise, or flat, and a net learns something else from them."""
-    pictures = dead_leaves(100, 32, generator(0, "cpu"))
+    pictures = dead_leaves(100, 32, make_generator(0, "cpu"))
     assert pictures.shape == (100, 32, 32)
     assert 0 <= pictures.min() < 0.1 < 0.9 < pictures.max() <= 1
-    assert torch.equal(pictures, dead_leaves(100, 32, generator(0, "cpu")))
-    assert not torch.equal(pictures, dead_leaves(100, 32, generator(1, "cpu")))
+    assert torch.equal(pictures, dead_leaves(100, 32, make_generator(0, "cpu")))
+    assert not torch.equal(pictures, dead_leaves(100, 32, make_generator(1, "cpu")))
     of_photographs = slope(torch.from_numpy(photographs.read()[0]).float())
     assert slope(pictures) == pytest.approx(of_photographs, abs=0.3)
 
@@ -69,11 +69,11 @@ def test_prepared_by_hand() -> None:
 
 def test_distinct_pictures() -> None:
     """Otherwise an episode shows one twice, or prefers some: each order of three, a sixth."""
-    rows = distinct(6000, 3, 3, generator(0, "cpu"))
+    rows = distinct(6000, 3, 3, make_generator(0, "cpu"))
     assert torch.equal(rows.sort(dim=1).values, torch.arange(3).expand(6000, 3))
     _, counts = rows.unique(dim=0, return_counts=True)
     assert len(counts) == math.factorial(3)
     assert (counts - 1000).abs().max() < 5 * math.sqrt(1000 * 5 / 6)
-    few = distinct(6000, 2, 100, generator(0, "cpu"))
+    few = distinct(6000, 2, 100, make_generator(0, "cpu"))
     assert (few[:, 0] != few[:, 1]).all()
     assert few.max() == 99

@@ -16,11 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from plasticrl.core import sequence
-from plasticrl.runs import UsageError, read_metrics
-from plasticrl.tasks.command_line import train_main
+from plasticrl.runs import UsageError
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
-from plasticrl.tasks.language.curves import curves, draw
 from plasticrl.tasks.language.drawing import draw as draw_text
 from plasticrl.tasks.language.fitting import LanguageFit, losses, rate, windows
 from plasticrl.tasks.language.model import (
@@ -367,25 +365,6 @@ def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
     excess = math.log(found.value) - lucky.mean().item()
     assert -0.003 < excess < 0.05
     assert source.entropy < 0.75 * math.log(N_WORDS)  # there was something to learn
-
-
-def test_the_curves_of_runs_are_drawn(tmp_path: Path) -> None:
-    """Otherwise the picture in the docs cannot be made again, or shows one net as another."""
-    flags = ["--data", "synthetic", "--embedding-size", "4", "--layers", "4", "4", "--nets"]
-    flags += ["simple", "lstm", "--n-updates", "4", "--round-updates", "2"]
-    runs = [tmp_path / seed for seed in "01"]
-    for seed, run in enumerate(runs):
-        arguments = ["language-quickstart", *flags, "--seed", str(seed), "--run-dir", str(run)]
-        assert train_main(arguments) == 0
-    every = curves(runs)
-    assert list(every) == ["simple modulation", "LSTM"]
-    rows = read_metrics(runs[1] / "metrics.jsonl")
-    expected = [row["LSTM/valid/perplexity"] for row in rows if "LSTM/valid/perplexity" in row]
-    assert every["LSTM"][1] == list(zip([800, 1600], expected, strict=True))
-    drawn = {str(line.get_label()): line.get_ydata() for line in draw(every).axes[0].lines}
-    assert list(drawn) == ["simple modulation (2)", "LSTM (2)"]
-    means = [(one + other) / 2 for (_, one), (_, other) in zip(*every["LSTM"], strict=True)]
-    assert drawn["LSTM (2)"] == pytest.approx(means)
 
 
 @pytest.mark.parametrize(("kind", "n_panels"), [("lstm", 1), ("plastic", 2), ("retroactive", 3)])

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 
 from plasticrl.runs import UsageError
-from plasticrl.tasks.data import Data, DataError, Embedded
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.data import DataError, DataRecord, EmbeddedDataSet
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.omniglot import glyphs
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import PRESETS, SHEET, OmniglotConfig
@@ -30,7 +30,7 @@ class Numbered(Characters):
 
     def __init__(self) -> None:
         numbers = torch.arange(20)
-        super().__init__(Data("numbers", "1", None, "halves"), numbers[:10], numbers[10:])
+        super().__init__(DataRecord("numbers", "1", None, "halves"), numbers[:10], numbers[10:])
 
     def draw(self, classes: Tensor, generator: Generator) -> Tensor:
         images = torch.zeros(*classes.shape, IMAGE_SIZE, IMAGE_SIZE)
@@ -60,7 +60,7 @@ def test_an_episode_shows_each_character_once_and_asks_for_one_of_them(
     task: Omniglot, held_out: bool
 ) -> None:
     """Otherwise the answer was never shown, is not the image's label, or can be guessed."""
-    images, labels, queries, answers = task.sample(50, generator(0, "cpu"), held_out)
+    images, labels, queries, answers = task.sample(50, make_generator(0, "cpu"), held_out)
     n_queries = 1 if held_out else 4
     assert images.shape == (3, 50, 31, 31)
     assert queries.shape == (n_queries, 50, 31, 31)
@@ -90,7 +90,7 @@ def test_turned_by_quarters() -> None:
 def test_the_seed_decides_and_the_sides_differ() -> None:
     """Otherwise a result cannot be repeated, or is measured on what was trained on."""
     task = Omniglot(OmniglotConfig())
-    first, again, other = (task.sample(3, generator(seed, "cpu"), True) for seed in (1, 1, 2))
+    first, again, other = (task.sample(3, make_generator(seed, "cpu"), True) for seed in (1, 1, 2))
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     assert not torch.equal(first.images, other.images)
     training, held_out = (
@@ -133,7 +133,7 @@ def test_the_readout_worked_by_hand(rule: str) -> None:
     net = OneShot(config, 4, plastic=True).double()
     task = Omniglot(config)
     episodes = OneShotEpisodes(
-        *(part[:, :1] for part in task.sample(2, generator(0, "cpu"), False))
+        *(part[:, :1] for part in task.sample(2, make_generator(0, "cpu"), False))
     )
     episodes = episodes._replace(images=episodes.images.double(), queries=episodes.queries.double())
     connection = net.readout.connection
@@ -161,7 +161,7 @@ def test_each_query_is_answered_as_if_it_were_the_only_one() -> None:
     """Otherwise an earlier query changes the trace, and training differs from the measure."""
     torch.manual_seed(0)
     net = OneShot(SMALL, 4, plastic=True)
-    episodes = Omniglot(SMALL).sample(3, generator(0, "cpu"), held_out=False)
+    episodes = Omniglot(SMALL).sample(3, make_generator(0, "cpu"), held_out=False)
     together = net(episodes)
     for q in range(4):
         one = episodes._replace(
@@ -174,7 +174,7 @@ def test_the_control_does_not_see_the_labels() -> None:
     """Otherwise it is no control."""
     torch.manual_seed(0)
     net = OneShot(SMALL, 5, plastic=False)
-    episodes = Omniglot(SMALL).sample(3, generator(0, "cpu"), held_out=True)
+    episodes = Omniglot(SMALL).sample(3, make_generator(0, "cpu"), held_out=True)
     relabelled = episodes._replace(labels=episodes.labels.roll(1, 0))
     assert torch.equal(net(episodes), net(relabelled))
 
@@ -209,7 +209,7 @@ def test_the_learning_rate_falls_in_steps() -> None:
 
 def test_a_drawing_is_its_glyph_and_no_two_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the net sees other characters, or one drawing again and again."""
-    random = generator(0, "cpu")
+    random = make_generator(0, "cpu")
     characters = glyphs.Glyphs("cpu")
     drawn = characters.draw(torch.tensor([[0, 0, 0], [700, 700, 5]]), random)
     assert drawn.shape == (2, 3, 31, 31)
@@ -244,7 +244,7 @@ def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Otherwise the benchmark moves and nobody knows."""
     altered = tmp_path / "glyphs.png"
     altered.write_bytes(SHEET.read()[:-1])
-    sheet = Embedded("glyphs", "omniglot", altered, SHEET.sha256, "")
+    sheet = EmbeddedDataSet("glyphs", "omniglot", altered, SHEET.sha256, "")
     monkeypatch.setattr(glyphs, "SHEET", sheet)
     with pytest.raises(DataError, match=r"glyphs\.png has been altered"):
         Omniglot(SMALL)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from plasticrl.tasks.command_line import train_main
 from plasticrl.tasks.data import DataError, File, md5
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.omniglot import drawings
 from plasticrl.tasks.omniglot.config import OMNIGLOT
 from plasticrl.tasks.omniglot.drawings import PARTS, read_omniglot, read_part, split_of
@@ -139,7 +139,7 @@ def test_the_split_depends_on_names_alone() -> None:
 def test_no_row_has_a_drawing_twice(folders: Path) -> None:
     """Otherwise the query is an image that was shown with its label."""
     characters = read_omniglot(str(folders), "cpu")
-    images = characters.draw(torch.full((4, 20), 3), generator(0, "cpu"))
+    images = characters.draw(torch.full((4, 20), 3), make_generator(0, "cpu"))
     for row in images.flatten(2):
         assert len({tuple(image) for image in row.tolist()}) == 20
     assert (images.amin(), images.amax()) == (0, 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plasticrl.runs import UsageError
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, NonPlastic, Patterns
 from plasticrl.tasks.registry import PRESETS
@@ -16,7 +16,7 @@ SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off
 
 def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> None:
     """Otherwise what is asked for was never shown, or is given away."""
-    inputs, target, patterns = Patterns(SMALL).sample(20, generator(0, "cpu"), held_out=False)
+    inputs, target, patterns = Patterns(SMALL).sample(20, make_generator(0, "cpu"), held_out=False)
     assert inputs.shape == (3 * 2 * 3 + 2, 20, 9)
     assert (inputs[..., 8] == 1).all()
     bits = inputs[..., :8]
@@ -39,7 +39,7 @@ def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> Non
 def test_the_measure_is_the_share_of_wrong_bits() -> None:
     """Otherwise an error of 1 % is not one."""
     task = Patterns(SMALL)
-    episodes = task.sample(2, generator(0, "cpu"), held_out=True)
+    episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
     answer = episodes.target.clone()
     answer[1, :2] *= -0.1
 
@@ -70,7 +70,7 @@ def test_the_control_is_the_plastic_net_without_plasticity() -> None:
     assert connection is not None
     torch.nn.init.zeros_(connection.alpha)
     control.weight.data.copy_(connection.weight)
-    inputs = Patterns(SMALL).sample(3, generator(0, "cpu"), held_out=False).inputs * 0.01
+    inputs = Patterns(SMALL).sample(3, make_generator(0, "cpu"), held_out=False).inputs * 0.01
     assert inputs.abs().max() > 0
     torch.testing.assert_close(control(inputs), plastic(inputs))
     wider = NonPlastic(9, 12, 20.0)
@@ -93,7 +93,7 @@ def test_the_paper_presets_have_the_paper_s_length() -> None:
     for name in ("patterns-paper", "patterns-comparison"):
         config = PRESETS[name]()
         assert isinstance(config, PatternsConfig)
-        lengths.append(len(Patterns(config).sample(1, generator(0, "cpu"), False).inputs))
+        lengths.append(len(Patterns(config).sample(1, make_generator(0, "cpu"), False).inputs))
     assert lengths == [106, 11]
 
 
