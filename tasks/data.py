@@ -173,7 +173,9 @@ def sha256_of(paths: Sequence[Path]) -> str:
         DataError: a file cannot be read.
     """
     digests = [_digest(path, "sha256") for path in paths]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def _digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:

@@ -86,14 +86,16 @@ def test_a_pattern_keeps_its_label_until_the_reversal(problem: Problem) -> None:
 
 def test_a_step_is_bounded_then_shrunk_and_alpha_stays_above_its_floor() -> None:
     """Otherwise a rare large gradient undoes the training, and the control can be negative."""
-    free, floored = (torch.nn.Parameter(torch.tensor([0.05])) for _ in range(2))
+    free, non_negative = (torch.nn.Parameter(torch.tensor([0.05])) for _ in range(2))
     still = torch.nn.Parameter(torch.tensor([0.5, 0.01]))
     still.grad = torch.zeros(2)
-    optimizer = BoundedRMSprop([free, floored, still], [floored], 10.0, max_step=0.1, shrink=0.02)
-    (100 * free + 100 * floored).sum().backward()
+    optimizer = BoundedRMSprop(
+        [free, non_negative, still], [non_negative], 10.0, max_step=0.1, shrink=0.02
+    )
+    (100 * free + 100 * non_negative).sum().backward()
     optimizer.step()
     assert free.item() == pytest.approx(0.05 - 0.1 + 0.02)
-    assert floored.item() == 0.0
+    assert non_negative.item() == 0.0
     assert still.tolist() == [pytest.approx(0.48), 0.0]  # towards zero, and never past it
 
 

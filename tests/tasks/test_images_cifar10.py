@@ -17,7 +17,7 @@ from plasticrl.tasks.data import DataError, ExternalDataSet, File
 from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images import cifar10, sources
 from plasticrl.tasks.images.config import BATCHES, CIFAR_10, ImagesConfig
-from plasticrl.tasks.images.sources import prepared
+from plasticrl.tasks.images.sources import normalized
 from plasticrl.tasks.images.task import Images
 
 NAMES = [file.name for file in CIFAR_10.alternative_files]
@@ -84,11 +84,11 @@ def members(contents: list[bytes]) -> list[tuple[tarfile.TarInfo, bytes]]:
     return [(tarfile.TarInfo(name), one) for name, one in zip(NAMES, contents, strict=True)]
 
 
-def read(cifar: ExternalDataSet, root: Path) -> tuple[cifar10.Grey, cifar10.Grey]:
+def read(cifar: ExternalDataSet, root: Path) -> tuple[cifar10.GrayPictures, cifar10.GrayPictures]:
     return cifar10.read(cifar, cifar.find(str(root)))
 
 
-def summed(pictures: list[Bytes]) -> cifar10.Grey:
+def summed(pictures: list[Bytes]) -> cifar10.GrayPictures:
     planes = np.concatenate(pictures).astype(np.float32)
     red, green, blue = planes[:, :1024], planes[:, 1024:2048], planes[:, 2048:]
     return (red + green + blue).reshape(-1, 32, 32)
@@ -246,7 +246,7 @@ def test_a_run_says_what_it_was_trained_on(
     sha256 = hashlib.sha256((tmp_path / archive.files[0].name).read_bytes()).hexdigest()
     assert task.data == ("CIFAR-10", "python", sha256, "the test batch")
     episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
-    expected = prepared(torch.from_numpy(summed(pictures[5:])), 32)
+    expected = normalized(torch.from_numpy(summed(pictures[5:])), 32)
     for picture in episodes.shown.flatten(0, 1):
         assert (picture == expected).all(dim=1).any()
     assert Images(ImagesConfig()).data.name == "photographs"

@@ -11,7 +11,7 @@ from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images import photographs
 from plasticrl.tasks.images.config import PHOTOGRAPHS
 from plasticrl.tasks.images.dead_leaves import dead_leaves
-from plasticrl.tasks.images.sources import distinct, prepared
+from plasticrl.tasks.images.sources import distinct, normalized
 
 
 def test_photographs_are_split_by_photograph() -> None:
@@ -31,9 +31,11 @@ def test_the_photographs_and_whose_they_are() -> None:
     """Otherwise a licence is broken, or the package is larger than it may be."""
     assert PHOTOGRAPHS.path.stat().st_size < 2_000_000
     attribution = (PHOTOGRAPHS.path.parent / "ATTRIBUTION.md").read_text()
-    for photograph in photographs.ALL:
+    for photograph in photographs.ALL_PHOTOS:
         assert f"| {photograph.name} |" in attribution
-    assert f"{sum(one.n_patches for one in photographs.ALL):,} grey patches" in attribution
+    assert (
+        f"{sum(photo.n_patches for photo in photographs.ALL_PHOTOS):,} gray patches" in attribution
+    )
 
 
 def slope(pictures: torch.Tensor) -> float:
@@ -59,12 +61,12 @@ def test_dead_leaves_have_a_photograph_s_spectrum() -> None:
     assert slope(pictures) == pytest.approx(of_photographs, abs=0.3)
 
 
-def test_prepared_by_hand() -> None:
+def test_normalized_by_hand() -> None:
     """Otherwise the net is given other pictures than DP 2018's."""
     picture = torch.tensor([[0.0, 0, 1, 3], [0, 0, 3, 1], [8, 8, 2, 2], [8, 8, 2, 2]])
     flat = torch.full((4, 4), 7.0)
     expected = torch.tensor([[-3.0, -1, 5, -1], [0, 0, 0, 0]]) / 5
-    assert torch.allclose(prepared(torch.stack([picture, flat]), 2), expected)
+    assert torch.allclose(normalized(torch.stack([picture, flat]), 2), expected)
 
 
 def test_distinct_pictures() -> None:

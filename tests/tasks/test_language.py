@@ -20,7 +20,7 @@ from plasticrl.runs import UsageError
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
 from plasticrl.tasks.language.drawing import draw as draw_text
-from plasticrl.tasks.language.fitting import LanguageFit, losses, rate, windows
+from plasticrl.tasks.language.fitting import LanguageFit, learning_rate, losses, windows
 from plasticrl.tasks.language.model import (
     LanguageModel,
     Output,
@@ -97,7 +97,7 @@ def test_windows_with_carried_state_equal_one_pass(kind: Kind) -> None:
 def test_the_perplexity_does_not_depend_on_the_batch(kind: Kind) -> None:
     """Otherwise a model is better or worse by how it is measured. And it is what it is called."""
     net, parts = model(kind, replace(SMALL, dropout_input=0.5)), text(33, 8)
-    one, eight = (perplexity(net, parts, 20, at_once) for at_once in (1, 8))
+    one, eight = (perplexity(net, parts, 20, batch_size) for batch_size in (1, 8))
     assert one.value == pytest.approx(eight.value, rel=1e-12)
     assert one.ci95 == pytest.approx(eight.ci95, rel=1e-9)
     assert one.episodes == eight.episodes == 8
@@ -317,7 +317,7 @@ def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
 def test_the_rate_falls_after_so_many_rounds() -> None:
     """By hand: two rounds of the full rate, then halves."""
     config = replace(SMALL, learning_rate=8.0, decay=0.5, decay_after=2)
-    assert [rate(config, n_rounds) for n_rounds in range(5)] == [8, 8, 4, 2, 1]
+    assert [learning_rate(config, n_rounds) for n_rounds in range(5)] == [8, 8, 4, 2, 1]
 
 
 @pytest.mark.parametrize(("round_updates", "expected"), [(4, [16, 32, 40]), (0, [12, 24, 36, 40])])

@@ -17,9 +17,9 @@ from plasticrl.tasks.data import DataError, DataRecord, EmbeddedDataSet
 from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.omniglot import glyphs
 from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
-from plasticrl.tasks.omniglot.config import PRESETS, SHEET, OmniglotConfig
+from plasticrl.tasks.omniglot.config import GLYPHS, PRESETS, OmniglotConfig
 from plasticrl.tasks.omniglot.nets import NearestPixels, OneShot, OneShotEpisodes
-from plasticrl.tasks.omniglot.task import Omniglot, turned
+from plasticrl.tasks.omniglot.task import Omniglot, rotated
 from plasticrl.tasks.training import train
 
 SMALL = OmniglotConfig(n_ways=3, n_queries=4, channels=4)
@@ -47,7 +47,7 @@ def task() -> Omniglot:
 
 
 def corner(image: Tensor) -> tuple[int, int]:
-    """The class of an image, and by how many quarters it is turned."""
+    """The class of an image, and by how many multiples of 90 degrees it is rotated."""
     for quarter in range(4):
         back = image.rot90(-quarter)
         if back[0, 0] > 0:
@@ -72,7 +72,7 @@ def test_an_episode_shows_each_character_once_and_asks_for_one_of_them(
         assert all((number >= 10) == held_out for number in classes)
         assert sorted(shown.values()) == [0, 1, 2]
         for query, answer in zip(queries[:, b], answers[:, b], strict=True):
-            assert shown[corner(query)] == answer  # turned as when it was shown
+            assert shown[corner(query)] == answer  # rotated as when it was shown
             assert not any(torch.equal(query, image) for image in images[:, b])
         turns |= {quarter for _, quarter in shown}
     assert turns == {0, 1, 2, 3}
@@ -80,10 +80,10 @@ def test_an_episode_shows_each_character_once_and_asks_for_one_of_them(
     assert set(answers.flatten().tolist()) == {0, 1, 2}
 
 
-def test_turned_by_quarters() -> None:
-    """Otherwise classes are turned by another angle than they are counted for."""
+def test_rotation_by_multiples_of_90_degrees() -> None:
+    """Otherwise the images are rotated by another angle than the index says."""
     image = torch.tensor([[1, 2], [3, 4]])
-    all_turns = turned(image.expand(4, 2, 2), torch.arange(4)).tolist()
+    all_turns = rotated(image.expand(4, 2, 2), torch.arange(4)).tolist()
     assert all_turns == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
 
 
@@ -203,7 +203,7 @@ def test_nearest_pixels_and_the_measure_by_hand() -> None:
 def test_the_learning_rate_falls_in_steps() -> None:
     """Otherwise the schedule is not the paper's."""
     task = Omniglot(replace(SMALL, decay=0.5, decay_every=2, learning_rate=1.0))
-    rates = [task.rate(nn.Linear(1, 1), n_updates) for n_updates in range(5)]
+    rates = [task.learning_rate(nn.Linear(1, 1), n_updates) for n_updates in range(5)]
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25]
 
 
@@ -215,13 +215,13 @@ def test_a_drawing_is_its_glyph_and_no_two_are_the_same(monkeypatch: pytest.Monk
     assert drawn.shape == (2, 3, 31, 31)
     assert ((drawn >= 0) & (drawn <= 1)).all()
     assert (drawn[0, 0] - drawn[0, 1]).abs().max() > 0.5
-    for name, value in (("TURN", 0.0), ("SHEAR", 0.0), ("SHIFT", 0.0), ("ELASTIC", 0.0)):
+    for name, value in (("ROTATION", 0.0), ("SHEAR", 0.0), ("SHIFT", 0.0), ("ELASTIC", 0.0)):
         monkeypatch.setattr(glyphs, name, value)
-    monkeypatch.setattr(glyphs, "SIZE", (1.0, 1.0))
-    places = glyphs.places(1, random)[0]
-    centres = (2 * torch.arange(31.0) + 1) / 31 - 1
-    assert torch.allclose(places[..., 0], centres.expand(31, 31), atol=1e-6)
-    assert torch.allclose(places[..., 1], centres.expand(31, 31).T, atol=1e-6)
+    monkeypatch.setattr(glyphs, "SCALE", (1.0, 1.0))
+    grid = glyphs.sampling_grid(1, random)[0]
+    centers = (2 * torch.arange(31.0) + 1) / 31 - 1
+    assert torch.allclose(grid[..., 0], centers.expand(31, 31), atol=1e-6)
+    assert torch.allclose(grid[..., 1], centers.expand(31, 31).T, atol=1e-6)
     still = characters.draw(torch.tensor([[0]]), random)[0, 0]
     letter = still > 0.5  # an A: nothing above its top, two feet, one tip
     top, foot = (letter.any(1).nonzero().flatten()[k] for k in (0, -1))
@@ -231,10 +231,10 @@ def test_a_drawing_is_its_glyph_and_no_two_are_the_same(monkeypatch: pytest.Monk
 
 def test_the_sheet_is_cut_into_its_squares() -> None:
     """Otherwise a class is made of pieces of several letters."""
-    with Image.open(SHEET.path) as sheet:
+    with Image.open(GLYPHS.path) as sheet:
         expected = sheet.crop((2 * 40, 3 * 40, 3 * 40, 4 * 40))
         assert sheet.size[0] == 33 * 40
-    cells = glyphs.read_sheet(1092)
+    cells = glyphs.read_glyphs(1092)
     assert cells.shape == (1092, 40, 40)
     assert (255 * cells[3 * 33 + 2]).byte().numpy().tobytes() == expected.tobytes()
     assert (cells.amax(dim=(1, 2)) > 0.5).all()  # each has ink
@@ -243,9 +243,9 @@ def test_the_sheet_is_cut_into_its_squares() -> None:
 def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the benchmark moves and nobody knows."""
     altered = tmp_path / "glyphs.png"
-    altered.write_bytes(SHEET.read()[:-1])
-    sheet = EmbeddedDataSet("glyphs", "omniglot", altered, SHEET.sha256, "")
-    monkeypatch.setattr(glyphs, "SHEET", sheet)
+    altered.write_bytes(GLYPHS.read()[:-1])
+    sheet = EmbeddedDataSet("glyphs", "omniglot", altered, GLYPHS.sha256, "")
+    monkeypatch.setattr(glyphs, "GLYPHS", sheet)
     with pytest.raises(DataError, match=r"glyphs\.png has been altered"):
         Omniglot(SMALL)
 

@@ -63,7 +63,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for part, n_characters in TINY.items():
         write_folder(tmp_path / part, n_characters)
         monkeypatch.setitem(PARTS, part, n_characters)
-    monkeypatch.setattr(drawings, "HELD_OUT", TINY_HELD_OUT)
+    monkeypatch.setattr(drawings, "N_HELD_OUT", TINY_HELD_OUT)
     return tmp_path
 
 
@@ -82,7 +82,7 @@ def zips(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_published_figures() -> None:
     """Otherwise another set is read than that of Lake et al."""
     assert PARTS == {"images_background": 964, "images_evaluation": 659}
-    assert sum(PARTS.values()) - drawings.HELD_OUT == 1523
+    assert sum(PARTS.values()) - drawings.N_HELD_OUT == 1523
     assert [file.md5 for file in OMNIGLOT.files] == [
         "68d2efa1b9178cc56df9314c21c6e718",
         "6b91aef0f799c5bb55b94e3f2daec811",
@@ -264,7 +264,7 @@ def test_an_entry_of_another_place_is_passed_over(tmp_path: Path, name: str) -> 
 
 def test_too_many_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a small file keeps the machine busy for ever."""
-    monkeypatch.setattr(drawings, "MOST_FILES", 3)
+    monkeypatch.setattr(drawings, "MAX_FILES", 3)
     path = write_zip(write_folder(tmp_path / "images_background", 1))
     with pytest.raises(DataError, match="has 20 drawings: more than 3"):
         read_part(path, 1)

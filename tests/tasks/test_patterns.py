@@ -79,8 +79,8 @@ def test_the_control_is_the_plastic_net_without_plasticity() -> None:
     torch.testing.assert_close(wider(inputs), plastic(inputs))
 
 
-def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
-    """Otherwise the error is a shape's, deep inside."""
+def test_impossible_sizes_are_refused() -> None:
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match="rnn_control must be 0 or above n_bits=8"):
         PatternsConfig(n_bits=8, rnn_control=5)
     with pytest.raises(UsageError, match="n_patterns must be at least 1"):
@@ -102,7 +102,7 @@ def test_training_stops_at_the_target_and_no_sooner() -> None:
     small = PatternsConfig(n_bits=4, target_error=0.01)
     task = Patterns(small)
 
-    class Knowing(torch.nn.Module):
+    class KnownAnswer(torch.nn.Module):
         def __init__(self, wrong: bool) -> None:
             super().__init__()
             self.wrong = wrong
@@ -110,24 +110,24 @@ def test_training_stops_at_the_target_and_no_sooner() -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return self.answer * (-1 if self.wrong else 1)
 
-    right, wrong = Knowing(wrong=False), Knowing(wrong=True)
+    right, wrong = KnownAnswer(wrong=False), KnownAnswer(wrong=True)
     sample = task.sample
 
-    def told(*arguments: Any, **options: Any) -> Any:
+    def remember_answer(*arguments: Any, **options: Any) -> Any:
         episodes = sample(*arguments, **options)
         right.answer = wrong.answer = torch.nn.functional.pad(episodes.target, (0, 1))
         return episodes
 
-    task.sample = told  # type: ignore[method-assign]
-    assert task.enough(right, 50)
-    assert not task.enough(right, 51)  # not looked at
-    assert not task.enough(wrong, 50)
-    assert not Patterns(PatternsConfig(n_bits=4)).enough(right, 50)
+    task.sample = remember_answer  # type: ignore[method-assign]
+    assert task.target_reached(right, 50)
+    assert not task.target_reached(right, 51)  # not an update at which the target is checked
+    assert not task.target_reached(wrong, 50)
+    assert not Patterns(PatternsConfig(n_bits=4)).target_reached(right, 50)
 
 
 def test_the_controls_have_a_learning_rate_of_their_own() -> None:
     """Otherwise the option does nothing."""
     sizes = {"n_bits": 4, "rnn_control": 20, "lstm_control": 6}
     task = Patterns(PatternsConfig(**sizes, learning_rate=0.5, control_learning_rate=0.25))
-    rates = [task.rate(net.build(), 0) for net in task.nets()]
+    rates = [task.learning_rate(net.build(), 0) for net in task.nets()]
     assert rates == [0.5, 0.5, 0.25, 0.25]
