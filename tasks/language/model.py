@@ -82,7 +82,7 @@ class LanguageModel(nn.Module):
 
 
 def locked_dropout(x: Tensor, p: float) -> Tensor:
-    """Apply dropout to x (T, B, N) with one mask for all steps, and scale the units that are kept."""
+    """Apply dropout to x (T, B, N) with one mask for all steps, and scale the kept units."""
     mask = torch.empty_like(x[:1]).bernoulli_(1 - p) / (1 - p)
     return x * mask
 
