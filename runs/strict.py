@@ -108,7 +108,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
 
 
 def _member(members: tuple[Any, ...], value: object, hint: Any, where: str) -> Any:
-    """Choose the member of a union that fits ``value``; int is preferred to float for an integer."""
+    """Choose the member of a union that fits ``value``; an integer is an int before a float."""
     fitting = [member for member in members if _fits(member, value)]
     if not fitting:
         raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")

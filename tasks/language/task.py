@@ -93,7 +93,7 @@ def perplexity(
     """
     was_training = net.training
     net.eval()
-    groups = parts.split(batch_size, dim=1)
+    groups = torch.split(parts, batch_size, dim=1)
     means = torch.cat([_mean_losses(net, group, n_steps) for group in groups])
     net.train(was_training)
     value, (low, high), n = mean(means.double().cpu())

@@ -77,10 +77,10 @@ def test_a_pattern_keeps_its_label_until_the_reversal(problem: Problem) -> None:
         swapped = problem == "reversal" and t >= REVERSAL
         expected = torch.where(as_first != swapped, labels[0], labels[1])
         assert torch.equal(labels[t], expected)
-    labelled = [0, 1] + ([REVERSAL, REVERSAL + 1] if problem == "reversal" else [])
-    assert counts.logical_not().nonzero().flatten().tolist() == labelled
+    labeled = [0, 1] + ([REVERSAL, REVERSAL + 1] if problem == "reversal" else [])
+    assert counts.logical_not().nonzero().flatten().tolist() == labeled
     assert (shown[counts] == 0).all()
-    assert torch.equal(shown[labelled], F.one_hot(labels[labelled], 2).float())
+    assert torch.equal(shown[labeled], F.one_hot(labels[labeled], 2).float())
     assert 0 < labels[0].float().mean() < 1
 
 

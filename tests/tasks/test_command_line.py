@@ -16,6 +16,14 @@ from plasticrl.tasks.registry import DATA_SETS, PRESETS
 SMALL = [
     *("--n-updates", "3", "--batch-size", "2", "--evaluation-episodes", "7"),
 ]
+PICTURES = {
+    "patterns": {"episode.png", "matrices.png"},
+    "images": {"episode.png", "matrices.png"},
+    "omniglot": {"episodes.png", "characters.png"},
+    "bohp": {"episode.png", "matrices.png"},
+    "language": {"text.png"},
+}
+"""The pictures of each task. A task that is missing here fails the test of its presets."""
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -43,8 +51,8 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         assert (one["seconds"] > 0) == (one["parameters"] > 0)
         assert one["stopped"] == ("updates" if one["parameters"] else None)
     assert record["not_measured"] == []
-    if record["task"] in ("patterns", "images", "bohp"):
-        assert {path.name for path in run.glob("*.png")} == {"episode.png", "matrices.png"}
+    pictures = {path.name for path in run.glob("*.png")}
+    assert pictures == set(record["pictures"]) == PICTURES[record["task"]]
     assert RunDirectory.open(run).kind == "supervised"
     assert (run / "metrics.jsonl").read_text().count("train/loss") >= 3
 
@@ -112,7 +120,9 @@ def test_evaluate_says_what_was_given_up_and_what_was_not_measured(
     The plastic net reaches the target after two updates, of two episodes each.
     """
     monkeypatch.setattr(
-        Patterns, "enough", lambda _, net, update: isinstance(net, Associator) and update == 2
+        Patterns,
+        "target_reached",
+        lambda _, net, n_updates: isinstance(net, Associator) and n_updates == 2,
     )
     flags = ["patterns-quickstart", *SMALL, "--n-bits", "4"]
     for name, more in (("both", []), ("one", ["--no-controls"])):
@@ -164,7 +174,7 @@ def test_other_runs_are_left_to_the_agents(tmp_path: Path) -> None:
 def test_data_tells_of_every_data_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise nobody knows what to bring, or that what was brought is damaged."""
+    """Otherwise the user does not know which files are needed, or that one is damaged."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
     assert train_main(["data"]) == 0
     out = capsys.readouterr().out
@@ -236,7 +246,7 @@ def test_a_preset_that_is_none(word: str, said: str, capsys: pytest.CaptureFixtu
 
 
 def test_help_says_what_else_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise nobody finds the data sets, or a way to go on."""
+    """Otherwise the user does not find the data sets, or how to resume a run."""
     with pytest.raises(SystemExit) as stop:
         train_main(["--help"])
     assert stop.value.code == 0
@@ -252,7 +262,7 @@ def test_help_says_what_else_there_is(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_missing_data_set_is_one_sentence(
     preset: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise the user does not know what to bring, or that there is something else to try."""
+    """Otherwise the user does not know which file is needed, or what can be used in its place."""
     run = tmp_path / "run"
     arguments = [*preset.split(), "--data-root", str(tmp_path), "--run-dir", str(run)]
     assert train_main(arguments) == 2

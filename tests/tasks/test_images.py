@@ -62,7 +62,7 @@ def test_the_error_is_of_the_erased_half_the_loss_of_all() -> None:
     assert task.loss(Oracle(), given) == pytest.approx((0.25 + 0.0625) / 2)
 
 
-def test_a_grey_of_exactly_zero_is_clamped_too() -> None:
+def test_a_gray_of_exactly_zero_is_clamped_too() -> None:
     """Otherwise "not zero" stands for "is shown", and the net changes what it is shown."""
     torch.manual_seed(0)
     for net in (Completer(5, "connection"), NonPlastic(5, 7)):
@@ -131,8 +131,8 @@ def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
         assert np.asarray(axes.images[0].get_array()) == pytest.approx(matrix.detach().numpy())
 
 
-def test_what_cannot_be_is_refused() -> None:
-    """Otherwise the error is a shape's, deep inside."""
+def test_impossible_options_are_refused() -> None:
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match="size must be 4, 8, 16 or 32, not 5"):
         ImagesConfig(size=5)
     with pytest.raises(UsageError, match="steps_on must be at least 1, not 0"):

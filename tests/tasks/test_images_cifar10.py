@@ -67,7 +67,7 @@ def as_folder(root: Path, contents: list[bytes]) -> ExternalDataSet:
     for name, one in zip(NAMES, contents, strict=True):
         (root / name).write_bytes(one)
     files = tuple(File(name, md5(one)) for name, one in zip(NAMES, contents, strict=True))
-    return CIFAR_10._replace(instead=files)
+    return CIFAR_10._replace(alternative_files=files)
 
 
 def as_archive(root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> ExternalDataSet:
@@ -96,21 +96,21 @@ def summed(pictures: list[Bytes]) -> cifar10.GrayPictures:
 
 @pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")
 def test_the_test_s_batches_are_what_numpy_reads(pictures: list[Bytes]) -> None:
-    """Otherwise these tests are of a format of their own."""
+    """Otherwise the format of these tests is not the published one."""
     loaded = pickle.loads(batch(pictures[0]), encoding="bytes")
     assert np.array_equal(loaded[b"data"], pictures[0])
     assert loaded[b"labels"] == [7] * N_EACH
 
 
 def test_folder(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise colours, order or split are other ones."""
+    """Otherwise the colors, the order or the split are wrong."""
     training, held_out = read(as_folder(tmp_path, [batch(one) for one in pictures]), tmp_path)
     assert np.array_equal(training, summed(pictures[:5]))
     assert np.array_equal(held_out, summed(pictures[5:]))
 
 
 def test_archive(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise who has the published file cannot use it, or its order decides."""
+    """Otherwise the published file cannot be read, or the result depends on the order in it."""
     published = members([batch(one) for one in pictures])
     published = [(tarfile.TarInfo(f"{BATCHES}/readme.html"), b"<html>"), *reversed(published)]
     training, held_out = read(as_archive(tmp_path, published), tmp_path)
@@ -131,7 +131,7 @@ def test_numpy_s_order_by_columns(pictures: list[Bytes], tmp_path: Path) -> None
 
 
 def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise what was put in the place of the data is opened."""
+    """Otherwise a file that replaced the data is opened."""
     cifar = as_folder(tmp_path, [batch(one) for one in pictures])
     (tmp_path / NAMES[2]).write_bytes(RUNS)
     with pytest.raises(DataError, match="data_batch_3 is not the CIFAR-10 file: its md5 is"):
@@ -153,7 +153,7 @@ def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: P
 def test_a_pickle_that_asks_for_code_does_not_get_it(
     hostile: bytes, pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a data set can do anything, where its checksum is the attacker's too."""
+    """Otherwise a data set can run code if the attacker controls its checksum too."""
     monkeypatch.chdir(tmp_path)
     contents = [batch(one) for one in pictures]
     contents[4] = hostile
@@ -191,7 +191,7 @@ def damaged_batches() -> dict[str, Callable[[Bytes], bytes]]:
 
 @pytest.mark.parametrize("kind", damaged_batches())
 def test_damaged_batches(kind: str, pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise a broken download is a traceback, or wrong pictures."""
+    """Otherwise a damaged download gives a traceback or wrong pictures."""
     contents = [batch(one) for one in pictures]
     contents[0] = damaged_batches()[kind](pictures[0])
     with pytest.raises(DataError, match=r"data_batch_1 (is damaged|has an array \(3, 3071\))"):
@@ -199,7 +199,7 @@ def test_damaged_batches(kind: str, pictures: list[Bytes], tmp_path: Path) -> No
 
 
 def test_archives_of_something_else(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise a link or a path that leads elsewhere is followed, or a traceback ends it."""
+    """Otherwise a link or path to another place is followed, or there is a traceback."""
     whole = members([batch(one) for one in pictures])
     link = tarfile.TarInfo(NAMES[0])
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -222,7 +222,7 @@ def test_archives_of_something_else(pictures: list[Bytes], tmp_path: Path) -> No
 def test_a_member_that_would_fill_the_memory(
     pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a small archive of zeros does."""
+    """Otherwise a small archive of zeros fills the memory."""
     monkeypatch.setattr(cifar10, "LARGEST_BATCH", 1000)
     cifar = as_archive(tmp_path, members([batch(one) for one in pictures]))
     with pytest.raises(DataError, match=r"data_batch_1 in .* is too large: "):
@@ -230,7 +230,7 @@ def test_a_member_that_would_fill_the_memory(
 
 
 def test_missing_says_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise who has it unpacked packs it again."""
+    """Otherwise a user who has unpacked the archive must pack it again."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
     with pytest.raises(DataError, match=r"tar\.gz \(md5 c58f.* or .*test_batch.*--data p"):
         Images(ImagesConfig(data="cifar-10"))
@@ -239,7 +239,7 @@ def test_missing_says_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_says_what_it_was_trained_on(
     pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the stand-in's number is taken for CIFAR-10's."""
+    """Otherwise a result on the embedded pictures is mistaken for one on CIFAR-10."""
     archive = as_archive(tmp_path, members([batch(one) for one in pictures]))
     monkeypatch.setattr(sources, "CIFAR_10", archive)
     task = Images(ImagesConfig(data="cifar-10", data_root=str(tmp_path)))

@@ -15,7 +15,7 @@ from plasticrl.tasks.images.sources import distinct, normalized
 
 
 def test_photographs_are_split_by_photograph() -> None:
-    """Otherwise a held-out picture's neighbours, or the picture itself, were trained on."""
+    """Otherwise a held-out picture's neighbors, or the picture itself, were trained on."""
     training, held_out = photographs.read()
     assert (len(training), len(held_out)) == (2026, 707)
     seen = {patch.tobytes() for patch in training}
@@ -28,7 +28,7 @@ def test_photographs_are_split_by_photograph() -> None:
 
 
 def test_the_photographs_and_whose_they_are() -> None:
-    """Otherwise a licence is broken, or the package is larger than it may be."""
+    """Otherwise a license is broken, or the package is larger than it may be."""
     assert PHOTOGRAPHS.path.stat().st_size < 2_000_000
     attribution = (PHOTOGRAPHS.path.parent / "ATTRIBUTION.md").read_text()
     for photograph in photographs.ALL_PHOTOS:
@@ -41,8 +41,8 @@ def test_the_photographs_and_whose_they_are() -> None:
 def slope(pictures: torch.Tensor) -> float:
     """d log power / d log frequency of pictures (n, 32, 32), rings of frequencies averaged."""
     window = torch.hann_window(32).outer(torch.hann_window(32))
-    centred = pictures - pictures.mean(dim=(1, 2), keepdim=True)
-    power = torch.fft.fft2(centred * window).abs().square().mean(dim=0)
+    centered = pictures - pictures.mean(dim=(1, 2), keepdim=True)
+    power = torch.fft.fft2(centered * window).abs().square().mean(dim=0)
     frequency = (torch.fft.fftfreq(32) * 32).square()
     radius = (frequency[:, None] + frequency).sqrt().round()
     rings = torch.arange(2, 16)

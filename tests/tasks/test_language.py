@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -31,7 +31,8 @@ from plasticrl.tasks.language.model import (
 from plasticrl.tasks.language.synthetic import N_WORDS, chain
 from plasticrl.tasks.language.task import Language, perplexity
 
-KINDS: tuple[Kind, ...] = ("lstm", "plastic", "simple", "retroactive")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PLASTIC_KINDS = [kind for kind in KINDS if kind != "lstm"]
 N = 11
 SMALL = LanguageConfig(
     data="synthetic",
@@ -160,7 +161,7 @@ def test_published_parameter_counts(kind: Kind, expected: int) -> None:
     assert n_parameters(config, kind, 10_000, layers) == expected
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", PLASTIC_KINDS)
 @pytest.mark.parametrize("alpha", ["neuron", "connection"])
 def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
     kind: Kind, alpha: Any
@@ -405,7 +406,7 @@ def test_a_text_is_drawn_word_by_word(
     [
         ({"tied": True, "layers": (5, 7)}, "tied needs a last layer of embedding_size=200 units"),
         ({"layers": ()}, "layers must be sizes of at least 1"),
-        ({"nets": ("lstm", "lstm")}, "nets must be different ones"),
+        ({"nets": ("lstm", "lstm")}, "nets must be one or several different names"),
         ({"dropout_hidden": 1.0}, "dropout_hidden must be from 0 to below 1"),
         ({"dropout_input": math.nan}, "dropout_input must be from 0"),
         ({"decay": 0.0}, "decay must be a finite number above 0"),
@@ -415,6 +416,6 @@ def test_a_text_is_drawn_word_by_word(
     ],
 )
 def test_a_bad_value_is_named(options: dict[str, Any], message: str) -> None:
-    """Otherwise the error is a shape's, deep inside."""
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match=message):
         LanguageConfig(**options)

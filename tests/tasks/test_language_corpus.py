@@ -82,10 +82,10 @@ def test_an_altered_or_truncated_file_is_not_the_real_one(tiny: list[Path]) -> N
     [
         (b"", "has no words"),
         (b" \n \n\n", "has no words"),
-        (b"the \xff old", "is no UTF-8 text: byte 4 is not"),
-        (b"\xff\xfet\x00h\x00e\x00", "is no UTF-8 text: byte 0"),
-        (b"the\0old", "is no text: byte 3 is zero"),
-        (b"the " + b"x" * 2_000, "is no text of words: one has 2,000 letters"),
+        (b"the \xff old", "is not a UTF-8 text: byte 4 is invalid"),
+        (b"\xff\xfet\x00h\x00e\x00", "is not a UTF-8 text: byte 0"),
+        (b"the\0old", "is not a text: byte 3 is zero"),
+        (b"the " + b"x" * 2_000, "is not a text of words: one has 2,000 letters"),
     ],
 )
 def test_a_file_that_is_no_text_is_named(contents: bytes, message: str, tiny: list[Path]) -> None:
@@ -169,10 +169,10 @@ def test_the_embedded_corpus() -> None:
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        (b"this is no xz file", "is no xz file, or a damaged one"),
-        (lzma.compress(b"verse " * 999)[:-20], "is cut short"),
-        (b"", "is cut short"),
-        (lzma.compress(b"verse " * 999)[:60] + b"?" * 60, "is no xz file, or a damaged one"),
+        (b"this is no xz file", "is not an xz file, or is damaged"),
+        (lzma.compress(b"verse " * 999)[:-20], "is incomplete"),
+        (b"", "is incomplete"),
+        (lzma.compress(b"verse " * 999)[:60] + b"?" * 60, "is not an xz file, or is damaged"),
         (lzma.compress(bytes(MAX_BYTES + 1)), "unpacks to more than 67,108,864 bytes"),
     ],
 )
