@@ -1,10 +1,11 @@
 """Writing results as Markdown and JSON. A row is a dict; its keys are headings with units."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from plasticrl.runs import atomic_write
 
 Value = str | int | float | None
 Row = dict[str, Value]
@@ -47,8 +48,8 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write ``benchmarks.json`` and ``benchmarks.md`` in the folder, replacing older ones."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        _replace(folder / "benchmarks.json", text)
-        _replace(folder / "benchmarks.md", self.markdown())
+        atomic_write(folder / "benchmarks.json", text.encode())
+        atomic_write(folder / "benchmarks.md", self.markdown().encode())
 
     def markdown(self) -> str:
         """The report as Markdown."""
@@ -101,10 +102,3 @@ def _format(value: Value) -> str:
     if isinstance(value, int) or abs(value) >= INTEGER_FORMAT_FROM:
         return f"{value:,.0f}"
     return f"{value:.3g}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a reader sees the old or the new one, never a part of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

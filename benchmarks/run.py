@@ -60,12 +60,8 @@ def _parse(arguments: Sequence[str]) -> tuple[_Parser, argparse.Namespace]:
     parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME",
                         help=f"any of {', '.join(NAMES)}; by default all")  # fmt: skip
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch and the fused backend"
-    )
-    parser.add_argument(
-        "--repeat", type=int, help=f"timed runs; by default {REPEAT}, with --quick {QUICK_REPEAT}"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch and the fused backend")
+    parser.add_argument("--repeat", type=int, help=f"timed runs; {REPEAT}, quick {QUICK_REPEAT}")
     parser.add_argument("--out", type=Path, help=f"folder for the results; by default {OUT}, "
                         f"and {TRIAL_OUT} with --quick or --only")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -76,9 +72,7 @@ def _parse(arguments: Sequence[str]) -> tuple[_Parser, argparse.Namespace]:
     if options.repeat < 1:
         parser.error(f"--repeat must be at least 1, not {options.repeat}")
     if not 1 <= options.threads <= usable_cores():
-        parser.error(
-            f"--threads must be from 1 to {usable_cores()} on this machine, not {options.threads}"
-        )
+        parser.error(f"--threads must be from 1 to {usable_cores()} here, not {options.threads}")
     return parser, options
 
 

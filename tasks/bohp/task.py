@@ -209,9 +209,7 @@ class Bohp(EpisodicTask[BohpConfig]):
         )
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.bohp.drawing import (
-            draw,  # imported here since matplotlib takes a second
-        )
+        from plasticrl.tasks.bohp.drawing import draw  # late, since it loads matplotlib
 
         return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)
 

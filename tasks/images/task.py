@@ -104,8 +104,6 @@ class Images(EpisodicTask[ImagesConfig]):
         return errors.sum(dim=1) / episodes.erased.sum(dim=1)
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.images.drawing import (
-            draw,  # imported here since matplotlib takes a second
-        )
+        from plasticrl.tasks.images.drawing import draw  # late, since it loads matplotlib
 
         return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)

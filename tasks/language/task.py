@@ -68,9 +68,7 @@ class Language(Task[LanguageConfig]):
         return self._measure(net, self.test)
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.language.drawing import (
-            draw,  # imported here since matplotlib takes a second
-        )
+        from plasticrl.tasks.language.drawing import draw  # late, since it loads matplotlib
 
         start = self.test[:N_DRAWN, 0].to(self.config.device)
         return draw(net, start, self.corpus.vocabulary, folder)

@@ -30,6 +30,7 @@ BLUR = 1.2
 """Standard deviation in pixels of the file."""
 SHARPNESS = 20.0
 THRESHOLD = (0.3, 0.55)
+"""Range of the threshold h."""
 ROTATION = 0.35
 """Largest rotation to either side, in radians."""
 SCALE = (0.8, 1.15)
@@ -73,9 +74,7 @@ class Glyphs(Characters):
             f"on, {len(held_out_classes):,} of {len(held_out)} others held out"
         )
         data = DataRecord(GLYPHS.name, "1", GLYPHS.sha256, split)
-        super().__init__(
-            data, class_indices(training).to(device), class_indices(held_out).to(device)
-        )
+        super().__init__(data, training_classes.to(device), held_out_classes.to(device))
 
     def draw(self, classes: Tensor, generator: Generator) -> Tensor:
         """Draw images, each with its own random distortion."""
@@ -123,14 +122,16 @@ def blurred(glyphs: Tensor) -> Tensor:
 def sampling_grid(n_images: int, generator: Generator) -> Tensor:
     """The position in the glyph's cell of each pixel, (n, 31, 31, 2), for ``grid_sample``."""
     device = generator.device
-    turn = _uniform((-ROTATION, ROTATION), n_images, generator)
+    angle = _uniform((-ROTATION, ROTATION), n_images, generator)
     shear = _uniform((-SHEAR, SHEAR), n_images, generator)
-    wide, high = (1 / _uniform(SCALE, n_images, generator) for _ in range(2))
-    shift = (_uniform((-SHIFT, SHIFT), n_images, generator) for _ in range(2))
-    x, y = shift
-    cos, sin = turn.cos(), turn.sin()
-    rows = [wide * cos, wide * (shear * cos - sin), x, high * sin, high * (shear * sin + cos), y]
-    affine = torch.stack(rows, dim=1).view(-1, 2, 3)
+    x_scale, y_scale = (1 / _uniform(SCALE, n_images, generator) for _ in range(2))
+    x, y = (_uniform((-SHIFT, SHIFT), n_images, generator) for _ in range(2))
+    cos, sin = angle.cos(), angle.sin()
+    entries = [
+        *(x_scale * cos, x_scale * (shear * cos - sin), x),
+        *(y_scale * sin, y_scale * (shear * sin + cos), y),
+    ]
+    affine = torch.stack(entries, dim=1).view(-1, 2, 3)
     grid = F.affine_grid(affine, [n_images, 1, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
     points = torch.randn(n_images, 2, N_POINTS, N_POINTS, generator=generator, device=device)
     field = F.interpolate(

@@ -100,9 +100,7 @@ class Omniglot(EpisodicTask[OmniglotConfig]):
         return self.config.learning_rate * self.config.decay**n_decays
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.omniglot.pictures import (
-            draw,  # imported here since matplotlib takes a second
-        )
+        from plasticrl.tasks.omniglot.pictures import draw  # late, since it loads matplotlib
 
         generator = Generator(self.config.device).manual_seed(self.config.seed)
         episodes = self.sample(N_DRAWN, generator, held_out=True)

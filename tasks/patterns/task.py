@@ -190,8 +190,6 @@ class Patterns(EpisodicTask[PatternsConfig]):
         return errors.mean().item() <= target
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.patterns.drawing import (
-            draw,  # imported here since matplotlib takes a second
-        )
+        from plasticrl.tasks.patterns.drawing import draw  # late, since it loads matplotlib
 
         return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)
