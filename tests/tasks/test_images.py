@@ -24,7 +24,7 @@ def episodes(n: int) -> ImageEpisodes:
 
 
 def test_an_episode_shows_every_picture_in_every_cycle_then_half_of_one() -> None:
-    """Otherwise what is asked for was never shown, or is given away."""
+    """Otherwise the target was never shown, or the probe shows all of it."""
     inputs, target, erased, pictures = episodes(20)
     assert inputs.shape == (2 * 3 * 3 + 2, 20, 2 * 17)
     values, masks = inputs.chunk(2, dim=2)
@@ -49,7 +49,7 @@ def test_an_episode_shows_every_picture_in_every_cycle_then_half_of_one() -> Non
 
 
 def test_the_error_is_of_the_erased_half_the_loss_of_all() -> None:
-    """Otherwise the half that is given makes every net look twice as good."""
+    """Otherwise the visible half halves the error of every net."""
     given = episodes(2)
     answer = given.target + torch.where(given.erased, 0.5, 0.25)
 
@@ -63,7 +63,7 @@ def test_the_error_is_of_the_erased_half_the_loss_of_all() -> None:
 
 
 def test_a_gray_of_exactly_zero_is_clamped_too() -> None:
-    """Otherwise "not zero" stands for "is shown", and the net changes what it is shown."""
+    """Otherwise a visible pixel of value zero is treated as erased."""
     torch.manual_seed(0)
     for net in (Completer(5, "connection"), NonPlastic(5, 7)):
         for parameter in net.parameters():
@@ -88,7 +88,7 @@ def test_without_plasticity_it_is_the_same_net() -> None:
 
 
 def test_trivial_predictors() -> None:
-    """Otherwise the nets are compared with something easier. Two by two, the lower half erased."""
+    """Otherwise the baselines are too weak. The picture is 2 x 2, with the lower half erased."""
     values = torch.tensor([[0.5, 0.25, 0.0, 0.0, 1.0]])
     masks = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0]])
     inputs = torch.cat([values, masks], dim=1).unsqueeze(0)
@@ -98,7 +98,7 @@ def test_trivial_predictors() -> None:
 
 
 def test_published_sizes() -> None:
-    """Otherwise it is of another net than DP 2018's, or of other episodes."""
+    """Otherwise the net or the episodes differ from those of DP 2018."""
 
     def count(net: nn.Module) -> int:
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
@@ -114,7 +114,7 @@ def test_published_sizes() -> None:
 
 
 def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
-    """Otherwise a run shows another net's matrices, or hides nothing."""
+    """Otherwise a run draws another net's matrices, or does not mark the erased half."""
     net = Completer(17, "connection")
     files = Images(SMALL).pictures(net, tmp_path)
     assert [file.name for file in files] == ["episode.png", "matrices.png"]

@@ -150,7 +150,7 @@ def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: P
         b"\x80\x02cnumpy\nload\nU\x08executed\x85R.",
     ],
 )
-def test_a_pickle_that_asks_for_code_does_not_get_it(
+def test_a_pickle_that_contains_code_is_not_run(
     hostile: bytes, pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a data set can run code if the attacker controls its checksum too."""

@@ -96,7 +96,7 @@ def test_windows_with_carried_state_equal_one_pass(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_perplexity_does_not_depend_on_the_batch(kind: Kind) -> None:
-    """Otherwise a model is better or worse by how it is measured. And it is what it is called."""
+    """Otherwise the result depends on the batch size, or is not the perplexity."""
     net, parts = model(kind, replace(SMALL, dropout_input=0.5)), text(33, 8)
     one, eight = (perplexity(net, parts, 20, batch_size) for batch_size in (1, 8))
     assert one.value == pytest.approx(eight.value, rel=1e-12)
@@ -109,7 +109,7 @@ def test_the_perplexity_does_not_depend_on_the_batch(kind: Kind) -> None:
 
 
 def test_a_dropped_unit_is_dropped_at_all_steps() -> None:
-    """Otherwise the dropout is not variational, and noise piles up in the state."""
+    """Otherwise the dropout is not variational, and noise accumulates in the state."""
     torch.manual_seed(0)
     dropped = locked_dropout(torch.ones(9, 50, 40), 0.25)
     assert torch.equal(dropped, dropped[:1].expand_as(dropped))
@@ -119,7 +119,7 @@ def test_a_dropped_unit_is_dropped_at_all_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["dropout_input", "dropout_hidden", "dropout_output"])
-def test_every_dropout_acts_in_training_alone(name: str) -> None:
+def test_every_dropout_acts_only_in_training(name: str) -> None:
     """Otherwise an option does nothing, or a measurement is random."""
     options: dict[str, Any] = {name: 0.5}
     net, tokens = model("lstm", replace(SMALL, **options)), text(6, 4)
@@ -129,7 +129,7 @@ def test_every_dropout_acts_in_training_alone(name: str) -> None:
 
 
 def test_the_model_is_embedding_layers_and_decoder() -> None:
-    """Otherwise it is another model: the same by torch's own LSTMs, from the same weights."""
+    """Otherwise the model is wrong. The oracle is torch's LSTM with the same weights."""
     net, tokens = model("lstm").eval(), text(6, 4)
     x = net.embedding.weight[tokens]
     for layer in net.layers:
@@ -142,7 +142,7 @@ def test_the_model_is_embedding_layers_and_decoder() -> None:
 
 
 def test_tied_weights_are_one() -> None:
-    """Otherwise they drift apart, and the parameters are more than the paper's."""
+    """Otherwise they become different, and there are more parameters than in the paper."""
     net = model("simple")
     assert net.decoder.weight is net.embedding.weight
     untied = model("simple", replace(SMALL, tied=False))
@@ -154,7 +154,7 @@ def test_tied_weights_are_one() -> None:
 
 @pytest.mark.parametrize(("kind", "expected"), [("lstm", 24_221_600), ("simple", 24_198_893)])
 def test_published_parameter_counts(kind: Kind, expected: int) -> None:
-    """BP 2019: otherwise the large model is not the paper's; 1,149 units follow from 1,150."""
+    """Otherwise the large model is not that of BP 2019; 1,149 units follow from 1,150."""
     config = language_paper()
     layers = sizes(config, kind, 10_000)
     assert layers == ((1150, 1150, 400) if kind == "lstm" else (1149, 1149, 400))
@@ -166,7 +166,7 @@ def test_published_parameter_counts(kind: Kind, expected: int) -> None:
 def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
     kind: Kind, alpha: Any
 ) -> None:
-    """Otherwise the comparison is unfair; one unit more would be too many."""
+    """Otherwise the comparison is unfair. One more unit would be too many."""
     config = replace(language_small(), alpha=alpha)
     layers = sizes(config, kind, 4_000)
     most = n_parameters(config, "lstm", 4_000, (48, 48))
@@ -176,7 +176,7 @@ def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
 
 @pytest.mark.parametrize("kind", ["plastic", "retroactive"])
 def test_the_gradient_of_what_connections_share_is_divided_by_their_number(kind: Kind) -> None:
-    """By hand: alpha of a neuron by the N of its row, eta by N^2. Otherwise they run away."""
+    """By hand: by N for the alpha of a neuron, by N^2 for eta. Otherwise training diverges."""
     net, tokens = model(kind), text(9, 4)
     net(tokens).logits.square().sum().backward()
     bare = model(kind)
@@ -211,19 +211,19 @@ print(peak() - start)
 
 @pytest.mark.slow
 def test_a_layer_of_the_large_model_trains_in_three_gigabytes() -> None:
-    """BP 2019: 1,149 units, 6 streams, 70 steps; every trace kept, that takes over 12."""
+    """BP 2019: 1,149 units, 6 streams, 70 steps. Storing every trace would take over 12 GB."""
     ran = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, check=True)
     assert int(ran.stdout) < 3_000_000  # kilobytes
 
 
 def test_alpha_of_each_connection_keeps_its_gradient() -> None:
-    """Otherwise plasticity is learned too slowly where nothing is shared."""
+    """Otherwise plasticity is learned too slowly if no parameters are shared."""
     net = model("simple", replace(SMALL, alpha="connection"))
     assert all(not layer.connection.alpha._backward_hooks for layer in net.layers)
 
 
 def test_the_penalties() -> None:
-    """By hand. Otherwise they weigh what they should not."""
+    """By hand. Otherwise a penalty is computed from the wrong activity."""
     last = torch.tensor([[[1.0, 2.0]], [[1.0, 5.0]]])
     output = Output(torch.zeros(2, 1, 3), last, 2 * last, ())
     config = replace(SMALL, activity_penalty=0.5, change_penalty=0.25)
@@ -250,7 +250,7 @@ def trained(config: LanguageConfig, watch: Callable[[nn.Module], None] = lambda 
 
 
 def test_the_result_is_the_mean_of_the_weights_from_the_switch_on() -> None:
-    """Otherwise ASGD averages other weights than those after its own updates."""
+    """Otherwise ASGD averages the wrong weights."""
     seen: list[Tensor] = []
 
     def watch(net: nn.Module) -> None:
@@ -265,7 +265,7 @@ def test_the_result_is_the_mean_of_the_weights_from_the_switch_on() -> None:
 
 
 def test_an_update_is_sgd_on_the_clipped_gradient_of_a_window() -> None:
-    """By hand. Otherwise the rate, the clipping or the decay of weights is another."""
+    """By hand. Otherwise the learning rate, the clipping or the weight decay is wrong."""
     config = replace(SMALL, n_updates=1, weight_decay=0.01, max_grad_norm=0.1)
     net, tokens = model("lstm"), text(201, 4)
     weights = nn.utils.parameters_to_vector(net.parameters())
@@ -278,7 +278,7 @@ def test_an_update_is_sgd_on_the_clipped_gradient_of_a_window() -> None:
 
 
 def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start() -> None:
-    """Otherwise the net trains without a past, or with one that is not the text's."""
+    """Otherwise a window starts with no state, or with that of another part of the text."""
     net, given = model("simple"), []
     before = net.forward
 
@@ -299,7 +299,7 @@ def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start(
 @pytest.mark.parametrize("after", [1, 3, 4, 8])
 @pytest.mark.parametrize("kind", ["lstm", "retroactive"])
 def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
-    """Otherwise state, place in the text, round or average are lost: 15 steps in windows of 5."""
+    """Otherwise the state, the position in the text, the round or the average is lost."""
     config = replace(SMALL, n_updates=9, round_updates=2, average_after=3, decay=0.5)
 
     def start() -> LanguageFit:
@@ -315,15 +315,15 @@ def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
         assert torch.equal(one, other)
 
 
-def test_the_rate_falls_after_so_many_rounds() -> None:
-    """By hand: two rounds of the full rate, then halves."""
+def test_the_learning_rate_decays_after_decay_after_rounds() -> None:
+    """By hand: two rounds at the full rate, then half of it in each."""
     config = replace(SMALL, learning_rate=8.0, decay=0.5, decay_after=2)
     assert [learning_rate(config, n_rounds) for n_rounds in range(5)] == [8, 8, 4, 2, 1]
 
 
 @pytest.mark.parametrize(("round_updates", "expected"), [(4, [16, 32, 40]), (0, [12, 24, 36, 40])])
 def test_every_round_ends_with_a_validation(round_updates: int, expected: list[int]) -> None:
-    """Otherwise its curve has holes; a round without a length is once through the text."""
+    """Otherwise the validation curve has gaps. A round of 0 updates is once through the text."""
     lines: list[tuple[int, dict[str, float]]] = []
     config = replace(SMALL, n_updates=10, round_updates=round_updates)
     net = model("lstm", config)
@@ -331,7 +331,7 @@ def test_every_round_ends_with_a_validation(round_updates: int, expected: list[i
     assert [at for at, values in lines if "valid/perplexity" in values] == expected
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_non_finite_loss_stops_the_training() -> None:
     """Otherwise hours pass with nothing learned."""
     net = model("lstm")
     nn.init.constant_(net.decoder.bias, math.nan)
@@ -340,7 +340,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
-    """No model can be better than the source; otherwise it sees the words it has to predict."""
+    """No model can be better than the source, unless it sees the words that it has to predict."""
     config = LanguageConfig(
         data="synthetic",
         embedding_size=32,
@@ -372,7 +372,7 @@ def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
 def test_a_text_is_drawn_word_by_word(
     kind: Kind, n_panels: int, tmp_path: Path, figures: dict[str, Figure]
 ) -> None:
-    """Otherwise a word's surprise, or what the net did with it, stands at another word.
+    """Otherwise the surprise, the modulation or the trace is drawn at the wrong word.
 
     The oracle reads the text in one pass: its last state is the one after the last word.
     """

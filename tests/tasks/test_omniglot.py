@@ -26,7 +26,7 @@ SMALL = OmniglotConfig(n_ways=3, n_queries=4, channels=4)
 
 
 class Numbered(Characters):
-    """Images that say what they are: the class in a corner, the place in the row beside it."""
+    """Images with their class in a corner pixel, and their position in the row beside it."""
 
     def __init__(self) -> None:
         numbers = torch.arange(20)
@@ -56,10 +56,10 @@ def corner(image: Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("held_out", [False, True])
-def test_an_episode_shows_each_character_once_and_asks_for_one_of_them(
+def test_an_episode_shows_each_character_once_and_queries_one(
     task: Omniglot, held_out: bool
 ) -> None:
-    """Otherwise the answer was never shown, is not the image's label, or can be guessed."""
+    """Otherwise the answer was never shown, is not the label of the image, or can be guessed."""
     images, labels, queries, answers = task.sample(50, make_generator(0, "cpu"), held_out)
     n_queries = 1 if held_out else 4
     assert images.shape == (3, 50, 31, 31)
@@ -87,8 +87,8 @@ def test_rotation_by_multiples_of_90_degrees() -> None:
     assert all_turns == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
 
 
-def test_the_seed_decides_and_the_sides_differ() -> None:
-    """Otherwise a result cannot be repeated, or is measured on what was trained on."""
+def test_the_seed_decides_and_held_out_characters_differ() -> None:
+    """Otherwise a result cannot be repeated, or is measured on training characters."""
     task = Omniglot(OmniglotConfig())
     first, again, other = (task.sample(3, make_generator(seed, "cpu"), True) for seed in (1, 1, 2))
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
@@ -109,7 +109,7 @@ def count(net: nn.Module) -> int:
 
 
 def test_published_parameter_count_and_its_control() -> None:
-    """Otherwise it is another net than DP 2018's: 640 + 3 x 36,928 + 2 x 320 + 1."""
+    """Otherwise the net is not that of DP 2018: 640 + 3 x 36,928 + 2 x 320 + 1 parameters."""
     config = replace(PRESETS["omniglot-paper"](), data="glyphs")
     plastic, control, pixels = (net.build() for net in Omniglot(config).nets())
     assert count(plastic) == 112_065
@@ -117,8 +117,8 @@ def test_published_parameter_count_and_its_control() -> None:
     assert count(pixels) == 0
 
 
-def test_the_paper_preset_has_the_paper_s_figures() -> None:
-    """Otherwise a number is compared with another experiment's."""
+def test_the_paper_preset_has_the_paper_s_numbers() -> None:
+    """Otherwise results of different experiments are compared."""
     config = PRESETS["omniglot-paper"]()
     assert (config.n_ways, config.n_queries, config.batch_size, config.rule) == (5, 1, 1, "oja")
     assert (config.learning_rate, config.decay, config.decay_every) == (3e-5, 0.666, 1_000_000)
@@ -127,7 +127,7 @@ def test_the_paper_preset_has_the_paper_s_figures() -> None:
 
 @pytest.mark.parametrize("rule", get_args(get_type_hints(OmniglotConfig)["rule"]))
 def test_the_readout_worked_by_hand(rule: str) -> None:
-    """Otherwise the labeled images are bound to other labels, or by another rule."""
+    """Otherwise images are associated with the wrong labels, or by the wrong rule."""
     torch.manual_seed(0)
     config = replace(SMALL, rule=rule)  # type: ignore[arg-type]
     net = OneShot(config, 4, plastic=True).double()
@@ -160,7 +160,7 @@ def test_the_readout_worked_by_hand(rule: str) -> None:
 
 
 def test_each_query_is_answered_as_if_it_were_the_only_one() -> None:
-    """Otherwise an earlier query changes the trace, and training differs from the measure."""
+    """Otherwise a query changes the trace, and training differs from the evaluation."""
     torch.manual_seed(0)
     net = OneShot(SMALL, 4, plastic=True)
     episodes = Omniglot(SMALL).sample(3, make_generator(0, "cpu"), held_out=False)
@@ -173,7 +173,7 @@ def test_each_query_is_answered_as_if_it_were_the_only_one() -> None:
 
 
 def test_the_control_does_not_see_the_labels() -> None:
-    """Otherwise it is no control."""
+    """Otherwise the control has a memory too."""
     torch.manual_seed(0)
     net = OneShot(SMALL, 5, plastic=False)
     episodes = Omniglot(SMALL).sample(3, make_generator(0, "cpu"), held_out=True)
@@ -182,7 +182,7 @@ def test_the_control_does_not_see_the_labels() -> None:
 
 
 def test_nearest_pixels_and_the_measure_by_hand() -> None:
-    """Otherwise the control, or the number itself, is another one."""
+    """Otherwise the control or the metric is wrong."""
     images = torch.zeros(3, 1, 31, 31)
     images[1, 0, 0, 0], images[2, 0, 0, :2] = 1.0, 1.0
     queries = torch.zeros(2, 1, 31, 31)
@@ -210,7 +210,7 @@ def test_the_learning_rate_falls_in_steps() -> None:
 
 
 def test_a_drawing_is_its_glyph_and_no_two_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the net sees other characters, or one drawing again and again."""
+    """Otherwise the net sees the wrong characters, or the same drawing every time."""
     random = make_generator(0, "cpu")
     characters = glyphs.Glyphs("cpu")
     drawn = characters.draw(torch.tensor([[0, 0, 0], [700, 700, 5]]), random)
@@ -231,8 +231,8 @@ def test_a_drawing_is_its_glyph_and_no_two_are_the_same(monkeypatch: pytest.Monk
     assert runs == [1, 2]
 
 
-def test_the_sheet_is_cut_into_its_squares() -> None:
-    """Otherwise a class is made of pieces of several letters."""
+def test_the_image_file_is_cut_into_its_cells() -> None:
+    """Otherwise a class has parts of several letters."""
     with Image.open(GLYPHS.path) as sheet:
         expected = sheet.crop((2 * 40, 3 * 40, 3 * 40, 4 * 40))
         assert sheet.size[0] == 33 * 40
@@ -242,8 +242,8 @@ def test_the_sheet_is_cut_into_its_squares() -> None:
     assert (cells.amax(dim=(1, 2)) > 0.5).all()  # each has ink
 
 
-def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the benchmark moves and nobody knows."""
+def test_an_altered_image_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise results change and nobody notices."""
     altered = tmp_path / "glyphs.png"
     altered.write_bytes(GLYPHS.read()[:-1])
     sheet = EmbeddedDataSet("glyphs", "omniglot", altered, GLYPHS.sha256, "")
@@ -263,7 +263,7 @@ def test_an_altered_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"data_root": "here"}, "data_root has no meaning with data='glyphs'"),
     ],
 )
-def test_a_task_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+def test_impossible_options_are_refused(fields: dict[str, Any], message: str) -> None:
     """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match=message):
         OmniglotConfig(**fields)
@@ -281,7 +281,7 @@ def test_the_pictures_are_there_and_can_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_plastic_net_learns_to_learn_and_the_control_cannot(tmp_path: Path) -> None:
-    """Otherwise the comparison shows nothing. Chance is a third; so is the control's best."""
+    """Otherwise the comparison shows nothing. The control cannot exceed chance, a third."""
     config = replace(
         PRESETS["omniglot-quickstart"](),
         **{"n_ways": 3, "channels": 16, "n_updates": 150, "learning_rate": 5e-3, "batch_size": 8},

@@ -15,7 +15,7 @@ SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off
 
 
 def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> None:
-    """Otherwise what is asked for was never shown, or is given away."""
+    """Otherwise the target was never shown, or the probe shows all of it."""
     inputs, target, patterns = Patterns(SMALL).sample(20, make_generator(0, "cpu"), held_out=False)
     assert inputs.shape == (3 * 2 * 3 + 2, 20, 9)
     assert (inputs[..., 8] == 1).all()
@@ -37,7 +37,7 @@ def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> Non
 
 
 def test_the_measure_is_the_share_of_wrong_bits() -> None:
-    """Otherwise an error of 1 % is not one."""
+    """Otherwise a reported error of 1 % is not an error of 1 %."""
     task = Patterns(SMALL)
     episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
     answer = episodes.target.clone()
@@ -52,7 +52,7 @@ def test_the_measure_is_the_share_of_wrong_bits() -> None:
 
 
 def test_published_parameter_counts() -> None:
-    """Otherwise it is of other nets than DP 2018's. Its LSTM has one bias, torch's two."""
+    """Otherwise the nets are not those of DP 2018, whose LSTM has one bias and torch's two."""
 
     def count(net: torch.nn.Module) -> int:
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
@@ -88,7 +88,7 @@ def test_impossible_sizes_are_refused() -> None:
 
 
 def test_the_paper_presets_have_the_paper_s_length() -> None:
-    """Otherwise a number is compared with another task's."""
+    """Otherwise results of different tasks are compared."""
     lengths = []
     for name in ("patterns-paper", "patterns-comparison"):
         config = PRESETS[name]()
@@ -98,7 +98,7 @@ def test_the_paper_presets_have_the_paper_s_length() -> None:
 
 
 def test_training_stops_at_the_target_and_no_sooner() -> None:
-    """Otherwise the number of episodes says nothing, or is that of a lucky batch."""
+    """Otherwise the number of episodes is meaningless, or depends on a lucky batch."""
     small = PatternsConfig(n_bits=4, target_error=0.01)
     task = Patterns(small)
 

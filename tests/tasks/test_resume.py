@@ -62,7 +62,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
     return at
 
 
-def test_every_task_is_here() -> None:
+def test_every_task_is_tested() -> None:
     """Otherwise no test checks that a new task resumes to the same bits."""
     assert {name: PRESETS[flags[0]]().task for name, flags in RUNS.items()} == {n: n for n in TASKS}
 
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
 ) -> None:
     """Otherwise metrics logged after the checkpoint appear twice, or the run is lost.
 
-    Killed after so many saves, one after each update, with that update in the metrics.
+    The run is killed after a number of saves; it saves after each update.
     """
     unbroken, run = tmp_path / "unbroken", tmp_path / "run"
     assert train_main([*RUNS["bohp"], "--run-dir", str(unbroken)]) == 0
