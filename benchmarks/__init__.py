@@ -1,4 +1,5 @@
-"""How fast, in how much memory: ``python -m benchmarks.run`` from the project's root.
+"""Benchmarks of speed and memory: ``python -m benchmarks.run`` from the project's root.
 
-Every comparison is measured side by side in one run. Not installed; nothing here is an assertion.
+Every comparison is measured side by side in one run. The folder is not installed, and no benchmark
+fails because of its result.
 """

@@ -1,4 +1,4 @@
-"""The sequences that are measured: which cell, on which backend, how large."""
+"""The measured sequences: their cells, backends and sizes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,12 +9,12 @@ from plasticrl.core import Cell, build_cell, sequence
 from plasticrl.core.backends import choose
 
 OBSERVATION_SIZE = 17
-"""Numbers in an observation of the grid maze."""
+"""Size of an observation of the grid maze."""
 SEED = 0
 
 
 class Size(NamedTuple):
-    """A sequence's lengths."""
+    """The size of a sequence."""
 
     steps: int
     rows: int
@@ -22,7 +22,7 @@ class Size(NamedTuple):
 
 
 TINY = Size(steps=2, rows=1, neurons=8)
-"""Enough to load every library and compile every loop."""
+"""The size of a run whose only purpose is to load the libraries and compile the loops."""
 
 
 class Kind(NamedTuple):
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     cell: str
     options: dict[str, Any]
     input_size: int | None = OBSERVATION_SIZE
-    """None: as many inputs as neurons."""
+    """None for as many inputs as neurons."""
 
 
 MODULATED = "plastic_rnn, simple modulation"
@@ -46,11 +46,11 @@ KINDS = {
     "plastic_lstm": Kind("plastic_lstm", {}),
     LANGUAGE: Kind("plastic_lstm", {"alpha": "neuron"}, input_size=None),
 }
-"""By the name shown."""
+"""The measured cells by the name in the tables."""
 
 
 def backends_of(kind: str, size: Size) -> tuple[str, ...]:
-    """The backends that can run it, eager first."""
+    """The backends that support the cell, eager first."""
     cell = _cell(kind, size)
     try:
         choose("fused", cell, torch.empty(size.steps, size.rows, cell.input_size))
@@ -60,9 +60,9 @@ def backends_of(kind: str, size: Size) -> tuple[str, ...]:
 
 
 def forward_backward(kind: str, backend: str, size: Size) -> Callable[[], None]:
-    """A function that runs the sequence and its gradient from random upstream gradients.
+    """Return a function that runs a sequence forward and backward from random upstream gradients.
 
-    Cell and inputs are made here, so that they are no part of what is measured.
+    The cell and the inputs are made beforehand, so that this is not measured.
     """
     torch.manual_seed(SEED)
     cell = _cell(kind, size)

@@ -13,23 +13,23 @@ from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS
 
 N_STEPS = {30: 400, 256: 200, 4096: 12}
-"""Environments side by side -> steps of each in a timed run."""
+"""Number of environments -> number of steps of each in a timed run."""
 QUICK_N_STEPS = {4: 20, 30: 10}
 SEED = 0
 
 NOTES = (
     "native: gym.make_vec(id, num_envs=B); native VecEnv: plasticrl.agents.make_vec_env, which "
-    "also keeps every episode's return; loop: gym.make(id) B times, stepped one after the other "
-    "and reset when done; DummyVecEnv: SB3's, over the same.",
+    "also records every episode's return; loop: B environments from gym.make(id), stepped in turn "
+    "and reset at the end of an episode; DummyVecEnv: that of SB3, with the same environments.",
     "A single environment is itself a batch of one row: slower than one written for a single row.",
-    "All start together and go on from run to run; at the largest B few runs see an episode end.",
+    "Runs continue the same episodes; at the largest B few runs contain the end of an episode.",
 )
 
 Step = Callable[[np.ndarray], object]
 
 
 def measure(settings: Settings) -> list[Table]:
-    """One table: a row for each environment and number of rows."""
+    """One table, with a row for each environment and batch size."""
     plan = QUICK_N_STEPS if settings.quick else N_STEPS
     rows = [
         _row(env_id, n_envs, n_steps, settings.repeat)

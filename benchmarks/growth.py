@@ -1,4 +1,4 @@
-"""How the fused plastic_rnn's time grows with N, B and T: fitted exponents and a plot."""
+"""Growth of the fused plastic_rnn's time with N, B and T: fitted exponents and a plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from benchmarks.measuring import MILLI, PowerLaw, Settings, alternated, fit_powe
 from benchmarks.report import Row, Table
 
 Points = Mapping[str, Sequence[int]]
-"""The lengths that vary, and their values."""
+"""The dimensions that vary, and their values."""
 
 BASE, QUICK_BASE = Size(200, 30, 100), Size(50, 4, 64)
 POINTS = {
@@ -27,18 +27,18 @@ PLOT = "growth.png"
 PANEL_INCHES = (4.0, 3.8)
 DPI = 150
 TICKS = (1, 2, 5)
-"""Of every decade of time."""
+"""Labeled ticks in each decade of the time axis."""
 
 NOTES = (
-    "Time is proportional to the power given of the one that varies, fitted to all its points by "
-    "least squares of the logarithms; misfit: the farthest point's factor from the line.",
-    f"Forward and backward of {MODULATED}, fan-out, one timed sequence after the other; {PLOT} "
+    "Time is proportional to the given power of the dimension that varies, fitted by least squares "
+    "of the logarithms; misfit: the largest factor between a point and the line.",
+    f"Forward and backward of {MODULATED}, fan-out, timed one sequence after the other; {PLOT} "
     "shows the points and the lines.",
 )
 
 
 def measure(settings: Settings) -> list[Table]:
-    """A table of exponents, a table of the points, and a plot in the folder of the results."""
+    """A table of exponents and a table of the points; the plot is saved in the results folder."""
     base = QUICK_BASE if settings.quick else BASE
     points: Points = QUICK_POINTS if settings.quick else POINTS
     seconds = {name: _seconds(name, base, points[name], settings.repeat) for name in points}
@@ -55,7 +55,7 @@ def measure(settings: Settings) -> list[Table]:
 
 
 def _seconds(name: str, base: Size, values: Sequence[int], repeat: int) -> list[float]:
-    """The median time at every value of one length, the others as in ``base``."""
+    """The median time at each value of one dimension, with the others as in ``base``."""
     say(f"  {LETTERS[name]} = {', '.join(map(str, values))}")
     times = []
     for value in values:
@@ -77,7 +77,7 @@ def _fit_row(name: str, base: Size, values: Sequence[int], fit: PowerLaw) -> Row
 
 
 def _others(name: str, base: Size) -> str:
-    """The lengths that stay: "T = 200, B = 30"."""
+    """The constant dimensions, for example "T = 200, B = 30"."""
     fixed = {LETTERS[key]: value for key, value in base._asdict().items() if key != name}
     return ", ".join(f"{letter} = {value}" for letter, value in fixed.items())
 
@@ -88,7 +88,7 @@ def plot(
     seconds: dict[str, list[float]],
     fits: dict[str, PowerLaw],
 ) -> Figure:
-    """One panel for each length, on logarithmic axes: the points and the fitted line."""
+    """Plot the points and the fitted line of each dimension on logarithmic axes."""
     width, height = PANEL_INCHES
     figure = Figure(figsize=(width * len(points), height), layout="constrained")
     panels = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""A whole A2C iteration on the grid maze, collect and train, eager against fused core."""
+"""A complete A2C iteration on the grid maze, rollout and training, eager against fused core."""
 
 import sys
 from collections.abc import Callable
@@ -26,9 +26,9 @@ N_STEPS, QUICK_N_STEPS = 200, 20
 N_NEURONS, QUICK_N_NEURONS = 100, 32
 
 NOTES = (
-    "Both in turn, in one process, each with its own model and environments from the same seed.",
-    "rollout: acting, environments and returns; train: logging, loss, gradient and step.",
-    "eager: the core, in rollout and loss, on the eager backend; all else is the same.",
+    "Both alternate in one process, each with its own model and environments from the same seed.",
+    "rollout: acting, environments and returns; train: logging, loss, gradient and update.",
+    "eager: the core uses the eager backend in rollout and loss; everything else is the same.",
 )
 
 # The function of that name hides the module from an import.
@@ -44,7 +44,7 @@ class Parts(NamedTuple):
 
 
 class _Clock(BaseCallback):
-    """When the rollout began and ended."""
+    """Records when the rollout starts and ends."""
 
     def _on_rollout_start(self) -> None:
         self.rollout_start = perf_counter()
@@ -57,7 +57,7 @@ class _Clock(BaseCallback):
 
 
 def measure(settings: Settings) -> list[Table]:
-    """One table: the iteration and its two parts."""
+    """One table, with the iteration and its two parts."""
     n_steps = QUICK_N_STEPS if settings.quick else N_STEPS
     n_neurons = QUICK_N_NEURONS if settings.quick else N_NEURONS
     actions = {
@@ -84,7 +84,7 @@ def _learner(
         n_envs=N_ENVS,
         threads=threads,
         core=vary(preset.core, {"hidden_size": n_neurons})[0],
-        # Every iteration ends its own training here, where a rate that decays is zero.
+        # learn() trains for one iteration, at whose end a decayed learning rate would be zero.
         a2c=replace(preset.a2c, n_steps=n_steps, learning_rate_decay=0.0),
     )
     model = build_model(config, build_env(config, config.n_envs))

@@ -23,16 +23,16 @@ SEED = 0
 SHARED = "RecurrentPPO, one LSTM for actor and critic"
 DEFAULT = "RecurrentPPO, an LSTM for each (its default)"
 NOTES = (
-    f"learn() of one rollout at a time, in turn in one process; LSTM of {HIDDEN_SIZE}, then "
-    f"{NET_ARCH['pi']} for each head; the same native batch of environments.",
-    "RecurrentPPO makes one epoch with the whole rollout as its only batch. RecurrentA2C has one "
+    "learn() of one rollout at a time, alternating in one process; an LSTM of "
+    f"{HIDDEN_SIZE} units, then {NET_ARCH['pi']} for each head; the same native batch.",
+    "RecurrentPPO trains for one epoch with the whole rollout as one batch. RecurrentA2C has one "
     "LSTM for actor and critic.",
 )
 MISSING = "sb3-contrib is not installed: pip install sb3-contrib"
 
 
 def measure(settings: Settings) -> list[Table]:
-    """One table: RecurrentA2C against both forms of RecurrentPPO."""
+    """One table, RecurrentA2C against both forms of RecurrentPPO."""
     n_steps = QUICK_N_STEPS if settings.quick else N_STEPS
     title = f"GridMaze 9 x 9, {N_ENVS} environments x {n_steps} steps"
     if find_spec("sb3_contrib") is None:
@@ -43,7 +43,7 @@ def measure(settings: Settings) -> list[Table]:
         DEFAULT: _ppo(n_steps),
     }
     rollout = N_ENVS * n_steps
-    actions = {name: _learning(model, rollout) for name, model in learners.items()}
+    actions = {name: _learn_once(model, rollout) for name, model in learners.items()}
     timings = alternated(actions, settings.repeat)
     rows = [_row(name, rollout, timings["a2c"], timings[name]) for name in (SHARED, DEFAULT)]
     return [Table(title, rows, NOTES)]
@@ -58,7 +58,7 @@ def _row(name: str, rollout: int, a2c: Timing, ppo: Timing) -> Row:
     }
 
 
-def _learning(model: OnPolicyAlgorithm, rollout: int) -> Callable[[], object]:
+def _learn_once(model: OnPolicyAlgorithm, rollout: int) -> Callable[[], object]:
     return lambda: model.learn(rollout, reset_num_timesteps=False)
 
 
@@ -82,7 +82,7 @@ def _a2c(n_steps: int) -> OnPolicyAlgorithm:
 
 
 def _ppo(n_steps: int, **policy_kwargs: Any) -> OnPolicyAlgorithm:
-    from sb3_contrib import RecurrentPPO  # optional
+    from sb3_contrib import RecurrentPPO  # imported here since it is optional
 
     model: OnPolicyAlgorithm = RecurrentPPO(
         "MlpLstmPolicy",

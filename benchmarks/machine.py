@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Description of the machine and the code that were measured."""
 
 import os
 import platform
@@ -13,14 +13,14 @@ GIB = 2**30
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def describe(threads: int) -> dict[str, str]:
-    """The machine, the versions and the load before the first measurement."""
+    """Describe the machine, the versions and the load before the first measurement."""
     return {
         "CPU": _cpu_model(),
         "cores": str(usable_cores()),
@@ -34,7 +34,7 @@ def describe(threads: int) -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit measured, marked where files differ from it; None without git."""
+    """The measured commit, with a note if files differ from it; None without git."""
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return f"{commit} with changes" if commit and changed else commit

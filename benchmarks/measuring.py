@@ -1,4 +1,4 @@
-"""How time is taken: actions in turn, in one process; medians of several."""
+"""Timing: actions alternate in one process, and medians of several runs are reported."""
 
 import math
 import sys
@@ -18,39 +18,39 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Settings:
-    """What every benchmark is told."""
+    """The settings of every benchmark."""
 
     quick: bool
-    """Small sizes: a trial of the benchmark, not of the machine."""
+    """Use small sizes, to try the benchmark rather than to measure the machine."""
     repeat: int
-    """Timed runs of everything, after one that is not timed."""
+    """Number of timed runs of each action, after one run that is not timed."""
     threads: int
-    """Threads of torch and of the fused backend."""
+    """Number of threads of torch and of the fused backend."""
     out: Path
-    """Folder of the results."""
+    """Folder for the results."""
 
 
 class Timing(NamedTuple):
-    """Several runs of one action, in seconds."""
+    """The times of several runs of one action, in seconds."""
 
     median: float
     minimum: float
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> "Timing":
-        """The summary of measured seconds."""
+        """Summarize measured times."""
         return cls(median(seconds), min(seconds))
 
 
 def seconds(action: Action) -> float:
-    """How long the action takes."""
+    """The time that the action takes, in seconds."""
     start = perf_counter()
     action()
     return perf_counter() - start
 
 
 def in_turn(actions: Mapping[str, Callable[[], Result]], repeat: int) -> dict[str, list[Result]]:
-    """What the actions return: a, b, a, b, ... so that what disturbs one disturbs all."""
+    """Results of actions run as a, b, a, b, ..., so that any disturbance affects all of them."""
     results: dict[str, list[Result]] = {name: [] for name in actions}
     for _ in range(repeat):
         for name, action in actions.items():
@@ -59,7 +59,7 @@ def in_turn(actions: Mapping[str, Callable[[], Result]], repeat: int) -> dict[st
 
 
 def alternated(actions: Mapping[str, Action], repeat: int) -> dict[str, Timing]:
-    """Timings of actions run in turn, after one run of each that is not counted."""
+    """Time actions that alternate, after one run of each that is not timed."""
     for action in actions.values():
         action()
     timed = {name: _timed(action) for name, action in actions.items()}
@@ -71,12 +71,12 @@ def _timed(action: Action) -> Callable[[], float]:
 
 
 def ratio(slow: Timing, fast: Timing) -> float:
-    """How many times longer the slow one's median is."""
+    """The ratio of the medians."""
     return slow.median / fast.median
 
 
 class PowerLaw(NamedTuple):
-    """y = factor * x ** exponent, and the largest y / fit or fit / y of the points."""
+    """y = factor * x ** exponent; ``misfit`` is the largest y / fit or fit / y of the points."""
 
     exponent: float
     factor: float
@@ -84,21 +84,21 @@ class PowerLaw(NamedTuple):
 
 
 def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
-    """Least squares of log y on log x.
+    """Fit log y to log x by least squares.
 
     Raises:
-        ValueError: for fewer than two different x, or a number that is not above zero.
+        ValueError: there are fewer than two different x, or a number is not positive.
     """
     if len(set(x)) < 2 or min(*x, *y) <= 0:
         raise ValueError(f"a power law needs two different x, all numbers above 0: {x}, {y}")
     log_x, log_y = np.log(x), np.log(y)
-    centred = log_x - log_x.mean()
-    exponent = float(centred @ log_y / (centred @ centred))
+    centered = log_x - log_x.mean()
+    exponent = float(centered @ log_y / (centered @ centered))
     intercept = float(log_y.mean() - exponent * log_x.mean())
-    off = np.abs(log_y - intercept - exponent * log_x)
-    return PowerLaw(exponent, math.exp(intercept), math.exp(off.max()))
+    residuals = np.abs(log_y - intercept - exponent * log_x)
+    return PowerLaw(exponent, math.exp(intercept), math.exp(residuals.max()))
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what is being measured, on stderr."""
+    """Print what is being measured on stderr."""
     print(text, file=sys.stderr, flush=True)

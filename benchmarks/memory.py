@@ -1,7 +1,8 @@
-"""Peak memory of one sequence above what a fresh process held before it.
+"""Peak memory of one sequence, above the memory that a new process used before it.
 
-On Linux the process's own high-water mark, reset before the run, above what was resident then.
-``ru_maxrss`` would not do: a child inherits its parent's, and after a large parent shows no growth.
+On Linux this is the peak resident set size of the process, which is reset before the run, minus
+the resident set size at that time. ``ru_maxrss`` is not used there: a child process inherits it, so
+that a child of a large process shows no growth.
 """
 
 import ctypes
@@ -22,13 +23,13 @@ from benchmarks.machine import ROOT
 MB = 1e6
 KIB = 1024
 STATUS = Path("/proc/self/status")
-RESET = Path("/proc/self/clear_refs")
+CLEAR_REFS = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What, written there, makes the high-water mark what is resident now."""
+"""The content of ``clear_refs`` that resets the peak resident set size to the current one."""
 
 
 def peak_growth(kind: str, backend: str, size: Size, threads: int) -> float | None:
-    """MB that the run takes at its peak, measured in a new process; None if memory ran out."""
+    """The peak memory of the run in MB, measured in a new process; None if memory ran out."""
     task = json.dumps([kind, backend, size, threads])
     command = [sys.executable, "-m", "benchmarks.memory", task]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -49,19 +50,19 @@ def _measure(kind: str, backend: str, size: Size, threads: int) -> float:
 
 
 def _resident_and_reset() -> float:
-    """Bytes resident now, or where that is unknown at the peak up to now."""
+    """Reset the peak and return the resident bytes, or the peak so far if they are unknown."""
     if not STATUS.exists():
         return _peak()
     gc.collect()
-    with suppress(OSError, AttributeError):  # glibc's: what was freed would hide growth
+    with suppress(OSError, AttributeError):  # glibc only; freed memory would hide growth
         ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):  # without the reset an old peak could only make the growth larger
-        RESET.write_text(RESET_PEAK)
+    with suppress(OSError):  # without the reset, the growth can only be overestimated
+        CLEAR_REFS.write_text(RESET_PEAK)
     return _status("VmRSS")
 
 
 def _peak() -> float:
-    """Bytes resident at the process's peak."""
+    """The peak resident set size in bytes."""
     if STATUS.exists():
         return _status("VmHWM")
     unit = 1 if sys.platform == "darwin" else KIB

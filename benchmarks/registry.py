@@ -8,15 +8,15 @@ from benchmarks.report import Table
 
 NAMES = (
     "sequence",  # time and memory of a sequence, eager against fused
-    "iteration",  # a whole A2C iteration, eager against fused
+    "iteration",  # a complete A2C iteration, eager against fused
     "envs",  # native batches against loops over single environments
     "lstm",  # RecurrentA2C against sb3-contrib's RecurrentPPO
     "growth",  # time against N, B and T
-    "share",  # what the fused sequence reaches of the machine's rates
+    "share",  # rates of the fused sequence relative to the machine's
 )
 
 
 def load(name: str) -> tuple[str, Callable[[Settings], list[Table]]]:
-    """A benchmark's title, the first line of its file, and its ``measure``."""
+    """The title of a benchmark, which is the first line of its file, and its ``measure``."""
     module = import_module(f"benchmarks.{name}")
     return (module.__doc__ or name).splitlines()[0].rstrip("."), module.measure

@@ -1,22 +1,23 @@
-"""Measured rows as Markdown and JSON. Rows are plain dicts; keys are headings and name the unit."""
+"""Writing results as Markdown and JSON. A row is a dict; its keys are headings with units."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from plasticrl.runs import atomic_write
+
 Value = str | int | float | None
 Row = dict[str, Value]
 
-NOTHING = "-"
-WHOLE_FROM = 1000
-"""Numbers from here on are shown without decimals, smaller ones with three digits."""
+MISSING = "-"
+INTEGER_FORMAT_FROM = 1000
+"""Numbers from this size on are shown without decimals, smaller ones with three digits."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with the same keys, and what one must know to read them."""
+    """Rows with the same keys, and notes that explain them."""
 
     title: str
     rows: Sequence[Row]
@@ -25,7 +26,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Finished:
-    """One benchmark's results."""
+    """The results of one benchmark."""
 
     title: str
     seconds: float
@@ -34,7 +35,7 @@ class Finished:
 
 @dataclass
 class Report:
-    """Everything that is written down, benchmark by benchmark."""
+    """The complete report."""
 
     command: str
     commit: str | None
@@ -45,13 +46,13 @@ class Report:
     benchmarks: dict[str, Finished] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """``benchmarks.json`` and ``benchmarks.md`` in the folder, in place of older ones."""
+        """Write ``benchmarks.json`` and ``benchmarks.md`` in the folder, replacing older ones."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        _replace(folder / "benchmarks.json", text)
-        _replace(folder / "benchmarks.md", self.markdown())
+        atomic_write(folder / "benchmarks.json", text.encode())
+        atomic_write(folder / "benchmarks.md", self.markdown().encode())
 
     def markdown(self) -> str:
-        """The whole report."""
+        """The report as Markdown."""
         kind = "small sizes, for a trial" if self.quick else "full sizes"
         parts = [
             "# Benchmarks",
@@ -64,7 +65,7 @@ class Report:
 
 
 def section(name: str, finished: Finished) -> str:
-    """One benchmark: its tables, each with its notes."""
+    """One benchmark as Markdown: its tables, each with its notes."""
     parts = [f"## {name}: {finished.title}"]
     for table in finished.tables:
         parts += [f"**{table.title}**", markdown_table(table.rows)]
@@ -73,10 +74,10 @@ def section(name: str, finished: Finished) -> str:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table, numbers to the right.
+    """Format rows as a Markdown table, with numbers aligned to the right.
 
     Raises:
-        ValueError: if the rows do not have the same keys in the same order.
+        ValueError: the rows do not have the same keys in the same order.
     """
     if not rows:
         return "Nothing was measured."
@@ -85,7 +86,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
         if list(row) != headings:
             raise ValueError(f"rows must have the same keys: {list(row)} is not {headings}")
     rule = ["---" if _is_text(rows, heading) else "---:" for heading in headings]
-    cells = [[_shown(value) for value in row.values()] for row in rows]
+    cells = [[_format(value) for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [headings, rule, *cells])
 
 
@@ -93,18 +94,11 @@ def _is_text(rows: Sequence[Row], heading: str) -> bool:
     return any(isinstance(row[heading], str) for row in rows)
 
 
-def _shown(value: Value) -> str:
+def _format(value: Value) -> str:
     if value is None:
-        return NOTHING
+        return MISSING
     if isinstance(value, str):
         return value.replace("|", "\\|")
-    if isinstance(value, int) or abs(value) >= WHOLE_FROM:
+    if isinstance(value, int) or abs(value) >= INTEGER_FORMAT_FROM:
         return f"{value:,.0f}"
     return f"{value:.3g}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """All of the new file or the old one, never a part."""
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)

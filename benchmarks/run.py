@@ -1,4 +1,4 @@
-"""Measure and write down:  python -m benchmarks.run [--quick] [--only NAME ...]"""
+"""Run benchmarks and write their results: python -m benchmarks.run [--quick] [--only NAME ...]"""
 
 import argparse
 import shlex
@@ -17,20 +17,20 @@ from benchmarks.report import Finished, Report, section
 
 OUT = Path("results", "benchmarks")
 TRIAL_OUT = Path("results", "trial")
-"""Of a run that is quick or leaves something out: it does not take the place of a whole one."""
+"""Folder of quick or partial runs, so that they do not overwrite the results of a full run."""
 REPEAT, QUICK_REPEAT = 7, 2
 BAD_USAGE, INTERRUPTED = 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_USAGE, f"error: {' '.join(message.split())}\n")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the benchmarks asked for; the exit status."""
+    """Run the requested benchmarks and return the exit status."""
     parser, options = _parse(arguments)
     _check_writable(parser, options.out)
     settings = Settings(options.quick, options.repeat, options.threads, options.out)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for name in dict.fromkeys(options.only):
             report.benchmarks[name] = _measure(name, settings)
-            report.write(settings.out)  # at once: a later benchmark may be interrupted
+            report.write(settings.out)  # after each benchmark, in case a later one is interrupted
             print(section(name, report.benchmarks[name]), end="\n\n", flush=True)
     except KeyboardInterrupt:
         say(f"interrupted; finished: {', '.join(report.benchmarks) or 'nothing'}")
@@ -59,10 +59,10 @@ def _parse(arguments: Sequence[str]) -> tuple[_Parser, argparse.Namespace]:
     parser = _Parser(prog="python -m benchmarks.run", description="Measure speed and memory.")
     parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME",
-                        help=f"of {', '.join(NAMES)}; all by default")  # fmt: skip
+                        help=f"any of {', '.join(NAMES)}; by default all")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="of torch and the fused backend")
     parser.add_argument("--repeat", type=int, help=f"timed runs; {REPEAT}, quick {QUICK_REPEAT}")
-    parser.add_argument("--out", type=Path, help=f"folder of the results; {OUT}, "
+    parser.add_argument("--out", type=Path, help=f"folder for the results; by default {OUT}, "
                         f"and {TRIAL_OUT} with --quick or --only")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.out is None:
@@ -86,7 +86,7 @@ def _check_writable(parser: _Parser, folder: Path) -> None:
 
 
 def _use_threads(threads: int) -> None:
-    import torch  # late: a bad argument is refused at once
+    import torch  # imported here so that a bad argument is reported at once
 
     torch.set_num_threads(threads)
 

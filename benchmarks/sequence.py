@@ -6,35 +6,35 @@ from benchmarks.memory import peak_growth
 from benchmarks.report import Row, Table
 
 SIZES = (Size(200, 30, 100), Size(120, 30, 200), Size(200, 30, 64), Size(200, 1, 1000))
-SIZES_BESIDE = (Size(200, 30, 64),)
-"""Of the cells that are here for comparison with plastic_rnn."""
+COMPARISON_SIZES = (Size(200, 30, 64),)
+"""Sizes of the cells that are compared with plastic_rnn."""
 SIZES_LANGUAGE = (Size(70, 6, 1149),)
 """As in BP 2019 (arXiv 2002.10585) section 4.3. Eager takes over 12 GB."""
 QUICK_SIZES = (Size(40, 8, 32), Size(40, 1, 96))
-QUICK_SIZES_BESIDE = (Size(40, 8, 32),)
+QUICK_COMPARISON_SIZES = (Size(40, 8, 32),)
 QUICK_SIZES_LANGUAGE = (Size(20, 2, 48),)
 
-RAN_OUT = "Where a number is missing that must be there, as eager's, memory ran out."
+OUT_OF_MEMORY = "A missing number of the eager backend means that memory ran out."
 TIME_NOTES = (
-    "Eager and fused in turn, in one process; float32; upstream gradients on all outputs.",
-    "fused: the library's fast path for the cell, compiled loops for plastic_rnn, torch's own for "
-    "gru and lstm; without a number there is none.",
-    "First use: the first call of a kind of fused loops in the process. It compiles them, or loads "
+    "Eager and fused alternate in one process; float32; upstream gradients on all outputs.",
+    "fused: the fast backend for the cell, which is compiled loops for plastic_rnn and torch's own "
+    "implementation for gru and lstm; a missing number means that there is none.",
+    "First use: the first call of a cell's fused loops in the process. It compiles them, or loads "
     "them from numba's cache on disk if they were compiled on this machine before.",
-    RAN_OUT,
+    OUT_OF_MEMORY,
 )
 MEMORY_NOTES = (
-    "Above what a fresh process holds once libraries, loops, cell and inputs are loaded. Growth "
-    "of less than 1 MB says little: memory that was free before may have served.",
-    RAN_OUT,
+    "Above the memory of a new process that has loaded libraries, loops, cell and inputs. Growth "
+    "of less than 1 MB says little, since memory that was free before may have been used.",
+    OUT_OF_MEMORY,
 )
 
 Measured = dict[str, float | None]
-"""A number for each backend, None where there is none."""
+"""A number for each backend, None if memory ran out."""
 
 
 def measure(settings: Settings) -> list[Table]:
-    """One table of times, one of memory."""
+    """A table of times and a table of memory."""
     times: list[Row] = []
     memories: list[Row] = []
     for kind in KINDS:
@@ -59,11 +59,11 @@ def _sizes(kind: str, quick: bool) -> tuple[Size, ...]:
         return QUICK_SIZES_LANGUAGE if quick else SIZES_LANGUAGE
     if kind.startswith("plastic_rnn"):
         return QUICK_SIZES if quick else SIZES
-    return QUICK_SIZES_BESIDE if quick else SIZES_BESIDE
+    return QUICK_COMPARISON_SIZES if quick else COMPARISON_SIZES
 
 
 def _timings(kind: str, size: Size, memory: Measured, repeat: int) -> dict[str, Timing]:
-    """Of the backends whose memory did not run out."""
+    """Time the backends whose memory did not run out."""
     possible = [backend for backend, needed in memory.items() if needed is not None]
     actions = {backend: forward_backward(kind, backend, size) for backend in possible}
     return alternated(actions, repeat)

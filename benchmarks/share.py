@@ -1,21 +1,21 @@
-"""What share of the machine's measured float32 rates the fused sequence reaches.
+"""Float32 rates of the fused sequence relative to those measured on the machine.
 
-Counted for plastic_rnn with simple modulation and the hard bound, from core/backends/kernels.py,
-for every element of a trace (B N^2 of them, padding not counted) and every step (T of them).
+The operations are counted by hand in the code of plastic_rnn with simple modulation and the hard
+bound, for every element of a trace (B N^2 of them without padding) and every step (T of them).
 Additions, multiplications, minima, maxima and comparisons are one operation each.
 
     pass                        operations                                     reads + writes
     forward                     update 4, product 4                    =  8    H w alpha + H    = 4
-    backward, traces again      update 4                               =  4    H + H            = 2
+    backward, recomputation     update 4                               =  4    H + H            = 2
     backward, the step          update 4, q 1, d_alpha 2, g_pre 4,     = 18    H w alpha d_alpha gH
                                 g 3, a sum 2, g_before 2                       + d_alpha gH     = 7
     backward, segment's start   q 1, gH 2, d_alpha 2, g_pre 4          =  9    as above         = 7
     checkpoint                                                                 H + H, twice     = 4
 
 The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps, as
-``spacing`` says. A segment's first trace is a checkpoint, written in the forward and read
-in the backward pass; its other traces are computed again. Everything of size N or N B stays in the
-nearest cache, is N times less, and is not counted.
+``spacing`` says. The first trace of a segment is a checkpoint, which the forward pass writes and
+the backward pass reads; the other traces are recomputed. Arrays of size N or N B are not counted:
+they stay in the nearest cache, and the work on them is N times less.
 """
 
 import math
@@ -39,23 +39,22 @@ COPY_MB = 256
 BYTES_PER_MB = 1_000_000
 
 NOTES = (
-    f"GEMM: torch.mm of two {GEMM_WIDTH} x {GEMM_WIDTH} matrices; copy: numpy, {COPY_MB} MB, bytes "
-    "read and bytes written both counted.",
-    "Operations and bytes are counted by hand from the compiled loops; benchmarks/share.py says "
-    "how. Bytes are those that the loops read and write, from whichever cache: a share above 1 of "
-    "the copy means that caches serve them.",
+    f"GEMM: torch.mm of two {GEMM_WIDTH} x {GEMM_WIDTH} matrices; copy: numpy, {COPY_MB} MB, "
+    "counting bytes read and bytes written.",
+    "Operations and bytes are counted by hand in the compiled loops; benchmarks/share.py explains "
+    "how. The bytes include those from caches, so that a share of the copy can be above 1.",
 )
 
 
 class Cost(NamedTuple):
-    """Per trace element and step, forward and backward."""
+    """Operations and bytes per trace element and step."""
 
     operations: float
     bytes: float
 
 
 FORWARD = Cost(8, 4 * FLOAT_BYTES)
-AGAIN = Cost(4, 2 * FLOAT_BYTES)
+RECOMPUTE = Cost(4, 2 * FLOAT_BYTES)
 BACKWARD = Cost(18, 7 * FLOAT_BYTES)
 SEGMENT_START = Cost(9, 7 * FLOAT_BYTES)
 CHECKPOINT = Cost(0, 4 * FLOAT_BYTES)
@@ -69,7 +68,7 @@ class Rates(NamedTuple):
 
 
 def measure(settings: Settings) -> list[Table]:
-    """A table of the machine's rates, and one of what the sequence reaches."""
+    """A table of the machine's rates and a table of the sequence's."""
     machine = _machine_rates(settings.repeat)
     rates: list[Row] = [
         {"what": "GEMM, float32 [GFLOP/s]", "rate": machine.operations / GIGA},
@@ -84,10 +83,15 @@ def measure(settings: Settings) -> list[Table]:
 
 
 def cost(n_steps: int, n_rows: int) -> Cost:
-    """The table above for a sequence of ``n_steps`` and ``n_rows``, by one thread."""
+    """The sum of the table above for a sequence of ``n_steps`` and ``n_rows``, with one thread."""
     segment_length = spacing(n_steps, n_rows, at_once=1)
     starts = math.ceil(n_steps / segment_length) / n_steps  # per step
-    weighted = ((FORWARD, 1.0), (AGAIN, 1 - starts), (BACKWARD, 1.0), (SEGMENT_START, starts))
+    weighted = (
+        (FORWARD, 1.0),
+        (RECOMPUTE, 1 - starts),
+        (BACKWARD, 1.0),
+        (SEGMENT_START, starts),
+    )
     parts = (*weighted, (CHECKPOINT, starts))
     return Cost(
         sum(part.operations * times for part, times in parts),
@@ -117,7 +121,7 @@ def _row(size: Size, machine: Rates, repeat: int) -> Row:
     action = forward_backward(MODULATED, "fused", size)
     seconds = alternated({"fused": action}, repeat)["fused"].median
     elements = size.steps * size.rows * size.neurons**2
-    operations, moved = (elements * one / seconds for one in cost(size.steps, size.rows))
+    operations, moved = (elements * count / seconds for count in cost(size.steps, size.rows))
     return {
         "T": size.steps,
         "B": size.rows,

@@ -4,7 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from plasticrl.commands.flags import parse_flags
-from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, Real, root
+from plasticrl.tasks.data import (
+    DATA_ROOT_VARIABLE,
+    DataError,
+    EmbeddedDataSet,
+    ExternalDataSet,
+    resolve_data_root,
+)
 from plasticrl.tasks.registry import DATA_SETS
 
 
@@ -25,19 +31,21 @@ def main(argv: Sequence[str]) -> int:
 def _lines(data_root: str | None) -> Iterator[str]:
     yield "Embedded:"
     for data in DATA_SETS:
-        if isinstance(data, Embedded):
-            yield f"  {data.name} ({data.task}): {data.about}"
+        if isinstance(data, EmbeddedDataSet):
+            yield f"  {data.name} ({data.task}): {data.description}"
             yield f"    {_state(data)}"
-    folder = root(data_root)
-    where = f"in {folder}" if folder else f"name their folder with --data-root or {ENVIRONMENT}"
+    folder = resolve_data_root(data_root)
+    where = (
+        f"in {folder}" if folder else f"name their folder with --data-root or {DATA_ROOT_VARIABLE}"
+    )
     yield f"To be brought, {where}:"
     for data in DATA_SETS:
-        if isinstance(data, Real):
-            yield f"  {data.name} ({data.task}), stand-in: {data.stand_in}"
+        if isinstance(data, ExternalDataSet):
+            yield f"  {data.name} ({data.task}), stand-in: {data.substitute_flag}"
             yield from (f"    {line}" for line in _found(data, data_root))
 
 
-def _state(data: Embedded) -> str:
+def _state(data: EmbeddedDataSet) -> str:
     try:
         data.read()
     except DataError as error:
@@ -45,8 +53,8 @@ def _state(data: Embedded) -> str:
     return f"sha256 {data.sha256}, as it should be"
 
 
-def _found(data: Real, data_root: str | None) -> Iterator[str]:
-    if root(data_root) is None:
+def _found(data: ExternalDataSet, data_root: str | None) -> Iterator[str]:
+    if resolve_data_root(data_root) is None:
         yield from (f"{file.name}, md5 {file.md5}" for file in data.files)
         return
     try:

@@ -1,4 +1,4 @@
-"""Checkpoints: `step_000000012000.pt`, written atomically, read without running any code."""
+"""Checkpoints ``step_000000012000.pt``, written atomically and read without running code."""
 
 import io
 import re
@@ -17,17 +17,19 @@ _SCALARS = (int, float, str, bool, type(None))
 
 
 def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep: int = 3) -> Path:
-    """Save `content` for `step`, then remove all but the `keep` latest checkpoints.
+    """Save ``content`` for ``step``, then remove all but the ``keep`` latest checkpoints.
 
     Args:
-        folder: made where missing.
+        folder: is created if it is missing.
+        step: the number of steps so far, for the name of the file.
         content: nested dicts (keys str or int), lists and tuples of tensors, int, float, str,
-            bool and None. Tensors come back on the CPU, without gradient.
+            bool and None. Tensors are loaded on the CPU, without gradient.
         keep: at least 1; the checkpoint just written is always kept.
 
     Raises:
-        TypeError: `content` holds anything else; the message has its key path.
-        RunError: the folder cannot be written. The older checkpoints are untouched then.
+        ValueError: ``step`` is negative, or ``keep`` is below 1.
+        TypeError: ``content`` has a value of another type; the message has the path of its keys.
+        RunError: the folder cannot be written. The older checkpoints are then unchanged.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be >= 0 and keep >= 1, not {step} and {keep}")
@@ -38,14 +40,18 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        raise RunError(f"cannot create the folder {folder}: {error.strerror or error}") from error
     atomic_write(path, buffer.getbuffer())
-    _remove_others(path, keep)
+    _remove_old(path, keep)
     return path
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
-    """The checkpoint with the highest step; RunError where there is none."""
+    """Return the checkpoint with the highest step.
+
+    Raises:
+        RunError: there is no checkpoint.
+    """
     checkpoints = _checkpoints(Path(folder))
     if not checkpoints:
         raise RunError(f"there is no checkpoint in {folder}: start the run again, elsewhere")
@@ -53,11 +59,11 @@ def latest_checkpoint(folder: str | Path) -> Path:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content that `save_checkpoint` was given. No code from the file is run.
+    """Load the content that was passed to ``save_checkpoint``. No code from the file is run.
 
     Raises:
-        RunError: the file is missing, damaged in any byte that matters, not a checkpoint of ours,
-            or of a newer plasticrl.
+        RunError: the file is missing, damaged, not a plasticrl checkpoint, or from a newer
+            plasticrl.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,11 +74,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         version, content = saved["format_version"], saved["content"]
         if type(version) is not int or type(content) is not dict:
             raise TypeError("its fields have the wrong types")
-    # A damaged or foreign file can fail anywhere in the zip reader and the unpickler, and in any
-    # way; whatever it was, this file is of no use.
+    # The zip reader and the unpickler can raise any exception for a damaged or foreign file.
     except Exception as error:
         raise RunError(
-            f"{path} is corrupt or not a plasticrl checkpoint{_way_out(path)}"
+            f"{path} is corrupt or not a plasticrl checkpoint{_suggestion(path)}"
         ) from error
     if version > FORMAT_VERSION:
         raise RunError(
@@ -83,32 +88,32 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _verify_checksums(path: Path) -> None:
-    """torch.load does not look at the zip's checksums: a flipped bit would be a wrong weight."""
+    """Check the zip's checksums, which ``torch.load`` ignores, so that no weight is corrupt."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum in {damaged}")
 
 
-def _way_out(path: Path) -> str:
+def _suggestion(path: Path) -> str:
     older = [other for other in _checkpoints(path.parent) if _step(other) < _step(path)]
     return f"; delete it to go on from the previous one, {older[-1].name}" if older else ""
 
 
 def _step(path: Path) -> int:
-    """The step in a checkpoint's name; -1 where the name is not one of ours."""
+    """The step in the name of a checkpoint, or -1 if the name is not that of a checkpoint."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else -1
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, by step: what a killed save leaves behind has another name."""
+    """The checkpoints in a folder, sorted by step. Incomplete files have other names."""
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if _step(path) >= 0), key=_step)
 
 
-def _remove_others(written: Path, keep: int) -> None:
+def _remove_old(written: Path, keep: int) -> None:
     others = [path for path in _checkpoints(written.parent) if path != written]
     leftovers = list(written.parent.glob(".step_*.tmp"))
     for path in others[: max(0, len(others) - (keep - 1))] + leftovers:
@@ -116,9 +121,9 @@ def _remove_others(written: Path, keep: int) -> None:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """A copy in plain containers, with detached tensors; TypeError for what would not load.
+    """Copy ``value`` with detached tensors; TypeError for a type that could not be loaded.
 
-    Types are compared exactly, since subclasses (numpy's float64 is a float) pickle as themselves.
+    Types are compared exactly, since subclasses such as numpy's float64 are pickled as themselves.
     """
     if isinstance(value, dict):
         for key in value:

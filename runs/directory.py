@@ -1,10 +1,10 @@
 """A run directory: one folder per run, with everything needed to read, resume or repeat it.
 
-config.json       how it was started, whole, with versions
-metrics.jsonl     one line per report
-tensorboard/      the same, for TensorBoard
-checkpoints/      the last few states; of a supervised run, one folder for each net
-evaluation.json   the last measurement
+config.json       the complete config, with the preset's name and the versions of the libraries
+metrics.jsonl     the metrics, one line per report
+tensorboard/      the same metrics as TensorBoard events
+checkpoints/      the latest checkpoints; in a supervised run, a folder for each net
+evaluation.json   the result of the last evaluation
 """
 
 import json
@@ -33,7 +33,7 @@ _JSON_NAMES = {str: "a string", dict: "an object", int: "an integer"}
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """An existing run. Made by `create` or `open`."""
+    """An existing run, made by ``create`` or ``open``."""
 
     path: Path
     kind: str
@@ -54,16 +54,17 @@ class RunDirectory:
         dropped: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
-        """Start a run in a new (or empty) folder and write its config.json.
+        """Start a run in a new or empty folder and write its ``config.json``.
 
         Args:
-            kind: what wrote it ("rl", "supervised").
-            config: the whole resolved config, JSON-ready (see ``to_dict``).
-            dropped: settings of the preset that lost their meaning, JSON-ready, by name.
-            versions: of further libraries; those of plasticrl, torch, numpy and python are there.
+            kind: the kind of the run, "rl" or "supervised".
+            preset: the name of the preset.
+            config: the complete config as JSON data; see ``to_dict``.
+            dropped: settings of the preset that lost their meaning, as JSON data, by name.
+            versions: versions of libraries besides plasticrl, torch, numpy and Python.
 
         Raises:
-            RunError: the folder holds something already, or cannot be written.
+            RunError: the folder is not empty, or cannot be written.
         """
         all_versions = {**_versions(), **(versions or {})}
         run = cls(Path(path), kind, preset, config, dict(dropped or {}), all_versions)
@@ -74,10 +75,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
-        """Read the run in `path`.
+        """Read the run in ``path``.
 
         Raises:
-            RunError: there is no run, or its config.json is damaged or of a newer plasticrl.
+            RunError: there is no run, or its ``config.json`` is damaged or from a newer plasticrl.
         """
         path = Path(path)
         if not path.exists():
@@ -107,10 +108,10 @@ class RunDirectory:
         return self.path / EVALUATION_NAME
 
     def read_evaluation(self) -> dict[str, Any]:
-        """What `write_evaluation` wrote last.
+        """Read ``evaluation.json``.
 
         Raises:
-            RunError: there is none yet, or the file is damaged.
+            RunError: the file does not exist yet, or is damaged.
         """
         file = self.evaluation_path
         if not file.exists():
@@ -118,12 +119,12 @@ class RunDirectory:
         return _read_object(file)
 
     def write_evaluation(self, evaluation: dict[str, Any]) -> None:
-        """Write evaluation.json, replacing an older one; non-finite floats become null."""
+        """Write ``evaluation.json``, replacing an older one; non-finite floats become null."""
         write_json(self.evaluation_path, null_non_finite(evaluation))
 
 
 def _versions() -> dict[str, str]:
-    # From the packages' metadata: importing torch for its version would take a second.
+    # Read from the packages' metadata, since importing torch takes a second.
     installed = {name: version(name) for name in ("plasticrl", "torch", "numpy")}
     return {**installed, "python": platform.python_version()}
 
@@ -144,7 +145,7 @@ def _read_object(file: Path) -> dict[str, Any]:
     text = read_bytes(file)
     try:
         contents = json.loads(text)
-    # RecursionError: brackets nested deeper than the parser goes.
+    # RecursionError: the brackets are nested too deeply for the parser.
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(contents, dict):
@@ -153,7 +154,7 @@ def _read_object(file: Path) -> dict[str, Any]:
 
 
 def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
-    """`contents`, once every key is there with its type and the format is one we know."""
+    """Return ``contents`` if every key has the right type and the format version is supported."""
     _check_key(contents, "format_version", int, file)
     found = contents["format_version"]
     if found != FORMAT_VERSION:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whenever the process dies."""
+"""Atomic writing of files: a file is complete or absent even if the process is killed."""
 
 import json
 import math
@@ -10,10 +10,10 @@ from plasticrl.runs.errors import RunError
 
 
 def atomic_write(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to `path`, replacing what was there, or leave `path` as it was.
+    """Write ``content`` to ``path``, replacing an older file, or leave ``path`` unchanged.
 
-    A reader sees the old file or the new one, never a part; after a power cut too, since the
-    content is synced before it gets its name, and the folder after.
+    A reader sees the old file or the new one, never a part of it. This holds after a power failure
+    too, since the content is synced before the file is renamed, and the folder afterward.
 
     Raises:
         RunError: the folder is missing, not writable, or full.
@@ -29,7 +29,7 @@ def atomic_write(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):  # gone, where it has been renamed
+        with suppress(OSError):  # it no longer exists if it was renamed
             temporary.unlink()
 
 
@@ -42,7 +42,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; RunError where it is missing or unreadable."""
+    """Read a file.
+
+    Raises:
+        RunError: the file is missing or cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -50,7 +54,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, atomically; RunError where JSON has no word for it."""
+    """Write ``value`` as indented JSON, atomically.
+
+    Raises:
+        RunError: JSON cannot represent ``value``, or the file cannot be written.
+    """
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -59,7 +67,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def null_non_finite(value: object) -> object:
-    """A copy of dicts, lists and tuples in which NaN and infinities, unknown to JSON, are None."""
+    """Copy nested dicts, lists and tuples, with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: null_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

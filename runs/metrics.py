@@ -1,4 +1,4 @@
-"""Metrics: one JSON object a line, `{"step": 12000, "rollout/ep_rew_mean": 48.1}`."""
+"""The metrics file: one JSON object per line, ``{"step": 12000, "rollout/ep_rew_mean": 48.1}``."""
 
 import json
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from plasticrl.runs.files import atomic_write, null_non_finite, read_bytes
 
 
 class MetricsLog:
-    """Appends to a metrics file; a line that was given to it survives the process."""
+    """Appends lines to a metrics file and flushes each, so that it survives if the process dies."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one line. Non-finite values become null, JSON having no word for them.
+        """Add one line. Non-finite values become null, since JSON cannot represent them.
 
         Raises:
-            ValueError: one of `values` is called "step".
+            ValueError: one of ``values`` is named "step".
             RunError: the file cannot be written.
         """
         if "step" in values:
-            raise ValueError("a metric cannot be called 'step': that is the line's own key")
+            raise ValueError("a metric cannot be named 'step', which is the key of the step itself")
         row = {"step": step, **{name: float(value) for name, value in values.items()}}
         try:
             with self.path.open("ab") as file:
@@ -32,13 +32,13 @@ class MetricsLog:
             raise RunError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def rewind(self, step: int, prefix: str = "") -> None:
-        """Forget what came after `step`, and a half-written last line: the start of a resume.
+        """Remove the lines after ``step`` and an incomplete last line, before a run is resumed.
 
         Args:
-            prefix: forget only lines that have a metric whose name begins so.
+            prefix: remove only lines that have a metric whose name starts with it.
 
         Raises:
-            RunError: the file is damaged elsewhere, or cannot be written.
+            RunError: another line is damaged, or the file cannot be written.
         """
         if self.path.exists():
             kept = [
@@ -50,12 +50,12 @@ class MetricsLog:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """All rows of a metrics file; values are floats, or None where they were not finite.
+    """Read all lines of a metrics file. Values are floats, or None if they were not finite.
 
-    A last line without its line end was cut off by a crash, and is left out.
+    A last line without a line end was cut off by a crash and is ignored.
 
     Raises:
-        RunError: the file is missing, or any other line is not an object with an integer step.
+        RunError: the file is missing, or another line is not an object with an integer step.
     """
     *lines, _unfinished = read_bytes(Path(path)).split(b"\n")
     return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]

@@ -1,4 +1,4 @@
-"""The global random streams: Python's, numpy's, torch's on the CPU and on every CUDA device."""
+"""The global random generators of Python, numpy and torch, on the CPU and all CUDA devices."""
 
 import random
 from typing import Any
@@ -10,9 +10,9 @@ from plasticrl.runs.errors import RunError
 
 
 def get_rng_state() -> dict[str, Any]:
-    """Every global stream's state, in tensors, numbers and strings that a checkpoint can hold."""
+    """The states of all global generators, as tensors, numbers and strings for a checkpoint."""
     version, words, gauss = random.getstate()
-    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the global one is meant
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the global generator
     return {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
@@ -28,18 +28,18 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put every stream back where `get_rng_state` found it.
+    """Restore the states that ``get_rng_state`` returned.
 
-    CUDA devices that are only in the state or only in this machine are left as they are.
+    CUDA devices that are not both in the state and in this machine are ignored.
 
     Raises:
-        RunError: `state` is malformed. No stream has moved then.
+        RunError: ``state`` is malformed. No generator has then changed.
     """
     try:
         python_state = _python_state(state["python"])
         numpy_state = _numpy_state(state["numpy"])
         cuda_states = state["cuda"][: torch.cuda.device_count()]
-        # Tried on generators of our own first, so that a malformed state moves nothing.
+        # Tested on temporary generators first, so that a malformed state changes nothing.
         random.Random().setstate(python_state)
         np.random.RandomState().set_state(numpy_state)
         torch.Generator().set_state(state["torch"])
@@ -48,7 +48,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise RunError(f"the random-number state is malformed: {error!r}") from error
     random.setstate(python_state)
-    np.random.set_state(numpy_state)  # noqa: NPY002  the global one is meant
+    np.random.set_state(numpy_state)  # noqa: NPY002  the global generator
     torch.set_rng_state(state["torch"])
     for index, cuda_state in enumerate(cuda_states):
         torch.cuda.set_rng_state(cuda_state, index)

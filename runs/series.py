@@ -1,4 +1,4 @@
-"""One metric of a run as arrays, taking nothing on trust."""
+"""Reading one metric of a run as validated arrays."""
 
 import math
 from pathlib import Path
@@ -12,24 +12,24 @@ from plasticrl.runs.metrics import read_metrics
 
 
 class Series(NamedTuple):
-    """One metric, in the order of its steps."""
+    """The values of one metric, in the order of their steps."""
 
     steps: NDArray[np.int64]
-    """(M,), rising."""
+    """(M,), strictly increasing."""
     values: NDArray[np.float64]
     """(M,), finite."""
     n_left_out: int
-    """Values that were not finite, and are not in it."""
+    """Number of values that were dropped because they were not finite."""
 
 
 def read_series(path: str | Path, metric: str) -> dict[str, Series]:
-    """A metric of every net of a run: `""` is the run's own net, a name one of its controls.
+    """Read a metric of every net of a run, by the name of the net; ``""`` is the run's own net.
 
-    The controls of a supervised run write the same metrics as `name/metric`.
+    The controls of a supervised run write their metrics as ``name/metric``.
 
     Args:
-        path: of a metrics file.
-        metric: as `rollout/ep_rew_mean`.
+        path: the path of a metrics file.
+        metric: the name of a metric, for example ``rollout/ep_rew_mean``.
 
     Raises:
         RunError: the file is missing, damaged or empty, or has no finite value of the metric.
@@ -38,14 +38,14 @@ def read_series(path: str | Path, metric: str) -> dict[str, Series]:
     if not rows:
         raise RunError(f"{path} is empty: its training has written nothing yet")
     names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
-    mine = [name for name in names if name == metric]
+    matching = [name for name in names if name == metric]
     if "/" in metric:
-        mine += [name for name in names if name.endswith(f"/{metric}")]
-    if not mine:
+        matching += [name for name in names if name.endswith(f"/{metric}")]
+    if not matching:
         raise RunError(f"{path} has no metric {metric!r}; it has {', '.join(names) or 'none'}")
     return {
         name.removesuffix(metric).rstrip("/"): _series(rows, name, f"{path}, metric {name}")
-        for name in mine
+        for name in matching
     }
 
 
@@ -55,22 +55,24 @@ def _series(rows: list[dict[str, Any]], name: str, where: str) -> Series:
     if not finite:
         raise RunError(f"{where} has no finite value")
     if not all(0 <= step < 2**62 for step, _ in finite):
-        raise RunError(f"{where}: a step is below 0 or beyond 64 bits")
+        raise RunError(f"{where}: a step is negative or too large for 64 bits")
     steps = np.array([step for step, _ in finite], dtype=np.int64)
-    back = np.flatnonzero(np.diff(steps) <= 0)
-    if len(back):
-        raise RunError(f"{where}: step {steps[back[0] + 1]} comes after step {steps[back[0]]}")
+    decreasing = np.flatnonzero(np.diff(steps) <= 0)
+    if len(decreasing):
+        raise RunError(
+            f"{where}: step {steps[decreasing[0] + 1]} comes after step {steps[decreasing[0]]}"
+        )
     values = np.array([value for _, value in finite])
     return Series(steps, values, len(pairs) - len(finite))
 
 
 def _number(value: object, where: str) -> float:
-    """The value; NaN for null, which stands for what was not finite."""
+    """Convert a value to a float. A non-finite value was written as null and becomes NaN."""
     if value is None:
         return math.nan
     if type(value) not in (int, float):
-        raise RunError(f"{where} has the value {value!r}, which is no number")
+        raise RunError(f"{where} has the value {value!r}, which is not a number")
     try:
         return float(value)  # type: ignore[arg-type]
-    except OverflowError:  # an integer beyond the floats
+    except OverflowError:  # the integer is too large for a float
         return math.inf

@@ -1,9 +1,9 @@
-"""Frozen dataclasses to plain JSON data and back, checking everything.
+"""Conversion of frozen dataclasses to JSON data and back, with strict validation.
 
-A field may be int, float, str, bool, None, a Literal, another dataclass, ``tuple[X, ...]``,
-``dict[str, X]``, or a union of these. A dataclass with a class attribute ``name`` has this name in
-its JSON data too. A field whose type is a base class of several such dataclasses holds one of
-them, and the name says which.
+The type of a field may be int, float, str, bool, None, a Literal, another dataclass,
+``tuple[X, ...]``, ``dict[str, X]``, or a union of these. A dataclass with a class attribute
+``name`` has this name in its JSON data too. A field whose type is a base class of several such
+dataclasses holds one of them, and the name says which.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ _SCALARS = {
 
 
 def to_dict(config: "DataclassInstance", where: str = "config") -> dict[str, Any]:
-    """The dataclass as dicts, lists and scalars, ready for JSON.
+    """Convert a dataclass to dicts, lists and scalars for JSON.
 
-    It is decoded again at once, so what is written can be read.
+    The result is decoded again as a check, so that it can be read later.
 
     Raises:
-        RunError: a field holds what its type does not allow.
+        RunError: a field has a value that its type does not allow.
     """
     data: dict[str, Any] = _encode(config)
     from_dict(type(config), data, where)
@@ -43,14 +43,14 @@ def to_dict(config: "DataclassInstance", where: str = "config") -> dict[str, Any
 
 
 def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
-    """The dataclass `cls` from plain data: every field present, no other, each of its type.
+    """Build the dataclass ``cls`` from JSON data, which must have exactly its fields and types.
 
     Args:
-        where: what `data` is called in messages, as in `config.core.hidden_size must be ...`.
+        where: the name of ``data`` in messages, as in ``config.core.hidden_size must be ...``.
 
     Raises:
-        RunError: anything is missing, unknown, of the wrong type or refused by `cls` itself.
-        TypeError: `cls` has a field of a type that is not supported.
+        RunError: a field is missing, unknown, of the wrong type, or rejected by ``cls``.
+        TypeError: ``cls`` has a field of a type that is not supported.
     """
     if not isinstance(data, dict):
         raise RunError(f"{where} must be an object, not {data!r}")
@@ -72,7 +72,7 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested dicts by their names with dots, `core.hidden_size`; lists as text."""
+    """Flatten nested dicts to dotted names such as ``core.hidden_size``; lists become strings."""
     leaves: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, dict):
@@ -141,7 +141,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
 
 
 def _member(members: tuple[Any, ...], value: object, hint: Any, where: str) -> Any:
-    """The member of a union that `value` is meant for: an integer is an int before a float."""
+    """Choose the member of a union that fits ``value``; an integer is an int before a float."""
     fitting = [member for member in members if _fits(member, value)]
     if not fitting:
         raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")
@@ -149,7 +149,7 @@ def _member(members: tuple[Any, ...], value: object, hint: Any, where: str) -> A
 
 
 def _fits(hint: Any, value: object) -> bool:
-    """Whether `value` is, at its outermost, of type `hint`. Exactly: True is not an int."""
+    """Whether the outermost type of ``value`` is exactly ``hint``, so that True is not an int."""
     if hint is float:
         return type(value) in (int, float) and _is_finite(value)
     if hint in _SCALARS:
@@ -169,7 +169,7 @@ def _fits(hint: Any, value: object) -> bool:
 def _is_finite(number: Any) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # an integer beyond the floats
+    except OverflowError:  # the integer is too large for a float
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a supervised run is, as data. Knows no torch."""
+"""The options that all supervised runs share, as frozen dataclasses. This file knows no torch."""
 
 import re
 from dataclasses import dataclass
@@ -7,50 +7,50 @@ from typing import ClassVar
 from plasticrl.runs import UsageError
 
 KIND = "supervised"
-"""Of a run directory."""
+"""The ``kind`` that the run directory of a supervised run has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """What every task has: how to train on it, and how to measure."""
+    """The options of every task: how its nets are trained and evaluated."""
 
     task: ClassVar[str]
     """The task's name."""
 
     seed: int = 0
-    """Seed of the weights and of every episode."""
+    """Seed of the initial weights and of all episodes."""
     device: str = "cpu"
     """cpu, or cuda (cuda:1, ...)."""
     threads: int = 1
-    """Threads of torch on the CPU."""
+    """Number of CPU threads that torch uses."""
     batch_size: int = 10
     """Episodes per update."""
     n_updates: int = 1_000
-    """Updates of each net."""
+    """Number of updates for each net."""
     learning_rate: float = 3e-4
-    """The optimizer's step size."""
+    """Learning rate of the optimizer."""
     max_grad_norm: float = 5.0
     """Norm at which the gradient is clipped."""
     controls: bool = True
-    """Train and measure the control nets too."""
+    """Train and evaluate the control nets as well."""
     evaluation_episodes: int = 1_000
-    """Held-out episodes to measure over."""
+    """Number of held-out episodes in the evaluation."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch_size", "n_updates"):
-            self._at_least(name, 1)
-        self._at_least("evaluation_episodes", 2)
-        self._above_zero("learning_rate", "max_grad_norm")
+            self._check_at_least(name, 1)
+        self._check_at_least("evaluation_episodes", 2)
+        self._check_positive("learning_rate", "max_grad_norm")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, cuda or cuda:N, not {self.device!r}")
 
-    def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
-            raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+    def _check_at_least(self, name: str, minimum: int) -> None:
+        if getattr(self, name) < minimum:
+            raise UsageError(f"{name} must be at least {minimum}, not {getattr(self, name)}")
 
-    def _above_zero(self, *names: str) -> None:
+    def _check_positive(self, *names: str) -> None:
         for name in names:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(
@@ -60,16 +60,18 @@ class TaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataTaskConfig(TaskConfig):
-    """A task whose data can be a set that the user brings."""
+    """The options of a task that can use a data set which the user supplies."""
 
-    brought: ClassVar[str]
-    """The choice of ``data`` that stands for it."""
+    external_data: ClassVar[str]
+    """The value of ``data`` that selects the data set which the user supplies."""
 
     data: str
     data_root: str | None = None
-    """Folder of the data sets that are not embedded; by default what PLASTICRL_DATA names."""
+    """Folder of the data sets that are not embedded; by default the value of PLASTICRL_DATA."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.data_root is not None and self.data != self.brought:
-            raise UsageError(f"data_root has no meaning with data={self.data!r}, which needs none")
+        if self.data_root is not None and self.data != self.external_data:
+            raise UsageError(
+                f"data_root has no meaning with data={self.data!r}, which is not read from a folder"
+            )

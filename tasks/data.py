@@ -1,4 +1,4 @@
-"""Data sets: those that come with the package, and those that the user brings. Knows no torch."""
+"""Data sets that come with the package, and data sets that the user supplies. Knows no torch."""
 
 import hashlib
 import os
@@ -8,173 +8,181 @@ from typing import Literal, NamedTuple
 
 from plasticrl.runs import UsageError
 
-ENVIRONMENT = "PLASTICRL_DATA"
-"""The environment variable that stands for ``--data-root``."""
+DATA_ROOT_VARIABLE = "PLASTICRL_DATA"
+"""The environment variable that is read where ``--data-root`` is not given."""
 
-CHUNK = 1 << 20
+READ_SIZE = 1 << 20
+"""Bytes read at a time when a checksum is computed."""
 
 
 class DataError(UsageError):
-    """A data set that is missing, altered or damaged: says which file, and what would do."""
+    """A data set is missing, altered or damaged. The message names the file and a solution."""
 
 
-class Data(NamedTuple):
-    """Where a run's episodes came from, as ``evaluation.json`` says it."""
+class DataRecord(NamedTuple):
+    """The origin of a run's episodes, as it is written to ``evaluation.json``."""
 
     name: str
     version: str
     sha256: str | None
-    """Of the file; None where the episodes are made by the program itself."""
+    """Checksum of the data; None where the program generates the episodes."""
     split: str
-    """How held-out episodes differ from those of the training."""
+    """How the held-out episodes differ from the training episodes."""
 
 
-PROCEDURAL = Data("procedural", "1", None, "other seeds")
+PROCEDURAL = DataRecord("procedural", "1", None, "other seeds")
 
 
-class Embedded(NamedTuple):
+class EmbeddedDataSet(NamedTuple):
     """A data set that comes with the package."""
 
     name: str
     task: str
     path: Path
     sha256: str
-    about: str
-    """What it is, and whose, in a line."""
+    description: str
+    """One line on its contents and its license."""
 
     def read(self) -> bytes:
-        """The file's bytes.
+        """Read the file.
 
         Raises:
-            DataError: it is missing or has been altered.
+            DataError: the file is missing or has been altered.
         """
         try:
             contents = self.path.read_bytes()
         except OSError as error:
             raise DataError(f"{self.path}: {error.strerror}; install plasticrl again") from error
-        found = hashlib.sha256(contents).hexdigest()
-        if found != self.sha256:
+        actual = hashlib.sha256(contents).hexdigest()
+        if actual != self.sha256:
             raise DataError(
-                f"{self.path} has been altered: its sha256 is {found}, not {self.sha256}; "
+                f"{self.path} has been altered: its sha256 is {actual}, not {self.sha256}; "
                 "install plasticrl again"
             )
         return contents
 
 
 class File(NamedTuple):
-    """A file of a real data set."""
+    """A file of a data set that the user supplies."""
 
     name: str
-    """Path below the data root."""
+    """Path relative to the data root."""
     md5: str
 
 
-class Real(NamedTuple):
-    """A data set that the user brings, since it may not or cannot be shipped."""
+class ExternalDataSet(NamedTuple):
+    """A data set that the user supplies, since it cannot or may not be distributed here."""
 
     name: str
     task: str
     files: tuple[File, ...]
-    stand_in: str
-    """The flag that chooses what is embedded instead."""
-    instead: tuple[File, ...] = ()
-    """The same data as other files, which will do where one of them is there."""
-    unpacked: tuple[str, ...] = ()
-    """The same data as folders, which have no checksum and will do where no file is there."""
+    substitute_flag: str
+    """The flag that selects an embedded data set in its place."""
+    alternative_files: tuple[File, ...] = ()
+    """The same data as other files. They are used if one of them exists."""
+    unpacked_folders: tuple[str, ...] = ()
+    """The same data as folders, without checksums. They are used if no file exists."""
 
     def find(self, data_root: str | None) -> list[Path]:
-        """The files, in order, each of the right content; or the unpacked folders.
+        """Return the paths of the files, in order and with verified checksums, or of the folders.
 
         Args:
-            data_root: the folder they are in; None: the one that PLASTICRL_DATA names.
+            data_root: the folder that holds them; None for the value of PLASTICRL_DATA.
 
         Raises:
-            DataError: no folder is named, it is not there, or a file is missing or another one.
+            DataError: no folder is given, it does not exist, or a file is missing or has the
+                wrong checksum.
         """
-        folder = root(data_root)
-        if folder is None:
+        root = resolve_data_root(data_root)
+        if root is None:
             raise DataError(
-                f"{self.name} is not here: name the folder that holds {self._expected()} with "
-                f"--data-root or {ENVIRONMENT}, or use the embedded stand-in with {self.stand_in}"
+                f"{self.name} is not embedded: name the folder that holds {self._expected()} with "
+                f"--data-root or {DATA_ROOT_VARIABLE}, or use an embedded data set in its place "
+                f"with {self.substitute_flag}"
             )
-        folders = [folder / name for name in self.unpacked]
-        packed = any(is_there(folder / file.name) for file in self.files)
-        if folders and all(map(is_there, folders)) and not packed:
+        folders = [root / name for name in self.unpacked_folders]
+        has_files = any(path_exists(root / file.name) for file in self.files)
+        if folders and all(map(path_exists, folders)) and not has_files:
             return folders
-        otherwise = any(is_there(folder / file.name) for file in self.instead)
-        files = self.instead if otherwise else self.files
-        for file in files:
-            path = folder / file.name
-            if not is_there(path):
-                raise DataError(
-                    f"{self.name} is not here: looked for {path} (md5 {file.md5}); "
-                    f"put it there, or use the embedded stand-in with {self.stand_in}"
-                )
-            found = md5(path)
-            if found != file.md5:
-                raise DataError(
-                    f"{path} is not the {self.name} file: its md5 is {found}, not {file.md5}; "
-                    f"get it again, or use the embedded stand-in with {self.stand_in}"
-                )
-        return [folder / file.name for file in files]
+        use_alternative = any(path_exists(root / file.name) for file in self.alternative_files)
+        files = self.alternative_files if use_alternative else self.files
+        return [self._verified(root, file) for file in files]
+
+    def _verified(self, root: Path, file: File) -> Path:
+        path = root / file.name
+        if not path_exists(path):
+            raise DataError(
+                f"{self.name} is missing: there is no file {path} (md5 {file.md5}); put it there, "
+                f"or use an embedded data set in its place with {self.substitute_flag}"
+            )
+        actual = md5(path)
+        if actual != file.md5:
+            raise DataError(
+                f"{path} is not the {self.name} file: its md5 is {actual}, not {file.md5}; "
+                "download it again, or use an embedded data set in its place with "
+                f"{self.substitute_flag}"
+            )
+        return path
 
     def _expected(self) -> str:
-        expected = ", ".join(f"{file.name} (md5 {file.md5})" for file in self.files)
-        instead = ", ".join((*(file.name for file in self.instead), *self.unpacked))
-        return f"{expected} or {instead}" if instead else expected
+        files = ", ".join(f"{file.name} (md5 {file.md5})" for file in self.files)
+        others = (*(file.name for file in self.alternative_files), *self.unpacked_folders)
+        return f"{files} or {', '.join(others)}" if others else files
 
 
-def root(data_root: str | None) -> Path | None:
-    """The folder of the user's data sets, if one is named.
+def resolve_data_root(data_root: str | None) -> Path | None:
+    """Return the folder of the user's data sets, or None if neither flag nor variable names one.
 
     Raises:
-        DataError: it is not there.
+        DataError: the folder does not exist.
     """
-    named = data_root or os.environ.get(ENVIRONMENT)
-    if not named:
+    name = data_root or os.environ.get(DATA_ROOT_VARIABLE)
+    if not name:
         return None
-    if not (is_there(Path(named)) and Path(named).is_dir()):
-        by = "--data-root" if data_root else ENVIRONMENT
-        raise DataError(f"{by}: there is no folder {named}")
-    return Path(named)
+    if not (path_exists(Path(name)) and Path(name).is_dir()):
+        source = "--data-root" if data_root else DATA_ROOT_VARIABLE
+        raise DataError(f"{source}: there is no folder {name}")
+    return Path(name)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file or folder.
+def path_exists(path: Path) -> bool:
+    """Whether a file or folder exists.
 
     Raises:
-        DataError: that cannot be known.
+        DataError: the system refuses to say, for example for lack of permission.
     """
     try:
         return path.exists()
     except OSError as error:
-        raise DataError(f"cannot look for {path}: {error.strerror}") from error
+        raise DataError(f"cannot access {path}: {error.strerror}") from error
 
 
 def md5(path: Path) -> str:
-    """A file's checksum, as published with the data sets.
+    """The md5 checksum of a file, which is what the data sets' authors publish.
 
     Raises:
-        DataError: for a file that cannot be read.
+        DataError: the file cannot be read.
     """
     return _digest(path, "md5")
 
 
 def sha256_of(paths: Sequence[Path]) -> str:
-    """One checksum for the files in this order: of a single file, the file's own.
+    """One checksum of several files in this order; for a single file, the file's own sha256.
 
     Raises:
-        DataError: for a file that cannot be read.
+        DataError: a file cannot be read.
     """
-    sums = [_digest(path, "sha256") for path in paths]
-    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+    digests = [_digest(path, "sha256") for path in paths]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def _digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
     digest = hashlib.new(algorithm, usedforsecurity=False)
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(READ_SIZE):
                 digest.update(chunk)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error

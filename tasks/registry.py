@@ -1,7 +1,7 @@
-"""The tasks there are, in one table: their presets, their data, and where their code is.
+"""The table of all tasks, with the presets, the data sets and the code of each.
 
-Each task's folder has its own presets, plain functions whose docstrings say where the numbers come
-from; they are named ``<task>-<scale>``: quickstart, within minutes; paper, as published.
+A preset is a plain function in the task's folder, whose docstring says where its numbers come
+from. Its name is ``<task>-<scale>``: ``quickstart`` takes minutes, ``paper`` is as published.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plasticrl.tasks.bohp import config as bohp
 from plasticrl.tasks.config import TaskConfig
-from plasticrl.tasks.data import Embedded, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet
 from plasticrl.tasks.images import config as images
 from plasticrl.tasks.language import config as language
 from plasticrl.tasks.omniglot import config as omniglot
@@ -17,13 +17,13 @@ from plasticrl.tasks.patterns import config as patterns
 
 
 class Entry(NamedTuple):
-    """A line of the table."""
+    """A row of the table."""
 
     config: type[TaskConfig]
     code: str
-    """module:class, imported when used: it needs torch."""
+    """``module:class`` below ``plasticrl.tasks``. It is imported on use, since it needs torch."""
     presets: Mapping[str, Callable[[], TaskConfig]]
-    data_sets: tuple[Embedded | Real, ...] = ()
+    data_sets: tuple[EmbeddedDataSet | ExternalDataSet, ...] = ()
 
 
 TASKS = {

@@ -1,6 +1,6 @@
-"""What ``train_supervised.py`` asks of a task: nets to compare, a way to train them, a measure.
+"""The interface of a task: the nets it compares, how each is trained, and how it is evaluated.
 
-Most tasks are made of episodes: see ``plasticrl.tasks.episodes``.
+Most tasks are made of episodes and derive from ``plasticrl.tasks.episodes.EpisodicTask``.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from torch import nn
 
 from plasticrl.tasks.config import TaskConfig
-from plasticrl.tasks.data import PROCEDURAL, Data
+from plasticrl.tasks.data import PROCEDURAL, DataRecord
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.summary import Measurement
 
@@ -19,21 +19,21 @@ ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 
 
 class Net(NamedTuple):
-    """A net of the comparison."""
+    """One of the nets that a run compares."""
 
     name: str
     build: Callable[[], nn.Module]
 
 
 class Task(ABC, Generic[ConfigT]):
-    """A task, with one of its configs."""
+    """A task, made from its config."""
 
     metric: str
-    """What is measured, in words."""
+    """The name of the measured quantity, as it is printed."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
-        self.data: Data = PROCEDURAL
+        self.data: DataRecord = PROCEDURAL
 
     @abstractmethod
     def nets(self) -> list[Net]:
@@ -41,17 +41,17 @@ class Task(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def fit(self, net: nn.Module) -> Fit:
-        """The training of a net, at its start."""
+        """The training of a net, before its first update."""
 
     @abstractmethod
     def evaluate(self, net: nn.Module) -> Measurement:
-        """The metric on what is held out, the same for every net of a run."""
+        """Measure the metric on held-out data, which is the same for every net of a run."""
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        """Draw what the plastic net does, once it is measured: the files, none if not overridden.
+        """Draw what the plastic net does and return the files. By default there are none.
 
         Args:
-            net: trained, on the config's device.
-            folder: where to put them; it is there.
+            net: the trained net, on the config's device.
+            folder: an existing folder for the files.
         """
         return []

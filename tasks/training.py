@@ -88,10 +88,10 @@ class SupervisedRun:
         if not isinstance(config, DataTaskConfig):
             return made
         name = str(self.task.data.name)
-        if config.data == config.brought:
+        if config.data == config.external_data:
             return name
         origin = "embedded" if self.task.data.sha256 else made
-        return f"{name}, {origin}: a stand-in for --data {config.brought}"
+        return f"{name}, {origin}: a stand-in for --data {config.external_data}"
 
     def learn(self, session: TrainingSession | None = None) -> Iterator[dict[str, Any]]:
         """Train and measure the nets that are still to be measured, and draw the plastic one.

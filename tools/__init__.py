@@ -1,1 +1,1 @@
-"""Scripts that build the data that is committed here; they are not installed."""
+"""Scripts that build the committed data files. They are not installed."""

@@ -1,9 +1,9 @@
-"""Make an agent of the gallery from a trained run: its config, its weights, and what it earns.
+"""Add the agent of a trained run to the gallery: its config, weights and evaluation.
 
     python -m tools.build_gallery RUN NAME COMMIT
 
-COMMIT is that of the code that trained the run. Measures over 256 episodes, as ``evaluate.py``
-does, and writes ``agents/watching/gallery/NAME``, which must not be there yet.
+COMMIT is the commit of the code that trained the run. The agent is evaluated like by
+``evaluate.py``, and written to ``agents/watching/gallery/NAME``, which must not exist yet.
 """
 
 import sys
@@ -29,25 +29,25 @@ from plasticrl.runs import (
 )
 from plasticrl.runs.files import write_json
 
-MOST_BYTES = 200_000
-"""Of an agent: it is installed with the package."""
+MAX_WEIGHT_BYTES = 200_000
+"""Largest accepted size of an agent's weights, since they are installed with the package."""
 
 
 def build(path: Path, name: str, commit: str) -> About:
-    """Measure the run in ``path`` and put it into the gallery.
+    """Evaluate the run in ``path`` and add it to the gallery.
 
     Raises:
-        UsageError: there is such an agent already, or this one is too large.
-        RunError: the run is broken.
+        UsageError: there is already an agent of that name, or this one is too large.
+        RunError: the run is damaged.
     """
     target = gallery.GALLERY / name
     if target.exists():
-        raise UsageError(f"{target} is there already: remove it first")
+        raise UsageError(f"{target} already exists: remove it first")
     agent = TrainedAgent.load(path)
     torch.set_num_threads(agent.config.threads)
     weights = agent.policy.state_dict()
-    if sum(weight.nbytes for weight in weights.values()) > MOST_BYTES:
-        raise UsageError(f"the weights of {path} take more than {MOST_BYTES:,} bytes")
+    if sum(weight.nbytes for weight in weights.values()) > MAX_WEIGHT_BYTES:
+        raise UsageError(f"the weights of {path} take more than {MAX_WEIGHT_BYTES:,} bytes")
     result = evaluate(agent, EPISODES, SEED, ablate_plasticity=True)
     checkpoint = latest_checkpoint(agent.run.checkpoints_path)
     steps = load_checkpoint(checkpoint)["num_timesteps"]
@@ -61,7 +61,7 @@ def build(path: Path, name: str, commit: str) -> About:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     if len(argv) != 3:
         raise UsageError("give RUN NAME COMMIT")
     print(build(Path(argv[0]), argv[1], argv[2]))

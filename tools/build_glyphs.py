@@ -1,13 +1,14 @@
-"""Build the sheet of glyphs from the DejaVu Sans that comes with matplotlib.
+"""Build the image file of glyphs from the font DejaVu Sans that comes with matplotlib.
 
     python -m tools.build_glyphs
 
-Writes ``glyphs.png`` and ``glyphs.json`` beside this file and prints their sha256, which stand in
-``config``. Both are committed and this is not run again, so that another font moves no result.
+It writes ``glyphs.png`` and ``glyphs.json`` into ``tasks/omniglot`` and prints their sha256 for
+``config.py`` there. Both are committed and not built again, so that a new font changes no result.
 
-A class is a base letter: no combination that Unicode takes apart, no modifier. Those that look like
-an earlier one are left out, whichever of the two is turned by quarters: turned classes count as
-classes of their own. A script gives at most ``MOST`` classes, spread evenly over its letters.
+A class is a base letter, without those that Unicode decomposes and without modifiers. A letter is
+left out if it resembles an earlier one at any rotation by a multiple of 90 degrees, since rotated
+letters are classes of their own. A script has at most ``MAX_PER_SCRIPT`` classes, spread evenly
+over its letters.
 """
 
 import hashlib
@@ -25,13 +26,13 @@ from plasticrl.tasks.omniglot.glyphs import CELL, COLUMNS
 
 FOLDER = Path(__file__).parents[1] / "tasks" / "omniglot"
 BOX = 30
-"""The longer side of every glyph, in pixels of the sheet."""
+"""The longer side of every glyph in pixels of the file."""
 FONT_SIZE = 160
-MOST = 250
+MAX_PER_SCRIPT = 250
 BLUR = 1.0
-"""Of the comparison, in pixels of the sheet."""
-LOOK_ALIKE = 0.95
-"""Cosine of two blurred glyphs from which the second is left out."""
+"""Standard deviation of the blur before two glyphs are compared, in pixels of the file."""
+MAX_SIMILARITY = 0.95
+"""Cosine similarity of two blurred glyphs above which the second is left out."""
 SCRIPTS = {
     "LATIN": "Latin",
     "GREEK": "Greek",
@@ -49,14 +50,14 @@ SCRIPTS = {
     "TIFINAGH": "Tifinagh",
     "CANADIAN SYLLABICS": "Canadian syllabics",
 }
-"""By the beginning of the characters' Unicode names. The first six share many shapes."""
+"""Names of the scripts by the prefix of the letters' Unicode names. The first six share shapes."""
 HELD_OUT = list(SCRIPTS.values())[7:]
 
 
 def main() -> None:
-    """Write the sheet and its index."""
+    """Write the image file and its index."""
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    scripts = {name: _capped(kept) for name, kept in _distinct(path).items() if kept}
+    scripts = {name: _limited(kept) for name, kept in _distinct(path).items() if kept}
     glyphs = [cell for kept in scripts.values() for _, cell in kept]
     sheet = Image.new("L", (COLUMNS * CELL, -(-len(glyphs) // COLUMNS) * CELL))
     for position, cell in enumerate(glyphs):
@@ -77,43 +78,43 @@ def main() -> None:
 
 
 def _distinct(path: Path) -> dict[str, list[tuple[str, Image.Image]]]:
-    """Letters by script, each with its cell of the sheet, without look-alikes."""
+    """The letters of each script with their images, without those that resemble an earlier one."""
     font = ImageFont.truetype(path, FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
     kept: dict[str, list[tuple[str, Image.Image]]] = {name: [] for name in SCRIPTS.values()}
     seen = np.zeros((0, CELL * CELL))
     for letter in _letters(path):
         cell = _render(font, letter)
         blurred = np.asarray(cell.filter(ImageFilter.GaussianBlur(BLUR)), float)
-        turned = np.stack([np.rot90(blurred, quarter).ravel() for quarter in range(4)])
-        turned /= np.linalg.norm(turned, axis=1, keepdims=True)
-        if len(seen) and (seen @ turned.T).max() > LOOK_ALIKE:
+        rotated = np.stack([np.rot90(blurred, quarter).ravel() for quarter in range(4)])
+        rotated /= np.linalg.norm(rotated, axis=1, keepdims=True)
+        if len(seen) and (seen @ rotated.T).max() > MAX_SIMILARITY:
             continue
-        seen = np.vstack([seen, turned[:1]])
+        seen = np.vstack([seen, rotated[:1]])
         kept[_script(letter)].append((letter, cell))
     return kept
 
 
 def _letters(path: Path) -> list[str]:
-    """Base letters of the font, in the order of the scripts and of their codes."""
+    """The base letters of the font, sorted by script and code point."""
     order = {name: position for position, name in enumerate([*SCRIPTS.values(), ""])}
-    found = [
+    letters = [
         letter
         for letter in map(chr, TTFont(path).getBestCmap())
         if unicodedata.category(letter) in ("Lu", "Ll", "Lt", "Lo")
         and not unicodedata.decomposition(letter)
         and _script(letter)
     ]
-    return sorted(found, key=lambda letter: (order[_script(letter)], letter))
+    return sorted(letters, key=lambda letter: (order[_script(letter)], letter))
 
 
 def _script(letter: str) -> str:
-    """The script's name, empty where it is none of ours."""
+    """The name of a letter's script, or an empty string if the script is not in ``SCRIPTS``."""
     name = unicodedata.name(letter, "")
     return next((SCRIPTS[start] for start in SCRIPTS if name.startswith(f"{start} ")), "")
 
 
 def _render(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image:
-    """A letter, its longer side BOX, in the middle of a cell."""
+    """Draw a letter in the center of a cell, scaled so that its longer side is ``BOX``."""
     left, top, right, bottom = font.getbbox(letter)
     glyph = Image.new("L", (round(right - left), round(bottom - top)))
     ImageDraw.Draw(glyph).text((-left, -top), letter, font=font, fill=255)
@@ -126,9 +127,11 @@ def _render(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image:
     return cell
 
 
-def _capped(kept: list[tuple[str, Image.Image]]) -> list[tuple[str, Image.Image]]:
-    """At most MOST of them, evenly spread."""
-    chosen: NDArray[np.int64] = np.linspace(0, len(kept) - 1, min(MOST, len(kept))).astype(int)
+def _limited(kept: list[tuple[str, Image.Image]]) -> list[tuple[str, Image.Image]]:
+    """Choose at most ``MAX_PER_SCRIPT`` letters, evenly spread."""
+    chosen: NDArray[np.int64] = np.linspace(
+        0, len(kept) - 1, min(MAX_PER_SCRIPT, len(kept))
+    ).astype(int)
     return [kept[position] for position in chosen]
 
 

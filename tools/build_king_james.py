@@ -1,12 +1,12 @@
-"""Make ``king_james.txt.xz`` from Debian's packages bible-kjv 4.38 and bible-kjv-text 4.38.
+"""Build ``king_james.txt.xz`` from Debian's packages bible-kjv 4.38 and bible-kjv-text 4.38.
 
     apt-get download bible-kjv bible-kjv-text && for f in *.deb; do dpkg-deb -x $f unpacked; done
     unpacked/usr/bin/bible -f -p unpacked/usr/lib gen1:1-rev99:99 > verses.txt
     python -m tools.build_king_james verses.txt COPYRIGHT OUT.xz
 
-Each line of verses.txt is ``Ge1:1 In the beginning...``. What comes out has the packagers' legend
-in lines that begin with ``#``, a line ``= Ge`` before each book, and one line for each verse, in
-tokens like the Penn Treebank's: lower case, no punctuation, the possessive a token of its own.
+Each line of verses.txt is like ``Ge1:1 In the beginning...``. The output has the packagers' legend
+in lines that start with ``#``, a line like ``= Ge`` before each book, and one line per verse. Its
+tokens are like the Penn Treebank's: lower case, no punctuation, the possessive as a separate token.
 """
 
 import lzma
@@ -25,17 +25,17 @@ def tokens(verse: str) -> str:
 
 
 def build(verses: str, legend: str) -> str:
-    """The whole file's text."""
+    """The text of the output file."""
     lines = [f"# {line}".rstrip() for line in legend.splitlines()]
-    before = ""
+    book = ""
     for line in verses.splitlines():
         reference, verse = line.split(" ", 1)
-        found = BOOK.fullmatch(reference)
-        if found is None:
+        match = BOOK.fullmatch(reference)
+        if match is None:
             raise SystemExit(f"not a verse: {line[:60]!r}")
-        if found[1] != before:
-            before = found[1]
-            lines.append(f"= {before}")
+        if match[1] != book:
+            book = match[1]
+            lines.append(f"= {book}")
         lines.append(tokens(verse))
     return "\n".join(lines) + "\n"
 

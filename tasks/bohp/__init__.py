@@ -1,1 +1,1 @@
-"""Completion, one-shot and reversal learning of one plastic layer; BOHP 2016."""
+"""Completion, one-shot and reversal learning with one plastic layer; BOHP 2016."""

@@ -1,12 +1,12 @@
-"""Completion, one-shot and reversal learning by one plastic layer without recurrence.
+"""Completion, one-shot and reversal learning with one plastic layer without recurrence.
 
     y = tanh( (w + alpha * H) u ),    H <- g H + (1 - g) y u^T
 
-Completion: a pattern of 8 bits, then one of its bits; y has to be the pattern.
-One-shot: two patterns, each once with its label, then both again and again without; a softmax layer
-on the plastic units has to tell the label. Reversal: half-way they are shown with their labels
-swapped. The retention g is fixed. Source: BOHP 2016 (arXiv 1609.02228), all of it, and
-``gradient`` has the derivatives as it derives them; there are no biases.
+Completion: the input is a pattern of 8 bits, then one of its bits; the target of y is the pattern.
+One-shot: two patterns are shown once each with their labels, then repeatedly without; a softmax
+layer on the plastic units predicts the label. Reversal: half-way, the patterns are shown again with
+their labels swapped. The retention g is fixed, and there are no biases.
+Source: BOHP 2016 (arXiv 1609.02228).
 """
 
 from collections.abc import Callable
@@ -21,31 +21,33 @@ from torch import Generator, Tensor, nn
 from plasticrl.core import Plasticity
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.tasks.bohp.config import BohpConfig
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import EpisodicTask
 from plasticrl.tasks.summary import Measurement, median
 from plasticrl.tasks.task import Net
 
 N_BITS, N_LABELS = 8, 2
 N_STEPS, REVERSAL = 20, 10
+"""Steps of an episode of one-shot or reversal learning, and the step of the reversal."""
 INIT_STD = 0.1
 RMS_SMOOTHING = 0.99
+"""Smoothing constant of RMSprop's mean square of the gradient."""
 N_DRAWN = 3
-"""Held-out episodes in the picture."""
+"""Held-out episodes that are drawn."""
 
 
 class BohpEpisodes(NamedTuple):
-    """T steps of B episodes."""
+    """B episodes of T steps."""
 
     inputs: Tensor
-    """(T, B, I)"""
+    """Patterns, and labels where they are shown, (T, B, I)."""
     target: Tensor
-    """(B, 8) the pattern, or (T, B) labels."""
+    """The pattern (B, 8) with completion, else the labels (T, B)."""
     counts: Tensor
-    """(T,), true at the steps whose answer counts."""
+    """True at the steps whose answer counts, (T,)."""
 
 
 class PlasticLayer(nn.Module):
-    """y (T, B, O) from u (T, B, I): tanh units with plastic weights whose trace decays."""
+    """Tanh units with plastic weights and a decaying trace; maps u (T, B, I) to y (T, B, O)."""
 
     def __init__(self, n_inputs: int, n_units: int, retention: float) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class PlasticLayer(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Logits (T, B, 2): a plastic layer, then a fixed softmax layer."""
+    """A plastic layer followed by a non-plastic linear layer that gives logits (T, B, 2)."""
 
     def __init__(self, n_hidden: int, retention: float) -> None:
         super().__init__()
@@ -82,12 +84,12 @@ class Classifier(nn.Module):
 
 
 class NonPlastic(nn.Module):
-    """Answers (T, B, O) of a net that can remember by its units' activity alone.
+    """A recurrent net whose only memory is the activity of its units; answers are (T, B, O).
 
     h(t) = tanh( w u(t) + r h(t-1) ),    answer v h(t)
 
-    It is torch's own RNN because that comes without biases, which the plastic nets do not have
-    either; the core's ``rnn`` always has one.
+    This is torch's RNN because, like the plastic nets, it must have no biases; the core's ``rnn``
+    always has one.
     """
 
     def __init__(self, n_inputs: int, n_units: int, n_outputs: int) -> None:
@@ -103,31 +105,31 @@ class NonPlastic(nn.Module):
 
 
 def _equal_units(n_inputs: int, n_outputs: int, n_parameters: int) -> int:
-    """The fewest units with which ``NonPlastic`` has at least so many parameters.
+    """The smallest number of units with which ``NonPlastic`` has at least ``n_parameters``.
 
-    So the control is never the smaller net, and a little larger where no number of units fits.
+    The control is therefore never smaller than the plastic net.
     """
     return next(n for n in count(1) if n * (n_inputs + n + n_outputs) >= n_parameters)
 
 
 class BoundedRMSprop(torch.optim.RMSprop):
-    """RMSprop that moves no parameter by more than ``max_step``, then shrinks each by ``shrink``.
+    """RMSprop with steps of at most ``max_step``, each followed by a shrinkage toward zero.
 
-    The shrinkage is an L1 penalty's, but beside the step, as in the authors' code: in the loss it
-    would be divided by the gradient's size, and win over the error as soon as that is small.
-    ``floored`` parameters are kept from falling below zero.
+    The shrinkage by ``shrink`` is the effect of an L1 penalty. It is applied after the step, as in
+    the authors' code: as part of the loss it would be divided by the size of the gradient and
+    outweigh a small error. The parameters in ``non_negative`` are clipped at zero.
     """
 
     def __init__(
         self,
         parameters: list[nn.Parameter],
-        floored: list[Tensor],
+        non_negative: list[Tensor],
         lr: float,
         max_step: float,
         shrink: float,
     ) -> None:
         super().__init__(parameters, lr=lr, alpha=RMS_SMOOTHING)
-        self.parameters, self.floored = parameters, floored
+        self.parameters, self.non_negative = parameters, non_negative
         self.max_step, self.shrink = max_step, shrink
 
     @torch.no_grad()
@@ -137,12 +139,12 @@ class BoundedRMSprop(torch.optim.RMSprop):
         for parameter, old in zip(self.parameters, before, strict=True):
             moved = old + (parameter - old).clamp(-self.max_step, self.max_step)
             parameter.copy_(F.softshrink(moved, self.shrink))
-        for floored in self.floored:
-            floored.clamp_(min=0.0)
+        for tensor in self.non_negative:
+            tensor.clamp_(min=0.0)
 
 
 class Bohp(EpisodicTask[BohpConfig]):
-    """The task; see the module."""
+    """The task that the docstring of this file describes."""
 
     def __init__(self, config: BohpConfig) -> None:
         super().__init__(config)
@@ -171,7 +173,7 @@ class Bohp(EpisodicTask[BohpConfig]):
         return Classifier(self.config.n_hidden, self.config.retention)
 
     def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> BohpEpisodes:
-        """New patterns in every episode: held-out ones differ by their seed."""
+        """Sample new patterns for every episode. Held-out episodes come from another seed."""
         if self.config.problem == "completion":
             return _completion(n_episodes, generator)
         return _classification(n_episodes, generator, self.config.problem == "reversal")
@@ -191,28 +193,29 @@ class Bohp(EpisodicTask[BohpConfig]):
     def summary(self, values: Tensor) -> Measurement:
         """The median over episodes; the paper's curves are medians over runs.
 
-        The mean tells of a few episodes only: two patterns that differ in one or two of their bits,
-        as one pair in sixteen, cost more than all the others together.
+        A few episodes would dominate the mean: the pairs of patterns that differ in only one or two
+        bits, one pair in sixteen, have a larger error than all the others together.
         """
         return median(values)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         config = self.config
         trained = [p for p in net.parameters() if p.requires_grad]
-        floored: list[Tensor] = []
+        non_negative: list[Tensor] = []
         if config.alpha_at_least_zero and not isinstance(net, NonPlastic):
-            floored = [plastic_connection(net).alpha]
-        return BoundedRMSprop(trained, floored, config.learning_rate, config.max_step, config.l1)
+            non_negative = [plastic_connection(net).alpha]
+        return BoundedRMSprop(
+            trained, non_negative, config.learning_rate, config.max_step, config.l1
+        )
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.bohp.drawing import draw  # late: matplotlib takes a second
+        from plasticrl.tasks.bohp.drawing import draw  # late, since it loads matplotlib
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
-        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
+        return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)
 
 
 def plastic_connection(net: nn.Module) -> PlasticConnection:
-    """Of the plastic net of any of the problems."""
+    """The plastic connection of the plastic net of any of the three problems."""
     layer = net.layer if isinstance(net, Classifier) else net
     assert isinstance(layer, PlasticLayer)
     return layer.connection
@@ -233,7 +236,7 @@ def _completion(n_episodes: int, generator: Generator) -> BohpEpisodes:
 def _classification(n_episodes: int, generator: Generator, reversal: bool) -> BohpEpisodes:
     device = generator.device
     first = _signs((n_episodes, N_BITS), generator)
-    # The second differs from the first: in a random bit for certain, in the others by chance.
+    # The second pattern always differs from the first in one random bit, in the others by chance.
     second = _signs((n_episodes, N_BITS), generator)
     bit = torch.randint(0, N_BITS, (n_episodes, 1), generator=generator, device=device)
     second.scatter_(1, bit, -first.gather(1, bit))
@@ -242,10 +245,10 @@ def _classification(n_episodes: int, generator: Generator, reversal: bool) -> Bo
     offset = torch.randint(0, 2, (N_STEPS, n_episodes), generator=generator, device=device)
     rows, steps = torch.arange(n_episodes, device=device), torch.arange(N_STEPS, device=device)
     parity = (steps % 2).unsqueeze(1)
-    which = (parity + offset[2 * (steps // 2)]) % 2  # both in every two steps, in a random order
-    since = steps % REVERSAL if reversal else steps
-    swapped = ((steps != since).long()).unsqueeze(1)
+    which = (parity + offset[2 * (steps // 2)]) % 2  # every two steps show both, in random order
+    since_swap = steps % REVERSAL if reversal else steps
+    swapped = ((steps != since_swap).long()).unsqueeze(1)
     labels = (which + label + swapped) % 2
-    counts = since >= 2  # the others show the label
+    counts = since_swap >= 2  # the first two steps show the labels
     shown = F.one_hot(labels, N_LABELS) * (~counts)[:, None, None]
     return BohpEpisodes(torch.cat([patterns[rows, which], shown], dim=2), labels, counts)

@@ -1,1 +1,1 @@
-"""Pictures shown for a while, one of them completed from half; DP 2018, section 4.2."""
+"""Pictures that are memorized, then completed from one half; DP 2018, section 4.2."""

@@ -1,4 +1,4 @@
-"""What the plastic net does, to look at: some held-out episodes, and its two matrices."""
+"""Figures of the plastic net: some held-out episodes, and its weights and coefficients."""
 
 from pathlib import Path
 
@@ -9,31 +9,31 @@ from plasticrl.tasks import drawing
 from plasticrl.tasks.images.nets import Completer
 from plasticrl.tasks.images.task import ImageEpisodes
 
-MOST_SHOWN = 5
-"""Of an episode's pictures."""
+MAX_SHOWN = 5
+"""Largest number of an episode's pictures that are drawn."""
 
 
 @torch.no_grad()
 def draw(net: nn.Module, episodes: ImageEpisodes, folder: Path) -> list[Path]:
-    """``episode.png``, a row for each episode, and ``matrices.png``.
+    """Save ``episode.png``, with a row for each episode, and ``matrices.png``.
 
     Args:
         net: the plastic net.
-        episodes: held-out ones, a few.
-        folder: where to put the files.
+        episodes: a few held-out episodes.
+        folder: where the files are saved.
     """
     assert isinstance(net, Completer)
     assert net.cell.connection is not None
     answers = net(episodes.inputs)
-    shown = episodes.shown[:, :MOST_SHOWN]
+    shown = episodes.shown[:, :MAX_SHOWN]
     side = round(shown.shape[2] ** 0.5)
     rows, errors = [], []
-    for seen, answer, target, erased in zip(
+    for pictures, answer, target, erased in zip(
         shown, answers, episodes.target, episodes.erased, strict=True
     ):
         probe = target.masked_fill(erased, float("nan"))
-        rows.append([one.view(side, side) for one in (*seen, probe, answer, target)])
+        rows.append([pixels.view(side, side) for pixels in (*pictures, probe, answer, target)])
         errors.append(f"error {(answer - target)[erased].square().mean().item():.3f}")
-    titles = drawing.column_titles(shown.shape[1])
+    grid = drawing.episode_grid(drawing.column_titles(shown.shape[1]), rows, errors)
     units = "pixels row by row, the last always 1"
-    return drawing.completions(net.cell.connection, titles, rows, errors, units, folder)
+    return drawing.save_with_matrices(folder, grid, net.cell.connection, units)

@@ -1,7 +1,8 @@
-"""What completes a picture: plastic and non-plastic nets, and what needs no learning.
+"""Nets that complete a picture: plastic and non-plastic ones, and baselines without learning.
 
-Each is given an episode's inputs (T, B, 2 N), N values and the N masks that say which of them are
-shown, and returns its answer at the last step (B, N - 1): N - 1 pixels, and one unit always at 1.
+The inputs of an episode are (T, B, 2 N): N values, then N masks that are 1 where a value is shown.
+Of the N units, N - 1 are pixels and the last is always 1. A net returns the pixels at the last
+step, (B, N - 1).
 """
 
 import torch
@@ -11,15 +12,15 @@ from torch import Tensor, nn
 from plasticrl.core import build_cell, sequence
 
 ETA, INIT_STD = 0.01, 0.01
-"""Of the trace and of weights and alpha: DP 2018's."""
+"""Plasticity rate, and standard deviation of the initial weights and alphas; DP 2018."""
 
 
 class Completer(nn.Module):
-    """A plastic net whose first units are the pixels: those that are shown ARE what is shown.
+    """A plastic net whose units are clamped to the pixels that are shown.
 
     Args:
-        width: N, units.
-        alpha: "connection", a plasticity coefficient for each; or "scalar", one shared.
+        width: N, the number of units.
+        alpha: "connection" for one plasticity coefficient per connection, "scalar" for one in all.
     """
 
     def __init__(self, width: int, alpha: str) -> None:
@@ -44,13 +45,13 @@ class Completer(nn.Module):
 
 
 class NonPlastic(nn.Module):
-    """The same without plasticity and with more units, which are never shown anything.
+    """The same net without plasticity and with further units that are never clamped.
 
-        x(t) = tanh( w x(t-1) ), where the mask is set u(t)
+        x(t) = u(t) where the mask is set, else tanh( w x(t-1) )
 
     Args:
-        width: N.
-        n_units: at least N.
+        width: N, the number of units that can be clamped.
+        n_units: the number of all units, at least N.
     """
 
     def __init__(self, width: int, n_units: int) -> None:
@@ -69,7 +70,7 @@ class NonPlastic(nn.Module):
 
 
 class Mean(nn.Module):
-    """The picture's mean, 0, where nothing is shown."""
+    """Answers 0, the mean of a picture, where nothing is shown."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         pixels, _ = _probe(inputs)
@@ -77,7 +78,7 @@ class Mean(nn.Module):
 
 
 class MeanOfTheRest(nn.Module):
-    """What is left for the erased pixels, where all of them have the mean 0."""
+    """Answers the mean of the erased pixels, which follows from the picture's mean of 0."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         pixels, shown = _probe(inputs)
@@ -86,7 +87,7 @@ class MeanOfTheRest(nn.Module):
 
 
 class Mirror(nn.Module):
-    """The half that is shown, upside down, in the place of the other."""
+    """Answers the mirror image of the half that is shown."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         pixels, _ = _probe(inputs)
@@ -95,6 +96,6 @@ class Mirror(nn.Module):
 
 
 def _probe(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels (B, N - 1) of the last step, 0 where erased, and which are shown, as 0 and 1."""
+    """The pixels of the last step, 0 where erased, and their masks, each (B, N - 1)."""
     values, masks = inputs[-1].chunk(2, dim=1)
     return values[:, :-1], masks[:, :-1]

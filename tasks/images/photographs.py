@@ -1,6 +1,6 @@
-"""The embedded pictures: grey patches of photographs, on one sheet, split by photograph.
+"""The embedded pictures: gray patches of photographs in one image file, split by photograph.
 
-``tools/build_photographs.py`` made the sheet; ATTRIBUTION.md says whose the photographs are.
+``tools/build_photographs.py`` made the file; ``ATTRIBUTION.md`` names the photographers.
 """
 
 from io import BytesIO
@@ -13,18 +13,18 @@ from PIL import Image
 from plasticrl.tasks.images.config import PHOTOGRAPHS, STORED
 
 PER_ROW = 50
-"""Patches in a row of the sheet."""
+"""Patches in each row of the file."""
 
 
 class Photograph(NamedTuple):
-    """A photograph's patches, which follow each other on the sheet."""
+    """A photograph; its patches are consecutive in the file."""
 
     name: str
     n_patches: int
     held_out: bool = False
 
 
-ALL = (
+ALL_PHOTOS = (
     Photograph("astronaut", 163),
     Photograph("camera", 99, held_out=True),
     Photograph("chelsea", 104),
@@ -45,14 +45,17 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def read() -> tuple[Pictures, Pictures]:
-    """Pictures to train on and held-out ones, of other photographs, each (n, 32, 32).
+    """The training pictures and the held-out ones, from other photographs, each (n, 32, 32).
 
     Raises:
-        DataError: the sheet is missing or altered.
+        DataError: the file is missing or altered.
     """
     with Image.open(BytesIO(PHOTOGRAPHS.read())) as image:
         sheet = np.asarray(image)
     patches = sheet.reshape(-1, STORED, PER_ROW, STORED).swapaxes(1, 2).reshape(-1, STORED, STORED)
-    held_out = np.repeat([one.held_out for one in ALL], [one.n_patches for one in ALL])
+    held_out = np.repeat(
+        [photo.held_out for photo in ALL_PHOTOS],
+        [photo.n_patches for photo in ALL_PHOTOS],
+    )
     used = patches[: len(held_out)]
     return used[~held_out], used[held_out]

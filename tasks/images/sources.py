@@ -1,4 +1,4 @@
-"""Where an episode's pictures come from: a set of them, or a generator."""
+"""The sources of pictures: data sets, and a random generator of new ones."""
 
 from typing import Any, Protocol
 
@@ -8,23 +8,23 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from plasticrl.runs import UsageError
-from plasticrl.tasks.data import Data, sha256_of
+from plasticrl.tasks.data import DataRecord, sha256_of
 from plasticrl.tasks.images import cifar10, photographs
 from plasticrl.tasks.images.config import CIFAR_10, PHOTOGRAPHS, ImagesConfig
 from plasticrl.tasks.images.dead_leaves import dead_leaves
 
 
 class Source(Protocol):
-    """Pictures to draw from."""
+    """A source of pictures."""
 
-    data: Data
+    data: DataRecord
 
     def draw(self, n_episodes: int, generator: Generator, held_out: bool) -> Tensor:
-        """Different ones for each episode, prepared (n_episodes, n_pictures, size^2)."""
+        """Draw normalized pictures, all different, (n_episodes, n_pictures, size^2)."""
 
 
 def source(config: ImagesConfig) -> Source:
-    """What ``config.data`` names.
+    """The source that ``config.data`` names.
 
     Raises:
         UsageError: there are fewer pictures than an episode shows.
@@ -36,33 +36,33 @@ def source(config: ImagesConfig) -> Source:
 
 
 class DeadLeaves:
-    """New pictures for every episode."""
+    """Generates new pictures for every episode."""
 
     def __init__(self, config: ImagesConfig) -> None:
         self.size, self.n_pictures = config.size, config.n_pictures
-        self.data = Data("dead-leaves", "1", None, "other seeds")
+        self.data = DataRecord("dead-leaves", "1", None, "other seeds")
 
     def draw(self, n_episodes: int, generator: Generator, held_out: bool) -> Tensor:
         pictures = dead_leaves(n_episodes * self.n_pictures, self.size, generator)
-        return prepared(pictures, self.size).view(n_episodes, self.n_pictures, -1)
+        return normalized(pictures, self.size).view(n_episodes, self.n_pictures, -1)
 
 
 class PictureSet:
-    """Pictures of a data set, some of them held out."""
+    """The pictures of a data set, some of them held out."""
 
     def __init__(self, config: ImagesConfig) -> None:
         self.n_pictures = config.n_pictures
         pair: tuple[npt.NDArray[Any], npt.NDArray[Any]]
         if config.data == "photographs":
             pair = photographs.read()
-            split = "photographs " + ", ".join(p.name for p in photographs.ALL if p.held_out)
-            self.data = Data(PHOTOGRAPHS.name, "1", PHOTOGRAPHS.sha256, split)
+            split = "photographs " + ", ".join(p.name for p in photographs.ALL_PHOTOS if p.held_out)
+            self.data = DataRecord(PHOTOGRAPHS.name, "1", PHOTOGRAPHS.sha256, split)
         else:
             paths = CIFAR_10.find(config.data_root)
             pair = cifar10.read(CIFAR_10, paths)
-            self.data = Data(CIFAR_10.name, "python", sha256_of(paths), "the test batch")
+            self.data = DataRecord(CIFAR_10.name, "python", sha256_of(paths), "the test batch")
         training, held_out = (
-            prepared(torch.from_numpy(pictures).float(), config.size).to(config.device)
+            normalized(torch.from_numpy(pictures).float(), config.size).to(config.device)
             for pictures in pair
         )
         self.training, self.held_out = training, held_out
@@ -78,29 +78,29 @@ class PictureSet:
         return pictures[distinct(n_episodes, self.n_pictures, len(pictures), generator)]
 
 
-def prepared(pictures: Tensor, size: int) -> Tensor:
-    """Averaged down to size x size; less their mean; divided by their largest absolute value.
+def normalized(pictures: Tensor, size: int) -> Tensor:
+    """Average pictures down to a size, subtract the mean, divide by the largest absolute value.
 
     Args:
-        pictures: (n, S, S), S a multiple of size.
+        pictures: (n, S, S), where S is a multiple of size.
 
     Returns:
-        (n, size^2), row by row, from -1 to 1; zeros for a picture of one grey. Source: DP 2018's
-        published code.
+        (n, size^2), row by row, from -1 to 1; zeros for a uniform picture. Source: the published
+        code of DP 2018.
     """
     small = F.avg_pool2d(pictures.unsqueeze(1), pictures.shape[-1] // size).flatten(1)
-    centred = small - small.mean(dim=1, keepdim=True)
-    largest = centred.abs().amax(dim=1, keepdim=True)
-    return torch.where(largest > 0, centred / largest, 0.0)
+    centered = small - small.mean(dim=1, keepdim=True)
+    largest = centered.abs().amax(dim=1, keepdim=True)
+    return torch.where(largest > 0, centered / largest, 0.0)
 
 
 def distinct(n_rows: int, n_each: int, below: int, generator: Generator) -> Tensor:
-    """Rows of n_each different numbers from 0 to below - 1, (n_rows, n_each), every set alike."""
+    """Draw n_each different integers below ``below`` in each row, uniformly, (n_rows, n_each)."""
     device = generator.device
     chosen = torch.empty(n_rows, 0, dtype=torch.long, device=device)
     for n_chosen in range(n_each):
-        one = torch.randint(below - n_chosen, (n_rows, 1), generator=generator, device=device)
+        drawn = torch.randint(below - n_chosen, (n_rows, 1), generator=generator, device=device)
         for taken in chosen.sort(dim=1).values.T:
-            one = one + (one >= taken.unsqueeze(1))  # past those that are taken, lowest first
-        chosen = torch.cat([chosen, one], dim=1)
+            drawn = drawn + (drawn >= taken.unsqueeze(1))  # skip the integers already taken
+        chosen = torch.cat([chosen, drawn], dim=1)
     return chosen

@@ -1,13 +1,14 @@
-"""Completing pictures that were seen a few times, from their upper or lower half.
+"""Completing pictures that were shown a few times, from their upper or lower half.
 
-An episode shows P pictures, each for some steps and with a pause after it, all of them C times over
-in a new order; then half of one of them. After the last step the units have to be all of it.
+An episode shows P pictures, each for some steps and followed by a pause. It shows all of them C
+times, each time in a new order, and then one half of one of them. After the last step the units
+have to be the whole picture.
 
     loss = mean over pixels of (x_j - picture_j)^2 at the last step
 
-The units whose pixel is shown are clamped to it; in a pause none is, and with half a picture that
-half. A mask says which, so that a grey of exactly 0 is clamped too. One more unit is always
-clamped to 1. The half that is erased is the upper or the lower one, in half of the episodes each.
+Units are clamped to the pixels that are shown: all in a picture, none in a pause, and the visible
+ones at the end. A mask selects them, so that a pixel of exactly 0 can be clamped too. One more unit
+is always clamped to 1. The erased half is the upper or the lower one, with equal probability.
 Source: DP 2018 (arXiv 1804.02464) section 4.2.
 """
 
@@ -19,31 +20,31 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import EpisodicTask
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.sources import source
 from plasticrl.tasks.task import Net
 
 N_DRAWN = 4
-"""Episodes in a run's picture."""
+"""Held-out episodes that are drawn."""
 
 
 class ImageEpisodes(NamedTuple):
-    """T steps of B episodes with pictures of S pixels."""
+    """B episodes of T steps, with P pictures of S pixels."""
 
     inputs: Tensor
     """(T, B, 2 (S + 1)): values, then masks."""
     target: Tensor
     """(B, S)"""
     erased: Tensor
-    """(B, S), true where the last steps do not show the target."""
+    """(B, S), true at the pixels of the target that the last steps do not show."""
     shown: Tensor
-    """(B, P, S)"""
+    """All pictures of the episodes, (B, P, S)."""
 
 
 class Images(EpisodicTask[ImagesConfig]):
-    """The task; see the module.
+    """The task that the docstring of this file describes.
 
     Raises:
         DataError: the data set is missing, altered or damaged.
@@ -59,7 +60,8 @@ class Images(EpisodicTask[ImagesConfig]):
 
     def nets(self) -> list[Net]:
         width = self.config.size**2 + 1
-        equal = round(math.sqrt(2) * width)  # weights alone: as many as weights and alphas
+        # As many weights as the plastic net has weights and alphas together.
+        equal = round(math.sqrt(2) * width)
         return [
             Net("plastic", lambda: Completer(width, "connection")),
             Net("mean", Mean),
@@ -73,15 +75,15 @@ class Images(EpisodicTask[ImagesConfig]):
         config, device = self.config, generator.device
         pictures = self.source.draw(n_episodes, generator, held_out)
         rows = torch.arange(n_episodes, device=device)
-        everything, nothing = torch.ones_like(pictures[:, 0]), torch.zeros_like(pictures[:, 0])
+        ones, zeros = torch.ones_like(pictures[:, 0]), torch.zeros_like(pictures[:, 0])
         values, masks = [], []
         for _ in range(config.n_cycles):
             keys = torch.rand(pictures.shape[:2], generator=generator, device=device)
             for order in keys.argsort(dim=1).T:
-                values += [pictures[rows, order]] * config.steps_on + [nothing] * config.steps_off
-                masks += [everything] * config.steps_on + [nothing] * config.steps_off
-        asked = torch.randint(config.n_pictures, (n_episodes,), generator=generator, device=device)
-        target = pictures[rows, asked]
+                values += [pictures[rows, order]] * config.steps_on + [zeros] * config.steps_off
+                masks += [ones] * config.steps_on + [zeros] * config.steps_off
+        probed = torch.randint(config.n_pictures, (n_episodes,), generator=generator, device=device)
+        target = pictures[rows, probed]
         erased = self._erased(n_episodes, generator)
         values += [target.masked_fill(erased, 0.0)] * config.probe_steps
         masks += [1.0 - erased.float()] * config.probe_steps
@@ -89,7 +91,7 @@ class Images(EpisodicTask[ImagesConfig]):
         return ImageEpisodes(torch.cat(biased, dim=2), target, erased, pictures)
 
     def _erased(self, n_episodes: int, generator: Generator) -> Tensor:
-        """Upper or lower half, (B, S), true where erased."""
+        """A mask (B, S) that is true in the erased half, which is the upper or the lower one."""
         device, n_pixels = generator.device, self.config.size**2
         upper = torch.randint(2, (n_episodes, 1), generator=generator, device=device).bool()
         return upper == (torch.arange(n_pixels, device=device) < n_pixels // 2)
@@ -98,11 +100,10 @@ class Images(EpisodicTask[ImagesConfig]):
         return F.mse_loss(net(episodes.inputs), episodes.target)
 
     def measure(self, net: nn.Module, episodes: ImageEpisodes) -> Tensor:
-        wrong: Tensor = (net(episodes.inputs) - episodes.target).square() * episodes.erased
-        return wrong.sum(dim=1) / episodes.erased.sum(dim=1)
+        errors: Tensor = (net(episodes.inputs) - episodes.target).square() * episodes.erased
+        return errors.sum(dim=1) / episodes.erased.sum(dim=1)
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.images.drawing import draw  # late: matplotlib takes a second
+        from plasticrl.tasks.images.drawing import draw  # late, since it loads matplotlib
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
-        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
+        return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)

@@ -1,1 +1,1 @@
-"""Word-level language modelling with plastic LSTMs; BP 2019."""
+"""Word-level language modeling with plastic LSTMs; BP 2019."""

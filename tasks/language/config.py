@@ -1,4 +1,4 @@
-"""Word-level language modelling: the model's sizes, how it is trained, and the presets."""
+"""Options, data sets and presets of word-level language modeling."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import ClassVar, Literal
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.config import DataTaskConfig
-from plasticrl.tasks.data import Embedded, File, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet, File
 
 Kind = Literal["lstm", "plastic", "simple", "retroactive"]
 
-KING_JAMES = Embedded(
+KING_JAMES = EmbeddedDataSet(
     "king-james",
     "language",
     Path(__file__).parent / "king_james.txt.xz",
     "d197d9ec4e960d0329d6bcdf5403fca946e3ed2648dda1271ecbe00adc51671d",
     "the King James Bible, 791 k words, in the public domain, from Debian's bible-kjv-text",
 )
-PENN_TREEBANK = Real(
+PENN_TREEBANK = ExternalDataSet(
     "Penn Treebank",
     "language",
     (
@@ -27,85 +27,89 @@ PENN_TREEBANK = Real(
     ),
     "--data king-james",
 )
-DATA_SETS: tuple[Embedded | Real, ...] = (KING_JAMES, PENN_TREEBANK)
+DATA_SETS: tuple[EmbeddedDataSet | ExternalDataSet, ...] = (KING_JAMES, PENN_TREEBANK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig(DataTaskConfig):
-    """Word-level language modelling with plastic LSTMs; BP 2019.
+    """Word-level language modeling with plastic LSTMs; BP 2019.
 
     The training text is read as ``batch_size`` parallel streams, in windows of ``bptt_length``
-    steps, each an update; the state is carried on. A round is ``round_updates`` of them.
+    steps. Each window is an update, and its last state is the first of the next window. A round is
+    ``round_updates`` updates.
     """
 
     task: ClassVar[str] = "language"
-    brought: ClassVar[str] = "penn-treebank"
+    external_data: ClassVar[str] = "penn-treebank"
 
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"
     """king-james, penn-treebank (ptb.{train,valid,test}.txt) or synthetic."""
     max_words: int = 10_000
-    """Words of the vocabulary, the most frequent ones of the training text; with data=synthetic,
-    of the chain, which has 30 at most."""
+    """Size of the vocabulary, the most frequent words of the training text; with data=synthetic,
+    number of words of the Markov chain, at most 30."""
     nets: tuple[Kind, ...] = ("simple", "lstm", "plastic", "retroactive")
-    """lstm, plastic, simple or retroactive; the run's own net first, then its controls."""
+    """Any of lstm, plastic, simple and retroactive: first the run's own net, then its controls."""
     embedding_size: int = 200
-    """Units of a word's embedding."""
+    """Size of a word's embedding."""
     layers: tuple[int, ...] = (200, 200)
-    """Units of the LSTM's layers; a plastic net has fewer, for at most as many parameters."""
+    """Units of each LSTM layer; plastic nets have fewer, for at most as many parameters."""
     tied: bool = False
-    """The decoder's weights are the embedding's; the last layer has as many units."""
+    """Use the embedding as the weights of the decoder; the last layer must have the same size."""
     alpha: Literal["neuron", "connection"] = "neuron"
-    """One plasticity coefficient per neuron, its gradient divided by the width; or each its own."""
+    """One plasticity coefficient per neuron, its gradient divided by the number of its connections;
+    or one per connection."""
     trace_bound: float = 2.0
     """Largest absolute value of a trace."""
     dropout_input: float = 0.0
-    """Share of the embedding's units dropped, the same ones in all steps of a window."""
+    """Dropout probability of the embedding, with the same mask at all steps of a window."""
     dropout_hidden: float = 0.0
-    """Share of the units dropped between layers."""
+    """Dropout probability between layers."""
     dropout_output: float = 0.0
-    """Share of the last layer's units dropped."""
+    """Dropout probability after the last layer."""
     activity_penalty: float = 0.0
-    """Times the mean square of the last layer's activity, after dropout."""
+    """Coefficient of the penalty on the mean square of the last layer's activity, after dropout."""
     change_penalty: float = 0.0
-    """Times the mean square of its change from step to step, before dropout."""
+    """Coefficient of the penalty on the mean square of its change per step, before dropout."""
     weight_decay: float = 0.0
-    """Times every weight, added to its gradient."""
+    """Coefficient of the weight decay, which is added to the gradient."""
     bptt_length: int = 20
-    """Steps of a window."""
+    """Steps per window of truncated back-propagation through time."""
     learning_rate: float = 20.0
-    """Rate of stochastic gradient descent on the loss per word."""
+    """Learning rate of stochastic gradient descent on the loss per word."""
     max_grad_norm: float = 0.25
     """Norm at which the gradient is clipped."""
     round_updates: int = 0
-    """Updates of a round, which ends with a validation; 0: once through the text."""
+    """Updates per round, which ends with a validation; 0: once through the training text."""
     decay: float = 1.0
-    """What the rate is multiplied with at the start of each round after decay_after."""
+    """Factor on the learning rate at the start of each round after the first decay_after ones."""
     decay_after: int = 0
-    """Rounds at the full rate."""
+    """Number of rounds at the full learning rate."""
     average_after: int = 0
-    """Rounds after which the weights are averaged (ASGD), and the average is the result; 0: no."""
+    """Number of rounds after which the weights are averaged (ASGD); 0: no averaging."""
     evaluation_episodes: int = 20
-    """Equal parts of a held-out text, each begun without a past: the interval is over them."""
+    """Equal parts of a held-out text, each read from the initial state, for the interval."""
     evaluation_tokens: int = 0
-    """Tokens of each such part that are read, from its start; 0: all."""
+    """Number of tokens read at the start of each part; 0: all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("max_words", 3)
+        self._check_at_least("max_words", 3)
         for name in ("embedding_size", "bptt_length"):
-            self._at_least(name, 1)
+            self._check_at_least(name, 1)
         for name in ("round_updates", "decay_after", "average_after", "evaluation_tokens"):
-            self._at_least(name, 0)
+            self._check_at_least(name, 0)
         if self.evaluation_tokens == 1:
-            raise UsageError("evaluation_tokens must be 0 or at least 2: the first is only read")
-        self._above_zero("trace_bound", "decay")
+            raise UsageError(
+                "evaluation_tokens must be 0 or at least 2: the first token is not predicted"
+            )
+        self._check_positive("trace_bound", "decay")
         for name in ("dropout_input", "dropout_hidden", "dropout_output"):
-            self._between(name, 1.0)
+            self._check_range(name, 1.0)
         for name in ("activity_penalty", "change_penalty", "weight_decay"):
-            self._between(name, float("inf"))
+            self._check_range(name, float("inf"))
         self._check_layers()
 
-    def _between(self, name: str, end: float) -> None:
+    def _check_range(self, name: str, end: float) -> None:
         if not 0 <= getattr(self, name) < end:
             raise UsageError(f"{name} must be from 0 to below {end}, not {getattr(self, name)}")
 
@@ -118,11 +122,11 @@ class LanguageConfig(DataTaskConfig):
                 f"not {self.layers[-1]}"
             )
         if not self.nets or len(set(self.nets)) < len(self.nets):
-            raise UsageError(f"nets must be different ones, at least one, not {self.nets}")
+            raise UsageError(f"nets must be one or several different names, not {self.nets}")
 
 
 def language_quickstart() -> LanguageConfig:
-    """120,000 words of King James, a vocabulary of 2,000, nets of 32 units: that it works."""
+    """120,000 words of King James, a vocabulary of 2,000, nets of 32 units: a quick trial."""
     return LanguageConfig(
         max_words=2_000,
         embedding_size=32,
@@ -138,11 +142,11 @@ def language_quickstart() -> LanguageConfig:
 
 
 def language_small() -> LanguageConfig:
-    """Four nets of 233,632 parameters at most, after 400,000 words of King James.
+    """Four nets of at most 233,632 parameters, trained on 400,000 words of King James.
 
-    The rate, the clipping, 20 steps, 20 streams and an alpha for each connection are those of
-    language-paper-small; the sizes, the vocabulary and the schedule are chosen for minutes on one
-    core.
+    The rate, the clipping, 20 steps, 20 streams and one alpha per connection are those of
+    language-paper-small. The sizes, the vocabulary and the schedule are chosen so that it takes
+    minutes on one core.
     """
     return LanguageConfig(
         max_words=4_000,
@@ -162,9 +166,10 @@ def language_small() -> LanguageConfig:
 def language_paper_small() -> LanguageConfig:
     """Two layers of 200 on the Penn Treebank, 13 epochs; BP 2019 (arXiv 2002.10585).
 
-    The paper: 20 steps, rate 1, clipping at 5, decay of .25 to .40 from epoch 4 to 6. We take those
-    two for the usual loss, summed over the window's steps: with ours, the mean, the same updates
-    have 20 times the rate and a 20th of the norm. The 20 streams and the exact decay are ours.
+    The paper: 20 steps, rate 1, clipping at 5, decay of .25 to .40 from epoch 4 to 6. We assume
+    that its rate and clipping belong to a loss summed over the steps of a window. Our loss is the
+    mean, so that the same updates need 20 times the rate and a 20th of the clipping norm. The 20
+    streams and the exact decay are our choice.
     """
     return LanguageConfig(
         data="penn-treebank",
@@ -180,8 +185,9 @@ def language_paper() -> LanguageConfig:
     """The large model on the Penn Treebank, 24 M parameters; BP 2019 (arXiv 2002.10585).
 
     Embedding 400, layers 1150, 1150, 400, rate 30, clipping .25, 70 steps, batch 6, penalties 2 and
-    1, averaging from epoch 125. The 500 epochs of 2,214 updates are ours. Remembered and not
-    verified: dropout of the output .4. All windows have 70 steps; in Merity et al. 2017 they vary.
+    1, averaging from epoch 125. The 500 epochs of 2,214 updates are our choice. The output dropout
+    of .4 is quoted from memory and not verified. All windows have 70 steps; in Merity et al. 2017
+    their length varies.
     """
     return LanguageConfig(
         data="penn-treebank",

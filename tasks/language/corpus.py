@@ -1,8 +1,8 @@
-"""Text as numbers: the words of a text, a vocabulary, the Penn Treebank's files, parallel streams.
+"""Tokenization: words, a vocabulary, the Penn Treebank's files, and parallel streams of tokens.
 
-A text is words between white space; a line's end is the word ``<eos>``. Words that the vocabulary
-does not have are ``<unk>``. Mikolov et al. 2010 prepared the Penn Treebank so: lower case, without
-punctuation, numbers as ``N``, 10,000 words with ``<unk>`` and ``<eos>``.
+Words are separated by white space. The end of a line is the word ``<eos>``, and a word outside the
+vocabulary is ``<unk>``. Mikolov et al. 2010 prepared the Penn Treebank in this format: lower case,
+no punctuation, numbers as ``N``, 10,000 words including ``<unk>`` and ``<eos>``.
 """
 
 from collections import Counter
@@ -17,75 +17,75 @@ from plasticrl.tasks.data import DataError
 
 EOS, UNK = "<eos>", "<unk>"
 MAX_BYTES = 1 << 26
-"""Of a text: ten times the Penn Treebank."""
-MAX_LETTERS = 1_000
-"""Of a word: no language has such, a binary file does."""
+"""Largest accepted text, about ten times the Penn Treebank."""
+MAX_WORD_LENGTH = 1_000
+"""Longest accepted word; a longer one indicates a binary file."""
 
 
 class Corpus(NamedTuple):
-    """Three texts in one vocabulary."""
+    """The training, validation and test texts, with their common vocabulary."""
 
     train: Tensor
-    """(n,), each token's position in the vocabulary."""
+    """The index of each token in the vocabulary, (n,)."""
     valid: Tensor
     test: Tensor
     vocabulary: tuple[str, ...]
 
 
 def words(contents: bytes, name: str) -> list[str]:
-    """The words of a text, with an ``<eos>`` for each line.
+    """Split a text into its words, with ``<eos>`` at the end of each line.
 
     Args:
-        contents: UTF-8.
-        name: of the text, for the message.
+        contents: the text in UTF-8.
+        name: the name of the text, for error messages.
 
     Raises:
-        DataError: it is no text, has no word or a monstrous one, or is too large.
+        DataError: it is not a text, has no words, or it or one of its words is too long.
     """
     if len(contents) > MAX_BYTES:
         raise DataError(f"{name} is too large: {len(contents):,} bytes, at most {MAX_BYTES:,}")
     try:
         text = contents.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is no UTF-8 text: byte {error.start} is not") from error
+        raise DataError(f"{name} is not a UTF-8 text: byte {error.start} is invalid") from error
     if "\0" in text:
-        raise DataError(f"{name} is no text: byte {contents.index(0)} is zero")
-    found = [word for line in text.splitlines() for word in (*line.split(), EOS)]
-    if all(word == EOS for word in found):
+        raise DataError(f"{name} is not a text: byte {contents.index(0)} is zero")
+    result = [word for line in text.splitlines() for word in (*line.split(), EOS)]
+    if all(word == EOS for word in result):
         raise DataError(f"{name} has no words")
-    longest = max(found, key=len)
-    if len(longest) > MAX_LETTERS:
+    longest = max(result, key=len)
+    if len(longest) > MAX_WORD_LENGTH:
         raise DataError(
-            f"{name} is no text of words: one has {len(longest):,} letters ({longest[:20]}...)"
+            f"{name} is not a text of words: one has {len(longest):,} letters ({longest[:20]}...)"
         )
-    return found
+    return result
 
 
 def corpus(train: list[str], valid: list[str], test: list[str], max_words: int) -> Corpus:
-    """The texts in the vocabulary of the most frequent words of the first.
+    """Build a vocabulary of the most frequent words of the training text, and encode all texts.
 
     Args:
-        max_words: how many, ``<unk>`` and ``<eos>`` among them.
+        max_words: the largest size of the vocabulary, including ``<unk>`` and ``<eos>``.
     """
     counts = Counter(train)
     for word in (EOS, UNK):
         counts.pop(word, None)
-    # By their spelling where they are as frequent, so that nothing depends on the texts' order.
+    # Equally frequent words are sorted by spelling, so that their order in the text has no effect.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     vocabulary = (UNK, EOS, *ranked[: max_words - 2])
-    number = {word: position for position, word in enumerate(vocabulary)}
+    index = {word: position for position, word in enumerate(vocabulary)}
 
-    def numbered(text: list[str]) -> Tensor:
-        return torch.tensor([number.get(word, 0) for word in text])
+    def encode(text: list[str]) -> Tensor:
+        return torch.tensor([index.get(word, 0) for word in text])
 
-    return Corpus(numbered(train), numbered(valid), numbered(test), vocabulary)
+    return Corpus(encode(train), encode(valid), encode(test), vocabulary)
 
 
 def penn_treebank(paths: Sequence[Path], max_words: int) -> Corpus:
-    """The corpus of ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt``.
+    """Read the corpus from ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt``.
 
     Raises:
-        DataError: a file cannot be read, or ``words`` refuses it.
+        DataError: a file cannot be read, or ``words`` rejects it.
     """
     texts = []
     for path in paths:
@@ -100,10 +100,10 @@ def penn_treebank(paths: Sequence[Path], max_words: int) -> Corpus:
 
 
 def streams(text: Tensor, n_streams: int, name: str) -> Tensor:
-    """A text (n,) cut into B equal parts side by side, (n // B, B); less than B tokens are left.
+    """Cut a text (n,) into B equal streams (n // B, B). The last tokens, fewer than B, are dropped.
 
     Raises:
-        DataError: the parts have less than two tokens, and so nothing to predict.
+        DataError: the streams have fewer than two tokens, so that there is nothing to predict.
     """
     length = len(text) // n_streams
     if length < 2:

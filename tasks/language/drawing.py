@@ -1,4 +1,4 @@
-"""What the net does, to look at: a piece of held-out text, word by word."""
+"""A figure of how the net reads the start of a held-out text, word by word."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,23 +15,23 @@ INCHES_PER_WORD, INCHES_PER_PANEL = 0.17, 1.15
 
 
 class Reading(NamedTuple):
-    """What was seen in a net while it read T words."""
+    """The quantities recorded while a net reads T words."""
 
     surprise: Tensor
-    """-log p(word), in nats, of each word but the first, (T - 1,)."""
+    """-log p(word) in nats for each word except the first, (T - 1,)."""
     modulation: Tensor
-    """M of each modulated layer after each word, the mean over its neurons, (L, T)."""
+    """The modulation of each modulated layer after each word, averaged over its neurons, (L, T)."""
     trace: Tensor
     """Mean |H| of each plastic layer after each word, (L, T)."""
 
 
 def draw(net: nn.Module, text: Tensor, vocabulary: tuple[str, ...], folder: Path) -> list[Path]:
-    """``text.png``: how well each word was expected, and what the plastic layers did.
+    """Save ``text.png``: the surprise at each word, and the plastic layers' modulation and trace.
 
     Args:
-        net: the run's own.
-        text: (T,), the positions of its words in the vocabulary.
-        folder: where to put the file.
+        net: the run's own net.
+        text: the indices of its words in the vocabulary, (T,).
+        folder: where the file is saved.
     """
     words = [vocabulary[word] for word in text.tolist()]
     return drawing.save(folder, text=_figure(read(net, text), words))
@@ -39,7 +39,7 @@ def draw(net: nn.Module, text: Tensor, vocabulary: tuple[str, ...], folder: Path
 
 @torch.no_grad()
 def read(net: nn.Module, text: Tensor) -> Reading:
-    """Have the net read a text (T,) from its initial state on."""
+    """Record what happens in the net while it reads a text (T,) from its initial state."""
     was_training = net.training
     net.eval()
     states: Any = None
@@ -66,21 +66,21 @@ def _figure(reading: Reading, words: list[str]) -> Figure:
         "modulation,\nmean of the\nneurons": reading.modulation,
         "trace, mean\nof |H|": reading.trace,
     }
-    drawn = {text: layers for text, layers in lines.items() if len(layers)}
-    n_panels, n_words = 1 + len(drawn), len(words)
+    panels_below = {text: layers for text, layers in lines.items() if len(layers)}
+    n_panels, n_words = 1 + len(panels_below), len(words)
     size = (1.8 + INCHES_PER_WORD * n_words, 0.9 + INCHES_PER_PANEL * n_panels)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
     _surprise(panels[0], reading.surprise)
-    for axis, (text, layers) in zip(panels[1:], drawn.items(), strict=True):
+    for axis, (text, layers) in zip(panels[1:], panels_below.items(), strict=True):
         for position, values in enumerate(layers, start=1):
             axis.plot(values.numpy(), ".-", lw=1, ms=4, label=f"layer {position}")
-        _legend(axis)
+        drawing.legend_beside(axis)
         drawing.label_panel(axis, text)
     for axis in panels:
-        axis.grid(color="#eeeeee")
+        axis.grid(color=drawing.GRID_COLOR)
         axis.set_axisbelow(True)
-    # A text's own $ is no formula.
+    # A dollar sign in the text does not start a formula.
     panels[-1].set_xticks(range(n_words), words, rotation=90, fontsize=8, parse_math=False)
     panels[-1].set_xlim(-0.7, n_words - 0.3)
     return figure
@@ -88,12 +88,8 @@ def _figure(reading: Reading, words: list[str]) -> Figure:
 
 def _surprise(axis: Axes, surprise: Tensor) -> None:
     mean = surprise.mean().item()
-    axis.bar(range(1, len(surprise) + 1), surprise.numpy(), color=drawing.OTHER)
+    axis.bar(range(1, len(surprise) + 1), surprise.numpy(), color=drawing.NEUTRAL_COLOR)
     label = f"mean:\nperplexity {surprise.mean().exp().item():,.0f}"
-    axis.axhline(mean, color=drawing.INK, lw=1, label=label)
-    _legend(axis)
+    axis.axhline(mean, color=drawing.TEXT_COLOR, lw=1, label=label)
+    drawing.legend_beside(axis)
     drawing.label_panel(axis, "surprise,\n-log p(word),\nnats")
-
-
-def _legend(axis: Axes) -> None:
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

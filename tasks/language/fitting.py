@@ -1,9 +1,10 @@
-"""Training a language model: truncated back-propagation with carried state, SGD, then ASGD.
+"""Training of a language model by truncated back-propagation through time, SGD and then ASGD.
 
     w <- w - rate * clip( gradient of the window's loss ),    state <- state after the window
-    result = mean of w over the updates from some round on    (ASGD: Polyak & Juditsky 1992)
+    result = mean of w over the updates after average_after rounds (ASGD: Polyak & Juditsky 1992)
 
-The rate falls by a factor from round to round. Sources: BP 2019 (arXiv 2002.10585) section 4.3;
+The rate decreases by a factor from round to round.
+Sources: BP 2019 (arXiv 2002.10585) section 4.3;
 the penalties on activity and on its change: Merity et al. 2017 (arXiv 1708.01009).
 """
 
@@ -22,19 +23,19 @@ from plasticrl.tasks.language.model import Output
 
 
 class Window(NamedTuple):
-    """T steps of B streams."""
+    """T steps of B streams, which are one update."""
 
     inputs: Tensor
-    """Tokens, (T, B)."""
+    """The tokens (T, B)."""
     targets: Tensor
-    """The token after each, (T, B)."""
+    """The next token of each (T, B)."""
     is_first: bool
-    """Whether the streams begin here."""
+    """Whether the window is at the start of the streams, so that the initial states are used."""
 
 
 def windows(streams: Tensor, n_steps: int) -> list[Window]:
-    """Streams (L, B) in order, ``n_steps`` at a time; the last window may be shorter."""
-    last = len(streams) - 1  # has no next token
+    """Cut streams (L, B) into windows of ``n_steps``; the last window may be shorter."""
+    last = len(streams) - 1  # the last token has no next one
     return [
         Window(streams[start:end], streams[start + 1 : end + 1], start == 0)
         for start in range(0, last, n_steps)
@@ -43,12 +44,12 @@ def windows(streams: Tensor, n_steps: int) -> list[Window]:
 
 
 class LanguageFit(Fit):
-    """``n_updates`` updates, through the streams as often as that takes.
+    """The training of a language model, which starts the streams anew when they end.
 
     Args:
-        net: gives an ``Output`` from tokens and states.
-        streams: of the training text, (L, B).
-        validate: the perplexity of a net on the validation text, asked at the end of each round.
+        net: maps tokens and states to an ``Output``.
+        streams: the training text (L, B).
+        validate: computes the validation perplexity of a net; called at the end of each round.
     """
 
     config: LanguageConfig
@@ -66,13 +67,13 @@ class LanguageFit(Fit):
         super().__init__(net, optimizer, config)
         self.windows = windows(streams, config.bptt_length)
         self.validate = validate
-        self.per_round = config.round_updates or len(self.windows)
+        self.updates_per_round = config.round_updates or len(self.windows)
         self.states: tuple[Any, ...] | None = None
-        """After the last window."""
+        """The states of all layers after the last window."""
         self.average: AveragedModel | None = None
 
     def rate(self) -> float:
-        return rate(self.config, self.n_updates // self.per_round)
+        return learning_rate(self.config, self.n_updates // self.updates_per_round)
 
     def loss(self) -> tuple[Tensor, float]:
         window = self.windows[self.n_updates % len(self.windows)]
@@ -81,21 +82,21 @@ class LanguageFit(Fit):
         return losses(self.config, output, window.targets)
 
     def updated(self) -> dict[str, float]:
-        """Average the weights, and in the end take the average; after a round, the perplexity."""
-        n_rounds = (self.n_updates - 1) // self.per_round  # before this update
+        """Update the average weights, take them over at the end, and validate after each round."""
+        n_rounds = (self.n_updates - 1) // self.updates_per_round  # completed before this update
         if self.config.average_after and n_rounds >= self.config.average_after:
             self.average = self.average or AveragedModel(self.net)
             self.average.update_parameters(self.net)
         is_last = self.n_updates == self.config.n_updates
-        if self.n_updates % self.per_round and not is_last:
+        if self.n_updates % self.updates_per_round and not is_last:
             return {}
-        found = self.validate(self.net if self.average is None else self.average.module)
+        perplexity = self.validate(self.net if self.average is None else self.average.module)
         if is_last and self.average is not None:
             self.net.load_state_dict(self.average.module.state_dict())
-        return {"valid/perplexity": found, "train/rate": rate(self.config, n_rounds)}
+        return {"valid/perplexity": perplexity, "train/rate": learning_rate(self.config, n_rounds)}
 
     def state(self) -> dict[str, Any]:
-        # Cloned, since a state can be a view of all steps of its window.
+        # Cloned, since a state can be a view of all steps of its window, which would all be saved.
         tensors = [[leaf.clone() for leaf in leaves(state)] for state in self.states or ()]
         average = None if self.average is None else self.average.state_dict()
         return {**super().state(), "states": tensors, "average": average}
@@ -110,23 +111,23 @@ class LanguageFit(Fit):
             )
             for layer, tensors in zip(layers, state["states"], strict=True)
         )
-        for layer, one in zip(layers, self.states, strict=True):
+        for layer, layer_state in zip(layers, self.states, strict=True):
             size = self.config.batch_size
-            check_state(one, layer.initial_state(size), size)
-            check_finite("states", leaves(one))
+            check_state(layer_state, layer.initial_state(size), size)
+            check_finite("states", leaves(layer_state))
         if state["average"] is not None:
             self.average = AveragedModel(self.net)
             self.average.load_state_dict(state["average"])
             check_finite("averaged weights", self.average.state_dict().values())
 
 
-def rate(config: LanguageConfig, n_rounds: int) -> float:
-    """The learning rate after a number of whole rounds."""
+def learning_rate(config: LanguageConfig, n_rounds: int) -> float:
+    """The learning rate after a number of complete rounds."""
     return config.learning_rate * config.decay ** max(0, n_rounds - config.decay_after + 1)
 
 
 def losses(config: LanguageConfig, output: Output, targets: Tensor) -> tuple[Tensor, float]:
-    """The loss with its penalties, and the part that counts words: nats a word."""
+    """The loss with its penalties, and the cross-entropy alone, in nats per word."""
     words = F.cross_entropy(output.logits.flatten(0, 1), targets.flatten())
     loss = words
     if config.activity_penalty:

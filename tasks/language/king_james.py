@@ -1,8 +1,8 @@
-"""The King James text, embedded: whole books held out, and parallel books on one side.
+"""The embedded text of the King James Bible, with whole books held out.
 
-Samuel, Kings and Chronicles tell the same, and so do Matthew, Mark and Luke, often in the same
-words: all of them are for training. The books that are held out share less than half a percent of
-their runs of ten words with any other book.
+Samuel, Kings and Chronicles describe the same events, often in the same words, and so do Matthew,
+Mark and Luke. All of these are in the training text. The held-out books share less than half a
+percent of their sequences of ten words with any other book.
 """
 
 import lzma
@@ -16,7 +16,7 @@ TEST = ("Ruth", "Job", "Eccl", "John", "Rev")
 
 
 def books() -> dict[str, str]:
-    """The text of every book by its short name, in order: a line for each verse.
+    """The text of each book by its short name, in order, with one line per verse.
 
     Raises:
         DataError: the file is missing or has been altered.
@@ -25,40 +25,39 @@ def books() -> dict[str, str]:
 
 
 def king_james(max_words: int) -> Corpus:
-    """The corpus: other books to validate, and again others to test on."""
-    every = books()
+    """The corpus, with different books for training, validation and test."""
     split: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for name, text in every.items():
-        side = "valid" if name in VALID else "test" if name in TEST else "train"
-        split[side] += words(text.encode(), name)
+    for name, text in books().items():
+        part = "valid" if name in VALID else "test" if name in TEST else "train"
+        split[part] += words(text.encode(), name)
     return corpus(split["train"], split["valid"], split["test"], max_words)
 
 
 def decompress(packed: bytes, name: str) -> bytes:
-    """The contents of an xz file, at most ``MAX_BYTES``.
+    """Decompress an xz file of at most ``MAX_BYTES``.
 
     Raises:
-        DataError: it is damaged or cut short, or holds more.
+        DataError: it is damaged, incomplete or too large.
     """
-    unpack = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28)
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28)
     try:
-        contents = unpack.decompress(packed, MAX_BYTES + 1)
+        contents = decompressor.decompress(packed, MAX_BYTES + 1)
     except lzma.LZMAError as error:
-        raise DataError(f"{name} is no xz file, or a damaged one: {error}") from error
+        raise DataError(f"{name} is not an xz file, or is damaged: {error}") from error
     if len(contents) > MAX_BYTES:
         raise DataError(f"{name} unpacks to more than {MAX_BYTES:,} bytes")
-    if not unpack.eof:
-        raise DataError(f"{name} is cut short")
+    if not decompressor.eof:
+        raise DataError(f"{name} is incomplete")
     return contents
 
 
 def parse(contents: bytes) -> dict[str, str]:
-    """The books of a text: lines of ``# legend``, ``= short name``, or a verse."""
-    found: dict[str, list[str]] = {}
+    """Split a text into books; a line is ``# legend``, ``= short name``, or a verse."""
+    result: dict[str, list[str]] = {}
     verses: list[str] = []
     for line in contents.decode("utf-8").splitlines():
         if line.startswith("= "):
-            verses = found.setdefault(line[2:], [])
+            verses = result.setdefault(line[2:], [])
         elif not line.startswith("#"):
             verses.append(line)
-    return {name: "\n".join(lines) for name, lines in found.items()}
+    return {name: "\n".join(lines) for name, lines in result.items()}

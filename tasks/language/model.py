@@ -1,9 +1,9 @@
-"""A language model: embedding, layers of LSTM cells, logits; the embedding may be the decoder, too.
+"""A language model: an embedding, layers of LSTM cells and a decoder, which can be the embedding.
 
     x = W_emb[word],    x <- sequence(cell, dropout(x)) for each layer,    logits = W_dec x + b
 
-Dropout is variational: one mask for all steps of a window (Gal & Ghahramani 2016, arXiv
-1512.05287). A parameter that many connections share gets a share of their gradient.
+Dropout is variational, with one mask for all steps of a window (Gal & Ghahramani 2016, arXiv
+1512.05287). The gradient of a parameter that connections share is divided by their number.
 Sources: BP 2019 (arXiv 2002.10585) section 4.3; Merity et al. 2017 (arXiv 1708.02182) for the
 large model.
 """
@@ -19,32 +19,32 @@ from plasticrl.core import Cell, build_cell, sequence
 from plasticrl.core.state import detach
 from plasticrl.tasks.language.config import Kind, LanguageConfig
 
-INIT = 0.1
-"""Largest initial weight of embedding and decoder."""
+INIT_RANGE = 0.1
+"""Largest absolute initial weight of the embedding and the decoder."""
 MODULATION = {"plastic": "none", "simple": "simple", "retroactive": "retroactive"}
 
 
 class Output(NamedTuple):
-    """What the model gives for a window of T steps of B streams."""
+    """The output of the model for a window of T steps of B streams."""
 
     logits: Tensor
-    """(T, B, V)"""
+    """Logits of the next word, (T, B, V)."""
     last: Tensor
-    """Of the last layer, (T, B, N)."""
+    """The output of the last layer, (T, B, N)."""
     dropped: Tensor
-    """The same after dropout, which the decoder reads."""
+    """The same after dropout, which is the input of the decoder."""
     states: tuple[Any, ...]
-    """Of every layer after the window, without gradient."""
+    """The states of all layers after the window, detached."""
 
 
 class LanguageModel(nn.Module):
-    """The model; see the module.
+    """The model that the docstring of this file describes.
 
     Args:
-        config: sizes and dropout.
-        kind: what the layers are.
-        n_words: V.
-        sizes: units of each layer.
+        config: the options.
+        kind: the kind of the layers.
+        n_words: V, the size of the vocabulary.
+        sizes: the number of units of each layer.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class LanguageModel(nn.Module):
         if config.tied:
             self.decoder.weight = self.embedding.weight
         for weight in (self.embedding.weight, self.decoder.weight):
-            nn.init.uniform_(weight, -INIT, INIT)
+            nn.init.uniform_(weight, -INIT_RANGE, INIT_RANGE)
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, tokens: Tensor, states: tuple[Any, ...] | None = None) -> Output:
-        """From tokens (T, B) and the states before them; None: the initial states."""
+        """Read tokens (T, B) from the given states of the layers, or from the initial ones."""
         config, last = self.config, self.embedding(tokens)
         after = []
         for position, layer in enumerate(self.layers):
@@ -82,9 +82,9 @@ class LanguageModel(nn.Module):
 
 
 def locked_dropout(x: Tensor, p: float) -> Tensor:
-    """x (T, B, N) with each unit of each row dropped at all steps or at none, the others scaled."""
-    kept = torch.empty_like(x[:1]).bernoulli_(1 - p) / (1 - p)
-    return x * kept
+    """Apply dropout to x (T, B, N) with one mask for all steps, and scale the kept units."""
+    mask = torch.empty_like(x[:1]).bernoulli_(1 - p) / (1 - p)
+    return x * mask
 
 
 def _cell(config: LanguageConfig, kind: Kind, input_size: int, size: int) -> Cell[Any]:
@@ -104,44 +104,45 @@ def _cell(config: LanguageConfig, kind: Kind, input_size: int, size: int) -> Cel
 
 
 def _share_gradients(cell: Cell[Any]) -> None:
-    """Divide the gradient of alpha and eta by the connections that share it: a row of N, or N^2.
+    """Divide the gradients of alpha and eta by the number of connections that share them.
 
-    For alpha the paper does so, "for stability". Without it, a step of the usual size takes eta of
-    a retroactive net below zero, and the eligibility trace grows without end.
+    The paper does this for alpha, "for stability". Without it, a usual step makes eta of a
+    retroactive net negative, and the eligibility trace diverges.
     """
     assert cell.connection is not None
     n_connections = cell.connection.weight.numel()
     for parameter in (cell.connection.alpha, cell.connection.eta):
         if parameter is not None and parameter.numel() < n_connections:
-            share = n_connections // parameter.numel()
-            parameter.register_hook(partial(_divided, share))  # type: ignore[no-untyped-call]
+            n_shared = n_connections // parameter.numel()
+            parameter.register_hook(partial(_divide, n_shared))  # type: ignore[no-untyped-call]
 
 
-def _divided(share: int, gradient: Tensor) -> Tensor:
-    return gradient / share
+def _divide(n_shared: int, gradient: Tensor) -> Tensor:
+    return gradient / n_shared
 
 
 def sizes(config: LanguageConfig, kind: Kind, n_words: int) -> tuple[int, ...]:
-    """Units of the layers: as configured for an LSTM, less for a plastic net of as many parameters.
+    """The number of units of each layer: as configured for an LSTM, fewer for a plastic net.
 
-    Each layer is narrower by the same number of units, the least with which the net has at most
-    as many parameters as the LSTM; but not a last layer that is tied to the embedding.
+    All layers of a plastic net are smaller by the same number of units, the smallest with which it
+    has at most as many parameters as the LSTM. A last layer that is tied to the embedding keeps
+    its size.
     """
-    most = n_parameters(config, "lstm", n_words, config.layers)
+    max_parameters = n_parameters(config, "lstm", n_words, config.layers)
     n_free = len(config.layers) - config.tied
-    for less in range(max(config.layers)):
+    for reduction in range(max(config.layers)):
         smaller = tuple(
-            size - less * (position < n_free) for position, size in enumerate(config.layers)
+            size - reduction * (position < n_free) for position, size in enumerate(config.layers)
         )
         if min(smaller) < 1:
             break
-        if kind == "lstm" or n_parameters(config, kind, n_words, smaller) <= most:
+        if kind == "lstm" or n_parameters(config, kind, n_words, smaller) <= max_parameters:
             return smaller
     return config.layers
 
 
 def n_parameters(config: LanguageConfig, kind: Kind, n_words: int, layers: tuple[int, ...]) -> int:
-    """How many parameters such a net has; tied ones count once."""
+    """The number of parameters of a net with these layers. Tied weights count once."""
     with torch.device("meta"):
         net = LanguageModel(config, kind, n_words, layers)
     return sum(parameter.numel() for parameter in net.parameters())

@@ -1,8 +1,9 @@
-"""Word-level language modelling: what the next word is, by LSTMs whose memory cells are plastic.
+"""Word-level language modeling: predicting the next word with LSTMs whose memory cells are plastic.
 
-The metric is the perplexity of a held-out text, exp(mean over words of -log p(word)). That text is
-cut into equal parts, each read from the initial state on, so the result does not depend on how many
-are read at once; the interval is over the parts. Source: BP 2019 (arXiv 2002.10585) section 4.3.
+The metric is the perplexity of a held-out text, exp(mean over words of -log p(word)). The text is
+cut into equal parts, each read from the initial state, so that the result does not depend on the
+number of parts read at a time. The interval is over the parts.
+Source: BP 2019 (arXiv 2002.10585) section 4.3.
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticrl.tasks.data import Data, sha256_of
+from plasticrl.tasks.data import DataRecord, sha256_of
 from plasticrl.tasks.language.config import KING_JAMES, PENN_TREEBANK, Kind, LanguageConfig
 from plasticrl.tasks.language.corpus import Corpus, penn_treebank, streams
 from plasticrl.tasks.language.fitting import LanguageFit, windows
@@ -30,14 +31,14 @@ NAMES: dict[Kind, str] = {
     "simple": "simple modulation",
     "retroactive": "retroactive modulation",
 }
-AT_ONCE = 20
-"""Parts of a held-out text read at once."""
+EVALUATION_BATCH_SIZE = 20
+"""Number of parts of a held-out text that are read at a time."""
 N_DRAWN = 48
-"""Words in the picture."""
+"""Number of words in the figure."""
 
 
 class Language(Task[LanguageConfig]):
-    """The task; see the module."""
+    """The task that the docstring of this file describes."""
 
     metric = "test perplexity"
 
@@ -58,8 +59,8 @@ class Language(Task[LanguageConfig]):
         return LanguageModel(self.config, kind, n_words, sizes(self.config, kind, n_words))
 
     def fit(self, net: nn.Module) -> LanguageFit:
-        def validate(now: nn.Module) -> float:
-            return self._measure(now, self.valid).value
+        def validate(net: nn.Module) -> float:
+            return self._measure(net, self.valid).value
 
         return LanguageFit(net, self.config, self.train.to(self.config.device), validate)
 
@@ -67,7 +68,7 @@ class Language(Task[LanguageConfig]):
         return self._measure(net, self.test)
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.language.drawing import draw  # late: matplotlib takes a second
+        from plasticrl.tasks.language.drawing import draw  # late, since it loads matplotlib
 
         start = self.test[:N_DRAWN, 0].to(self.config.device)
         return draw(net, start, self.corpus.vocabulary, folder)
@@ -79,17 +80,19 @@ class Language(Task[LanguageConfig]):
 
 
 @torch.no_grad()
-def perplexity(net: nn.Module, parts: Tensor, n_steps: int, at_once: int = AT_ONCE) -> Measurement:
-    """The perplexity of parts of a text (L, n), each read from the initial state on.
+def perplexity(
+    net: nn.Module, parts: Tensor, n_steps: int, batch_size: int = EVALUATION_BATCH_SIZE
+) -> Measurement:
+    """The perplexity of the parts (L, n) of a text, each read from the initial state.
 
     Args:
-        n_steps: read in one go; the state is carried on, and so it does not matter.
-        at_once: parts read side by side; it does not matter either.
+        n_steps: the number of steps of a window. It does not change the result.
+        batch_size: the number of parts read at a time. It does not change the result.
     """
     was_training = net.training
     net.eval()
-    groups = (parts[:, start : start + at_once] for start in range(0, parts.shape[1], at_once))
-    means = torch.cat([_mean_losses(net, some, n_steps) for some in groups])
+    groups = torch.split(parts, batch_size, dim=1)
+    means = torch.cat([_mean_losses(net, group, n_steps) for group in groups])
     net.train(was_training)
     value, (low, high), n = mean(means.double().cpu())
     return Measurement(_exp(value), (_exp(low), _exp(high)), n)
@@ -98,33 +101,33 @@ def perplexity(net: nn.Module, parts: Tensor, n_steps: int, at_once: int = AT_ON
 def _exp(nats: float) -> float:
     try:
         return math.exp(nats)
-    except OverflowError:  # of a net that has diverged
+    except OverflowError:  # the net has diverged
         return math.inf
 
 
 def _mean_losses(net: nn.Module, parts: Tensor, n_steps: int) -> Tensor:
-    """Nats a word of each part, (B,)."""
+    """The mean loss of each part in nats per word, (B,)."""
     states: Any = None
     total = torch.zeros(parts.shape[1], dtype=torch.float64, device=parts.device)
     for window in windows(parts, n_steps):
         logits, _, _, states = net(window.inputs, states)
-        found = F.cross_entropy(logits.flatten(0, 1), window.targets.flatten(), reduction="none")
-        total += found.view_as(window.targets).sum(dim=0)
+        losses = F.cross_entropy(logits.flatten(0, 1), window.targets.flatten(), reduction="none")
+        total += losses.view_as(window.targets).sum(dim=0)
     return total / (len(parts) - 1)
 
 
-def load(config: LanguageConfig) -> tuple[Corpus, Data]:
-    """The corpus of a config, and where it is from.
+def load(config: LanguageConfig) -> tuple[Corpus, DataRecord]:
+    """Load the corpus that a config names, and its record for ``evaluation.json``.
 
     Raises:
-        DataError: it is not there, or not the right one.
+        DataError: the data set is missing, altered or damaged.
     """
     if config.data == "synthetic":
-        held_out = "later parts of the same chain's walk"
-        return synthetic(config.seed, config.max_words), Data("synthetic", "1", None, held_out)
+        record = DataRecord("synthetic", "1", None, "later parts of the same chain's walk")
+        return synthetic(config.seed, config.max_words), record
     if config.data == "penn-treebank":
         paths = PENN_TREEBANK.find(config.data_root)
-        found = Data("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")
-        return penn_treebank(paths, config.max_words), found
-    held_out = f"whole books: {', '.join(VALID)} to validate; {', '.join(TEST)} to test"
-    return king_james(config.max_words), Data("king-james", "1", KING_JAMES.sha256, held_out)
+        record = DataRecord("penn-treebank", "Mikolov 2010", sha256_of(paths), "as published")
+        return penn_treebank(paths, config.max_words), record
+    split = f"whole books: {', '.join(VALID)} to validate; {', '.join(TEST)} to test"
+    return king_james(config.max_words), DataRecord("king-james", "1", KING_JAMES.sha256, split)

@@ -1,1 +1,1 @@
-"""Characters of unseen scripts, told apart after one look at each; DP 2018."""
+"""One-shot classification of characters from unseen scripts; DP 2018."""

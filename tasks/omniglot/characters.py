@@ -1,27 +1,27 @@
-"""Where images of characters come from: classes to train on, others held out, and their images."""
+"""The interface of a set of characters: training classes, held-out classes and their images."""
 
 from abc import ABC, abstractmethod
 
 from torch import Generator, Tensor
 
-from plasticrl.tasks.data import Data
+from plasticrl.tasks.data import DataRecord
 
 IMAGE_SIZE = 31
-"""Pixels of either side of an image, ink 1 on 0; DP 2018."""
+"""Side of an image in pixels. Ink is 1 on a background of 0; DP 2018."""
 
 
 class Characters(ABC):
     """A set of characters.
 
     Args:
-        data: what ``evaluation.json`` says of it.
-        training: classes to train on, by number (n,).
-        held_out: classes to measure on, by number (m,).
+        data: the record for ``evaluation.json``.
+        training: indices of the training classes (n,).
+        held_out: indices of the classes for the evaluation (m,).
     """
 
-    def __init__(self, data: Data, training: Tensor, held_out: Tensor) -> None:
+    def __init__(self, data: DataRecord, training: Tensor, held_out: Tensor) -> None:
         self.data, self.training, self.held_out = data, training, held_out
 
     @abstractmethod
     def draw(self, classes: Tensor, generator: Generator) -> Tensor:
-        """Images (B, M, 31, 31) of classes (B, M), no two of a row from the same drawing."""
+        """Draw images (B, M, 31, 31) of classes (B, M); each row has M different drawings."""

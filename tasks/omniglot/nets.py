@@ -1,4 +1,4 @@
-"""The nets that are compared: the plastic readout on its convolutions, and nearest pixels."""
+"""The nets: convolutions with a plastic or non-plastic readout, and a nearest-neighbor baseline."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,22 +18,22 @@ class OneShotEpisodes(NamedTuple):
     """B episodes of K characters and Q queries; images are (..., 31, 31)."""
 
     images: Tensor
-    """Labelled images (K, B, 31, 31), one of each character."""
+    """Labeled images (K, B, 31, 31), one of each character."""
     labels: Tensor
-    """(K, B), from 0 to K - 1, each once in an episode."""
+    """Labels of the images (K, B); an episode has each of 0 to K - 1 once."""
     queries: Tensor
-    """(Q, B, 31, 31)"""
+    """Unlabeled images (Q, B, 31, 31)."""
     answers: Tensor
     """Labels of the queries (Q, B)."""
 
 
 class OneShot(nn.Module):
-    """Four convolutions, each halving the image, then a plastic readout.
+    """Four convolutions, each of which halves the image, then a plastic readout.
 
     Args:
         config: sizes and the readout's options.
         embedding_size: channels of the last convolution.
-        plastic: else the trace has no effect, and alpha and eta are not trained.
+        plastic: if false, alpha and eta are zero and are not trained.
     """
 
     def __init__(self, config: OmniglotConfig, embedding_size: int, plastic: bool) -> None:
@@ -63,13 +63,13 @@ class OneShot(nn.Module):
     def forward(self, episodes: OneShotEpisodes) -> Tensor:
         """Probabilities of each label for each query (Q, B, K)."""
         n_queries, n_episodes = episodes.answers.shape
-        labelled = self._inputs(episodes.images, F.one_hot(episodes.labels, self.n_ways))
-        _, state = sequence(self.readout, labelled)
-        # Every query is asked of the same trace, as if it were the episode's only one.
+        labeled = self._inputs(episodes.images, F.one_hot(episodes.labels, self.n_ways))
+        _, state = sequence(self.readout, labeled)
+        # Every query sees the same trace, as if it were the only query of the episode.
         states = map_leaves(lambda leaf: leaf.repeat(n_queries, *[1] * (leaf.dim() - 1)), state)
-        nothing = episodes.answers.new_zeros(n_queries, n_episodes, self.n_ways)
-        asked = self._inputs(episodes.queries, nothing).flatten(0, 1).unsqueeze(0)
-        outputs, _ = sequence(self.readout, asked, states)
+        no_labels = episodes.answers.new_zeros(n_queries, n_episodes, self.n_ways)
+        query_inputs = self._inputs(episodes.queries, no_labels).flatten(0, 1).unsqueeze(0)
+        outputs, _ = sequence(self.readout, query_inputs, states)
         return outputs.view(n_queries, n_episodes, self.n_ways)
 
     def _inputs(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class OneShot(nn.Module):
 
 
 class NearestPixels(nn.Module):
-    """Says the label of the labelled image with the least squared difference. Has no parameter."""
+    """Predicts the label of the image with the smallest squared difference. Has no parameters."""
 
     def forward(self, episodes: OneShotEpisodes) -> Tensor:
-        """Probabilities, 0 or 1, of each label for each query (Q, B, K)."""
+        """Probabilities of each label, 0 or 1, for each query (Q, B, K)."""
         differences = episodes.queries.unsqueeze(1) - episodes.images
         nearest = differences.square().sum(dim=(3, 4)).argmin(dim=1, keepdim=True)
         labels = episodes.labels.expand(len(nearest), -1, -1).gather(1, nearest).squeeze(1)

@@ -1,4 +1,4 @@
-"""Memorise random patterns, then complete one: what it is made of, and the presets."""
+"""Options and presets of memorizing random patterns and completing one of them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,44 +9,44 @@ from plasticrl.tasks.config import TaskConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PatternsConfig(TaskConfig):
-    """Memorise random patterns of bits, then complete one of them; DP 2018, section 4.1."""
+    """Memorize random patterns of bits, then complete one of them; DP 2018, section 4.1."""
 
     task: ClassVar[str] = "patterns"
 
     n_bits: int = 1_000
-    """Bits of a pattern, each -1 or 1."""
+    """Bits per pattern, each -1 or 1."""
     n_patterns: int = 5
-    """Patterns of an episode."""
+    """Patterns per episode."""
     n_cycles: int = 2
-    """How often each is shown."""
+    """How often each pattern is shown."""
     steps_on: int = 6
-    """Steps a pattern is shown."""
+    """Number of steps for which a pattern is shown."""
     steps_off: int = 4
-    """Steps without input after it."""
+    """Number of steps without input after each pattern."""
     probe_steps: int = 6
-    """Steps the degraded pattern is shown, the last of which is the answer."""
+    """Number of steps for which the degraded pattern is shown; the answer is read at the last."""
     input_gain: float = 20.0
-    """What an input is multiplied with before it is added to a unit's drive."""
+    """Factor by which the input is multiplied before it is added to a unit's drive."""
     target_error: float = 0.0
-    """Train a net until its share of wrong bits in 200 new episodes, looked at every 50 updates, is
-    this or less; 0: for all updates."""
+    """Stop training a net once its share of wrong bits is at most this, measured on 200 new
+    episodes every 50 updates; 0: never stop early."""
     control_learning_rate: float = 0.0
-    """Of the RNN and the LSTM; 0: the same as of the plastic net."""
+    """Learning rate of the RNN and the LSTM; 0: that of the plastic net."""
     rnn_control: int = 0
-    """Units of a larger non-plastic net trained as a further control; 0: none."""
+    """Number of units of a larger non-plastic RNN as a further control; 0: no such control."""
     lstm_control: int = 0
-    """Units of an LSTM trained as a further control; 0: none."""
+    """Number of units of an LSTM as a further control; 0: no such control."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n_bits", "n_patterns", "n_cycles", "steps_on", "probe_steps"):
-            self._at_least(name, 1)
-        self._at_least("n_bits", 2)
-        self._at_least("steps_off", 0)
+            self._check_at_least(name, 1)
+        self._check_at_least("n_bits", 2)
+        self._check_at_least("steps_off", 0)
         for name in ("rnn_control", "lstm_control"):
             if getattr(self, name) and getattr(self, name) <= self.n_bits:
                 raise UsageError(f"{name} must be 0 or above n_bits={self.n_bits}")
-        self._above_zero("input_gain")
+        self._check_positive("input_gain")
         if not 0 <= self.target_error < 1:
             raise UsageError(f"target_error must be from 0 to below 1, not {self.target_error}")
         if not 0 <= self.control_learning_rate < float("inf"):
@@ -69,8 +69,8 @@ def patterns_paper() -> PatternsConfig:
 def patterns_comparison() -> PatternsConfig:
     """Two patterns of 50 bits, against an RNN of 2,051 units and an LSTM of 2,000, to 1 % error.
 
-    DP 2018: 11 steps, Adam 3e-5 for RNN and LSTM. The plastic net learns from fewest episodes at
-    Adam 3e-3 (the paper's: 3e-4); 1,500 updates are where the others are given up.
+    DP 2018: 11 steps, Adam 3e-5 for RNN and LSTM. The plastic net needs the fewest episodes with
+    Adam 3e-3 (the paper: 3e-4). Training stops after 1,500 updates if the target is not reached.
     """
     return PatternsConfig(
         n_bits=50,

@@ -1,13 +1,13 @@
-"""Completing patterns that were seen once or twice, from half of their bits.
+"""Completing patterns that were shown once or twice, from half of their bits.
 
-An episode shows P random patterns of +1 and -1, each for some steps and with a pause after it, all
-of them C times over in a new order; then one of them with half of its bits set to zero. After the
-last step the net's units have to be the whole pattern.
+An episode shows P random patterns of +1 and -1, each for some steps and followed by a pause. It
+shows all of them C times, each time in a new order, and then one of them with half of its bits set
+to zero. After the last step the net's units have to be the whole pattern.
 
     loss = mean over bits of (x_j - pattern_j)^2 at the last step
 
-The input, times a gain, is added to the drive of a fully recurrent plastic net with one unit for
-each bit and one more, whose input is always 1. Source: DP 2018 (arXiv 1804.02464) section 4.1.
+The input, times a gain, is added to the drive of a fully recurrent plastic net. It has one unit
+per bit and one more, whose input is always 1. Source: DP 2018 (arXiv 1804.02464) section 4.1.
 """
 
 import math
@@ -19,35 +19,35 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.tasks.episodes import HELD_OUT_SEED, EpisodicTask, generator
+from plasticrl.tasks.episodes import EpisodicTask, make_generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.task import Net
 
 INIT_STD = 0.01
-"""Of the non-plastic weights, as of the plastic net's."""
+"""Standard deviation of the initial weights of ``NonPlastic``, as in the plastic net."""
 N_DRAWN = 3
-"""Held-out episodes in the picture."""
-CHECKED, CHECKED_EVERY = 200, 50
-"""Episodes to see whether the target is reached, and updates from one look to the next."""
-LAST_SEED = 2**32 - 1
-"""Those episodes' seed, less the run's: neither the training's nor the evaluation's."""
+"""Held-out episodes that are drawn."""
+TARGET_EPISODES, TARGET_INTERVAL = 200, 50
+"""Episodes of a check of the target error, and updates between two checks."""
+TARGET_SEED = 2**32 - 1
+"""Seed of those episodes, minus the run's seed: different from those of training and evaluation."""
 
 
 class PatternEpisodes(NamedTuple):
-    """T steps of B episodes."""
+    """B episodes of T steps."""
 
     inputs: Tensor
-    """(T, B, n_bits + 1), not yet multiplied with the gain."""
+    """(T, B, n_bits + 1), before the gain is applied."""
     target: Tensor
     """(B, n_bits)"""
     patterns: Tensor
-    """(B, n_patterns, n_bits), of which the target is one."""
+    """(B, n_patterns, n_bits); the target is one of them."""
 
 
 class Associator(nn.Module):
-    """A plastic net whose units are the pattern's bits; inputs are added to their drive."""
+    """A plastic net with one unit per bit; the inputs are added to the drive of the units."""
 
-    larger = False
+    uses_control_rate = False
 
     def __init__(self, width: int, gain: float) -> None:
         super().__init__()
@@ -64,27 +64,29 @@ class Associator(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(T, B, width) -> the last step's units (B, width)."""
+        """Map inputs (T, B, width) to the units at the last step (B, width)."""
         outputs, _ = sequence(self.cell, inputs * self.gain)
         return outputs[-1]
 
 
 class NonPlastic(nn.Module):
-    """The same without plasticity and with more units, which are given no input.
+    """The same net without plasticity and with further units that receive no input.
 
         x(t) = tanh( gain u(t) + w x(t-1) )
 
-    ``larger`` is the control with a learning rate of its own, as the LSTM.
+    With ``uses_control_rate`` it is trained at ``control_learning_rate``, like the LSTM.
     """
 
-    def __init__(self, width: int, n_units: int, gain: float, larger: bool = False) -> None:
+    def __init__(
+        self, width: int, n_units: int, gain: float, uses_control_rate: bool = False
+    ) -> None:
         super().__init__()
-        self.width, self.gain, self.larger = width, gain, larger
+        self.width, self.gain, self.uses_control_rate = width, gain, uses_control_rate
         self.weight = nn.Parameter(torch.empty(n_units, n_units))
         nn.init.normal_(self.weight, std=INIT_STD)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(T, B, width) -> the last step's units (B, width)."""
+        """Map inputs (T, B, width) to the units at the last step (B, width)."""
         n_units = len(self.weight)
         hidden = inputs.new_zeros(inputs.shape[1], n_units)
         for drive in F.pad(inputs * self.gain, (0, n_units - self.width)):
@@ -93,9 +95,9 @@ class NonPlastic(nn.Module):
 
 
 class LSTMAssociator(nn.Module):
-    """An LSTM that reads the same inputs; its first units are read as the pattern's bits."""
+    """An LSTM with the same inputs, whose first units are taken as the pattern's bits."""
 
-    larger = True
+    uses_control_rate = True
 
     def __init__(self, width: int, n_units: int) -> None:
         super().__init__()
@@ -103,20 +105,22 @@ class LSTMAssociator(nn.Module):
         self.cell = build_cell("lstm", width, hidden_size=n_units)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(T, B, width) -> the last step's units (B, width)."""
+        """Map inputs (T, B, width) to the units at the last step (B, width)."""
         outputs, _ = sequence(self.cell, inputs)
         return outputs[-1, :, : self.width]
 
 
 class Patterns(EpisodicTask[PatternsConfig]):
-    """The task; see the module."""
+    """The task that the docstring of this file describes."""
 
     metric = "share of wrong bits"
 
     def nets(self) -> list[Net]:
         config = self.config
         width = config.n_bits + 1
-        equal = round(math.sqrt(2) * width)  # weights alone: as many as weights and alphas
+        equal = round(
+            math.sqrt(2) * width
+        )  # as many weights as the plastic net has weights and alphas
         nets = [
             Net("plastic", lambda: Associator(width, config.input_gain)),
             Net(
@@ -129,7 +133,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
             nets.append(
                 Net(
                     f"RNN, {n_units} units",
-                    lambda: NonPlastic(width, n_units, config.input_gain, larger=True),
+                    lambda: NonPlastic(width, n_units, config.input_gain, uses_control_rate=True),
                 )
             )
         if config.lstm_control:
@@ -142,7 +146,7 @@ class Patterns(EpisodicTask[PatternsConfig]):
         return nets
 
     def sample(self, n_episodes: int, generator: Generator, held_out: bool) -> PatternEpisodes:
-        """New patterns in every episode: held-out ones differ by their seed."""
+        """Sample new patterns for every episode. Held-out episodes come from another seed."""
         config, device = self.config, generator.device
         shape = (n_episodes, config.n_patterns, config.n_bits)
         patterns = torch.randint(0, 2, shape, generator=generator, device=device) * 2.0 - 1.0
@@ -153,9 +157,10 @@ class Patterns(EpisodicTask[PatternsConfig]):
             for order in keys.argsort(dim=1).T:
                 shown += [patterns[rows, order]] * config.steps_on
                 shown += [torch.zeros_like(patterns[:, 0])] * config.steps_off
-        asked = torch.randint(0, config.n_patterns, (n_episodes,), generator=generator,
-                              device=device)  # fmt: skip
-        target = patterns[rows, asked]
+        probed = torch.randint(
+            0, config.n_patterns, (n_episodes,), generator=generator, device=device
+        )
+        target = patterns[rows, probed]
         keys = torch.rand(target.shape, generator=generator, device=device)
         erased = keys.argsort(dim=1).argsort(dim=1) < config.n_bits // 2
         shown += [target.masked_fill(erased, 0.0)] * config.probe_steps
@@ -170,22 +175,21 @@ class Patterns(EpisodicTask[PatternsConfig]):
         wrong: Tensor = (units > 0) != (episodes.target > 0)
         return wrong.float().mean(dim=1)
 
-    def rate(self, net: nn.Module, n_updates: int) -> float:
-        own = self.config.control_learning_rate if net.larger else 0.0
-        return own or self.config.learning_rate
+    def learning_rate(self, net: nn.Module, n_updates: int) -> float:
+        control_rate = self.config.control_learning_rate if net.uses_control_rate else 0.0
+        return control_rate or self.config.learning_rate
 
-    def enough(self, net: nn.Module, update: int) -> bool:
-        """Whether the target is reached, in episodes of other seeds than all else."""
+    def target_reached(self, net: nn.Module, n_updates: int) -> bool:
+        """Whether the error on episodes with a seed of their own is at most ``target_error``."""
         target = self.config.target_error
-        if not target or update % CHECKED_EVERY:
+        if not target or n_updates % TARGET_INTERVAL:
             return False
-        random = generator(LAST_SEED - self.config.seed, self.config.device)
+        generator = make_generator(TARGET_SEED - self.config.seed, self.config.device)
         with torch.no_grad():
-            errors = self.measure(net, self.sample(CHECKED, random, held_out=True))
+            errors = self.measure(net, self.sample(TARGET_EPISODES, generator, held_out=True))
         return errors.mean().item() <= target
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        from plasticrl.tasks.patterns.drawing import draw  # late: matplotlib takes a second
+        from plasticrl.tasks.patterns.drawing import draw  # late, since it loads matplotlib
 
-        random = generator(HELD_OUT_SEED + self.config.seed, self.config.device)
-        return draw(net, self.sample(N_DRAWN, random, held_out=True), folder)
+        return draw(net, self.sample(N_DRAWN, self.held_out_generator(), held_out=True), folder)

@@ -10,7 +10,7 @@ import pytest
 from plasticrl.commands import main, run_command
 from plasticrl.runs import RunDirectory
 from plasticrl.tasks.config import KIND
-from plasticrl.tasks.data import Embedded, Real
+from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet
 from plasticrl.tasks.patterns.task import Associator, Patterns
 from plasticrl.tasks.registry import DATA_SETS, PRESETS
 
@@ -21,6 +21,14 @@ train_main = partial(run_command, "train")
 SMALL = [
     *("--n-updates", "3", "--batch-size", "2", "--evaluation-episodes", "7"),
 ]
+PICTURES = {
+    "patterns": {"episode.png", "matrices.png"},
+    "images": {"episode.png", "matrices.png"},
+    "omniglot": {"episodes.png", "characters.png"},
+    "bohp": {"episode.png", "matrices.png"},
+    "language": {"text.png"},
+}
+"""The pictures of each task. A task that is missing here fails the test of its presets."""
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -48,8 +56,8 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         assert (one["seconds"] > 0) == (one["parameters"] > 0)
         assert one["stopped"] == ("updates" if one["parameters"] else None)
     assert record["not_measured"] == []
-    if record["task"] in ("patterns", "images", "bohp"):
-        assert {path.name for path in run.glob("*.png")} == {"episode.png", "matrices.png"}
+    pictures = {path.name for path in run.glob("*.png")}
+    assert pictures == set(record["pictures"]) == PICTURES[record["task"]]
     assert RunDirectory.open(run).kind == "supervised"
     assert (run / "metrics.jsonl").read_text().count("train/loss") >= 3
 
@@ -116,7 +124,9 @@ def test_evaluate_says_what_was_given_up_and_what_was_not_measured(
     The plastic net reaches the target after two updates, of two episodes each.
     """
     monkeypatch.setattr(
-        Patterns, "enough", lambda _, net, update: isinstance(net, Associator) and update == 2
+        Patterns,
+        "target_reached",
+        lambda _, net, n_updates: isinstance(net, Associator) and n_updates == 2,
     )
     flags = ["patterns-quickstart", *SMALL, "--n-bits", "4"]
     for name, more in (("both", []), ("one", ["--no-controls"])):
@@ -160,14 +170,14 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFi
 def test_data_tells_of_every_data_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise nobody knows what to bring, or that what was brought is damaged."""
+    """Otherwise the user does not know which files are needed, or that one is damaged."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
     assert data_main([]) == 0
     out = capsys.readouterr().out
     for data in DATA_SETS:
         assert data.name in out
-        files = data.files if isinstance(data, Real) else ()
-        for word in (data.sha256,) if isinstance(data, Embedded) else [f.md5 for f in files]:
+        files = data.files if isinstance(data, ExternalDataSet) else ()
+        for word in (data.sha256,) if isinstance(data, EmbeddedDataSet) else [f.md5 for f in files]:
             assert word in out
     (tmp_path / "ptb.train.txt").write_text("not the real one")
     assert data_main(["--data-root", str(tmp_path)]) == 0
@@ -214,13 +224,13 @@ def test_a_mistyped_flag(argv: list[str], said: str, capsys: pytest.CaptureFixtu
 def test_a_missing_data_set_is_one_sentence(
     preset: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise the user does not know what to bring, or that there is something else to try."""
+    """Otherwise the user does not know which file is needed, or what can be used in its place."""
     run = tmp_path / "run"
     arguments = [*preset.split(), "--data-root", str(tmp_path), "--run-dir", str(run)]
     assert train_main(arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    for word in (str(tmp_path / named), "md5", "stand-in with --data "):
+    for word in (str(tmp_path / named), "md5", "in its place with --data "):
         assert word in error
     assert not run.exists()
 

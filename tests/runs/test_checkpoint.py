@@ -1,4 +1,4 @@
-"""Checkpoints: exact, atomic, bounded in number, and never a door for code."""
+"""Checkpoints are exact, atomic and limited in number, and loading one runs no code."""
 
 import errno
 import os
@@ -114,7 +114,7 @@ def test_a_failed_write_leaves_the_older_ones(
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot make the folder"):
+    with pytest.raises(RunError, match="cannot create the folder"):
         save_checkpoint(tmp_path / "file" / "checkpoints", 1, {})
 
 

@@ -1,4 +1,4 @@
-"""Run directories: written whole, read strictly, never overwritten."""
+"""Run directories are written completely, read strictly and never overwritten."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Metrics: what was logged is read; what a crash cut off is dropped; damage is named."""
+"""Logged metrics are read, lines cut off by a crash are dropped, and damage is reported."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def test_every_line_is_strict_json(tmp_path: Path) -> None:
 
 
 def test_a_metric_cannot_hide_the_step(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be called 'step'"):
+    with pytest.raises(ValueError, match="cannot be named 'step'"):
         MetricsLog(tmp_path / "metrics.jsonl").append(1, {"step": 2.0})
 
 
@@ -55,7 +55,7 @@ def test_rewind_drops_later_rows_and_the_cut_off_line(tmp_path: Path) -> None:
 
 
 def test_rewind_of_some_metrics_leaves_the_others(tmp_path: Path) -> None:
-    """Otherwise the curves of nets that are trained to the end are cut off."""
+    """Otherwise the curves of nets whose training is complete are cut off."""
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for step in (10, 20):
         log.append(step, {"loss": 1.0})

@@ -1,4 +1,4 @@
-"""Random streams: after a restore every stream goes on exactly as it did."""
+"""After a restore, every random generator continues exactly as before."""
 
 import copy
 import random
@@ -21,7 +21,7 @@ def untouched_streams() -> Iterator[None]:
 
 
 def draw() -> list[float]:
-    """From every stream, normal deviates too: their generators keep a spare one."""
+    """Numbers from every generator, also normal ones, of which a generator keeps a spare."""
     values = [random.random(), random.gauss(0, 1)]
     values += [float(np.random.random()), float(np.random.normal())]  # noqa: NPY002
     values += torch.randn(3).tolist() + torch.rand(3).tolist()

@@ -1,4 +1,4 @@
-"""One metric as arrays: whole where the file is, one sentence where it is not."""
+"""Reading one metric: complete for a valid file, a one-sentence error for an invalid one."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def log(tmp_path: Path) -> MetricsLog:
 
 
 def test_steps_and_values(log: MetricsLog) -> None:
-    """A curve would be drawn of other numbers; a line without the metric is no value of it."""
+    """Otherwise a curve has wrong values, for example one for a line without the metric."""
     log.append(10, {"train/loss": 3.0})
     log.append(20, {"train/rate": 1.0})
     log.append(40, {"train/loss": 1, "train/rate": 0.5})
@@ -27,7 +27,7 @@ def test_steps_and_values(log: MetricsLog) -> None:
 
 
 def test_what_is_not_finite_is_left_out_and_counted(log: MetricsLog) -> None:
-    """A NaN would blot out the whole average, or vanish without a word."""
+    """Otherwise a NaN makes the whole average NaN, or is dropped without notice."""
     for step, value in enumerate((NAN, 2.0, float("inf"), 4.0)):
         log.append(step, {"a/b": value})
     with log.path.open("a") as file:
@@ -38,7 +38,7 @@ def test_what_is_not_finite_is_left_out_and_counted(log: MetricsLog) -> None:
 
 
 def test_the_controls_of_a_supervised_run(log: MetricsLog) -> None:
-    """Nets that were trained one after the other would be taken for one, or be lost."""
+    """Otherwise nets that were trained one after the other are merged or lost."""
     log.append(10, {"train/loss": 1.0, "train/grad_norm": 5.0})
     log.append(5, {"non-plastic, bigger/train/loss": 2.0})
     series = read_series(log.path, "train/loss")
@@ -57,16 +57,16 @@ def test_the_controls_of_a_supervised_run(log: MetricsLog) -> None:
         ([{"step": 1}], "has no metric 'a/b'; it has none"),
         ([{"step": 1, "c": 2.0}], "has no metric 'a/b'; it has c"),
         ([{"step": 1, "a/b": None}], "metric a/b has no finite value"),
-        ([{"step": 1, "a/b": "high"}], "metric a/b has the value 'high', which is no number"),
-        ([{"step": 1, "a/b": True}], "metric a/b has the value True, which is no number"),
+        ([{"step": 1, "a/b": "high"}], "metric a/b has the value 'high', which is not a number"),
+        ([{"step": 1, "a/b": True}], "metric a/b has the value True, which is not a number"),
         ([{"step": 7, "a/b": 1}, {"step": 7, "a/b": 2}], "step 7 comes after step 7"),
         ([{"step": 7, "a/b": 1}, {"step": 3, "a/b": 2}], "step 3 comes after step 7"),
-        ([{"step": -1, "a/b": 1}], "a step is below 0"),
-        ([{"step": 2**70, "a/b": 1}], "beyond 64 bits"),
+        ([{"step": -1, "a/b": 1}], "a step is negative"),
+        ([{"step": 2**70, "a/b": 1}], "too large for 64 bits"),
     ],
 )
 def test_damage_is_named(rows: list[dict[str, object]], sentence: str, tmp_path: Path) -> None:
-    """A foreign or damaged file would end in a traceback, or in a wrong curve."""
+    """Otherwise a foreign or damaged file gives a traceback or a wrong curve."""
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(RunError, match=sentence) as error:

@@ -1,4 +1,4 @@
-"""Strict configs: whole dataclasses come back; anything off is named by its dotted path."""
+"""Valid dataclasses survive the round trip, and an invalid field is named by its dotted path."""
 
 import json
 from dataclasses import dataclass, field

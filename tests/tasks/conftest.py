@@ -1,4 +1,4 @@
-"""What is drawn, before it is pixels."""
+"""A fixture that gives the figures of a task before they are saved as pixels."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from plasticrl.tasks import drawing
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
-    """The figures that a task saves, by their files' names."""
+    """The figures that a task saves, by the names of their files."""
     kept: dict[str, Figure] = {}
     save = drawing.save
 

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from tests.tasks.bohp_gradient import derivatives
 from torch import Tensor
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig, Problem, bohp_quickstart
-from plasticrl.tasks.bohp.gradient import derivatives
 from plasticrl.tasks.bohp.task import (
     N_BITS,
     N_DRAWN,
@@ -27,14 +27,14 @@ from plasticrl.tasks.bohp.task import (
     PlasticLayer,
     plastic_connection,
 )
-from plasticrl.tasks.episodes import HELD_OUT_SEED, generator
+from plasticrl.tasks.episodes import HELD_OUT_SEED, make_generator
 
 TOLERANCE = 1e-9
 
 
 @pytest.mark.parametrize("retention", [0.0, 0.5, 0.98])
 def test_the_derivatives_by_hand_equal_autograd(retention: float) -> None:
-    """Otherwise one of the two learns something else than the paper."""
+    """Otherwise the layer does not learn as in the paper."""
     torch.manual_seed(0)
     layer = PlasticLayer(5, 3, retention).double()
     torch.nn.init.normal_(layer.connection.weight)
@@ -54,12 +54,12 @@ def test_the_derivatives_by_hand_equal_autograd(retention: float) -> None:
 
 
 def episodes(config: BohpConfig) -> BohpEpisodes:
-    return Bohp(config).sample(200, generator(0, "cpu"), held_out=False)
+    return Bohp(config).sample(200, make_generator(0, "cpu"), held_out=False)
 
 
 def test_completion_shows_a_pattern_then_one_of_its_bits() -> None:
-    """Otherwise there is nothing to complete, or too much is given."""
-    inputs, target, counts = Bohp(BohpConfig()).sample(50, generator(0, "cpu"), held_out=False)
+    """Otherwise there is nothing to complete, or the probe shows too many bits."""
+    inputs, target, counts = Bohp(BohpConfig()).sample(50, make_generator(0, "cpu"), held_out=False)
     assert torch.equal(inputs[0], target)
     assert torch.equal(inputs[1].abs().sum(dim=1), torch.ones(50))
     assert ((inputs[1] == target) | (inputs[1] == 0)).all()
@@ -77,23 +77,25 @@ def test_a_pattern_keeps_its_label_until_the_reversal(problem: Problem) -> None:
         swapped = problem == "reversal" and t >= REVERSAL
         expected = torch.where(as_first != swapped, labels[0], labels[1])
         assert torch.equal(labels[t], expected)
-    labelled = [0, 1] + ([REVERSAL, REVERSAL + 1] if problem == "reversal" else [])
-    assert counts.logical_not().nonzero().flatten().tolist() == labelled
+    labeled = [0, 1] + ([REVERSAL, REVERSAL + 1] if problem == "reversal" else [])
+    assert counts.logical_not().nonzero().flatten().tolist() == labeled
     assert (shown[counts] == 0).all()
-    assert torch.equal(shown[labelled], F.one_hot(labels[labelled], 2).float())
+    assert torch.equal(shown[labeled], F.one_hot(labels[labeled], 2).float())
     assert 0 < labels[0].float().mean() < 1
 
 
-def test_a_step_is_bounded_then_shrunk_and_alpha_stays_above_its_floor() -> None:
-    """Otherwise a rare large gradient undoes the training, and the control can be negative."""
-    free, floored = (torch.nn.Parameter(torch.tensor([0.05])) for _ in range(2))
+def test_a_step_is_bounded_then_shrunk_and_alpha_is_clipped_at_zero() -> None:
+    """Otherwise a rare large gradient undoes the training, and a clipped alpha can be negative."""
+    free, non_negative = (torch.nn.Parameter(torch.tensor([0.05])) for _ in range(2))
     still = torch.nn.Parameter(torch.tensor([0.5, 0.01]))
     still.grad = torch.zeros(2)
-    optimizer = BoundedRMSprop([free, floored, still], [floored], 10.0, max_step=0.1, shrink=0.02)
-    (100 * free + 100 * floored).sum().backward()
+    optimizer = BoundedRMSprop(
+        [free, non_negative, still], [non_negative], 10.0, max_step=0.1, shrink=0.02
+    )
+    (100 * free + 100 * non_negative).sum().backward()
     optimizer.step()
     assert free.item() == pytest.approx(0.05 - 0.1 + 0.02)
-    assert floored.item() == 0.0
+    assert non_negative.item() == 0.0
     assert still.tolist() == [pytest.approx(0.48), 0.0]  # towards zero, and never past it
 
 
@@ -105,10 +107,10 @@ def test_a_step_is_bounded_then_shrunk_and_alpha_stays_above_its_floor() -> None
         (BohpConfig(problem="reversal", n_hidden=8), 2 * 8 * 10 + 2 * 8, 9 * (10 + 9 + 2)),
     ],
 )
-def test_the_published_sizes_and_a_control_of_as_many(
+def test_the_published_sizes_and_the_control_s(
     config: BohpConfig, plastic: int, control: int
 ) -> None:
-    """Otherwise it is another net, or the control has less to learn with; a unit less is less."""
+    """Otherwise the net is not the paper's, or the control has fewer parameters."""
     nets = [net.build() for net in Bohp(config).nets()]
     sizes = [sum(p.numel() for p in net.parameters() if p.requires_grad) for net in nets]
     assert sizes == [plastic, control]
@@ -116,13 +118,13 @@ def test_the_published_sizes_and_a_control_of_as_many(
 
 
 def test_completion_has_no_other_number_of_units() -> None:
-    """Otherwise an option does nothing, silently."""
+    """Otherwise an option has no effect and no message says so."""
     with pytest.raises(UsageError, match="n_hidden has no meaning with problem=completion"):
         BohpConfig(n_hidden=3)
 
 
 def drawn(problem: Problem, folder: Path) -> tuple[torch.nn.Module, BohpEpisodes]:
-    """The net and the episodes of a run's pictures, once they are drawn."""
+    """Draw the pictures of a run, and return its net and episodes."""
     torch.manual_seed(0)
     task = Bohp(BohpConfig(problem=problem))
     net = task.nets()[0].build()
@@ -131,11 +133,11 @@ def drawn(problem: Problem, folder: Path) -> tuple[torch.nn.Module, BohpEpisodes
     for file in files:
         with Image.open(file) as image:
             assert min(image.size) > 100
-    return net, task.sample(N_DRAWN, generator(HELD_OUT_SEED, "cpu"), held_out=True)
+    return net, task.sample(N_DRAWN, make_generator(HELD_OUT_SEED, "cpu"), held_out=True)
 
 
 def shown(axes: Axes) -> NDArray[Any]:
-    """The picture in a panel, with NaN where there is nothing."""
+    """The values in a panel, with NaN where they are masked."""
     return np.ma.filled(axes.images[0].get_array(), np.nan)
 
 
@@ -143,7 +145,7 @@ def shown(axes: Axes) -> NDArray[Any]:
 def test_a_run_draws_the_matrices(
     problem: Problem, tmp_path: Path, figures: dict[str, Figure]
 ) -> None:
-    """Otherwise one is shown as the other, or a control's."""
+    """Otherwise the two matrices are exchanged, or those of a control are drawn."""
     connection = plastic_connection(drawn(problem, tmp_path)[0])
     for axes, matrix in zip(
         figures["matrices"].axes, (connection.weight, connection.alpha), strict=False
@@ -152,7 +154,7 @@ def test_a_run_draws_the_matrices(
 
 
 def test_a_run_draws_completions(tmp_path: Path, figures: dict[str, Figure]) -> None:
-    """Otherwise the picture is of something else than the net's answers."""
+    """Otherwise the picture does not show the net's answers."""
     net, (inputs, target, _) = drawn("completion", tmp_path)
     panels = figures["episode"].axes
     assert [axes.get_title() for axes in panels[:4]] == [
@@ -166,10 +168,10 @@ def test_a_run_draws_completions(tmp_path: Path, figures: dict[str, Figure]) -> 
         assert probe[kept] == pattern[kept]
 
 
-def test_a_run_draws_answers_at_the_steps_that_count_alone(
+def test_a_run_draws_answers_only_at_the_steps_that_count(
     tmp_path: Path, figures: dict[str, Figure]
 ) -> None:
-    """Otherwise what the net says while it is shown the label looks like a wrong answer."""
+    """Otherwise the output during the presentation of a label looks like a wrong answer."""
     net, (inputs, labels, counts) = drawn("reversal", tmp_path)
     patterns, shown_labels, _, answers = figures["episode"].axes
     assert shown(patterns).tolist() == inputs[:, 0, :N_BITS].T.tolist()
@@ -186,8 +188,8 @@ def test_a_run_draws_answers_at_the_steps_that_count_alone(
 def test_reversal_is_learned_with_negative_alpha_and_one_shot_without() -> None:
     """Otherwise it is not the paper's result, or the quickstart shows nothing.
 
-    Measured, seed 0, half of its updates: .0021, .51 and .00004; alpha from -1.78 to .31, all .40,
-    0 to 1.64.
+    With seed 0 and half of the updates, the errors were .0021, .51 and .00004, and alpha was from
+    -1.78 to .31, .40 in all units, and from 0 to 1.64.
     """
     config = replace(bohp_quickstart(), n_updates=1_500)
     error, alpha = trained(config)

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from plasticrl.tasks.data import ENVIRONMENT, DataError, Embedded, File, Real, sha256_of
+from plasticrl.tasks.data import (
+    DATA_ROOT_VARIABLE,
+    DataError,
+    EmbeddedDataSet,
+    ExternalDataSet,
+    File,
+    sha256_of,
+)
 
 WORDS = b"the quick brown fox\n"
 MD5 = hashlib.md5(WORDS, usedforsecurity=False).hexdigest()
 SHA256 = hashlib.sha256(WORDS).hexdigest()
-REAL = Real("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
+FOXES = ExternalDataSet("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
 
 
 @pytest.fixture
@@ -20,48 +27,50 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_found_where_the_flag_says(folder: Path) -> None:
-    assert REAL.find(str(folder)) == [folder / "fox" / "words.txt"]
+def test_the_flag_names_the_folder(folder: Path) -> None:
+    assert FOXES.find(str(folder)) == [folder / "fox" / "words.txt"]
 
 
-def test_found_where_the_environment_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT, str(folder))
-    assert REAL.find(None) == [folder / "fox" / "words.txt"]
+def test_the_environment_variable_names_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder))
+    assert FOXES.find(None) == [folder / "fox" / "words.txt"]
     with pytest.raises(DataError, match=r"--data-root: there is no folder .*elsewhere"):
-        REAL.find(str(folder / "elsewhere"))  # the flag wins
-    monkeypatch.setenv(ENVIRONMENT, str(folder / "fox" / "words.txt"))
-    with pytest.raises(DataError, match=rf"{ENVIRONMENT}: there is no folder .*words.txt"):
-        REAL.find(None)
+        FOXES.find(str(folder / "elsewhere"))  # the flag wins
+    monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder / "fox" / "words.txt"))
+    with pytest.raises(DataError, match=rf"{DATA_ROOT_VARIABLE}: there is no folder .*words.txt"):
+        FOXES.find(None)
 
 
-def test_unpacked_folders_will_do_where_there_is_no_file(folder: Path) -> None:
-    """Otherwise data that is there is said to be missing, or a damaged file is passed over."""
-    unpacked = REAL._replace(unpacked=("red", "grey"))
+def test_unpacked_folders_are_used_if_no_file_exists(folder: Path) -> None:
+    """Otherwise existing data is reported as missing, or a damaged file is ignored."""
+    unpacked = FOXES._replace(unpacked_folders=("red", "gray"))
     (folder / "red").mkdir()
     assert unpacked.find(str(folder)) == [folder / "fox" / "words.txt"]
-    (folder / "grey").mkdir()
+    (folder / "gray").mkdir()
     assert unpacked.find(str(folder)) == [folder / "fox" / "words.txt"]
     (folder / "fox" / "words.txt").unlink()
-    assert unpacked.find(str(folder)) == [folder / "red", folder / "grey"]
-    (folder / "grey").rmdir()
-    with pytest.raises(DataError, match=r"looked for .*words.txt"):
+    assert unpacked.find(str(folder)) == [folder / "red", folder / "gray"]
+    (folder / "gray").rmdir()
+    with pytest.raises(DataError, match=r"there is no file .*words.txt"):
         unpacked.find(str(folder))
 
 
 @pytest.mark.parametrize("contents", [WORDS[:-1], b"", WORDS.replace(b"fox", b"dog")])
-def test_another_file_of_that_name(folder: Path, contents: bytes) -> None:
+def test_a_file_with_the_wrong_checksum_is_refused(folder: Path, contents: bytes) -> None:
     (folder / "fox" / "words.txt").write_bytes(contents)
     with pytest.raises(DataError, match=f"words.txt is not the Foxes file.*not {MD5}"):
-        REAL.find(str(folder))
+        FOXES.find(str(folder))
 
 
-def test_missing_says_where_what_and_instead(
+def test_a_missing_file_is_named_with_its_checksum_and_a_substitute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.delenv(DATA_ROOT_VARIABLE, raising=False)
     for where in (str(tmp_path), None):
         with pytest.raises(DataError) as caught:
-            REAL.find(where)
+            FOXES.find(where)
         message = str(caught.value)
         assert "words.txt" in message
         assert MD5 in message
@@ -69,9 +78,9 @@ def test_missing_says_where_what_and_instead(
     assert "--data-root" in message
 
 
-def test_embedded_altered(folder: Path) -> None:
+def test_an_altered_embedded_file_is_refused(folder: Path) -> None:
     path = folder / "fox" / "words.txt"
-    embedded = Embedded("foxes", "language", path, SHA256, "about foxes")
+    embedded = EmbeddedDataSet("foxes", "language", path, SHA256, "about foxes")
     assert embedded.read() == WORDS
     path.write_bytes(WORDS + b"x")
     with pytest.raises(DataError, match=r"words\.txt has been altered"):

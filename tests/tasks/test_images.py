@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks import drawing
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
 from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
 from plasticrl.tasks.images.task import ImageEpisodes, Images
@@ -20,11 +20,11 @@ SMALL = ImagesConfig(data="dead-leaves", size=4, n_cycles=2, steps_on=2, steps_o
 
 
 def episodes(n: int) -> ImageEpisodes:
-    return Images(SMALL).sample(n, generator(0, "cpu"), held_out=False)
+    return Images(SMALL).sample(n, make_generator(0, "cpu"), held_out=False)
 
 
 def test_an_episode_shows_every_picture_in_every_cycle_then_half_of_one() -> None:
-    """Otherwise what is asked for was never shown, or is given away."""
+    """Otherwise the target was never shown, or the probe shows all of it."""
     inputs, target, erased, pictures = episodes(20)
     assert inputs.shape == (2 * 3 * 3 + 2, 20, 2 * 17)
     values, masks = inputs.chunk(2, dim=2)
@@ -49,7 +49,7 @@ def test_an_episode_shows_every_picture_in_every_cycle_then_half_of_one() -> Non
 
 
 def test_the_error_is_of_the_erased_half_the_loss_of_all() -> None:
-    """Otherwise the half that is given makes every net look twice as good."""
+    """Otherwise the visible half halves the error of every net."""
     given = episodes(2)
     answer = given.target + torch.where(given.erased, 0.5, 0.25)
 
@@ -62,8 +62,8 @@ def test_the_error_is_of_the_erased_half_the_loss_of_all() -> None:
     assert task.loss(Oracle(), given) == pytest.approx((0.25 + 0.0625) / 2)
 
 
-def test_a_grey_of_exactly_zero_is_clamped_too() -> None:
-    """Otherwise "not zero" stands for "is shown", and the net changes what it is shown."""
+def test_a_gray_of_exactly_zero_is_clamped_too() -> None:
+    """Otherwise a visible pixel of value zero is treated as erased."""
     torch.manual_seed(0)
     for net in (Completer(5, "connection"), NonPlastic(5, 7)):
         for parameter in net.parameters():
@@ -88,7 +88,7 @@ def test_without_plasticity_it_is_the_same_net() -> None:
 
 
 def test_trivial_predictors() -> None:
-    """Otherwise the nets are compared with something easier. Two by two, the lower half erased."""
+    """Otherwise the baselines are too weak. The picture is 2 x 2, with the lower half erased."""
     values = torch.tensor([[0.5, 0.25, 0.0, 0.0, 1.0]])
     masks = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0]])
     inputs = torch.cat([values, masks], dim=1).unsqueeze(0)
@@ -98,7 +98,7 @@ def test_trivial_predictors() -> None:
 
 
 def test_published_sizes() -> None:
-    """Otherwise it is of another net than DP 2018's, or of other episodes."""
+    """Otherwise the net or the episodes differ from those of DP 2018."""
 
     def count(net: nn.Module) -> int:
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
@@ -109,18 +109,18 @@ def test_published_sizes() -> None:
     assert n_plastic == 2_101_251
     assert count(by_name["one shared alpha"]()) == 1025**2 + 2
     assert count(by_name["non-plastic, equal parameters"]()) == pytest.approx(n_plastic, rel=1e-3)
-    inputs = task.sample(1, generator(0, "cpu"), held_out=False).inputs
+    inputs = task.sample(1, make_generator(0, "cpu"), held_out=False).inputs
     assert inputs.shape == (201, 1, 2 * 1025)
 
 
 def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
-    """Otherwise a run shows another net's matrices, or hides nothing."""
+    """Otherwise a run draws another net's matrices, or does not mark the erased half."""
     net = Completer(17, "connection")
     files = Images(SMALL).pictures(net, tmp_path)
     assert [file.name for file in files] == ["episode.png", "matrices.png"]
     with Image.open(files[0]) as image:
         pixels = np.asarray(image.convert("RGB"))
-    erased = bytes.fromhex(drawing.HIDDEN[1:])
+    erased = bytes.fromhex(drawing.ERASED_COLOR[1:])
     share = (pixels == np.frombuffer(erased, np.uint8)).all(axis=2).mean()
     assert 0.02 < share < 1 / 12  # half of one of six columns, and margins
     connection = net.cell.connection
@@ -131,8 +131,8 @@ def test_pictures(tmp_path: Path, figures: dict[str, Figure]) -> None:
         assert np.asarray(axes.images[0].get_array()) == pytest.approx(matrix.detach().numpy())
 
 
-def test_what_cannot_be_is_refused() -> None:
-    """Otherwise the error is a shape's, deep inside."""
+def test_impossible_options_are_refused() -> None:
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match="size must be 4, 8, 16 or 32, not 5"):
         ImagesConfig(size=5)
     with pytest.raises(UsageError, match="steps_on must be at least 1, not 0"):

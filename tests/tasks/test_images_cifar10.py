@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from plasticrl.tasks.data import DataError, File, Real
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.data import DataError, ExternalDataSet, File
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images import cifar10, sources
 from plasticrl.tasks.images.config import BATCHES, CIFAR_10, ImagesConfig
-from plasticrl.tasks.images.sources import prepared
+from plasticrl.tasks.images.sources import normalized
 from plasticrl.tasks.images.task import Images
 
-NAMES = [file.name for file in CIFAR_10.instead]
+NAMES = [file.name for file in CIFAR_10.alternative_files]
 N_EACH = 3
 RUNS = b"cposix\nsystem\n(U\x10touch executed  tR."
 """A pickle that runs a command."""
@@ -61,16 +61,16 @@ def md5(contents: bytes) -> str:
     return hashlib.md5(contents, usedforsecurity=False).hexdigest()
 
 
-def as_folder(root: Path, contents: list[bytes]) -> Real:
+def as_folder(root: Path, contents: list[bytes]) -> ExternalDataSet:
     """The batches in their folder, and the data set with their checksums."""
     (root / BATCHES).mkdir()
     for name, one in zip(NAMES, contents, strict=True):
         (root / name).write_bytes(one)
     files = tuple(File(name, md5(one)) for name, one in zip(NAMES, contents, strict=True))
-    return CIFAR_10._replace(instead=files)
+    return CIFAR_10._replace(alternative_files=files)
 
 
-def as_archive(root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Real:
+def as_archive(root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> ExternalDataSet:
     """A tar.gz, and the data set with its checksum."""
     path = root / CIFAR_10.files[0].name
     with tarfile.open(path, "w:gz") as archive:
@@ -84,11 +84,11 @@ def members(contents: list[bytes]) -> list[tuple[tarfile.TarInfo, bytes]]:
     return [(tarfile.TarInfo(name), one) for name, one in zip(NAMES, contents, strict=True)]
 
 
-def read(cifar: Real, root: Path) -> tuple[cifar10.Grey, cifar10.Grey]:
+def read(cifar: ExternalDataSet, root: Path) -> tuple[cifar10.GrayPictures, cifar10.GrayPictures]:
     return cifar10.read(cifar, cifar.find(str(root)))
 
 
-def summed(pictures: list[Bytes]) -> cifar10.Grey:
+def summed(pictures: list[Bytes]) -> cifar10.GrayPictures:
     planes = np.concatenate(pictures).astype(np.float32)
     red, green, blue = planes[:, :1024], planes[:, 1024:2048], planes[:, 2048:]
     return (red + green + blue).reshape(-1, 32, 32)
@@ -96,21 +96,21 @@ def summed(pictures: list[Bytes]) -> cifar10.Grey:
 
 @pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")
 def test_the_test_s_batches_are_what_numpy_reads(pictures: list[Bytes]) -> None:
-    """Otherwise these tests are of a format of their own."""
+    """Otherwise the format of these tests is not the published one."""
     loaded = pickle.loads(batch(pictures[0]), encoding="bytes")
     assert np.array_equal(loaded[b"data"], pictures[0])
     assert loaded[b"labels"] == [7] * N_EACH
 
 
 def test_folder(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise colours, order or split are other ones."""
+    """Otherwise the colors, the order or the split are wrong."""
     training, held_out = read(as_folder(tmp_path, [batch(one) for one in pictures]), tmp_path)
     assert np.array_equal(training, summed(pictures[:5]))
     assert np.array_equal(held_out, summed(pictures[5:]))
 
 
 def test_archive(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise who has the published file cannot use it, or its order decides."""
+    """Otherwise the published file cannot be read, or the result depends on the order in it."""
     published = members([batch(one) for one in pictures])
     published = [(tarfile.TarInfo(f"{BATCHES}/readme.html"), b"<html>"), *reversed(published)]
     training, held_out = read(as_archive(tmp_path, published), tmp_path)
@@ -131,13 +131,13 @@ def test_numpy_s_order_by_columns(pictures: list[Bytes], tmp_path: Path) -> None
 
 
 def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise what was put in the place of the data is opened."""
+    """Otherwise a file that replaced the data is opened."""
     cifar = as_folder(tmp_path, [batch(one) for one in pictures])
     (tmp_path / NAMES[2]).write_bytes(RUNS)
     with pytest.raises(DataError, match="data_batch_3 is not the CIFAR-10 file: its md5 is"):
         read(cifar, tmp_path)
     (tmp_path / NAMES[2]).unlink()
-    with pytest.raises(DataError, match=r"looked for .*data_batch_3"):
+    with pytest.raises(DataError, match=r"there is no file .*data_batch_3"):
         read(cifar, tmp_path)
 
 
@@ -150,10 +150,10 @@ def test_altered_is_refused_before_it_is_read(pictures: list[Bytes], tmp_path: P
         b"\x80\x02cnumpy\nload\nU\x08executed\x85R.",
     ],
 )
-def test_a_pickle_that_asks_for_code_does_not_get_it(
+def test_a_pickle_that_contains_code_is_not_run(
     hostile: bytes, pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a data set can do anything, where its checksum is the attacker's too."""
+    """Otherwise a data set can run code if the attacker controls its checksum too."""
     monkeypatch.chdir(tmp_path)
     contents = [batch(one) for one in pictures]
     contents[4] = hostile
@@ -191,7 +191,7 @@ def damaged_batches() -> dict[str, Callable[[Bytes], bytes]]:
 
 @pytest.mark.parametrize("kind", damaged_batches())
 def test_damaged_batches(kind: str, pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise a broken download is a traceback, or wrong pictures."""
+    """Otherwise a damaged download gives a traceback or wrong pictures."""
     contents = [batch(one) for one in pictures]
     contents[0] = damaged_batches()[kind](pictures[0])
     with pytest.raises(DataError, match=r"data_batch_1 (is damaged|has an array \(3, 3071\))"):
@@ -199,7 +199,7 @@ def test_damaged_batches(kind: str, pictures: list[Bytes], tmp_path: Path) -> No
 
 
 def test_archives_of_something_else(pictures: list[Bytes], tmp_path: Path) -> None:
-    """Otherwise a link or a path that leads elsewhere is followed, or a traceback ends it."""
+    """Otherwise a link or path to another place is followed, or there is a traceback."""
     whole = members([batch(one) for one in pictures])
     link = tarfile.TarInfo(NAMES[0])
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -222,7 +222,7 @@ def test_archives_of_something_else(pictures: list[Bytes], tmp_path: Path) -> No
 def test_a_member_that_would_fill_the_memory(
     pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a small archive of zeros does."""
+    """Otherwise a small archive of zeros fills the memory."""
     monkeypatch.setattr(cifar10, "LARGEST_BATCH", 1000)
     cifar = as_archive(tmp_path, members([batch(one) for one in pictures]))
     with pytest.raises(DataError, match=r"data_batch_1 in .* is too large: "):
@@ -230,7 +230,7 @@ def test_a_member_that_would_fill_the_memory(
 
 
 def test_missing_says_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise who has it unpacked packs it again."""
+    """Otherwise a user who has unpacked the archive must pack it again."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
     with pytest.raises(DataError, match=r"tar\.gz \(md5 c58f.* or .*test_batch.*--data p"):
         Images(ImagesConfig(data="cifar-10"))
@@ -239,14 +239,14 @@ def test_missing_says_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_says_what_it_was_trained_on(
     pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the stand-in's number is taken for CIFAR-10's."""
+    """Otherwise a result on the embedded pictures is mistaken for one on CIFAR-10."""
     archive = as_archive(tmp_path, members([batch(one) for one in pictures]))
     monkeypatch.setattr(sources, "CIFAR_10", archive)
     task = Images(ImagesConfig(data="cifar-10", data_root=str(tmp_path)))
     sha256 = hashlib.sha256((tmp_path / archive.files[0].name).read_bytes()).hexdigest()
     assert task.data == ("CIFAR-10", "python", sha256, "the test batch")
-    episodes = task.sample(2, generator(0, "cpu"), held_out=True)
-    expected = prepared(torch.from_numpy(summed(pictures[5:])), 32)
+    episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
+    expected = normalized(torch.from_numpy(summed(pictures[5:])), 32)
     for picture in episodes.shown.flatten(0, 1):
         assert (picture == expected).all(dim=1).any()
     assert Images(ImagesConfig()).data.name == "photographs"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from plasticrl.commands import run_command
 from plasticrl.core import sequence
-from plasticrl.runs import UsageError, read_metrics
+from plasticrl.runs import UsageError
 from plasticrl.tasks.fitting import Log
 from plasticrl.tasks.language.config import Kind, LanguageConfig, language_paper, language_small
-from plasticrl.tasks.language.curves import curves, draw
 from plasticrl.tasks.language.drawing import draw as draw_text
-from plasticrl.tasks.language.fitting import LanguageFit, losses, rate, windows
+from plasticrl.tasks.language.fitting import LanguageFit, learning_rate, losses, windows
 from plasticrl.tasks.language.model import (
     LanguageModel,
     Output,
@@ -36,7 +35,8 @@ from plasticrl.tasks.language.task import Language, perplexity
 
 train_main = partial(run_command, "train")
 
-KINDS: tuple[Kind, ...] = ("lstm", "plastic", "simple", "retroactive")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PLASTIC_KINDS = [kind for kind in KINDS if kind != "lstm"]
 N = 11
 SMALL = LanguageConfig(
     data="synthetic",
@@ -100,9 +100,9 @@ def test_windows_with_carried_state_equal_one_pass(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_perplexity_does_not_depend_on_the_batch(kind: Kind) -> None:
-    """Otherwise a model is better or worse by how it is measured. And it is what it is called."""
+    """Otherwise the result depends on the batch size, or is not the perplexity."""
     net, parts = model(kind, replace(SMALL, dropout_input=0.5)), text(33, 8)
-    one, eight = (perplexity(net, parts, 20, at_once) for at_once in (1, 8))
+    one, eight = (perplexity(net, parts, 20, batch_size) for batch_size in (1, 8))
     assert one.value == pytest.approx(eight.value, rel=1e-12)
     assert one.ci95 == pytest.approx(eight.ci95, rel=1e-9)
     assert one.episodes == eight.episodes == 8
@@ -113,7 +113,7 @@ def test_the_perplexity_does_not_depend_on_the_batch(kind: Kind) -> None:
 
 
 def test_a_dropped_unit_is_dropped_at_all_steps() -> None:
-    """Otherwise the dropout is not variational, and noise piles up in the state."""
+    """Otherwise the dropout is not variational, and noise accumulates in the state."""
     torch.manual_seed(0)
     dropped = locked_dropout(torch.ones(9, 50, 40), 0.25)
     assert torch.equal(dropped, dropped[:1].expand_as(dropped))
@@ -123,7 +123,7 @@ def test_a_dropped_unit_is_dropped_at_all_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["dropout_input", "dropout_hidden", "dropout_output"])
-def test_every_dropout_acts_in_training_alone(name: str) -> None:
+def test_every_dropout_acts_only_in_training(name: str) -> None:
     """Otherwise an option does nothing, or a measurement is random."""
     options: dict[str, Any] = {name: 0.5}
     net, tokens = model("lstm", replace(SMALL, **options)), text(6, 4)
@@ -133,7 +133,7 @@ def test_every_dropout_acts_in_training_alone(name: str) -> None:
 
 
 def test_the_model_is_embedding_layers_and_decoder() -> None:
-    """Otherwise it is another model: the same by torch's own LSTMs, from the same weights."""
+    """Otherwise the model is wrong. The oracle is torch's LSTM with the same weights."""
     net, tokens = model("lstm").eval(), text(6, 4)
     x = net.embedding.weight[tokens]
     for layer in net.layers:
@@ -146,7 +146,7 @@ def test_the_model_is_embedding_layers_and_decoder() -> None:
 
 
 def test_tied_weights_are_one() -> None:
-    """Otherwise they drift apart, and the parameters are more than the paper's."""
+    """Otherwise they become different, and there are more parameters than in the paper."""
     net = model("simple")
     assert net.decoder.weight is net.embedding.weight
     untied = model("simple", replace(SMALL, tied=False))
@@ -158,19 +158,19 @@ def test_tied_weights_are_one() -> None:
 
 @pytest.mark.parametrize(("kind", "expected"), [("lstm", 24_221_600), ("simple", 24_198_893)])
 def test_published_parameter_counts(kind: Kind, expected: int) -> None:
-    """BP 2019: otherwise the large model is not the paper's; 1,149 units follow from 1,150."""
+    """Otherwise the large model is not that of BP 2019; 1,149 units follow from 1,150."""
     config = language_paper()
     layers = sizes(config, kind, 10_000)
     assert layers == ((1150, 1150, 400) if kind == "lstm" else (1149, 1149, 400))
     assert n_parameters(config, kind, 10_000, layers) == expected
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", PLASTIC_KINDS)
 @pytest.mark.parametrize("alpha", ["neuron", "connection"])
 def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
     kind: Kind, alpha: Any
 ) -> None:
-    """Otherwise the comparison is unfair; one unit more would be too many."""
+    """Otherwise the comparison is unfair. One more unit would be too many."""
     config = replace(language_small(), alpha=alpha)
     layers = sizes(config, kind, 4_000)
     most = n_parameters(config, "lstm", 4_000, (48, 48))
@@ -180,7 +180,7 @@ def test_a_plastic_net_has_as_many_parameters_as_the_lstm_or_just_fewer(
 
 @pytest.mark.parametrize("kind", ["plastic", "retroactive"])
 def test_the_gradient_of_what_connections_share_is_divided_by_their_number(kind: Kind) -> None:
-    """By hand: alpha of a neuron by the N of its row, eta by N^2. Otherwise they run away."""
+    """By hand: by N for the alpha of a neuron, by N^2 for eta. Otherwise training diverges."""
     net, tokens = model(kind), text(9, 4)
     net(tokens).logits.square().sum().backward()
     bare = model(kind)
@@ -215,19 +215,19 @@ print(peak() - start)
 
 @pytest.mark.slow
 def test_a_layer_of_the_large_model_trains_in_three_gigabytes() -> None:
-    """BP 2019: 1,149 units, 6 streams, 70 steps; every trace kept, that takes over 12."""
+    """BP 2019: 1,149 units, 6 streams, 70 steps. Storing every trace would take over 12 GB."""
     ran = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, check=True)
     assert int(ran.stdout) < 3_000_000  # kilobytes
 
 
 def test_alpha_of_each_connection_keeps_its_gradient() -> None:
-    """Otherwise plasticity is learned too slowly where nothing is shared."""
+    """Otherwise plasticity is learned too slowly if no parameters are shared."""
     net = model("simple", replace(SMALL, alpha="connection"))
     assert all(not layer.connection.alpha._backward_hooks for layer in net.layers)
 
 
 def test_the_penalties() -> None:
-    """By hand. Otherwise they weigh what they should not."""
+    """By hand. Otherwise a penalty is computed from the wrong activity."""
     last = torch.tensor([[[1.0, 2.0]], [[1.0, 5.0]]])
     output = Output(torch.zeros(2, 1, 3), last, 2 * last, ())
     config = replace(SMALL, activity_penalty=0.5, change_penalty=0.25)
@@ -254,7 +254,7 @@ def trained(config: LanguageConfig, watch: Callable[[nn.Module], None] = lambda 
 
 
 def test_the_result_is_the_mean_of_the_weights_from_the_switch_on() -> None:
-    """Otherwise ASGD averages other weights than those after its own updates."""
+    """Otherwise ASGD averages the wrong weights."""
     seen: list[Tensor] = []
 
     def watch(net: nn.Module) -> None:
@@ -269,7 +269,7 @@ def test_the_result_is_the_mean_of_the_weights_from_the_switch_on() -> None:
 
 
 def test_an_update_is_sgd_on_the_clipped_gradient_of_a_window() -> None:
-    """By hand. Otherwise the rate, the clipping or the decay of weights is another."""
+    """By hand. Otherwise the learning rate, the clipping or the weight decay is wrong."""
     config = replace(SMALL, n_updates=1, weight_decay=0.01, max_grad_norm=0.1)
     net, tokens = model("lstm"), text(201, 4)
     weights = nn.utils.parameters_to_vector(net.parameters())
@@ -282,7 +282,7 @@ def test_an_update_is_sgd_on_the_clipped_gradient_of_a_window() -> None:
 
 
 def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start() -> None:
-    """Otherwise the net trains without a past, or with one that is not the text's."""
+    """Otherwise a window starts with no state, or with that of another part of the text."""
     net, given = model("simple"), []
     before = net.forward
 
@@ -303,7 +303,7 @@ def test_the_state_is_carried_from_window_to_window_but_not_to_the_text_s_start(
 @pytest.mark.parametrize("after", [1, 3, 4, 8])
 @pytest.mark.parametrize("kind", ["lstm", "retroactive"])
 def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
-    """Otherwise state, place in the text, round or average are lost: 15 steps in windows of 5."""
+    """Otherwise the state, the position in the text, the round or the average is lost."""
     config = replace(SMALL, n_updates=9, round_updates=2, average_after=3, decay=0.5)
 
     def start() -> LanguageFit:
@@ -319,15 +319,15 @@ def test_a_training_goes_on_from_any_update(kind: Kind, after: int) -> None:
         assert torch.equal(one, other)
 
 
-def test_the_rate_falls_after_so_many_rounds() -> None:
-    """By hand: two rounds of the full rate, then halves."""
+def test_the_learning_rate_decays_after_decay_after_rounds() -> None:
+    """By hand: two rounds at the full rate, then half of it in each."""
     config = replace(SMALL, learning_rate=8.0, decay=0.5, decay_after=2)
-    assert [rate(config, n_rounds) for n_rounds in range(5)] == [8, 8, 4, 2, 1]
+    assert [learning_rate(config, n_rounds) for n_rounds in range(5)] == [8, 8, 4, 2, 1]
 
 
 @pytest.mark.parametrize(("round_updates", "expected"), [(4, [16, 32, 40]), (0, [12, 24, 36, 40])])
 def test_every_round_ends_with_a_validation(round_updates: int, expected: list[int]) -> None:
-    """Otherwise its curve has holes; a round without a length is once through the text."""
+    """Otherwise the validation curve has gaps. A round of 0 updates is once through the text."""
     lines: list[tuple[int, dict[str, float]]] = []
     config = replace(SMALL, n_updates=10, round_updates=round_updates)
     net = model("lstm", config)
@@ -335,7 +335,7 @@ def test_every_round_ends_with_a_validation(round_updates: int, expected: list[i
     assert [at for at, values in lines if "valid/perplexity" in values] == expected
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_non_finite_loss_stops_the_training() -> None:
     """Otherwise hours pass with nothing learned."""
     net = model("lstm")
     nn.init.constant_(net.decoder.bias, math.nan)
@@ -344,7 +344,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
-    """No model can be better than the source; otherwise it sees the words it has to predict."""
+    """No model can be better than the source, unless it sees the words that it has to predict."""
     config = LanguageConfig(
         data="synthetic",
         embedding_size=32,
@@ -372,30 +372,11 @@ def test_the_lstm_comes_near_the_entropy_and_not_below() -> None:
     assert source.entropy < 0.75 * math.log(N_WORDS)  # there was something to learn
 
 
-def test_the_curves_of_runs_are_drawn(tmp_path: Path) -> None:
-    """Otherwise the picture in the docs cannot be made again, or shows one net as another."""
-    flags = ["--data", "synthetic", "--embedding-size", "4", "--layers", "4", "4", "--nets"]
-    flags += ["simple", "lstm", "--n-updates", "4", "--round-updates", "2"]
-    runs = [tmp_path / seed for seed in "01"]
-    for seed, run in enumerate(runs):
-        arguments = ["language-quickstart", *flags, "--seed", str(seed), "--run-dir", str(run)]
-        assert train_main(arguments) == 0
-    every = curves(runs)
-    assert list(every) == ["simple modulation", "LSTM"]
-    rows = read_metrics(runs[1] / "metrics.jsonl")
-    expected = [row["LSTM/valid/perplexity"] for row in rows if "LSTM/valid/perplexity" in row]
-    assert every["LSTM"][1] == list(zip([800, 1600], expected, strict=True))
-    drawn = {str(line.get_label()): line.get_ydata() for line in draw(every).axes[0].lines}
-    assert list(drawn) == ["simple modulation (2)", "LSTM (2)"]
-    means = [(one + other) / 2 for (_, one), (_, other) in zip(*every["LSTM"], strict=True)]
-    assert drawn["LSTM (2)"] == pytest.approx(means)
-
-
 @pytest.mark.parametrize(("kind", "n_panels"), [("lstm", 1), ("plastic", 2), ("retroactive", 3)])
 def test_a_text_is_drawn_word_by_word(
     kind: Kind, n_panels: int, tmp_path: Path, figures: dict[str, Figure]
 ) -> None:
-    """Otherwise a word's surprise, or what the net did with it, stands at another word.
+    """Otherwise the surprise, the modulation or the trace is drawn at the wrong word.
 
     The oracle reads the text in one pass: its last state is the one after the last word.
     """
@@ -429,7 +410,7 @@ def test_a_text_is_drawn_word_by_word(
     [
         ({"tied": True, "layers": (5, 7)}, "tied needs a last layer of embedding_size=200 units"),
         ({"layers": ()}, "layers must be sizes of at least 1"),
-        ({"nets": ("lstm", "lstm")}, "nets must be different ones"),
+        ({"nets": ("lstm", "lstm")}, "nets must be one or several different names"),
         ({"dropout_hidden": 1.0}, "dropout_hidden must be from 0 to below 1"),
         ({"dropout_input": math.nan}, "dropout_input must be from 0"),
         ({"decay": 0.0}, "decay must be a finite number above 0"),
@@ -439,6 +420,6 @@ def test_a_text_is_drawn_word_by_word(
     ],
 )
 def test_a_bad_value_is_named(options: dict[str, Any], message: str) -> None:
-    """Otherwise the error is a shape's, deep inside."""
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match=message):
         LanguageConfig(**options)

@@ -1,4 +1,4 @@
-"""Texts: the Penn Treebank's format on a tiny set, hostile files, the embedded text, its split."""
+"""The Penn Treebank's format on a tiny data set, hostile files, the embedded text and its split."""
 
 import hashlib
 import lzma
@@ -47,7 +47,7 @@ def read_back(text: Tensor, vocabulary: tuple[str, ...]) -> str:
 
 
 def test_the_penn_treebank_format(tiny: list[Path]) -> None:
-    """Otherwise sentences run together, or words of the test text get a number of their own."""
+    """Otherwise sentences are joined, or words of the test text are in the vocabulary."""
     found = penn_treebank(tiny, 10_000)
     assert read_back(found.train, found.vocabulary) == (
         "the board of <unk> N years is old <eos> the old board <eos>"
@@ -60,7 +60,7 @@ def test_the_penn_treebank_format(tiny: list[Path]) -> None:
 
 
 def test_an_altered_or_truncated_file_is_not_the_real_one(tiny: list[Path]) -> None:
-    """Otherwise a perplexity is of another text than it says: these are not the real checksums."""
+    """Otherwise a perplexity is attributed to the wrong text. The files have other checksums."""
     config = LanguageConfig(data="penn-treebank", data_root=str(tiny[0].parent))
     with pytest.raises(DataError, match=r"ptb.train.txt is not the Penn Treebank file: its md5"):
         load(config)
@@ -70,7 +70,7 @@ def test_an_altered_or_truncated_file_is_not_the_real_one(tiny: list[Path]) -> N
         for file, contents in zip(PENN_TREEBANK.files, (TRAIN, VALID, TEST), strict=True)
     )
     known = PENN_TREEBANK._replace(files=files)
-    with pytest.raises(DataError, match=r"looked for .*ptb.valid.txt .*--data king-james"):
+    with pytest.raises(DataError, match=r"there is no file .*ptb.valid.txt .*--data king-james"):
         known.find(str(tiny[0].parent))
     tiny[1].write_bytes(VALID[:-3])
     with pytest.raises(DataError, match=r"ptb.valid.txt is not the Penn Treebank file"):
@@ -82,14 +82,14 @@ def test_an_altered_or_truncated_file_is_not_the_real_one(tiny: list[Path]) -> N
     [
         (b"", "has no words"),
         (b" \n \n\n", "has no words"),
-        (b"the \xff old", "is no UTF-8 text: byte 4 is not"),
-        (b"\xff\xfet\x00h\x00e\x00", "is no UTF-8 text: byte 0"),
-        (b"the\0old", "is no text: byte 3 is zero"),
-        (b"the " + b"x" * 2_000, "is no text of words: one has 2,000 letters"),
+        (b"the \xff old", "is not a UTF-8 text: byte 4 is invalid"),
+        (b"\xff\xfet\x00h\x00e\x00", "is not a UTF-8 text: byte 0"),
+        (b"the\0old", "is not a text: byte 3 is zero"),
+        (b"the " + b"x" * 2_000, "is not a text of words: one has 2,000 letters"),
     ],
 )
 def test_a_file_that_is_no_text_is_named(contents: bytes, message: str, tiny: list[Path]) -> None:
-    """Otherwise the user reads a traceback, or a net learns garbage."""
+    """Otherwise the user reads a traceback, or a net is trained on garbage."""
     tiny[2].write_bytes(contents)
     with pytest.raises(DataError, match=f"ptb.test.txt {message}") as caught:
         penn_treebank(tiny, 100)
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_text_is_named(contents: bytes, message: str, tiny: li
 
 
 def test_a_file_that_cannot_be_read_or_is_too_large_is_named(tiny: list[Path]) -> None:
-    """Otherwise it takes all memory first."""
+    """Otherwise the file fills the memory before it is refused."""
     with patch.object(corpora, "MAX_BYTES", 20), pytest.raises(DataError, match="is too large"):
         penn_treebank(tiny, 100)
     tiny[0].unlink()
@@ -107,14 +107,14 @@ def test_a_file_that_cannot_be_read_or_is_too_large_is_named(tiny: list[Path]) -
 
 
 def test_streams_are_parts_of_the_text_side_by_side() -> None:
-    """By hand. Otherwise a stream jumps about in the text."""
+    """By hand. Otherwise a stream is not a continuous part of the text."""
     assert streams(torch.arange(11), 3, "test").tolist() == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
     with pytest.raises(DataError, match="the test text has 11 tokens, too few to cut it into 6"):
         streams(torch.arange(11), 6, "test")
 
 
 def test_the_embedded_text_is_the_whole_king_james() -> None:
-    """Its well-known size; otherwise books or verses are missing."""
+    """It has the known numbers of books and verses. Otherwise some are missing."""
     books = bible.books()
     assert len(books) == 66
     assert sum(len(text.splitlines()) for text in books.values()) == 31_102
@@ -125,8 +125,8 @@ def test_the_embedded_text_is_the_whole_king_james() -> None:
     assert 700_000 < KING_JAMES.path.stat().st_size < 1_100_000
 
 
-def test_the_packagers_legend_goes_along() -> None:
-    """They ask for it: in the file, and in ATTRIBUTION.md."""
+def test_the_packagers_legend_is_included() -> None:
+    """The packagers require it. It is in the file and in ``ATTRIBUTION.md``."""
     contents = bible.decompress(KING_JAMES.read(), "it").decode()
     attribution = (KING_JAMES.path.parent / "ATTRIBUTION.md").read_text()
     for line in (
@@ -138,7 +138,7 @@ def test_the_packagers_legend_goes_along() -> None:
 
 
 def test_whole_books_are_held_out_and_parallel_ones_are_not() -> None:
-    """Otherwise the test text has been read in another book: Kings in Chronicles, Mark in Luke."""
+    """Otherwise the training has the test text from a parallel book, such as Mark in Luke."""
     books = bible.books()
     assert set(bible.VALID) | set(bible.TEST) < books.keys()
     assert not set(bible.VALID) & set(bible.TEST)
@@ -157,7 +157,7 @@ def test_whole_books_are_held_out_and_parallel_ones_are_not() -> None:
 
 
 def test_the_embedded_corpus() -> None:
-    """Otherwise the sizes in the docs are wrong, or test words are unknown for no reason."""
+    """Otherwise the sizes in the docs are wrong, or too many test words are unknown."""
     found = bible.king_james(5_000)
     assert len(found.vocabulary) == 5_000
     sizes = [len(text) for text in (found.train, found.valid, found.test)]
@@ -169,21 +169,21 @@ def test_the_embedded_corpus() -> None:
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        (b"this is no xz file", "is no xz file, or a damaged one"),
-        (lzma.compress(b"verse " * 999)[:-20], "is cut short"),
-        (b"", "is cut short"),
-        (lzma.compress(b"verse " * 999)[:60] + b"?" * 60, "is no xz file, or a damaged one"),
+        (b"this is no xz file", "is not an xz file, or is damaged"),
+        (lzma.compress(b"verse " * 999)[:-20], "is incomplete"),
+        (b"", "is incomplete"),
+        (lzma.compress(b"verse " * 999)[:60] + b"?" * 60, "is not an xz file, or is damaged"),
         (lzma.compress(bytes(MAX_BYTES + 1)), "unpacks to more than 67,108,864 bytes"),
     ],
 )
-def test_a_damaged_or_monstrous_file_is_refused(packed: bytes, message: str) -> None:
-    """Otherwise ten kilobytes take all memory."""
+def test_a_damaged_or_too_large_file_is_refused(packed: bytes, message: str) -> None:
+    """Otherwise a file of ten kilobytes fills the memory."""
     with pytest.raises(DataError, match=f"the file {message}"):
         bible.decompress(packed, "the file")
 
 
 def test_the_entropy_of_a_chain() -> None:
-    """By hand: two words, one always followed by the other, which is followed by a coin's toss."""
+    """By hand: two words; the first is always followed by the second, the second by either."""
     source = chain(3)
     assert source.transitions.sum(axis=1) == pytest.approx(np.ones(N_WORDS))
     assert source.stationary @ source.transitions == pytest.approx(source.stationary)
@@ -194,7 +194,7 @@ def test_the_entropy_of_a_chain() -> None:
 
 
 def test_the_synthetic_text_walks_the_chain() -> None:
-    """Otherwise the entropy is another text's."""
+    """Otherwise the entropy is not that of the text."""
     source, found = chain(0), synthetic(0)
     walk = torch.cat([found.train, found.valid, found.test]).numpy()
     counts = np.zeros((N_WORDS, N_WORDS))
@@ -218,14 +218,14 @@ def test_the_synthetic_text_has_no_more_words_than_asked_for() -> None:
 
 
 def test_a_run_says_where_its_text_is_from() -> None:
-    """Otherwise a perplexity is compared with another text's."""
+    """Otherwise perplexities of different texts are compared."""
     name, version, sha256, split = Language(LanguageConfig(max_words=100)).data
     assert (name, version, sha256) == ("king-james", "1", KING_JAMES.sha256)
     assert "John" in split
     assert Language(LanguageConfig(data="synthetic")).data.sha256 is None
 
 
-def test_words_of_one_text_alone_are_ranked_by_frequency() -> None:
+def test_only_the_training_text_decides_the_vocabulary() -> None:
     """Otherwise a vocabulary depends on the order of words or texts."""
     one = corpus(words(b"b a a\nc b a", "x"), [UNK], ["a"], 100)
     assert one.vocabulary == (UNK, EOS, "a", "b", "c")

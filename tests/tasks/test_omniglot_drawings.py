@@ -1,4 +1,4 @@
-"""The real Omniglot's reader, on a tiny set in its format, and on files that are something else."""
+"""Reading Omniglot, on a tiny data set in its format and on damaged and hostile files."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from plasticrl.commands import run_command
 from plasticrl.tasks.data import DataError, File, md5
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.omniglot import drawings
 from plasticrl.tasks.omniglot.config import OMNIGLOT
 from plasticrl.tasks.omniglot.drawings import PARTS, read_omniglot, read_part, split_of
@@ -28,7 +28,7 @@ TINY_HELD_OUT = 3
 
 
 def png(left: int = 0, size: tuple[int, int] = (105, 105)) -> bytes:
-    """A black square of 17 pixels on white, as the set's files: one bit a pixel."""
+    """A black square of 17 pixels on white, with one bit per pixel as in the data set."""
     image = Image.new("1", size, 1)
     ImageDraw.Draw(image).rectangle((left, 0, left + 16, 16), fill=0)
     buffer = io.BytesIO()
@@ -37,7 +37,7 @@ def png(left: int = 0, size: tuple[int, int] = (105, 105)) -> bytes:
 
 
 def write_folder(part: Path, n_characters: int) -> Path:
-    """A part in the real layout: two alphabets, 20 drawings of each character."""
+    """Write a part in the real layout, with two alphabets and 20 drawings of each character."""
     number = 0
     for character in range(n_characters):
         alphabet = ("Tengwar", "Alphabet_of_the_Magi")[character % 2]
@@ -51,7 +51,7 @@ def write_folder(part: Path, n_characters: int) -> Path:
 
 
 def write_zip(folder: Path, reverse: bool = False) -> Path:
-    """The same as a zip, whose entries may be in any order."""
+    """Write the same as a zip, whose entries can be in any order."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         files = sorted(folder.rglob("*"), reverse=reverse)
@@ -62,17 +62,17 @@ def write_zip(folder: Path, reverse: bool = False) -> Path:
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both parts as folders; the counts that are asked for are theirs."""
+    """Both parts as folders, with the expected numbers of characters set to theirs."""
     for part, n_characters in TINY.items():
         write_folder(tmp_path / part, n_characters)
         monkeypatch.setitem(PARTS, part, n_characters)
-    monkeypatch.setattr(drawings, "HELD_OUT", TINY_HELD_OUT)
+    monkeypatch.setattr(drawings, "N_HELD_OUT", TINY_HELD_OUT)
     return tmp_path
 
 
 @pytest.fixture
 def zips(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both parts as zips only, whose checksums are known."""
+    """Both parts only as zips, with the expected checksums set to theirs."""
     files = []
     for part in TINY:
         path = write_zip(folders / part)
@@ -82,10 +82,10 @@ def zips(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folders
 
 
-def test_the_published_figures() -> None:
-    """Otherwise another set is read than that of Lake et al."""
+def test_the_published_numbers() -> None:
+    """Otherwise the data set is not that of Lake et al."""
     assert PARTS == {"images_background": 964, "images_evaluation": 659}
-    assert sum(PARTS.values()) - drawings.HELD_OUT == 1523
+    assert sum(PARTS.values()) - drawings.N_HELD_OUT == 1523
     assert [file.md5 for file in OMNIGLOT.files] == [
         "68d2efa1b9178cc56df9314c21c6e718",
         "6b91aef0f799c5bb55b94e3f2daec811",
@@ -93,7 +93,7 @@ def test_the_published_figures() -> None:
 
 
 def test_folders_are_read_and_split(folders: Path) -> None:
-    """Otherwise characters are lost, or are on both sides."""
+    """Otherwise characters are lost, or are both trained on and held out."""
     characters = read_omniglot(str(folders), "cpu")
     assert characters.drawings.shape == (11, 20, 31, 31)
     assert characters.drawings.dtype == torch.uint8
@@ -107,7 +107,7 @@ def test_folders_are_read_and_split(folders: Path) -> None:
 
 
 def test_zips_give_the_same_as_folders(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise who unpacked them has another benchmark. The order of the entries is no matter."""
+    """Otherwise results depend on whether the zips are unpacked, or on the order of entries."""
     unpacked = read_omniglot(str(folders), "cpu")
     paths = [write_zip(folders / part, reverse=True) for part in TINY]
     real = OMNIGLOT._replace(files=tuple(File(path.name, md5(path)) for path in paths))
@@ -119,7 +119,7 @@ def test_zips_give_the_same_as_folders(folders: Path, monkeypatch: pytest.Monkey
 
 
 def test_ink_is_dark_and_averaged_down(folders: Path) -> None:
-    """Otherwise the net sees paper, or lines that come and go with the sampling."""
+    """Otherwise paper and ink are exchanged, or thin lines are lost."""
     found = read_part(folders / "images_background", 6)
     assert next(iter(found)) == "images_background/Alphabet_of_the_Magi/character01"
     first = found["images_background/Alphabet_of_the_Magi/character01"][0]
@@ -130,7 +130,7 @@ def test_ink_is_dark_and_averaged_down(folders: Path) -> None:
 
 
 def test_the_split_depends_on_names_alone() -> None:
-    """Otherwise another machine, version or order of files measures on other characters."""
+    """Otherwise the held-out characters depend on the machine or the order of files."""
     names = [f"part/alphabet/character{k:02d}" for k in range(30)]
     held_out, training = split_of(names, 5)
     assert sorted(held_out + training) == list(range(30))
@@ -139,17 +139,17 @@ def test_the_split_depends_on_names_alone() -> None:
     assert held_out == [7, 11, 13, 16, 21]  # by sha256sum and sort
 
 
-def test_no_row_has_a_drawing_twice(folders: Path) -> None:
-    """Otherwise the query is an image that was shown with its label."""
+def test_the_drawings_of_a_row_are_different(folders: Path) -> None:
+    """Otherwise the query can be an image that was shown with its label."""
     characters = read_omniglot(str(folders), "cpu")
-    images = characters.draw(torch.full((4, 20), 3), generator(0, "cpu"))
+    images = characters.draw(torch.full((4, 20), 3), make_generator(0, "cpu"))
     for row in images.flatten(2):
         assert len({tuple(image) for image in row.tolist()}) == 20
     assert (images.amin(), images.amax()) == (0, 1)
 
 
 def test_a_run_on_the_real_set(zips: Path, tmp_path: Path) -> None:
-    """Otherwise ``--data omniglot`` is an option that does not work."""
+    """Otherwise ``--data omniglot`` does not work."""
     run = tmp_path / "run"
     sizes = ["--n-updates", "2", "--batch-size", "2", "--evaluation-episodes", "5"]
     flags = ["--n-ways", "3", "--channels", "4", *sizes]
@@ -163,13 +163,13 @@ def test_a_run_on_the_real_set(zips: Path, tmp_path: Path) -> None:
 
 
 def test_too_few_characters_held_out(zips: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the error is a tensor's."""
+    """Otherwise the user reads an error about tensor shapes."""
     flags = ["--data", "omniglot", "--data-root", str(zips), "--n-ways", "4"]
     assert train_main(["omniglot-paper", *flags, "--run-dir", str(zips / "run")]) == 2
     assert "n_ways must be at most 3" in capsys.readouterr().err
 
 
-def test_nothing_there_says_where_what_and_instead(
+def test_missing_zips_are_named_with_a_substitute(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise the user does not know what to put where."""
@@ -182,7 +182,7 @@ def test_nothing_there_says_where_what_and_instead(
 
 
 def test_another_zip_is_refused(zips: Path) -> None:
-    """Otherwise a number is called Omniglot's that is not."""
+    """Otherwise a result on other data is taken for one on Omniglot."""
     path = zips / "images_evaluation.zip"
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(DataError, match=r"images_evaluation\.zip is not the Omniglot file"):
@@ -191,7 +191,7 @@ def test_another_zip_is_refused(zips: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])
 def test_a_truncated_zip(zips: Path, keep: float) -> None:
-    """Otherwise half of a download gives a traceback, or half of the characters."""
+    """Otherwise an incomplete download gives a traceback or some of the characters."""
     path = zips / "images_background.zip"
     contents = path.read_bytes()
     path.write_bytes(contents[: int(keep * len(contents)) if 0 < keep < 1 else int(keep)])
@@ -200,7 +200,7 @@ def test_a_truncated_zip(zips: Path, keep: float) -> None:
 
 
 def test_a_zip_with_altered_bytes_is_refused_or_reads_the_same(zips: Path) -> None:
-    """Otherwise there is damage that ends in a traceback, or in other pictures."""
+    """Otherwise damage can give a traceback or wrong pictures."""
     path = zips / "images_background.zip"
     contents = path.read_bytes()
     expected = read_part(path, 6)
@@ -244,7 +244,7 @@ ENTRY = "images_background/Tengwar/character01/0001_01.png"
     ids=["bomb", "empty", "gif", "large", "header", "cut", "few"],
 )
 def test_a_hostile_entry(tmp_path: Path, contents: bytes, message: str) -> None:
-    """Otherwise memory is filled, or a traceback is all that is said."""
+    """Otherwise the memory is filled, or the user reads a traceback."""
     path = one_entry(tmp_path / "images_background.zip", ENTRY, contents)
     with pytest.raises(DataError, match=message) as caught:
         read_part(path, 1)
@@ -256,8 +256,8 @@ def test_a_hostile_entry(tmp_path: Path, contents: bytes, message: str) -> None:
     "name",
     ["../../etc/character01/0001_01.png", "/etc/x/character01/0001_01.png", "README.md", "a/b.png"],
 )
-def test_an_entry_of_another_place_is_passed_over(tmp_path: Path, name: str) -> None:
-    """Otherwise a zip chooses where its files are. Nothing is ever written."""
+def test_an_entry_with_another_path_is_ignored(tmp_path: Path, name: str) -> None:
+    """Otherwise a zip can choose the paths of files. Nothing is written."""
     path = one_entry(tmp_path / "images_background.zip", name, png())
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DataError, match="has 0 characters, not 6"):
@@ -266,15 +266,15 @@ def test_an_entry_of_another_place_is_passed_over(tmp_path: Path, name: str) -> 
 
 
 def test_too_many_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a small file keeps the machine busy for ever."""
-    monkeypatch.setattr(drawings, "MOST_FILES", 3)
+    """Otherwise a small file keeps the machine busy forever."""
+    monkeypatch.setattr(drawings, "MAX_FILES", 3)
     path = write_zip(write_folder(tmp_path / "images_background", 1))
     with pytest.raises(DataError, match="has 20 drawings: more than 3"):
         read_part(path, 1)
 
 
-def test_a_folder_that_lacks_something(folders: Path) -> None:
-    """Otherwise an unpacking that broke off gives another benchmark."""
+def test_an_incomplete_folder_is_refused(folders: Path) -> None:
+    """Otherwise an interrupted unpacking changes the results."""
     part = folders / "images_background"
     (part / "Tengwar" / "character01" / "0001_01.png").unlink()
     with pytest.raises(DataError, match=r"Tengwar/character01 has 19 drawings, not 20"):

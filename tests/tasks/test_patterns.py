@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plasticrl.runs import UsageError
-from plasticrl.tasks.episodes import generator
+from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.patterns.config import PatternsConfig
 from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, NonPlastic, Patterns
 from plasticrl.tasks.registry import PRESETS
@@ -15,8 +15,8 @@ SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off
 
 
 def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> None:
-    """Otherwise what is asked for was never shown, or is given away."""
-    inputs, target, patterns = Patterns(SMALL).sample(20, generator(0, "cpu"), held_out=False)
+    """Otherwise the target was never shown, or the probe shows all of it."""
+    inputs, target, patterns = Patterns(SMALL).sample(20, make_generator(0, "cpu"), held_out=False)
     assert inputs.shape == (3 * 2 * 3 + 2, 20, 9)
     assert (inputs[..., 8] == 1).all()
     bits = inputs[..., :8]
@@ -37,9 +37,9 @@ def test_an_episode_shows_every_pattern_in_every_cycle_then_half_of_one() -> Non
 
 
 def test_the_measure_is_the_share_of_wrong_bits() -> None:
-    """Otherwise an error of 1 % is not one."""
+    """Otherwise a reported error of 1 % is not an error of 1 %."""
     task = Patterns(SMALL)
-    episodes = task.sample(2, generator(0, "cpu"), held_out=True)
+    episodes = task.sample(2, make_generator(0, "cpu"), held_out=True)
     answer = episodes.target.clone()
     answer[1, :2] *= -0.1
 
@@ -52,7 +52,7 @@ def test_the_measure_is_the_share_of_wrong_bits() -> None:
 
 
 def test_published_parameter_counts() -> None:
-    """Otherwise it is of other nets than DP 2018's. Its LSTM has one bias, torch's two."""
+    """Otherwise the nets are not those of DP 2018, whose LSTM has one bias and torch's two."""
 
     def count(net: torch.nn.Module) -> int:
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
@@ -70,7 +70,7 @@ def test_the_control_is_the_plastic_net_without_plasticity() -> None:
     assert connection is not None
     torch.nn.init.zeros_(connection.alpha)
     control.weight.data.copy_(connection.weight)
-    inputs = Patterns(SMALL).sample(3, generator(0, "cpu"), held_out=False).inputs * 0.01
+    inputs = Patterns(SMALL).sample(3, make_generator(0, "cpu"), held_out=False).inputs * 0.01
     assert inputs.abs().max() > 0
     torch.testing.assert_close(control(inputs), plastic(inputs))
     wider = NonPlastic(9, 12, 20.0)
@@ -79,8 +79,8 @@ def test_the_control_is_the_plastic_net_without_plasticity() -> None:
     torch.testing.assert_close(wider(inputs), plastic(inputs))
 
 
-def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
-    """Otherwise the error is a shape's, deep inside."""
+def test_impossible_sizes_are_refused() -> None:
+    """Otherwise the user reads an error about tensor shapes."""
     with pytest.raises(UsageError, match="rnn_control must be 0 or above n_bits=8"):
         PatternsConfig(n_bits=8, rnn_control=5)
     with pytest.raises(UsageError, match="n_patterns must be at least 1"):
@@ -88,21 +88,21 @@ def test_a_task_with_other_sizes_than_can_be_is_refused() -> None:
 
 
 def test_the_paper_presets_have_the_paper_s_length() -> None:
-    """Otherwise a number is compared with another task's."""
+    """Otherwise results of different tasks are compared."""
     lengths = []
     for name in ("patterns-paper", "patterns-comparison"):
         config = PRESETS[name]()
         assert isinstance(config, PatternsConfig)
-        lengths.append(len(Patterns(config).sample(1, generator(0, "cpu"), False).inputs))
+        lengths.append(len(Patterns(config).sample(1, make_generator(0, "cpu"), False).inputs))
     assert lengths == [106, 11]
 
 
 def test_training_stops_at_the_target_and_no_sooner() -> None:
-    """Otherwise the number of episodes says nothing, or is that of a lucky batch."""
+    """Otherwise the number of episodes is meaningless, or depends on a lucky batch."""
     small = PatternsConfig(n_bits=4, target_error=0.01)
     task = Patterns(small)
 
-    class Knowing(torch.nn.Module):
+    class KnownAnswer(torch.nn.Module):
         def __init__(self, wrong: bool) -> None:
             super().__init__()
             self.wrong = wrong
@@ -110,24 +110,24 @@ def test_training_stops_at_the_target_and_no_sooner() -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return self.answer * (-1 if self.wrong else 1)
 
-    right, wrong = Knowing(wrong=False), Knowing(wrong=True)
+    right, wrong = KnownAnswer(wrong=False), KnownAnswer(wrong=True)
     sample = task.sample
 
-    def told(*arguments: Any, **options: Any) -> Any:
+    def remember_answer(*arguments: Any, **options: Any) -> Any:
         episodes = sample(*arguments, **options)
         right.answer = wrong.answer = torch.nn.functional.pad(episodes.target, (0, 1))
         return episodes
 
-    task.sample = told  # type: ignore[method-assign]
-    assert task.enough(right, 50)
-    assert not task.enough(right, 51)  # not looked at
-    assert not task.enough(wrong, 50)
-    assert not Patterns(PatternsConfig(n_bits=4)).enough(right, 50)
+    task.sample = remember_answer  # type: ignore[method-assign]
+    assert task.target_reached(right, 50)
+    assert not task.target_reached(right, 51)  # not an update at which the target is checked
+    assert not task.target_reached(wrong, 50)
+    assert not Patterns(PatternsConfig(n_bits=4)).target_reached(right, 50)
 
 
 def test_the_controls_have_a_learning_rate_of_their_own() -> None:
     """Otherwise the option does nothing."""
     sizes = {"n_bits": 4, "rnn_control": 20, "lstm_control": 6}
     task = Patterns(PatternsConfig(**sizes, learning_rate=0.5, control_learning_rate=0.25))
-    rates = [task.rate(net.build(), 0) for net in task.nets()]
+    rates = [task.learning_rate(net.build(), 0) for net in task.nets()]
     assert rates == [0.5, 0.5, 0.25, 0.25]

@@ -1,4 +1,4 @@
-"""A supervised run that stopped and went on is the run that never stopped, bit for bit."""
+"""A supervised run that is interrupted and resumed equals an uninterrupted one, bit for bit."""
 
 import json
 import os
@@ -44,12 +44,12 @@ RUNS = {
 
 
 class Killed(BaseException):
-    """As SIGKILL: nobody catches it."""
+    """Acts like SIGKILL, since no code catches it."""
 
 
 @pytest.fixture
 def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
-    """Have Ctrl-C pressed in some updates, counted over all nets of a run."""
+    """Simulate Ctrl-C in some updates, which are counted over all nets of a run."""
 
     def at(updates: Iterable[int]) -> None:
         left, count, update = set(updates), [0], Fit.update
@@ -65,8 +65,8 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
     return at
 
 
-def test_every_task_is_here() -> None:
-    """A new task would go on in another way than it began, and no test would say so."""
+def test_every_task_is_tested() -> None:
+    """Otherwise no test checks that a new task resumes to the same bits."""
     assert {name: PRESETS[flags[0]]().task for name, flags in RUNS.items()} == {n: n for n in TASKS}
 
 
@@ -111,7 +111,7 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 def test_a_run_in_pieces_equals_a_run_in_one(
     name: str, tmp_path: Path, press: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Something that decides the future is not saved, or a net that was finished is trained again.
+    """Otherwise part of the state is not saved, or a net that was finished is trained again.
 
     Ctrl-C in the run's own net, in its last update, and in a control.
     """
@@ -132,7 +132,7 @@ def test_a_run_in_pieces_equals_a_run_in_one(
 
 
 def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
-    """The comparison of runs would not see a difference."""
+    """Otherwise the comparison of runs does not detect a difference."""
     for seed in ("0", "1"):
         flags = [*RUNS["bohp"], "--seed", seed, "--run-dir", str(tmp_path / seed)]
         assert train_main(flags) == 0
@@ -144,9 +144,9 @@ def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_from_its_checkpoint(
     saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was logged after the checkpoint would be there twice, or the run be lost.
+    """Otherwise metrics logged after the checkpoint appear twice, or the run is lost.
 
-    Killed after so many saves, one after each update, with that update in the metrics.
+    The run is killed after a number of saves; it saves after each update.
     """
     unbroken, run = tmp_path / "unbroken", tmp_path / "run"
     assert train_main([*RUNS["bohp"], "--run-dir", str(unbroken)]) == 0
@@ -171,8 +171,10 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
 def test_a_net_that_reached_its_target_is_not_trained_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its number of episodes would depend on when the run was interrupted."""
-    monkeypatch.setattr("plasticrl.tasks.bohp.task.Bohp.enough", lambda _, net, update: update == 4)
+    """Otherwise its number of episodes depends on when the run was interrupted."""
+    monkeypatch.setattr(
+        "plasticrl.tasks.bohp.task.Bohp.target_reached", lambda _, net, n_updates: n_updates == 4
+    )
 
     def killed(*_: Any) -> None:
         raise Killed
@@ -189,7 +191,7 @@ def test_a_net_that_reached_its_target_is_not_trained_further(
 
 
 def test_seconds_count_on(tmp_path: Path, press: Callable[..., None]) -> None:
-    """The time of a net would be that of its last piece."""
+    """Otherwise the time of a net counts only the part after the last interruption."""
     run = tmp_path / "run"
     press([3])
     assert train_main([*RUNS["bohp"], "--run-dir", str(run)]) == 130
@@ -350,7 +352,7 @@ def test_a_run_that_cannot_be_continued(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It would go on with something else than what it was, end in a traceback, or lose files."""
+    """Otherwise the run continues with other settings, gives a traceback, or loses files."""
     run = Path(shutil.copytree(stopped, tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     spoil(run)
@@ -367,7 +369,7 @@ def test_a_run_that_cannot_be_continued(
 
 
 def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The user would wait for nothing, or the run be trained further than was said."""
+    """Otherwise the user waits for nothing, or the nets are trained for too long."""
     run = tmp_path / "run"
     assert train_main([*RUNS["bohp"], "--no-controls", "--run-dir", str(run)]) == 0
     capsys.readouterr()
@@ -381,13 +383,13 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_resume_takes_no_other_flag(
     more: list[str], stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It would be ignored."""
+    """Otherwise the flag is ignored."""
     assert train_main(["--resume", str(stopped), *more]) == 2
     assert capsys.readouterr().err.startswith(f"error: there is no flag {more[0]} here")
 
 
 def test_resume_takes_no_preset(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It would be ignored."""
+    """Otherwise the flag is ignored."""
     with pytest.raises(SystemExit) as stop:
         train_main(["--resume", str(stopped), "bohp-one-shot-paper"])
     assert stop.value.code == 2

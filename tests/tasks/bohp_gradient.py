@@ -1,11 +1,11 @@
-"""The gradient of a plastic layer as the 2016 paper derives it, carried forward in time.
+"""The gradient of a plastic layer as BOHP 2016 derives it, computed forward in time.
 
     y_j = tanh( sum_k (w_jk + alpha_jk H_jk) u_k )
     dy_j / dw_jk     = (1 - y_j^2) ( u_k        + sum_l alpha_jl u_l dH_jl / dw_jk )
     dy_j / dalpha_jk = (1 - y_j^2) ( u_k H_jk   + sum_l alpha_jl u_l dH_jl / dalpha_jk )
-    H_jl <- g H_jl + (1 - g) u_l y_j,  and so its derivatives: dH_jl <- g dH_jl + (1 - g) u_l dy_j
+    H_jl <- g H_jl + (1 - g) u_l y_j,   therefore   dH_jl <- g dH_jl + (1 - g) u_l dy_j
 
-Independent of autograd and of ``plasticrl.core``: each is a check of the other.
+It uses neither autograd nor ``plasticrl.core``, so that it can check both.
 Source: BOHP 2016 (arXiv 1609.02228) section 3.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Derivatives(NamedTuple):
-    """Activity and its derivatives at every step."""
+    """The outputs and their derivatives at every step."""
 
     outputs: Tensor
     """y, (T, B, O)."""
@@ -27,11 +27,11 @@ class Derivatives(NamedTuple):
 
 
 def derivatives(weight: Tensor, alpha: Tensor, retention: float, inputs: Tensor) -> Derivatives:
-    """Run the layer and its derivatives.
+    """Compute the outputs of the layer and their derivatives.
 
     Args:
         weight, alpha: (O, I).
-        retention: g.
+        retention: g, the share of the trace that a step keeps.
         inputs: u, (T, B, I).
     """
     n_out, n_in = weight.shape
@@ -45,17 +45,17 @@ def derivatives(weight: Tensor, alpha: Tensor, retention: float, inputs: Tensor)
         direct_weight = u.unsqueeze(1).expand(-1, n_out, -1)
         direct_alpha = u.unsqueeze(1) * trace
         by_weight, by_alpha = (
-            slope * (direct + torch.einsum("jl,bl,bjlk->bjk", alpha, u, through))
-            for direct, through in (
+            slope * (direct + torch.einsum("jl,bl,bjlk->bjk", alpha, u, trace_derivative))
+            for direct, trace_derivative in (
                 (direct_weight, trace_by_weight),
                 (direct_alpha, trace_by_alpha),
             )
         )
         steps.append((y, by_weight, by_alpha))
-        moved = (1 - retention) * u
-        trace = retention * trace + torch.einsum("bl,bj->bjl", moved, y)
+        drive = (1 - retention) * u
+        trace = retention * trace + torch.einsum("bl,bj->bjl", drive, y)
         trace_by_weight = retention * trace_by_weight + torch.einsum(
-            "bl,bjk->bjlk", moved, by_weight
+            "bl,bjk->bjlk", drive, by_weight
         )
-        trace_by_alpha = retention * trace_by_alpha + torch.einsum("bl,bjk->bjlk", moved, by_alpha)
+        trace_by_alpha = retention * trace_by_alpha + torch.einsum("bl,bjk->bjlk", drive, by_alpha)
     return Derivatives(*(torch.stack(series) for series in zip(*steps, strict=True)))
