@@ -91,10 +91,10 @@ class EpisodicFit(Fit):
         loss = self.task.loss(self.net, episodes)
         return loss, loss.item()
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         return self.task.learning_rate(self.net, self.n_updates)
 
-    def enough(self) -> bool:
+    def target_reached(self) -> bool:
         return self.task.target_reached(self.net, self.n_updates)
 
     def state(self) -> dict[str, Any]:

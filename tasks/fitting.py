@@ -59,7 +59,7 @@ class Fit(ABC):
     def loss(self) -> tuple[Tensor, float]:
         """The loss of the next update, and the number that is shown and logged for it."""
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """The learning rate of the next update."""
         return self.config.learning_rate
 
@@ -67,7 +67,7 @@ class Fit(ABC):
         """Called after each update: metrics to log besides the loss and the gradient's norm."""
         return {}
 
-    def enough(self) -> bool:
+    def target_reached(self) -> bool:
         """Whether the task's target is reached; asked after each update."""
         return False
 
@@ -109,7 +109,7 @@ class Fit(ABC):
     def update(self, name: str) -> tuple[float, dict[str, float]]:
         """One update: the smoothed loss, and the metrics to log."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.learning_rate()
         loss, value = self.loss()
         where = f"{name}, update {self.n_updates + 1}"
         norm = step(self.net, self.optimizer, loss, self.config.max_grad_norm, where)
@@ -122,7 +122,7 @@ class Fit(ABC):
         return self.smooth, values
 
     def _stop(self) -> None:
-        if self.enough():
+        if self.target_reached():
             self.stopped = "target"
         elif self.n_updates >= self.config.n_updates:
             self.stopped = "updates"

@@ -72,7 +72,7 @@ class LanguageFit(Fit):
         """The states of all layers after the last window."""
         self.average: AveragedModel | None = None
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         return learning_rate(self.config, self.n_updates // self.updates_per_round)
 
     def loss(self) -> tuple[Tensor, float]:
