@@ -1,22 +1,21 @@
 """Acting: observation -> features -> one step of the core -> action, without gradient.
 
-What the actions are worth is not asked here: ``PlasticPolicy.evaluate_outputs`` says it of a whole
-rollout.
+Values and log-probabilities are not computed here; ``PlasticPolicy.evaluate_outputs`` computes
+them for a whole rollout at once.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numba import njit
-from stable_baselines3.common.distributions import CategoricalDistribution
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
-from plasticrl.core import stepper
+from plasticrl.core import Cell, stepper
 
 DIVERGED = (
     "the net's activity is not finite: lower the learning rate, or bound the trace "
@@ -24,26 +23,61 @@ DIVERGED = (
 )
 
 
-class Actor:
-    """A policy at work on one batch of environments.
+class ActingPolicy(Protocol):
+    """What ``Actor`` and the rollouts need of a policy; see ``PlasticPolicy``."""
 
-    Made for as many steps as the weights stay what they are; ``state`` is changed in place.
+    core: Cell[Any]
+    backend: str
+    action_space: spaces.Space[Any]
+    action_net: nn.Module
+    mlp_extractor: Any
+    """SB3's ``MlpExtractor``, or any module with ``forward_actor``."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def features_are_observations(self) -> bool:
+        """Whether extracting features leaves an observation as it is."""
+
+    @property
+    def samples_by_logits(self) -> bool:
+        """Whether the actions' probabilities are the softmax of what ``action_net`` gives."""
+
+    def initial_state(self, batch_size: int) -> Any: ...
+
+    def extract_features(self, obs: PyTorchObs, /) -> Any: ...
+
+    def distribution_of(self, latent: Tensor) -> Distribution: ...
+
+    def clip(self, actions: np.ndarray) -> np.ndarray: ...
+
+
+class Actor:
+    """A policy that acts in one batch of environments.
+
+    The policy's weights must stay as they are while it acts; ``state`` is changed in place.
 
     Args:
-        policy: a policy with a ``core``.
+        policy: the policy.
         state: the core's state before the first step, and after each.
-        n_steps: how many steps there will be, for random numbers drawn at once.
-        n_remembered: how many of them ``advance`` is to remember for the loss; see ``stepper``.
+        n_steps: the number of steps for which random numbers are drawn at once.
+        n_recorded: the number of steps that ``stepper.replay`` is to give; see ``core.stepper``.
+
+    Attributes:
+        stepper: takes the core's steps.
     """
 
-    def __init__(self, policy: Any, state: Any, n_steps: int = 1, n_remembered: int = 0) -> None:
+    def __init__(
+        self, policy: ActingPolicy, state: Any, n_steps: int = 1, n_recorded: int = 0
+    ) -> None:
         self.policy = policy
         self.n_steps = n_steps
         self.uniforms: list[np.ndarray] = []
-        self.advance = stepper(policy.core, state, n_steps=n_remembered)
+        self.stepper = stepper(policy.core, state, policy.backend, n_recorded)
         self.head = _linear_head(policy)
-        self.reads = self.head is not None and len(policy.mlp_extractor.policy_net) > 0
-        self.extracts_features = not _sees_vectors(policy)
+        self.has_hidden_layers = self.head is not None and len(policy.mlp_extractor.policy_net) > 0
+        self.extracts_features = not policy.features_are_observations
 
     def __call__(
         self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
@@ -56,15 +90,15 @@ class Actor:
             deterministic: the most likely action instead of a sample.
 
         Raises:
-            FloatingPointError: if the core gives NaN or infinity, or what a categorical action is
-                sampled by is none. (Of other actions torch says so, by a ValueError.)
+            FloatingPointError: if the core's outputs or a categorical distribution's logits are
+                not finite. (For other distributions torch raises a ValueError.)
         """
         if self.extracts_features:
             features = self._features(obs)
         else:
             assert isinstance(obs, Tensor)
             features = obs.float()
-        latent = self.advance(features, episode_starts)
+        latent = self.stepper(features, episode_starts)
         if self.head is not None and not deterministic:
             return self._sampled(latent, *self.head), latent
         if not latent.isfinite().all():
@@ -79,66 +113,47 @@ class Actor:
     def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         if not self.uniforms:
             self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
-        read = self._read(latent) if self.reads else latent
-        actions: np.ndarray = _sample(read.numpy(), weight, bias, self.uniforms.pop())
+        hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
+        actions: np.ndarray = _sample(hidden.numpy(), weight, bias, self.uniforms.pop())
         if len(actions) and actions[0] < 0:
             raise FloatingPointError(DIVERGED)
         return actions
 
     @torch.no_grad()
-    def _read(self, latent: Tensor) -> Tensor:
-        if not np.isfinite(latent.numpy()).all():  # which a layer may make something finite of
+    def _hidden_layers(self, latent: Tensor) -> Tensor:
+        if not np.isfinite(latent.numpy()).all():  # tanh would make infinity a finite number
             raise FloatingPointError(DIVERGED)
-        read: Tensor = self.policy.mlp_extractor.forward_actor(latent)
-        return read
+        hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
+        return hidden
 
     @torch.no_grad()
     def _actions(self, latent: Tensor, deterministic: bool) -> np.ndarray:
         distribution = self.policy.distribution_of(latent)
         actions: np.ndarray = distribution.get_actions(deterministic=deterministic).cpu().numpy()
-        return actions.reshape((-1, *self.policy.action_space.shape))
+        shape = self.policy.action_space.shape
+        assert shape is not None
+        return actions.reshape((-1, *shape))
 
 
-def _sees_vectors(policy: Any) -> bool:
-    """Whether the features are the observations themselves: nothing to scale or to flatten."""
-    space = policy.observation_space
-    return (
-        type(policy.features_extractor) is FlattenExtractor
-        and type(policy).extract_features is ActorCriticPolicy.extract_features
-        and isinstance(space, spaces.Box)
-        and len(space.shape) == 1
-        and space.dtype == np.float32
-    )
+def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weight (A, N) and bias (A,) of a categorical policy's last layer; N is the width before it.
 
-
-def _linear_head(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weight (A, N) and bias (A,) of a categorical policy's last layer, N the width before it.
-
-    It has a sampler of its own: torch's distribution takes longer than the rest of a small step.
-    None where a subclass has a distribution, a head or an extractor of another kind.
+    Its actions are sampled by ``_sample``: torch's distribution takes longer than all the rest of
+    a small step. None where a subclass has another kind of distribution, head or extractor.
     """
     head = policy.action_net
-    linear = type(policy.mlp_extractor) is MlpExtractor and type(head) is nn.Linear
-    if not (linear and chooses_by_logits(policy)) or policy.device.type != "cpu":
+    if not isinstance(head, nn.Linear) or type(policy.mlp_extractor) is not MlpExtractor:
+        return None
+    if not policy.samples_by_logits or policy.device.type != "cpu":
         return None
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
-def chooses_by_logits(policy: Any) -> bool:
-    """Whether the actions' probabilities are softmax(what the action head gives), no more to it."""
-    hook = "_get_action_dist_from_latent"
-    return (
-        type(policy.action_dist) is CategoricalDistribution
-        and getattr(type(policy), hook) is getattr(ActorCriticPolicy, hook)
-        and type(policy).distribution_of.__module__ == "plasticrl.agents.policies"
-    )
-
-
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
-    """Actions (B,) with probabilities softmax(W x + b), where their sum reaches ``uniform`` (B,).
+    """Actions (B,) drawn from softmax(W x + b): the first whose cumulative sum exceeds ``uniform``.
 
-    All -1 if one is not finite.
+    ``uniform`` (B,) lies in [0, 1). All actions are -1 if a number is not finite.
     """
     n_actions = len(bias)
     actions = np.empty(len(latent), np.int64)

@@ -2,7 +2,7 @@
 
     observation -> features -> core (a scan over time) -> [net_arch] -> action and value heads
 
-The policy holds no state of any environment: state in, new state out, as the core has it.
+The policy stores no state of any environment: it takes a state and returns the new one.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -29,13 +29,14 @@ from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor
 from plasticrl.core import CELLS, build_cell, sequence, vary
+from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
-"""The cells a policy can have; the readout is none: it reads labels, not observations."""
+"""The cells a policy can have: all but the readout, which reads labels, not observations."""
 
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy for which none was named; ``core_kwargs`` vary it."""
@@ -63,14 +64,15 @@ class PlasticPolicy(ActorCriticPolicy):
         net_arch: layers between the core and the heads, in SB3's notation; None is SB3's default,
             two of 64 for each head ([] after a NatureCNN). The papers' nets have none: [].
         activation_fn: activation of those layers.
-        ortho_init: orthogonal initialisation of everything but the core, as in SB3.
+        backend: what runs the core: "auto", "eager" or "fused"; see ``plasticrl.core.sequence``.
+        ortho_init: orthogonal initialization of everything but the core, as in SB3.
         log_std_init: initial log standard deviation of continuous actions.
         features_extractor_class, features_extractor_kwargs, normalize_images,
         optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
-        use_sde: given by SB3's algorithms; must be False.
+        use_sde: must be False; SB3's algorithms pass it.
 
     Raises:
-        ValueError: for an unknown core, or options that the core does not have.
+        ValueError: for an unknown core or backend, or options that the core does not have.
     """
 
     default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -92,7 +94,9 @@ class PlasticPolicy(ActorCriticPolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        backend: str = "auto",
     ) -> None:
+        check_backend(backend)
         if use_sde:
             raise UsageError("state-dependent exploration (use_sde) is not for recurrent policies")
         if core is not None and core not in CORES:
@@ -101,6 +105,7 @@ class PlasticPolicy(ActorCriticPolicy):
             )
         self.core_name = core
         self.core_kwargs = dict(core_kwargs or {})
+        self.backend = backend
         super().__init__(
             observation_space,
             action_space,
@@ -131,7 +136,33 @@ class PlasticPolicy(ActorCriticPolicy):
         data = super()._get_constructor_parameters()
         for name in ("squash_output", "full_std", "use_expln"):  # gSDE's
             del data[name]
-        return data | {"core": self.core_name, "core_kwargs": self.core_kwargs}
+        own = {"core": self.core_name, "core_kwargs": self.core_kwargs, "backend": self.backend}
+        return data | own
+
+    @property
+    def features_are_observations(self) -> bool:
+        """Whether the features are the observations themselves: nothing to scale or to flatten."""
+        space = self.observation_space
+        return (
+            type(self.features_extractor) is FlattenExtractor
+            and type(self).extract_features is ActorCriticPolicy.extract_features
+            and isinstance(space, spaces.Box)
+            and len(space.shape) == 1
+            and space.dtype == np.float32
+        )
+
+    @property
+    def samples_by_logits(self) -> bool:
+        """Whether the actions' probabilities are the softmax of what ``action_net`` gives.
+
+        A subclass with a distribution of its own is False here.
+        """
+        ours, sb3s = type(self), ActorCriticPolicy
+        return (
+            type(self.action_dist) is CategoricalDistribution
+            and ours._get_action_dist_from_latent is sb3s._get_action_dist_from_latent
+            and ours.distribution_of is PlasticPolicy.distribution_of
+        )
 
     def initial_state(self, batch_size: int) -> Any:
         """The core's state at an episode's start, on the policy's device."""
@@ -152,13 +183,13 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is an episode's first.
             deterministic: the most likely action instead of a sample.
         """
-        mine = (
+        new_state = (
             self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
         )
-        chosen, latent = Actor(self, mine)(obs, episode_starts, deterministic)
+        chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
         actions = torch.as_tensor(chosen, device=self.device)
         values, log_probs = self.evaluate_outputs(latent, actions)
-        return PolicyStep(actions, values, log_probs, mine)
+        return PolicyStep(actions, values, log_probs, new_state)
 
     @torch.no_grad()
     def evaluate_outputs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,7 +227,7 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any,
         episode_starts: Tensor,
         bptt_length: int | None = None,
-        stepped: Stepper | None = None,
+        stepper: Stepper[Any] | None = None,
     ) -> tuple[Tensor, Tensor, Distribution]:
         """Run a stored rollout again: features and heads in one batch, the core as a scan.
 
@@ -206,23 +237,33 @@ class PlasticPolicy(ActorCriticPolicy):
             state: the core's state before the first step.
             episode_starts: (T, B).
             bptt_length: steps after which the gradient through the state is cut; None: never.
-            stepped: the stepper that took the rollout's steps, if its memory is to be used.
+            stepper: the stepper that took the rollout's steps from these observations, in one
+                piece. The core's outputs are its replay where it has one.
 
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distribution over all of them.
         """
-        n_steps, n_envs = episode_starts.shape
-        features = self._features(obs).view(n_steps, n_envs, -1)
-        chunks = []
-        for start in range(0, n_steps, bptt_length or n_steps):
-            window = slice(start, start + (bptt_length or n_steps))
-            inputs, starts = features[window], episode_starts[window]
-            outputs, state = sequence(self.core, inputs, state, starts, stepped=stepped)
-            chunks.append(outputs)
-            state = detach(state)
-        outputs = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+        if stepper is not None and stepper.can_replay:
+            outputs, _ = stepper.replay()
+        else:
+            features = self._features(obs).view(*episode_starts.shape, -1)
+            outputs = self._outputs(features, state, episode_starts, bptt_length)
         distribution, values = self._heads(outputs.flatten(0, 1))
         return values, distribution.log_prob(actions), distribution
+
+    def _outputs(
+        self, features: Tensor, state: Any, episode_starts: Tensor, bptt_length: int | None
+    ) -> Tensor:
+        """The core's outputs (T, B, N) from features (T, B, F)."""
+        length = bptt_length or len(features)
+        chunks = []
+        for first in range(0, len(features), length):
+            chunk = slice(first, first + length)
+            inputs, starts = features[chunk], episode_starts[chunk]
+            outputs, state = sequence(self.core, inputs, state, starts, self.backend)
+            chunks.append(outputs)
+            state = detach(state)
+        return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
 
     def evaluate_actions(
         self,
@@ -255,8 +296,8 @@ class PlasticPolicy(ActorCriticPolicy):
         Args:
             observation: with or without a batch axis.
             state: what the last call returned; None at the beginning.
-            episode_start: (B,), true where the observation is an episode's first; None: nowhere
-                (with ``state=None`` every row starts anyhow).
+            episode_start: (B,), true where the observation is an episode's first; None: in no row,
+                unless ``state`` is None, with which every row starts.
             deterministic: the most likely action instead of a sample.
 
         Raises:
@@ -300,7 +341,9 @@ class PlasticPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None
     ) -> tuple[Tensor, Any]:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-        outputs, state = sequence(self.core, self._features(obs).unsqueeze(0), state, starts)
+        outputs, state = sequence(
+            self.core, self._features(obs).unsqueeze(0), state, starts, self.backend
+        )
         return outputs.squeeze(0), state
 
     def distribution_of(self, latent: Tensor) -> Distribution:

@@ -3,10 +3,10 @@
     loss = mean over steps and environments of
            - log pi(a) A + vf_coef (R - V)^2 + ent_coef * concentration
 
-A is the (generalised) advantage with each element's own value as baseline, and the concentration
-is minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers.
-The recurrent state is kept at the rollout's start only; the rollout is run again in the loss,
-unless the core remembers its steps (see ``plasticrl.core.stepper``).
+A is the (generalized) advantage with each element's own value as baseline. The concentration is
+minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers. The recurrent
+state is stored at the rollout's start only. The loss replays the steps of the core that were taken
+in the rollout (see ``plasticrl.core.stepper``), or runs the core again over the rollout.
 """
 
 from dataclasses import fields
@@ -124,7 +124,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         super()._setup_model()
         self._last_state: Any = None
         self._start_state: Any = None
-        self._stepped: Stepper | None = None
+        self._stepper: Stepper[Any] | None = None
         self._modulating: Tensor | None = None
 
     def _check_options(self) -> None:
@@ -144,7 +144,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             raise UsageError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_last_state", "_start_state", "_stepped", "_modulating"]
+        own = ["_last_state", "_start_state", "_stepper", "_modulating"]
         return [*super()._excluded_save_params(), *own]
 
     def collect_rollouts(
@@ -167,15 +167,15 @@ class RecurrentA2C(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
-        self._stepped = None
+        self._stepper = None
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         callback.on_rollout_start()
 
         kind = DeviceRollout if self._stays_on_device(env) else HostRollout
         last = (self._last_obs, self._last_episode_starts)
-        n_remembered = n_rollout_steps if self._learns_as_it_acts() else 0
-        rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_remembered)
+        n_recorded = n_rollout_steps if self._may_replay() else 0
+        rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
         for n_steps, step in enumerate(rollout):
             obs, starts, actions, new_obs, rewards, dones, infos = step
             clipped_actions = self.policy.clip(actions)
@@ -183,7 +183,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
             callback.update_locals(locals())
             if not callback.on_step():
-                # A run that goes on from here does so with what belongs together.
+                # A later call of learn() starts from here: observation and environment must match.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
             if any_of(dones):
@@ -194,22 +194,22 @@ class RecurrentA2C(OnPolicyAlgorithm):
             _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
             self._last_obs, self._last_episode_starts = new_obs, dones
 
-        self._stepped, self._modulating = rollout.stepped, rollout.modulating
+        self._stepper, self._modulating = rollout.stepper, rollout.modulating
         self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _learns_as_it_acts(self) -> bool:
-        """Whether the core, in the loss, is given what it is given in the rollout, in one piece.
+    def _may_replay(self) -> bool:
+        """Whether the loss may replay the core's steps of the rollout.
 
-        The layers of a features extractor round otherwise for another number of observations.
+        Not if the gradient is cut in between, and not if it has to reach a features extractor.
         """
         whole = self.bptt_length is None or self.bptt_length == self.n_steps
         return whole and not any(True for _ in self.policy.features_extractor.parameters())
 
     def _stays_on_device(self, env: VecEnv) -> bool:
-        """Whether all steps are taken before the first one is told of.
+        """Whether all steps of a rollout are taken on the device before callbacks see the first.
 
         Not with the bootstrap at time limits, which needs the state in the middle of a rollout.
         """
@@ -270,9 +270,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self._start_state,
             torch.as_tensor(buffer.episode_starts, device=self.device),
             self.bptt_length,
-            self._stepped,
+            self._stepper,
         )
-        self._stepped = None
+        self._stepper = None
         policy_loss = -(advantages * log_prob).mean()
         value_loss = F.mse_loss(self._to_tensor(buffer.returns), values.flatten())
         entropy_loss = self._concentration(distribution, log_prob).mean()

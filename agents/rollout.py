@@ -1,8 +1,8 @@
-"""The steps of a rollout: the policy acts, the environments answer.
+"""The steps of a rollout: the policy acts and the environments answer.
 
 ``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` takes all steps on the
-device before it tells of the first one, so that nothing there waits for the host: net and
-environments are one CUDA graph, replayed for every step. Both give the same steps.
+device before it yields the first one, so that the device never waits for the host: policy and
+environments are one CUDA graph, which is replayed for every step. Both yield the same steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.acting import DIVERGED, Actor, chooses_by_logits
+from plasticrl.agents.acting import DIVERGED, ActingPolicy, Actor
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
 from plasticrl.core.unroll import Stepper
@@ -26,13 +26,13 @@ class Step(NamedTuple):
     """One step of all B environments, on the host."""
 
     obs: Any
-    """What was seen before the step, (B, ...) or a dict of such."""
+    """The observations before the step, (B, ...) or a dict of such."""
     episode_starts: np.ndarray
-    """(B,), true where that was an episode's first."""
+    """(B,), true where these were an episode's first."""
     actions: np.ndarray
-    """(B, ...), as the policy chose them, not clipped."""
+    """(B, ...), as the policy drew them, not clipped."""
     new_obs: Any
-    """What is seen after the step."""
+    """The observations after the step."""
     rewards: np.ndarray
     """(B,) float32."""
     dones: np.ndarray
@@ -45,44 +45,45 @@ class HostRollout:
     """Iterating takes the steps, and raises ``FloatingPointError`` if the policy has diverged.
 
     Args:
-        policy: the one that acts.
+        policy: the policy that acts.
         env: any ``VecEnv``.
         state: the core's state before the first step, changed in place.
-        obs: what the environments show before the first step.
-        episode_starts: (B,), true where that is an episode's first.
+        obs: the observations before the first step.
+        episode_starts: (B,), true where these are an episode's first.
         n_steps: how many steps to take.
-        n_remembered: how many of them the core is to remember for the loss, where it can.
+        n_recorded: how many of them ``stepper.replay`` is to give.
 
     Attributes:
-        obs, episode_starts: where the environments are.
-        stepped: what the core remembers, for ``sequence``; None on the device.
+        obs, episode_starts: those before the next step.
+        stepper: after the last step, the object that took the core's steps; None on the device.
         outputs: after the last step, the core's outputs (T, B, N).
-        modulating: after the last step, what its neuromodulator read (T, B, N); None without one.
+        modulating: after the last step, the activity that the neuromodulator read (T, B, N); None
+            without a neuromodulator.
     """
 
     outputs: Tensor
     modulating: Tensor | None = None
-    stepped: Stepper | None = None
+    stepper: Stepper[Any] | None = None
 
     def __init__(
         self,
-        policy: Any,
+        policy: ActingPolicy,
         env: VecEnv,
         state: Any,
         obs: Any,
         episode_starts: np.ndarray,
         n_steps: int,
-        n_remembered: int = 0,
+        n_recorded: int = 0,
     ) -> None:
         self.policy, self.env, self.state = policy, env, state
         self.obs, self.episode_starts = obs, episode_starts
-        self.n_steps, self.n_remembered = n_steps, n_remembered
+        self.n_steps, self.n_recorded = n_steps, n_recorded
 
     def __iter__(self) -> Iterator[Step]:
         policy, state = self.policy, self.state
         device = policy.device
-        act = Actor(policy, state, self.n_steps, self.n_remembered)
-        activity = policy.core.modulating_activity(state)  # moves in place, as the state
+        act = Actor(policy, state, self.n_steps, self.n_recorded)
+        activity = policy.core.modulating_activity(state)  # changes in place with the state
         outputs, modulating = [], []
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
@@ -93,13 +94,13 @@ class HostRollout:
             self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
             self.episode_starts = dones
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
-        self.outputs, self.stepped = torch.stack(outputs), act.advance
+        self.outputs, self.stepper = torch.stack(outputs), act.stepper
         if activity is not None:
             self.modulating = torch.stack(modulating) if modulating else self.outputs
 
 
 def _to_device(array: Any, device: torch.device) -> Any:
-    """As SB3's, with less ado for an array that stays on the CPU: this is done in every step."""
+    """As SB3's ``obs_as_tensor``, but faster for an array that stays on the CPU."""
     if isinstance(array, np.ndarray) and device.type == "cpu":
         return torch.from_numpy(array)
     return obs_as_tensor(array, device)
@@ -111,11 +112,11 @@ class DeviceRollout(HostRollout):
     env: BatchVecEnv
 
     @staticmethod
-    def possible(policy: Any, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on the policy's device, which chooses by logits."""
+    def possible(policy: ActingPolicy, env: VecEnv) -> bool:
+        """Whether ``env`` is a native batch on the policy's device, and actions come by logits."""
         if not isinstance(env, BatchVecEnv) or env.batch.device is None:
             return False
-        return env.batch.state.rows.key.device == policy.device and chooses_by_logits(policy)
+        return env.batch.state.rows.key.device == policy.device and policy.samples_by_logits
 
     def __iter__(self) -> Iterator[Step]:
         tape = _Tape(self)
@@ -135,29 +136,31 @@ class DeviceRollout(HostRollout):
     def _infos(
         self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
     ) -> list[list[dict[str, Any]]]:
-        """Of all steps: the environments have taken them all, whoever stops listening."""
-        told = {name: to_host(array) for name, array in tape.final_info.items()}
+        """The infos of all steps, also of those that a callback's stop leaves unread."""
+        final_infos = {name: to_host(array) for name, array in tape.final_info.items()}
         infos = []
         for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
             final_obs = to_host(tape.records["final_obs"][t]) if done.any() else None
-            final_info = {name: array[t] for name, array in told.items()}
+            final_info = {name: array[t] for name, array in final_infos.items()}
             infos.append(self.env.monitor(reward, done, terminated[t], final_obs, final_info))
         return infos
 
 
 class _Tape:
-    """Everything that moves in a rollout on the device, in tensors that stay where they are.
+    """Everything that changes in a rollout on the device, in tensors that keep their addresses.
 
-    So a step can be captured as a CUDA graph. It is captured anew for every rollout, and so knows
-    of every weight, option and state that has changed.
+    So a step can be captured as a CUDA graph. A new one is captured for every rollout, because
+    weights, options and states change between rollouts.
     """
 
     def __init__(self, rollout: DeviceRollout) -> None:
         policy, self.batch = rollout.policy, rollout.env.batch
         device, self.state = policy.device, rollout.state
         self.policy, self.n_steps = policy, rollout.n_steps
-        self.advance = stepper(policy.core, self.state)
-        self.activity = policy.core.modulating_activity(self.state)  # moves in place, as the state
+        self.advance = stepper(policy.core, self.state, policy.backend)
+        self.activity = policy.core.modulating_activity(
+            self.state
+        )  # changes in place with the state
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
         self.world: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
@@ -179,7 +182,7 @@ class _Tape:
         self.batch.state = self.batch.state.like(self.world)
 
     def _captured(self) -> Callable[[], None]:
-        """The step as a CUDA graph, which is captured on a stream of its own and not run yet."""
+        """A function that runs the step as a CUDA graph, captured here on a stream of its own."""
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -195,7 +198,7 @@ class _Tape:
         """One step of net and environments; nothing in it waits for the device."""
         policy = self.policy
         latent = self.advance(policy.extract_features(self.obs), self.starts)
-        # Not through a distribution, which looks at its numbers and so waits for them.
+        # A distribution would check its numbers, and so wait for the device.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
         self.finite &= logits.isfinite().all() & latent.isfinite().all()
         actions = _choose(logits.softmax(dim=1), self.uniforms.index_select(0, self.now)[0])
@@ -220,7 +223,7 @@ class _Tape:
         self.now += 1
 
     def modulating(self) -> Tensor | None:
-        """What the neuromodulator read, (T, B, N); None without one."""
+        """The activity that the neuromodulator read, (T, B, N); None without one."""
         if self.activity is None:
             return None
         return self.records.get("modulating", self.records["outputs"])
@@ -236,14 +239,14 @@ class _Tape:
         changed = [
             (old, new) for old, new in zip(self.world, leaves, strict=True) if old is not new
         ]
-        # What lies in another leaf's old place would be written over before it is read.
+        # A new leaf that is another leaf's old tensor would be overwritten before it is read.
         safe = [new.clone() if any(new is old for old in self.world) else new for _, new in changed]
         for (old, _), new in zip(changed, safe, strict=True):
             old.copy_(new)
 
 
 def _choose(probs: Tensor, uniform: Tensor) -> Tensor:
-    """Actions (B,): where the sum of probabilities (B, A) reaches the uniform numbers (B,)."""
+    """Actions (B,): the first whose cumulative probability (B, A) exceeds ``uniform`` (B,)."""
     sums = probs.cumsum(dim=1)
     reached = sums[:, :-1] <= uniform.unsqueeze(1) * sums[:, -1:]
     return reached.sum(dim=1)

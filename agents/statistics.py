@@ -1,5 +1,6 @@
-"""What a plastic core is doing, in a few numbers."""
+"""Statistics of a plastic core for the log."""
 
+import math
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ def plasticity_statistics(
     Args:
         core: the cell.
         state: its state at the rollout's end.
-        modulating: what the modulator read in the rollout, (T, B, N); None if unmodulated.
+        modulating: the activity that the modulator read in the rollout, (T, B, N); None if there
+            is no modulator.
 
     Returns:
         ``alpha_abs_mean``; ``trace_abs_mean``; ``trace_saturation``, the share of traces at their
-        bound (only where there is one); ``eta`` (only where there is one); ``modulation_mean``,
+        limit (only where there is one); ``eta`` (only where there is one); ``modulation_mean``,
         ``modulation_std`` (only if modulated).
     """
     connection = core.connection
@@ -32,9 +34,9 @@ def plasticity_statistics(
         "alpha_abs_mean": connection.alpha.abs().mean().item(),
         "trace_abs_mean": trace.mean().item(),
     }
-    limit = {"hard": connection.plasticity.clip, "soft": 1.0}.get(connection.plasticity.bound)
-    if limit is not None:
-        statistics["trace_saturation"] = (trace >= limit).float().mean().item()
+    if connection.trace_limit < math.inf:
+        saturated = trace >= connection.trace_limit
+        statistics["trace_saturation"] = saturated.float().mean().item()
     if connection.eta is not None:
         statistics["eta"] = connection.eta.item()
     modulation = None if modulating is None else connection.modulation(modulating)

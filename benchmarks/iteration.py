@@ -1,24 +1,19 @@
 """A complete A2C iteration on the grid maze, rollout and training, eager against fused core."""
 
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
-from unittest.mock import patch
+from typing import NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback
-from torch import Tensor
 
 from benchmarks.measuring import MILLI, Settings, in_turn
 from benchmarks.report import Row, Table
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.presets import PRESETS
-from plasticrl.core import Cell, vary
-from plasticrl.core.backends import Backend, choose
+from plasticrl.core import vary
 
 PRESET = "maze-quickstart"
 N_ENVS = 30
@@ -30,9 +25,6 @@ NOTES = (
     "rollout: acting, environments and returns; train: logging, loss, gradient and update.",
     "eager: the core uses the eager backend in rollout and loss; everything else is the same.",
 )
-
-# The function of that name hides the module from an import.
-_SEQUENCE = sys.modules["plasticrl.core.unroll"]
 
 
 class Parts(NamedTuple):
@@ -61,8 +53,8 @@ def measure(settings: Settings) -> list[Table]:
     n_steps = QUICK_N_STEPS if settings.quick else N_STEPS
     n_neurons = QUICK_N_NEURONS if settings.quick else N_NEURONS
     actions = {
-        "eager": _learner(settings.threads, n_steps, n_neurons, _eager_core),
-        "auto": _learner(settings.threads, n_steps, n_neurons, nullcontext),
+        "eager": _learner(settings.threads, n_steps, n_neurons, "eager"),
+        "auto": _learner(settings.threads, n_steps, n_neurons, "auto"),
     }
     in_turn(actions, 1)  # warm-up
     parts = in_turn(actions, settings.repeat)
@@ -71,13 +63,8 @@ def measure(settings: Settings) -> list[Table]:
     return [Table(title, rows, NOTES)]
 
 
-def _learner(
-    threads: int,
-    n_steps: int,
-    n_neurons: int,
-    core: Callable[[], AbstractContextManager[Any]],
-) -> Callable[[], Parts]:
-    """A function that runs the next iteration of a model of its own, its core as ``core`` says."""
+def _learner(threads: int, n_steps: int, n_neurons: int, backend: str) -> Callable[[], Parts]:
+    """A function that runs the next iteration of a model of its own, its core on ``backend``."""
     preset = PRESETS[PRESET]()
     config = replace(
         preset,
@@ -88,25 +75,16 @@ def _learner(
         a2c=replace(preset.a2c, n_steps=n_steps, learning_rate_decay=0.0),
     )
     model = build_model(config, build_env(config, config.n_envs))
+    model.policy.backend = backend
 
     def iterate() -> Parts:
         clock = _Clock()
-        with core():
-            model.learn(N_ENVS * n_steps, callback=clock, reset_num_timesteps=False)
+        model.learn(N_ENVS * n_steps, callback=clock, reset_num_timesteps=False)
         end = perf_counter()
         start, middle = clock.rollout_start, clock.rollout_end
         return Parts(end - start, middle - start, end - middle)
 
     return iterate
-
-
-def _eager_core() -> AbstractContextManager[Any]:
-    """No backend but the eager one: a policy has no switch for it."""
-
-    def eager(_backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
-        return choose("eager", cell, inputs)
-
-    return patch.object(_SEQUENCE, "choose", eager)
 
 
 def _row(part: str, parts: dict[str, list[Parts]]) -> Row:

@@ -13,7 +13,7 @@ Additions, multiplications, minima, maxima and comparisons are one operation eac
     checkpoint                                                                 H + H, twice     = 4
 
 The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps, as
-``spacing`` says. The first trace of a segment is a checkpoint, which the forward pass writes and
+``checkpoint_spacing`` says. The first trace of a segment is a checkpoint, which the forward pass writes and
 the backward pass reads; the other traces are recomputed. Arrays of size N or N B are not counted:
 they stay in the nearest cache, and the work on them is N times less.
 """
@@ -27,7 +27,7 @@ import torch
 from benchmarks.cases import MODULATED, Size, forward_backward
 from benchmarks.measuring import MILLI, Settings, alternated, say
 from benchmarks.report import Row, Table
-from plasticrl.core.backends.fused import spacing
+from plasticrl.core.backends.fused import checkpoint_spacing
 
 SIZES = (Size(200, 30, 100), Size(120, 30, 200), Size(200, 1, 1000))
 QUICK_SIZES = (Size(40, 8, 32), Size(40, 1, 96))
@@ -84,7 +84,7 @@ def measure(settings: Settings) -> list[Table]:
 
 def cost(n_steps: int, n_rows: int) -> Cost:
     """The sum of the table above for a sequence of ``n_steps`` and ``n_rows``, with one thread."""
-    segment_length = spacing(n_steps, n_rows, at_once=1)
+    segment_length = checkpoint_spacing(n_steps, n_rows, at_once=1)
     starts = math.ceil(n_steps / segment_length) / n_steps  # per step
     weighted = (
         (FORWARD, 1.0),

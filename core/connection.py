@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plasticrl.core.modulation import Neuromodulator
 from plasticrl.core.plasticity import Plasticity
-from plasticrl.core.rules import BOUNDS, RULES
+from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
 
 class PlasticConnection(nn.Module):
@@ -57,6 +57,11 @@ class PlasticConnection(nn.Module):
         init_(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
         if self.eta is not None:
             nn.init.constant_(self.eta, self.plasticity.eta_init)
+
+    @property
+    def trace_limit(self) -> float:
+        """Largest absolute value that the trace can have; infinity where nothing limits it."""
+        return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
         """Trace and, where retroactive, eligibility of an episode's start: zeros (B, O, I)."""

@@ -17,12 +17,16 @@ so that its derivative is right at d = 0, too.
 Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
 """
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
 
 Increment = Callable[[Tensor, Tensor, Tensor], Tensor]
 Bounded = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+SOFT_LIMIT = 1.0
+"""Largest absolute value of a trace under the soft bound."""
 
 
 def hebb(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
@@ -49,7 +53,7 @@ def hard(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
 def soft(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
     """clamp(H + r D - |r D| H, -1, 1): smaller steps near the bound; shapes as ``unbounded``."""
     delta = rate * increment
-    return (trace + delta - delta.abs() * trace).clamp(-1.0, 1.0)
+    return (trace + delta - delta.abs() * trace).clamp(-SOFT_LIMIT, SOFT_LIMIT)
 
 
 def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
@@ -59,3 +63,8 @@ def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor
 
 RULES: dict[str, Increment] = {"hebb": hebb, "oja": oja}
 BOUNDS: dict[str, Bounded] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
+
+
+def trace_limit(bound: str, clip: float) -> float:
+    """Largest absolute value that a trace can have under a bound; infinity where it has none."""
+    return {"hard": clip, "soft": SOFT_LIMIT}.get(bound, math.inf)

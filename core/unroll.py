@@ -1,42 +1,38 @@
-"""The way through time: inputs of many steps, a state, episode starts -> outputs, state.
+"""The way through time: inputs of many steps, a state and episode starts -> outputs and state.
 
-``sequence`` is the one that learns; ``stepper`` is for acting, one step at a time.
+``sequence`` is for learning. ``stepper`` is for acting, one step at a time; it can afterwards give
+the same outputs differentiably.
 """
 
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor
 
 from plasticrl.core.backends import choose
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.state import check_state, leaves
+from plasticrl.core.replay import StepRecord
+from plasticrl.core.state import State, check_state, leaves
 
 
-class Stepper:
-    """What ``stepper`` makes; arguments as there.
+class Stepper(Generic[State]):
+    """The object that ``stepper`` makes; arguments as there."""
 
-    Attributes:
-        memory: of its first ``n_steps`` steps, for ``sequence``; None if it has none.
-    """
-
-    memory: Any
-
-    def __init__(self, cell: Cell[Any], state: Any, backend: str, n_steps: int) -> None:
+    def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
-            raise ValueError(f"n_steps, how many to remember, must be at least 0, not {n_steps}")
+            raise ValueError(f"n_steps must be at least 0, not {n_steps}")
         n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
         check_state(state, cell.initial_state(0), n_rows or 0)
         weight = next(cell.parameters(), None)
         example = torch.empty(1) if weight is None else weight.new_empty(1)
-        chosen = choose(backend, cell, example)
-        self.memory = chosen.memory(cell, state, n_steps) if n_steps and chosen.memory else None
-        self._advance = chosen.stepper(cell, state, **_known(self.memory))
+        self._step = choose(backend, cell, example).stepper(cell, state, n_steps)
+        self._record = StepRecord(cell, state, n_steps) if n_steps else None
+        self._cell, self._backend = cell, backend
         self._n_rows, self._size = n_rows, cell.input_size
         self._dtype = None if weight is None else weight.dtype
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
-        """Outputs (B, N) from inputs (B, I) and episode starts (B,).
+        """Take a step: outputs (B, N) from inputs (B, I) and episode starts (B,).
 
         Raises:
             ValueError: for a shape or dtype that does not fit.
@@ -46,17 +42,57 @@ class Stepper:
             raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
         if self._dtype is not None and inputs.dtype != self._dtype:
             raise ValueError(f"inputs must be {self._dtype} as the weights, not {inputs.dtype}")
-        return self._advance(inputs, _starts(episode_starts, inputs))
+        starts, record = _as_booleans(episode_starts, inputs), self._record
+        if record is None:
+            return self._step(inputs, starts)
+        record.before_step(inputs, starts)
+        outputs = self._step(inputs, starts)
+        record.after_step()
+        return outputs
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether ``replay`` gives the outputs; otherwise it raises an error that says why not."""
+        return self._obstacle() is None
+
+    def replay(self) -> tuple[Tensor, State]:
+        """The first ``n_steps`` steps as ``sequence`` would give them, without an input's gradient.
+
+        Where the backend kept what the backward pass needs, nothing is computed again. It gives
+        that away, so a second call runs the sequence.
+
+        Returns:
+            Outputs (T, B, N) and the state after these steps, differentiable with respect to the
+            cell's parameters.
+
+        Raises:
+            RuntimeError: if too few steps were taken, if the cell's weights or options have
+                changed since, or if the state was changed between two of the steps.
+        """
+        if (obstacle := self._obstacle()) is not None:
+            raise RuntimeError(f"the steps cannot be replayed: {obstacle}")
+        assert self._record is not None
+        inputs, starts, start = (
+            self._record.inputs,
+            self._record.episode_starts,
+            self._record.start,
+        )
+        replayed = self._step.replay(inputs, starts, start)
+        return replayed or sequence(self._cell, inputs, start, starts, self._backend)
+
+    def _obstacle(self) -> str | None:
+        if self._record is None:
+            return "the stepper was made with n_steps=0"
+        return self._record.obstacle()
 
 
 def sequence(
-    cell: Cell[Any],
+    cell: Cell[State],
     inputs: Tensor,
-    state: Any = None,
+    state: State | None = None,
     episode_starts: Tensor | None = None,
     backend: str = "auto",
-    stepped: Stepper | None = None,
-) -> tuple[Tensor, Any]:
+) -> tuple[Tensor, State]:
     """Run a cell over time. A sequence cut in chunks, the state carried over, gives the same.
 
     Args:
@@ -68,8 +104,6 @@ def sequence(
         backend: "eager", the readable specification; "fused", the same numbers, fast and in little
             memory; "auto", fused where it supports the cell, device and dtype, else eager. Higher
             derivatives and ``torch.func`` need eager.
-        stepped: a stepper with a memory. If it went exactly this way, from this state and by these
-            inputs and weights, what it has computed is not computed again. Its memory is gone then.
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
@@ -87,24 +121,25 @@ def sequence(
         state = cell.initial_state(inputs.shape[1])
     else:
         check_state(state, cell.initial_state(0), inputs.shape[1])
-    memory = None if stepped is None or chosen.memory is None else stepped.memory
-    starts = _starts(episode_starts, inputs)
-    return chosen.run(cell, inputs, state, starts, **_known(memory))
+    return chosen.run(cell, inputs, state, _as_booleans(episode_starts, inputs))
 
 
-def stepper(cell: Cell[Any], state: Any, backend: str = "auto", n_steps: int = 0) -> Stepper:
-    """For acting: a function that runs one step without gradient and changes ``state`` in place.
+def stepper(
+    cell: Cell[State], state: State, backend: str = "auto", n_steps: int = 0
+) -> Stepper[State]:
+    """For acting: an object that takes one step per call and changes ``state`` in place.
 
-    The function takes inputs (B, I) and optionally episode starts (B,), and gives outputs (B, N).
-    It is made for many steps with the same weights: make another one when they have changed.
+    A call takes inputs (B, I) and optionally episode starts (B,), and gives outputs (B, N) without
+    gradient. The weights must stay as they are: make another stepper when they have changed.
 
     Args:
         cell: any cell.
         state: the cell's state before the first step, and after each.
         backend: as in ``sequence``.
-        n_steps: how many steps to remember for ``sequence``, where the backend can; the memory
-            taken is that of a ``sequence`` of so many. Changes that torch does not count, through
-            ``state.trace.data`` or its array, must not happen in between.
+        n_steps: how many steps ``Stepper.replay`` is to give, 0 for none. They take as much memory
+            as a ``sequence`` of so many steps. That ``replay`` refuses when the state was changed
+            in between relies on torch's count of changes in place, which leaves out those through
+            ``state.trace.data`` or a NumPy array.
 
     Raises:
         ValueError: for a shape that does not fit, an unknown backend, or a negative ``n_steps``.
@@ -112,13 +147,8 @@ def stepper(cell: Cell[Any], state: Any, backend: str = "auto", n_steps: int = 0
     return Stepper(cell, state, backend, n_steps)
 
 
-def _known(memory: Any) -> dict[str, Any]:
-    """As an argument, for the backends that have a memory."""
-    return {} if memory is None else {"memory": memory}
-
-
-def _starts(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
-    """Episode starts as booleans, like the inputs without their last axis."""
+def _as_booleans(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
+    """Episode starts as booleans, of the inputs' shape without their last axis."""
     if episode_starts is None:
         return None
     if episode_starts.shape != inputs.shape[:-1]:

@@ -1,5 +1,6 @@
 """One episode of a trained agent, recorded step by step for the viewer."""
 
+import math
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,11 +134,11 @@ def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
     connection = policy.core.connection
     if connection is None:
         return None
-    plasticity = connection.plasticity
+    limit = connection.trace_limit
     return SynapseRecorder(
         weight=connection.weight.cpu().numpy(),
         alpha=connection.alpha.cpu().numpy(),
-        bound={"hard": plasticity.clip, "soft": 1.0}.get(plasticity.bound),
+        bound=limit if limit < math.inf else None,
         eta=None if connection.eta is None else connection.eta.item(),
     )
 

@@ -1,53 +1,47 @@
-"""Ways to run a sequence: ``eager`` is the specification, all others must equal it."""
+"""Ways to run a cell: ``eager`` is the specification, and all others must equal it."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from plasticrl.core.backends import eager, fused, recomputed, torch_rnn, traceless
+from plasticrl.core.backends.backend import Backend
+from plasticrl.core.backends.eager import EAGER
+from plasticrl.core.backends.fused import FUSED
+from plasticrl.core.backends.recomputed import RECOMPUTED
+from plasticrl.core.backends.torch_rnn import TORCH_RNN
+from plasticrl.core.backends.traceless import TRACELESS
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.state import State
 
-Advance = Callable[[Tensor, Tensor | None], Tensor]
-"""From inputs (B, I) and episode starts (B,) to outputs (B, N)."""
-
-
-class Backend(NamedTuple):
-    """What ``sequence`` and ``stepper`` call, with the arguments they have checked."""
-
-    run: Callable[..., tuple[Tensor, Any]]
-    """From cell, inputs, state and episode starts, and ``memory=`` if there is one."""
-    stepper: Callable[..., Advance]
-    """From cell and state, and ``memory=`` if there is one."""
-    memory: Callable[[Cell[Any], Any, int], Any] | None = None
-    """From cell, state and a number of steps to what remembers them, or None if nothing can."""
-
-
-SPECIFICATION = Backend(eager.run, eager.stepper)
-SPECIALISED = (fused, traceless, torch_rnn, recomputed)
+SPECIALIZED: tuple[Backend[Any], ...] = (FUSED, TRACELESS, TORCH_RNN, RECOMPUTED)
 BACKENDS = ("auto", "eager", "fused")
 
 
-def choose(backend: str, cell: Cell[Any], inputs: Tensor) -> Backend:
-    """What runs the cell on such inputs.
-
-    Args:
-        backend: "eager"; "fused", the first of ``SPECIALISED`` that supports them; or "auto", the
-            same, and eager if there is none.
-        cell: any cell.
-        inputs: of the length, device and dtype in question.
-
-    Raises:
-        ValueError: for an unknown backend, or "fused" where there is none.
-    """
+def check_backend(backend: str) -> None:
+    """Raise ``ValueError`` unless ``backend`` is one of ``BACKENDS``."""
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    for module in SPECIALISED if backend != "eager" else ():
-        if module.supports(cell, inputs):
-            return Backend(module.run, module.stepper, getattr(module, "memory", None))
+
+
+def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
+    """The backend that runs a cell on such inputs.
+
+    Args:
+        backend: "eager"; "fused", which is the first of ``SPECIALIZED`` that supports cell and
+            inputs; or "auto", which is the same, or eager where none supports them.
+        cell: any cell.
+        inputs: (T, B, I), or any tensor with their length, device and dtype.
+
+    Raises:
+        ValueError: for an unknown backend, or "fused" where no backend supports cell and inputs.
+    """
+    check_backend(backend)
+    for specialized in SPECIALIZED if backend != "eager" else ():
+        if specialized.supports(cell, inputs):
+            return specialized
     if backend == "fused":
         raise ValueError(
             f"backend 'fused' cannot run this {type(cell).__name__} on {inputs.dtype} inputs of "
             f"{len(inputs)} steps on {inputs.device}; use 'auto'"
         )
-    return SPECIFICATION
+    return EAGER

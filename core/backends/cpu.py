@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +30,9 @@ from plasticrl.core.backends.kernels import (
     WEIGHTS,
     compiled,
 )
-from plasticrl.core.backends.memory import Memory
-from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
+from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.state import leaves
+from plasticrl.core.state import leaves, map_leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 
@@ -46,33 +45,34 @@ THREAD_WORK = 500_000
 class NumbaKernels:
     """The loops for tensors on the CPU; see ``Kernels``."""
 
-    remembers: ClassVar[bool] = True
-
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return len(_groups(n_rows, n_steps * n**2))
 
-    def forward(self, net: Net, given: Given, every: int) -> Ran:
-        arrays, state = _Arrays(net), given.state
-        n_steps, n_rows, n = given.drive.shape
-        n_kept = -(-n_steps // every) if every else 0
+    def forward(
+        self, net: PlasticNet, drive: Drive, state: PlasticRNNState, spacing: int
+    ) -> ForwardPass:
+        arrays = _Arrays(net)
+        n_steps, n_rows, n = drive.drive.shape
+        n_kept = -(-n_steps // spacing) if spacing else 0
         kept = np.empty((n_kept, n_rows, *arrays.arguments[0][0].shape), arrays.dtype)
         kept_e = np.empty_like(kept if net.retroactive else kept[:0])
-        outputs, signal = _like(given.drive), np.empty((n_steps, n_rows), arrays.dtype)
+        outputs, signal = _like(drive.drive), np.empty((n_steps, n_rows), arrays.dtype)
         final = _like(state.trace)
         final_e = None if state.eligibility is None else _like(state.eligibility)
         before = (_array(state.hidden), _array(state.trace), arrays.of(state.eligibility, 3))
-        out = (_array(outputs), signal, kept, kept_e, _array(final), arrays.of(final_e, 3), every)
-        fixed = (*arrays.arguments, given.mask is not None, _array(given.drive))
-        clamped_and_starts = (_bools(given.mask, 3), _array(given.starts))
+        out = (_array(outputs), signal, kept, kept_e, _array(final), arrays.of(final_e, 3), spacing)
+        fixed = (*arrays.arguments, drive.mask is not None, _array(drive.drive))
+        clamped_and_starts = (_bools(drive.mask, 3), _array(drive.starts))
         groups = _groups(n_rows, n_steps * n**2)
         _in_threads(arrays.kernels[1], groups, *fixed, *clamped_and_starts, before, out)
-        return Ran(outputs, final, final_e, torch.from_numpy(signal), (kept, kept_e), every)
+        modulation = torch.from_numpy(signal)
+        return ForwardPass(outputs, final, final_e, modulation, (kept, kept_e), spacing)
 
     def backward(
-        self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        arrays, x = _Arrays(net), _array(past.outputs)
-        signal = past.signal.numpy()
+        arrays, x = _Arrays(net), _array(saved.outputs)
+        signal = saved.modulation.numpy()
         groups = _groups(x.shape[1], len(x) * x.shape[2] ** 2)
         d_drive, d_rate, d_signal = np.empty_like(x), np.empty_like(x), np.zeros_like(signal)
         d_alpha = np.zeros((len(groups), *arrays.arguments[0][1].shape), arrays.dtype)
@@ -81,16 +81,16 @@ class NumbaKernels:
         upstream_e = arrays.of(g_eligibility if net.retroactive else None, 3)
         upstream = (_array(g_outputs), _array(g_hidden), _array(g_trace), upstream_e)
         d_hidden, d_trace, d_eligibility = (np.empty_like(leaf) for leaf in upstream[1:])
-        clamped_and_starts = (past.mask is not None, _bools(past.mask, 3), _array(past.starts))
+        clamped_and_starts = (saved.mask is not None, _bools(saved.mask, 3), _array(saved.starts))
         _in_threads(
             *(arrays.kernels[2], groups, *arrays.arguments, *clamped_and_starts),
-            *(_array(past.hidden), (x, signal, *past.kept, past.every), upstream),
+            *(_array(saved.hidden), (x, signal, *saved.checkpoints, saved.spacing), upstream),
             (d_drive, d_rate, d_signal, d_alpha, d_eta, d_hidden, d_trace, d_eligibility),
         )
         return Gradients(
             drive=torch.from_numpy(d_drive),
             rate=torch.from_numpy(d_rate),
-            signal=torch.from_numpy(d_signal),
+            modulator_drive=torch.from_numpy(d_signal),
             hidden=torch.from_numpy(d_hidden),
             trace=torch.from_numpy(d_trace),
             eligibility=torch.from_numpy(d_eligibility) if net.retroactive else None,
@@ -99,43 +99,119 @@ class NumbaKernels:
         )
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, memory: Memory | None = None
-    ) -> Callable[[Tensor, Tensor | None], Tensor]:
-        arrays = _Arrays(Net.of(cell.connection), pad=(1, 1))
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+    ) -> "NumbaStepper":
+        return NumbaStepper(cell, state, n_steps, spacing)
+
+
+class NumbaStepper:
+    """Takes steps, and records the first ``n_steps`` of them; see ``KernelStepper``."""
+
+    def __init__(
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+    ) -> None:
+        arrays = _Arrays(PlasticNet.of(cell.connection), pad=(1, 1))
         layer = (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
         projection = (arrays.of(layer[0], 2), arrays.of(layer[1], 1))
-        fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
-        hidden = state.hidden.detach()
-        n_rows, n = hidden.shape
-        changed = (_array(hidden), _array(state.trace), arrays.of(state.eligibility, 3))
-        leaves_ = [leaf for leaf in leaves(state) if not leaf.is_inference()]
-        groups, nowhere = _groups(n_rows, n**2), np.zeros(n_rows, bool)
-        nothing = (np.empty(n_rows, arrays.dtype), arrays.of(None, 3), arrays.of(None, 3))
+        self._fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
+        self._kernel = arrays.kernels[0]
+        n_rows, n = state.hidden.shape
+        self._state = state
+        self._arrays = (
+            _array(state.hidden),
+            _array(state.trace),
+            arrays.of(state.eligibility, 3),
+        )
+        self._counted = [leaf for leaf in leaves(state) if not leaf.is_inference()]
+        self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
+        empty = arrays.of(None, 3)
+        self._unrecorded = (np.empty(n_rows, arrays.dtype), empty, empty)
+        self._record = _Record(state, n_steps, spacing) if n_steps else None
 
-        def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-            step = _array(inputs), nowhere if episode_starts is None else _array(episode_starts)
-            slots = None if memory is None else memory.slots()
-            _in_threads(arrays.kernels[0], groups, *fixed, *step, changed, slots or nothing)
-            increment_version(leaves_)
-            if memory is not None and slots is not None:
-                memory.add(*step, changed[0])
-            return torch.from_numpy(changed[0].copy())
+    def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+        starts = self._no_starts if episode_starts is None else _array(episode_starts)
+        record = self._record
+        recording = record is not None and record.n_taken < record.n_steps
+        to = record.next_step() if record is not None and recording else self._unrecorded
+        step = (_array(inputs), starts, self._arrays, to)
+        _in_threads(self._kernel, self._groups, *self._fixed, *step)
+        increment_version(self._counted)
+        if record is not None and recording:
+            record.add(self._state)
+        return torch.from_numpy(self._arrays[0].copy())
 
-        return advance
+    def take_recorded(self) -> ForwardPass | None:
+        record, self._record = self._record, None
+        return None if record is None else record.as_forward_pass()
+
+
+class _Record:
+    """What the backward pass needs of T steps.
+
+    Args:
+        state: the state that the steps change.
+        n_steps: T.
+        spacing: steps G from one kept trace to the next.
+    """
+
+    def __init__(self, state: PlasticRNNState, n_steps: int, spacing: int) -> None:
+        hidden = state.hidden.detach().numpy()
+        (n_rows, n), dtype = hidden.shape, hidden.dtype
+        self.n_steps, self.n_taken, self._spacing = n_steps, 0, spacing
+        self._outputs = np.empty((n_steps, n_rows, n), dtype)
+        self._modulation = np.empty((n_steps, n_rows), dtype)
+        padded = (n_rows, n + -n % TOGETHER, n + -n % PAD)
+        self._traces = np.empty((-(-n_steps // spacing), *padded), dtype)
+        self._traces[..., n:, :] = self._traces[..., n:] = 0
+        retroactive = state.eligibility is not None
+        self._eligibilities = (self._traces if retroactive else self._traces[:0]).copy()
+        self._empty = np.empty((0, 0, 0), dtype)
+        self._final: PlasticRNNState | None = None
+
+    def next_step(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the next step writes M (B,), and H and E before it, which may be of size 0."""
+        t = self.n_taken
+        if t % self._spacing:
+            return self._modulation[t], self._empty, self._empty
+        k = t // self._spacing
+        eligibility = self._eligibilities[k] if len(self._eligibilities) else self._empty
+        return self._modulation[t], self._traces[k], eligibility
+
+    def add(self, state: PlasticRNNState) -> None:
+        """Note the state after that step."""
+        self._outputs[self.n_taken] = state.hidden.detach().numpy()
+        self.n_taken += 1
+        if self.n_taken == self.n_steps:
+            self._final = map_leaves(lambda leaf: leaf.detach().clone(), state)
+
+    def as_forward_pass(self) -> ForwardPass:
+        """The T steps, all of which have been taken."""
+        assert self._final is not None
+        return ForwardPass(
+            outputs=torch.from_numpy(self._outputs),
+            trace=self._final.trace,
+            eligibility=self._final.eligibility,
+            modulation=torch.from_numpy(self._modulation),
+            checkpoints=(self._traces, self._eligibilities),
+            spacing=self._spacing,
+        )
 
 
 class _Arrays:
     """A plastic net as the kernels read it."""
 
-    def __init__(self, net: Net, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
+    def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
         plasticity = net.plasticity
         rate = 0.0 if net.eta is None else net.eta.item()
         decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
         self.kernels = compiled(plasticity.bound == "soft", net.retroactive, decay or oja)
-        options = (net.clip, decay, oja, rate)
+        options = (net.trace_limit, decay, oja, rate)
         modulated = plasticity.modulation != "none"
-        modulator = (net.reader, net.reader_bias, net.fan_out, net.fan_out_bias)
+        modulator = (
+            *(net.modulator_weight, net.modulator_bias),
+            *(net.fan_out_weight, net.fan_out_bias),
+        )
         matrices = (_padded(net.weight, pad), _padded(net.alpha, pad))
         self.arguments = (
             (*matrices, tuple(self.of(parameter, 1) for parameter in modulator)),

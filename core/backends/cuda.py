@@ -9,19 +9,19 @@ the forward pass spills nothing without eligibility, the backward pass some 300 
 900 with eligibility.
 """
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from plasticrl.core.backends import triton_kernels, triton_tiled
-from plasticrl.core.backends.memory import Memory
-from plasticrl.core.backends.net import Given, Gradients, Net, Past, Ran
+from plasticrl.core.backends import triton_backward, triton_forward
+from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.state import leaves
 
 ON_CHIP = 64 * 1024
 """Bytes of a trace's tile above which it stays in memory: a quarter of a processor's registers."""
@@ -48,82 +48,104 @@ class TritonKernels:
 
     rows: int | None = None
     n_programs: int | None = None
-    remembers: ClassVar[bool] = False
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return min(n_rows, self.n_programs or _useful_programs(device))
 
-    def forward(self, net: Net, given: Given, every: int) -> Ran:
-        n_steps, n_rows, n = given.drive.shape
-        hidden, trace, eligibility = given.state
-        state = PlasticRNNState(hidden.contiguous(), *_copies(trace, eligibility))
-        n_kept = -(-n_steps // every) if every else 0
-        kept = _scratch(net, (n_kept, n_rows, n, n)) if every else (None, None)
-        outputs, signal = self._run(net, _pointers(net), given._replace(state=state), kept, every)
-        return Ran(outputs, state.trace, state.eligibility, signal, kept, every)
+    def forward(
+        self, net: PlasticNet, drive: Drive, state: PlasticRNNState, spacing: int
+    ) -> ForwardPass:
+        n_steps, n_rows, n = drive.drive.shape
+        n_checkpoints = -(-n_steps // spacing) if spacing else 0
+        kept: OptionalTensors = (None, None)
+        if spacing:
+            kept = _empty_traces(net, (n_checkpoints, n_rows, n, n))
+        state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
+        outputs, modulation = self._run(net, _parameters(net), drive, state, kept, spacing)
+        return ForwardPass(outputs, state.trace, state.eligibility, modulation, kept, spacing)
 
     def _run(
         self,
-        net: Net,
-        pointers: tuple[Tensor | None, ...],
-        given: Given,
-        kept: OptionalTensors,
-        every: int,
+        net: PlasticNet,
+        parameters: dict[str, Tensor | None],
+        drive: Drive,
+        state: PlasticRNNState,
+        checkpoints: OptionalTensors,
+        spacing: int,
     ) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, N) and modulation (T, B); the state's traces become the final ones."""
-        n_steps, n_rows = given.drive.shape[:2]
-        outputs = given.drive.new_empty(given.drive.shape)
-        signal = given.drive.new_empty(n_steps, n_rows)
-        arrays = (given.drive.contiguous(), _bytes(given.mask), _bytes(given.starts), *given.state)
+        n_steps, n_rows = drive.drive.shape[:2]
+        outputs = drive.drive.new_empty(drive.drive.shape)
+        modulation = drive.drive.new_empty(n_steps, n_rows)
         layout = self._layout(net)
-        kernel = triton_tiled.forward if "ROWS" in layout else triton_kernels.forward
-        sizes = (n_steps, n_rows, max(every, 1))
-        _launch(kernel, n_rows, layout, *pointers, *arrays, outputs, signal, *kept, *sizes)
-        return outputs, signal
+        _launch(
+            triton_forward.tiled if "ROWS" in layout else triton_forward.on_chip,
+            n_programs=n_rows,
+            **parameters,
+            **_as_arguments(drive),
+            **state._asdict(),
+            x=outputs,
+            modulation=modulation,
+            checkpoints=checkpoints[0],
+            eligibility_checkpoints=checkpoints[1],
+            n_steps=n_steps,
+            n_rows=n_rows,
+            spacing=max(spacing, 1),
+            **layout,
+        )
+        return outputs, modulation
 
     def backward(
-        self, net: Net, past: Past, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        outputs = past.outputs
+        outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
         n_programs = self.rows_at_once(n_steps, n_rows, n, outputs.device)
-        g_hidden, g_trace, g_eligibility = g_state
-        hidden = g_hidden.clone(memory_format=torch.contiguous_format)
-        traces = _copies(g_trace, g_eligibility if net.retroactive else None)
-        drive, rate = torch.empty_like(outputs), torch.empty_like(outputs)
-        signal = torch.zeros_like(past.signal)
-        alpha, eta = outputs.new_zeros(n_programs, n, n), outputs.new_empty(n_programs)
-        run = (_bytes(past.mask), _bytes(past.starts), past.hidden.contiguous(), outputs)
-        scratch = _scratch(net, (n_programs, past.every, n, n))
-        layout = self._layout(net)
-        kernel = triton_tiled.backward if "ROWS" in layout else triton_kernels.backward
-        _launch(
-            *(kernel, n_programs, layout),
-            *(*_pointers(net), *run, past.signal, *past.kept, *scratch),
-            *(g_outputs.contiguous(), drive, rate, signal, alpha, eta, hidden, *traces),
-            *(n_steps, n_rows, past.every, n_programs),
+        recomputed = _empty_traces(net, (n_programs, saved.spacing, n, n))
+        trace, eligibility = _copies(
+            g_state.trace, g_state.eligibility if net.retroactive else None
         )
-        d_alpha, d_eta = alpha.sum(dim=0), eta.sum().view(1)
-        return Gradients(drive, rate, signal, hidden, *traces, d_alpha, d_eta)
+        gradients = Gradients(
+            drive=torch.empty_like(outputs),
+            rate=torch.empty_like(outputs),
+            modulator_drive=torch.zeros_like(saved.modulation),
+            hidden=g_state.hidden.clone(memory_format=torch.contiguous_format),
+            trace=trace,
+            eligibility=eligibility,
+            alpha=outputs.new_zeros(n_programs, n, n),
+            eta=outputs.new_empty(n_programs),
+        )
+        layout = self._layout(net)
+        _launch(
+            triton_backward.tiled if "ROWS" in layout else triton_backward.on_chip,
+            n_programs=n_programs,
+            **_parameters(net),
+            mask=_bytes(saved.mask),
+            starts=_bytes(saved.starts),
+            hidden=saved.hidden.contiguous(),
+            x=outputs,
+            modulation=saved.modulation,
+            checkpoints=saved.checkpoints[0],
+            eligibility_checkpoints=saved.checkpoints[1],
+            recomputed=recomputed[0],
+            recomputed_eligibility=recomputed[1],
+            g_x=g_outputs.contiguous(),
+            **{f"d_{name}": gradient for name, gradient in gradients._asdict().items()},
+            n_steps=n_steps,
+            n_rows=n_rows,
+            spacing=saved.spacing,
+            sharing=n_programs,
+            **layout,
+        )
+        sums = {"alpha": gradients.alpha.sum(dim=0), "eta": gradients.eta.sum().view(1)}
+        return gradients._replace(**sums)
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, memory: Memory | None = None
-    ) -> Callable[[Tensor, Tensor | None], Tensor]:
-        assert memory is None
-        net = Net.of(cell.connection)
-        pointers = _pointers(net)
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+    ) -> "TritonStepper":
+        return TritonStepper(self, cell, state)
 
-        @torch.no_grad()
-        def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-            starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-            given = Given.of(cell, inputs.unsqueeze(0), state, starts)
-            outputs, _ = self._run(net, pointers, given, (None, None), every=0)
-            state.hidden.copy_(outputs[0])
-            return outputs[0]
-
-        return advance
-
-    def _layout(self, net: Net) -> dict[str, Any]:
+    def _layout(self, net: PlasticNet) -> dict[str, Any]:
         """The kernels' options: what kind of net, and how its trace is cut into tiles."""
         options = net.plasticity
         block = max(16, triton.next_power_of_2(len(net.weight)))
@@ -142,13 +164,54 @@ class TritonKernels:
         }
 
 
-def _pointers(net: Net) -> tuple[Tensor | None, ...]:
-    """The net's numbers as the kernels take them."""
-    clip = net.weight.new_full((1,), net.clip)
-    eta = torch.zeros_like(clip) if net.eta is None else net.eta
-    modulator = (net.reader, net.reader_bias, net.fan_out, net.fan_out_bias)
-    parameters = (net.weight, net.alpha, eta, clip, *modulator)
-    return tuple(None if p is None else p.detach().contiguous() for p in parameters)
+class TritonStepper:
+    """Takes steps, each a sequence of one, and records none; see ``KernelStepper``."""
+
+    def __init__(self, kernels: TritonKernels, cell: PlasticRNN, state: PlasticRNNState) -> None:
+        self._kernels, self._cell, self._state = kernels, cell, state
+        self._net = PlasticNet.of(cell.connection)
+        self._parameters = _parameters(self._net)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+        starts = None if episode_starts is None else episode_starts.unsqueeze(0)
+        drive = Drive.of(self._cell, inputs.unsqueeze(0), starts)
+        outputs, _ = self._kernels._run(
+            self._net, self._parameters, drive, self._state, (None, None), spacing=0
+        )
+        self._state.hidden.copy_(outputs[0])
+        increment_version(leaves(self._state)[1:])
+        return outputs[0]
+
+    def take_recorded(self) -> None:
+        return None
+
+
+def _parameters(net: PlasticNet) -> dict[str, Tensor | None]:
+    """The net's numbers, by the names of the kernels' arguments."""
+    clip = net.weight.new_full((1,), net.trace_limit)
+    parameters = {
+        "weight": net.weight,
+        "alpha": net.alpha,
+        "eta": torch.zeros_like(clip) if net.eta is None else net.eta,
+        "clip": clip,
+        "modulator_weight": net.modulator_weight,
+        "modulator_bias": net.modulator_bias,
+        "fan_out_weight": net.fan_out_weight,
+        "fan_out_bias": net.fan_out_bias,
+    }
+    return {
+        name: None if parameter is None else parameter.detach().contiguous()
+        for name, parameter in parameters.items()
+    }
+
+
+def _as_arguments(sequence: Drive) -> dict[str, Tensor | None]:
+    return {
+        "drive": sequence.drive.contiguous(),
+        "mask": _bytes(sequence.mask),
+        "starts": _bytes(sequence.starts),
+    }
 
 
 def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -158,7 +221,7 @@ def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor |
     return trace.clone(memory_format=dense), copied
 
 
-def _scratch(net: Net, shape: tuple[int, ...]) -> OptionalTensors:
+def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> OptionalTensors:
     """Room for traces and, where there are any, eligibility traces."""
     weight = net.weight.detach()
     return weight.new_empty(shape), weight.new_empty(shape) if net.retroactive else None
@@ -168,12 +231,12 @@ def _bytes(flags: Tensor | None) -> Tensor | None:
     return None if flags is None else flags.contiguous().view(torch.uint8)
 
 
-def _launch(kernel: Any, n_programs: int, layout: dict[str, Any], *arguments: Any) -> None:
-    """Run the programs where the tensors are: Triton asks for the current device instead."""
-    device = arguments[0].device
+def _launch(kernel: Any, n_programs: int, **arguments: Any) -> None:
+    """Run the programs on the device of the tensors; Triton would take the current device."""
+    device = arguments["x"].device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         if n_programs:
-            kernel[(n_programs,)](*arguments, **layout)
+            kernel[(n_programs,)](**arguments)
 
 
 def _useful_programs(device: torch.device) -> int:

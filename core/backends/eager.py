@@ -1,41 +1,58 @@
 """The specification: plain torch, one step at a time, to be read beside the equations."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.state import map_leaves, select
+from plasticrl.core.state import State, map_leaves, select
 
 
-def run(
-    cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
-) -> tuple[Tensor, Any]:
-    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
-    starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
-    outputs = []
-    for t, drive in enumerate(cell.project(inputs)):
-        if episode_starts is not None and starting[t]:
-            state = select(episode_starts[t], cell.initial_state(inputs.shape[1]), state)
-        output, state = cell.step(drive, state)
-        outputs.append(output)
-    return torch.stack(outputs), state
+class EagerStepper(Generic[State]):
+    """Steps by ``Cell.step``. Nothing is kept for ``replay``."""
 
-
-def stepper(cell: Cell[Any], state: Any) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """A function that advances ``state``; as ``plasticrl.core.stepper``, checked."""
+    def __init__(self, cell: Cell[State], state: State) -> None:
+        self._cell, self._state = cell, state
 
     @torch.no_grad()
-    def advance(inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-        before = state
-        # Elsewhere than on the CPU the question would make the host wait for the device.
-        nowhere = episode_starts is None or (episode_starts.is_cpu and not episode_starts.any())
-        if episode_starts is not None and not nowhere:
-            before = select(episode_starts, cell.initial_state(len(inputs)), state)
-        output, new = cell.step(cell.project(inputs), before)
-        map_leaves(Tensor.copy_, state, new)
-        return output.clone() if output is inputs else output  # the outputs are the caller's
+    def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
+        cell, before = self._cell, self._state
+        # On another device than the CPU, any() would make the host wait.
+        if episode_starts is not None and not (episode_starts.is_cpu and not episode_starts.any()):
+            before = select(episode_starts, cell.initial_state(len(inputs)), before)
+        output, after = cell.step(cell.project(inputs), before)
+        map_leaves(Tensor.copy_, self._state, after)
+        return output.clone() if output is inputs else output  # the caller may change inputs
 
-    return advance
+    def replay(self, inputs: Tensor, episode_starts: Tensor, start: State) -> None:
+        return None
+
+
+class EagerSteps:
+    """The part that backends share which have no faster way to take a single step."""
+
+    def stepper(self, cell: Cell[State], state: State, n_steps: int) -> EagerStepper[State]:
+        return EagerStepper(cell, state)
+
+
+class EagerBackend(EagerSteps):
+    """Runs every cell."""
+
+    def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
+        return True
+
+    def run(
+        self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
+    ) -> tuple[Tensor, State]:
+        starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
+        outputs = []
+        for t, drive in enumerate(cell.project(inputs)):
+            if episode_starts is not None and starting[t]:
+                state = select(episode_starts[t], cell.initial_state(inputs.shape[1]), state)
+            output, state = cell.step(drive, state)
+            outputs.append(output)
+        return torch.stack(outputs), state
+
+
+EAGER = EagerBackend()

@@ -7,40 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plasticrl.core.backends import eager
+from plasticrl.core.backends.eager import EagerSteps
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.gru import GRU, GRUState
 from plasticrl.core.cells.lstm import LSTM, LSTMState
 from plasticrl.core.cells.rnn import RNN, RNNState
-from plasticrl.core.state import select
+from plasticrl.core.state import State, select
 
 OPTIONS = (True, 1, 0.0, False, False, False)
 """has_biases, num_layers, dropout, train, bidirectional, batch_first"""
-
-stepper = eager.stepper
-
-
-def supports(cell: Cell[Any], inputs: Tensor) -> bool:
-    """Whether ``run`` can run the cell on these inputs."""
-    return type(cell) in LOOPS
-
-
-def run(
-    cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
-) -> tuple[Tensor, Any]:
-    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
-    n_steps, n_rows, _ = inputs.shape
-    starts = (
-        [] if episode_starts is None else episode_starts.any(dim=1).nonzero().flatten().tolist()
-    )
-    outputs = []
-    for first, last in itertools.pairwise(sorted({0, n_steps, *starts})):
-        if first in starts:
-            assert episode_starts is not None
-            state = select(episode_starts[first], cell.initial_state(n_rows), state)
-        output, state = LOOPS[type(cell)](cell, inputs[first:last], state)
-        outputs.append(output)
-    return torch.cat(outputs), state
 
 
 def _lstm(cell: LSTM, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
@@ -64,3 +39,29 @@ def _rnn(cell: RNN, inputs: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
 
 
 LOOPS: dict[type, Callable[..., tuple[Tensor, Any]]] = {LSTM: _lstm, GRU: _gru, RNN: _rnn}
+
+
+class TorchRNNBackend(EagerSteps):
+    """Runs the cells in ``LOOPS``."""
+
+    def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
+        return type(cell) in LOOPS
+
+    def run(
+        self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
+    ) -> tuple[Tensor, State]:
+        n_steps, n_rows, _ = inputs.shape
+        starts: list[int] = []
+        if episode_starts is not None:
+            starts = episode_starts.any(dim=1).nonzero().flatten().tolist()
+        outputs = []
+        for first, last in itertools.pairwise(sorted({0, n_steps, *starts})):
+            if first in starts:
+                assert episode_starts is not None
+                state = select(episode_starts[first], cell.initial_state(n_rows), state)
+            output, state = LOOPS[type(cell)](cell, inputs[first:last], state)
+            outputs.append(output)
+        return torch.cat(outputs), state
+
+
+TORCH_RNN = TorchRNNBackend()

@@ -1,73 +1,88 @@
-"""The plastic LSTM without its trace: for wide layers and not too many steps.
+"""The plastic LSTM without its trace, for wide layers and not too many steps.
 
-While the bound does not bind, the trace is a sum of the updates made so far, and its product with
-the present activity needs the past activities alone:
+As long as no bound is met, the trace is the sum of the updates made so far. Its product with the
+present activity then needs the past activities alone:
 
     H(t) h  =  H(0) h  +  sum over s < t of  r(s) g(s) ( h_pre(s) . h )
 
-with the rate r (eta, or M per neuron), g the post- and h_pre the pre-synaptic activity. That is
-T^2 N numbers instead of T N^2. It needs alpha to be constant along a row, and a guard: from step a
-to step b, |H[j, i]| can nowhere be larger than |H(a)[j, i]| + the sum of |r g|_j |h_pre|_i. Where
-that, taken a few steps at a time, is above the clip, the sequence is run again with the trace, so
-the result is always exact.
+with the rate r (eta, or M per neuron), the post-synaptic activity g and the pre-synaptic activity
+h_pre. These are T^2 N numbers instead of T N^2. alpha has to be constant along a row.
+
+Whether a bound may have been met is decided by an upper limit: from step a to step b, |H[j, i]| is
+at most |H(a)[j, i]| + the sum of |r g|_j |h_pre|_i. Where this is above the clip, the sequence is
+run again with the trace, so the result is always exact.
 """
 
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plasticrl.core.backends import eager, recomputed
+from plasticrl.core.backends.eager import EAGER, EagerSteps
+from plasticrl.core.backends.recomputed import RECOMPUTED
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.connection import PlasticConnection
 
-stepper = eager.stepper
-
-GUARDED_STEPS = 8
-"""Steps b - a of the guard: with more it is quicker, and sees the bound met where it is not."""
+CHECKED_STEPS = 8
+"""Steps b - a of the upper limit. With more of them it is computed faster, but is less tight."""
 
 
-def supports(cell: Cell[Any], inputs: Tensor) -> bool:
-    """Whether ``run`` can run the cell, and is faster on these inputs than step by step."""
-    if type(cell) is not PlasticLSTM or type(cell.connection) is not PlasticConnection:
-        return False
-    options = cell.connection.plasticity
-    sums = options.rule == "hebb" and options.bound in ("hard", "none")
-    by_row = options.alpha != "connection" and options.modulation != "retroactive"
-    return sums and by_row and len(inputs) < cell.hidden_size
+class TracelessBackend(EagerSteps):
+    """Runs a ``PlasticLSTM`` where that is faster than step by step."""
+
+    def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
+        if type(cell) is not PlasticLSTM or type(cell.connection) is not PlasticConnection:
+            return False
+        options = cell.connection.plasticity
+        is_sum = options.rule == "hebb" and options.bound in ("hard", "none")
+        by_row = options.alpha != "connection" and options.modulation != "retroactive"
+        return is_sum and by_row and len(inputs) < cell.hidden_size
+
+    def run(
+        self,
+        cell: Cell[PlasticLSTMState],
+        inputs: Tensor,
+        state: PlasticLSTMState,
+        episode_starts: Tensor | None,
+    ) -> tuple[Tensor, PlasticLSTMState]:
+        outputs, final, trace = _run(cast(PlasticLSTM, cell), inputs, state, episode_starts)
+        assert cell.connection is not None
+        plasticity = cell.connection.plasticity
+        if plasticity.bound == "hard" and _may_have_met(
+            plasticity.clip, state.trace.detach(), trace.updates, episode_starts
+        ):
+            exact = RECOMPUTED if RECOMPUTED.supports(cell, inputs) else EAGER
+            return exact.run(cell, inputs, state, episode_starts)
+        return outputs, final._replace(trace=trace.sum())
 
 
-def run(
-    cell: Cell[Any], inputs: Tensor, state: Any, episode_starts: Tensor | None
-) -> tuple[Tensor, Any]:
-    """Outputs (T, B, N) and final state; arguments as ``plasticrl.core.sequence``, checked."""
-    assert isinstance(cell, PlasticLSTM)
+TRACELESS = TracelessBackend()
+
+
+def _run(
+    cell: PlasticLSTM, inputs: Tensor, state: PlasticLSTMState, episode_starts: Tensor | None
+) -> tuple[Tensor, PlasticLSTMState, "_TraceAsSum"]:
+    """Outputs, final state (its trace is that of the start) and trace, as if no bound were met."""
     connection = cell.connection
     starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
-    past = _Past(state.trace)
-    now, outputs = state, []
+    trace, outputs = _TraceAsSum(state.trace), []
     for t, drive in enumerate(cell.project(inputs)):
         if episode_starts is not None and starting[t]:
-            now = _restarted(now, episode_starts[t])
-            past.forget(episode_starts[t])
-        plastic = connection.alpha.T * past.product(now.hidden)
-        fixed = F.linear(now.hidden, connection.weight)
-        candidate, hidden, memory = cell.gate(drive, now, fixed + plastic)
+            state = _restarted(state, episode_starts[t])
+            trace.restart(episode_starts[t])
+        plastic = connection.alpha.T * trace.product(state.hidden)
+        fixed = F.linear(state.hidden, connection.weight)
+        candidate, hidden, memory = cell.gate(drive, state, fixed + plastic)
         modulation = connection.modulation(memory if cell.modulator_input == "cell" else hidden)
         rate = connection.eta if modulation is None else modulation
         assert rate is not None
-        past.add(rate * candidate, now.hidden)
-        now = now._replace(hidden=hidden, cell=memory)
+        trace.add(rate * candidate, state.hidden)
+        state = state._replace(hidden=hidden, cell=memory)
         outputs.append(hidden)
-    if connection.plasticity.bound == "hard" and _may_have_met(
-        connection.plasticity.clip, state.trace.detach(), past.updates, episode_starts
-    ):
-        large = recomputed.supports(cell, inputs)
-        return (recomputed.run if large else eager.run)(cell, inputs, state, episode_starts)
-    return torch.stack(outputs), now._replace(trace=past.trace())
+    return torch.stack(outputs), state, trace
 
 
 def _restarted(state: PlasticLSTMState, starts: Tensor) -> PlasticLSTMState:
@@ -77,22 +92,22 @@ def _restarted(state: PlasticLSTMState, starts: Tensor) -> PlasticLSTMState:
     )
 
 
-class _Past:
-    """The updates of a trace, each r g and h_pre (B, N), in place of the trace itself (B, N, N)."""
+class _TraceAsSum:
+    """A trace (B, N, N) as its updates, each r g and h_pre (B, N)."""
 
     def __init__(self, trace: Tensor) -> None:
         self.initial = trace
         self.posts: list[Tensor] = []
         self.pres: list[Tensor] = []
-        self.updates: list[tuple[Tensor, Tensor]] = []  # of ended episodes too; no gradient
+        self.updates: list[tuple[Tensor, Tensor]] = []  # of all episodes, without gradient
 
     def add(self, post: Tensor, pre: Tensor) -> None:
         self.posts.append(post)
         self.pres.append(pre)
         self.updates.append((post.detach(), pre.detach()))
 
-    def forget(self, starts: Tensor) -> None:
-        """By selection: no value and no gradient of an ended episode gets through."""
+    def restart(self, starts: Tensor) -> None:
+        """Set the rows whose episode starts to zero, by selection: an infinite value goes, too."""
         row = starts.unsqueeze(1)
         self.initial = torch.where(row.unsqueeze(2), 0.0, self.initial)
         self.posts = [torch.where(row, 0.0, post) for post in self.posts]
@@ -107,7 +122,7 @@ class _Past:
             product = product + torch.bmm(torch.stack(self.posts, dim=2), scores)
         return product.squeeze(2)
 
-    def trace(self) -> Tensor:
+    def sum(self) -> Tensor:
         """H, (B, N, N)."""
         return self.initial + torch.bmm(
             torch.stack(self.posts, dim=2), torch.stack(self.pres, dim=1)
@@ -125,7 +140,7 @@ def _may_have_met(
     n_steps = len(updates)
     starts = [] if episode_starts is None else episode_starts.any(dim=1).nonzero()[:, 0].tolist()
     trace = initial.clone()
-    cuts = sorted({*range(0, n_steps, GUARDED_STEPS), *starts, n_steps})
+    cuts = sorted({*range(0, n_steps, CHECKED_STEPS), *starts, n_steps})
     for first, last in itertools.pairwise(cuts):
         if episode_starts is not None:
             trace.masked_fill_(episode_starts[first].view(-1, 1, 1), 0.0)

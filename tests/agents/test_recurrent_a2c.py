@@ -147,7 +147,7 @@ def recomputed(
     evaluate, buffer = model.policy.evaluate_rollout, model.rollout_buffer
 
     def spy(*args: Any) -> Any:
-        *rollout, _stepped = args
+        *rollout, _stepper = args
         again = evaluate(*rollout)
         values.append((torch.tensor(buffer.values).flatten(), again[0].detach().flatten()))
         log_probs.append((torch.tensor(buffer.log_probs).flatten(), again[1].detach()))
@@ -200,7 +200,7 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
 
 
 @pytest.mark.parametrize("bptt_length", [None, 8, 3])
-def test_steps_that_the_core_remembers_are_not_taken_twice(
+def test_steps_that_the_core_has_recorded_are_not_computed_again(
     bptt_length: int | None, make_vec: Any
 ) -> None:
     """Otherwise a quarter of an update is done for nothing; or a cut gradient is not cut."""
@@ -208,9 +208,9 @@ def test_steps_that_the_core_remembers_are_not_taken_twice(
     model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
     run, lengths = NumbaKernels().forward, []
 
-    def forward(net: Any, given: Any, every: int) -> Any:
-        lengths.append(len(given.drive))
-        return run(net, given, every)
+    def forward(net: Any, drive: Any, state: Any, spacing: int) -> Any:
+        lengths.append(len(drive.drive))
+        return run(net, drive, state, spacing)
 
     with patch.object(NumbaKernels, "forward", side_effect=forward):
         collect(model, updates=2)
@@ -218,7 +218,7 @@ def test_steps_that_the_core_remembers_are_not_taken_twice(
 
 
 def test_a_model_that_has_learned_can_be_pickled() -> None:
-    """Otherwise what the core remembers keeps the model from another process."""
+    """Otherwise the record of steps keeps the model from another process."""
     model = collect(make("CartPole-v1"))
     again = pickle.loads(pickle.dumps(model))
     assert same_weights(again, model)
@@ -236,9 +236,9 @@ def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any)
                 parameter.data.mul_(1.1)
 
     models = []
-    for remembers in (True, False):
+    for replays in (True, False):
         model = make(make_vec(), policy_kwargs={"core": "plastic_rnn", **SMALL})
-        if not remembers:
+        if not replays:
             evaluate = model.policy.evaluate_rollout
             model.policy.evaluate_rollout = lambda *args, run=evaluate: run(*args[:-1])  # type: ignore[method-assign]
         model.learn(3 * model.n_steps * model.n_envs, callback=Disturb())

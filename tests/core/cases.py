@@ -45,14 +45,23 @@ def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
 class Case:
     """Inputs, a state and episode starts for a cell, and upstream gradients for all it gives."""
 
-    def __init__(self, cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
-        dtype = next(cell.parameters()).dtype
+    def __init__(
+        self,
+        cell: Cell[Any],
+        n_steps: int,
+        n_rows: int,
+        p_start: float,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        dtype = dtype or next(cell.parameters()).dtype
         inputs = torch.randn(n_steps, n_rows, cell.input_size, dtype=dtype)
         if getattr(cell, "input_mode", None) == "clamped":
             inputs[..., cell.hidden_size :] = (inputs[..., cell.hidden_size :] > 0).to(dtype)
         self.cell, self.inputs = cell, inputs.requires_grad_()
         empty = cell.initial_state(n_rows)
-        given = [(torch.randn_like(leaf) * 0.2).requires_grad_() for leaf in leaves(empty)]
+        given = [
+            (torch.randn_like(leaf, dtype=dtype) * 0.2).requires_grad_() for leaf in leaves(empty)
+        ]
         self.state = unflatten(empty, given)
         self.starts = torch.rand(n_steps, n_rows) < p_start
         self.upstream = [torch.randn(n_steps, n_rows, cell.hidden_size, dtype=dtype)]
@@ -60,12 +69,19 @@ class Case:
 
     def results(self, run: Any) -> dict[str, Tensor]:
         """Outputs, final state and the gradient of everything that has one, by name."""
+        state = self.state._fields[: len(leaves(self.state))]
+        sources = {"inputs": self.inputs, **dict(zip(state, leaves(self.state), strict=True))}
+        return self._results(run, sources | dict(self.cell.named_parameters()))
+
+    def parameter_results(self, run: Any) -> dict[str, Tensor]:
+        """The same without the gradients of inputs and initial state."""
+        return self._results(run, dict(self.cell.named_parameters()))
+
+    def _results(self, run: Any, sources: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs, final = run(self.cell, self.inputs, self.state, self.starts)
         given = [outputs, *leaves(final)]
-        parameters = dict(self.cell.named_parameters())
-        asked = [self.inputs, *leaves(self.state), *parameters.values()]
-        gradients = torch.autograd.grad(given, asked, self.upstream)
+        gradients = torch.autograd.grad(given, list(sources.values()), self.upstream)
         state = self.state._fields[: len(leaves(self.state))]
-        names = ["outputs", *(f"final {name}" for name in state), "d inputs"]
-        names += [f"d {name}" for name in [*state, *parameters]]
+        names = ["outputs", *(f"final {name}" for name in state)]
+        names += [f"d {name}" for name in sources]
         return dict(zip(names, [*given, *gradients], strict=True))

@@ -9,8 +9,8 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from plasticrl.core import build_cell
-from plasticrl.core.backends import fused
 from plasticrl.core.backends.cuda import TritonKernels
+from plasticrl.core.backends.fused import FusedBackend
 
 KINDS: list[dict[str, Any]] = [
     {"modulation": "simple", "fan_out": True, "input_mode": "clamped"},
@@ -46,7 +46,7 @@ def main() -> None:
             width = 2 * size if "input_mode" in kind else 3
             cell = build_cell("plastic_rnn", width, hidden_size=size, **kind)
             inputs, state = torch.zeros(2, 1, width), cell.initial_state(1)
-            outputs, _ = fused.run(cell, inputs, state, None, TritonKernels())
+            outputs, _ = FusedBackend(TritonKernels()).run(cell, inputs, state, None)
             outputs.sum().backward()
     print(*compiled)
 

@@ -39,16 +39,19 @@ def described(kind: tuple[str, dict[str, Any]]) -> str:
     return "-".join([kind[0], *(f"{name}={value}" for name, value in kind[1].items())])
 
 
-@pytest.fixture(scope="session", params=kinds(), ids=described)
-def cell(request: pytest.FixtureRequest) -> Cell[Any]:
+def small(name: str, options: dict[str, Any]) -> Cell[Any]:
     """A cell that reads six inputs. Its parameters are N(0, .5^2): plasticity is strong."""
-    name, options = request.param
     size = {"hidden_size": 3} if "hidden_size" in cell_fields(name) else {}
     built = build_cell(name, INPUT_SIZE, **{**size, **options}).double()
     generator = torch.Generator().manual_seed(1)
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     return built
+
+
+@pytest.fixture(scope="session", params=kinds(), ids=described)
+def cell(request: pytest.FixtureRequest) -> Cell[Any]:
+    return small(*request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

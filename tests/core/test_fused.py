@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from tests.core.cases import TOLERANCE, Case, plastic_cells
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
-from plasticrl.core.backends import cpu, eager, fused, kernels
+from plasticrl.core.backends import cpu, kernels
+from plasticrl.core.backends.eager import EAGER
+from plasticrl.core.backends.fused import FUSED, checkpoint_spacing
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.rules import RULES
@@ -35,8 +37,8 @@ N_CHECKS = 60
 def test_fused_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
     """Otherwise the fast path computes something else than the equations."""
     case = Case(cell, n_steps, n_rows, p_start)
-    expected = case.results(eager.run)
-    for name, value in case.results(fused.run).items():
+    expected = case.results(EAGER.run)
+    for name, value in case.results(FUSED.run).items():
         tolerance = TOLERANCE[value.dtype]
         worst = ((value - expected[name]).abs() / (1 + expected[name].abs())).max().item()
         assert worst < tolerance, f"{name} is off by {worst}"
@@ -73,9 +75,9 @@ def test_the_same_bits_every_time(options: dict[str, Any]) -> None:
     """Otherwise a seed does not repeat a run."""
     torch.manual_seed(0)
     case = Case(build_cell("plastic_rnn", 3, hidden_size=33, **options), 40, 5, 0.1)
-    first = case.results(fused.run)
+    first = case.results(FUSED.run)
     for _ in range(3):
-        for name, value in case.results(fused.run).items():
+        for name, value in case.results(FUSED.run).items():
             assert torch.equal(value, first[name]), name
 
 
@@ -87,8 +89,8 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
     assert cpu._groups(5, 9 * 7**2) == [(0, 1), (1, 3), (3, 5)]
-    expected, first = case.results(eager.run), case.results(fused.run)
-    for name, value in case.results(fused.run).items():
+    expected, first = case.results(EAGER.run), case.results(FUSED.run)
+    for name, value in case.results(FUSED.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
         assert torch.equal(value, first[name]), name
     ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
@@ -114,10 +116,10 @@ def test_what_the_loops_do_not_know_is_left_to_eager(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(RULES, "anti", lambda trace, pre, post: -RULES["hebb"](trace, pre, post))
     cell = build_cell("plastic_rnn", 3, hidden_size=4)
-    assert fused.supports(cell, torch.zeros(1, 1, 3))
-    assert not fused.supports(Loud(3, PlasticRNNConfig(hidden_size=4)), torch.zeros(1, 1, 3))
+    assert FUSED.supports(cell, torch.zeros(1, 1, 3))
+    assert not FUSED.supports(Loud(3, PlasticRNNConfig(hidden_size=4)), torch.zeros(1, 1, 3))
     object.__setattr__(cell.connection.plasticity, "rule", "anti")  # type: ignore[union-attr]
-    assert not fused.supports(cell, torch.zeros(1, 1, 3))
+    assert not FUSED.supports(cell, torch.zeros(1, 1, 3))
 
 
 def test_tanh_in_single_precision() -> None:
@@ -148,7 +150,7 @@ def test_what_is_not_finite_stays_visible() -> None:
     case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 3, 2, 0.0)
     with torch.no_grad():
         case.inputs[1, 0, 0] = torch.nan
-        outputs, _ = fused.run(case.cell, case.inputs, case.state, None)
+        outputs, _ = FUSED.run(case.cell, case.inputs, case.state, None)
     assert outputs[0].isfinite().all()
     assert outputs[1:, 0].isnan().all()
     assert outputs[:, 1].isfinite().all()
@@ -263,4 +265,4 @@ def test_stored_traces_are_as_far_apart_as_memory_wants(
     n_steps: int, n_rows: int, at_once: int, steps: int
 ) -> None:
     """Otherwise stored and recomputed traces take more memory than they need."""
-    assert fused.spacing(n_steps, n_rows, at_once) == steps
+    assert checkpoint_spacing(n_steps, n_rows, at_once) == steps

@@ -8,7 +8,8 @@ import torch
 from tests.core.cases import Case
 
 from plasticrl.core import build_cell, sequence
-from plasticrl.core.backends import eager, recomputed
+from plasticrl.core.backends import recomputed
+from plasticrl.core.backends.eager import EAGER
 
 OPTIONS: tuple[dict[str, Any], ...] = (
     {"modulation": "retroactive", "fan_out": True, "clip": 0.3},
@@ -27,8 +28,8 @@ def case(options: dict[str, Any], n_steps: int = 11) -> Case:
 def test_it_equals_eager(options: dict[str, Any], n_steps: int) -> None:
     """Otherwise saving memory changes the net."""
     given = case(options, n_steps)
-    expected = given.results(eager.run)
-    for name, value in given.results(recomputed.run).items():
+    expected = given.results(EAGER.run)
+    for name, value in given.results(recomputed.RECOMPUTED.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12, msg=name)
 
 

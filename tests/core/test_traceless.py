@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tests.core.cases import Case
 
 from plasticrl.core import Cell, build_cell, sequence
-from plasticrl.core.backends import eager, traceless
+from plasticrl.core.backends import traceless
+from plasticrl.core.backends.eager import EAGER
+from plasticrl.core.backends.traceless import TRACELESS
 
 SIZE = 13
 
@@ -43,9 +45,9 @@ def cells(draw: st.DrawFn) -> Cell[Any]:
 def test_it_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
     """Otherwise leaving out the trace changes the net."""
     case = Case(cell, n_steps, n_rows, p_start)
-    assert traceless.supports(cell, case.inputs)
-    expected = case.results(eager.run)
-    for name, value in case.results(traceless.run).items():
+    assert TRACELESS.supports(cell, case.inputs)
+    expected = case.results(EAGER.run)
+    for name, value in case.results(TRACELESS.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
@@ -59,8 +61,8 @@ def case(clip: float) -> Case:
 def test_it_steps_aside_where_the_bound_may_bind(clip: float, times: int) -> None:
     """Otherwise a trace grows past its bound; or the slow way is always taken."""
     given_case = case(clip)
-    with patch.object(eager, "run", wraps=eager.run) as fallback:
-        found = given_case.results(traceless.run)
+    with patch.object(EAGER, "run", wraps=EAGER.run) as fallback:
+        found = given_case.results(TRACELESS.run)
     assert fallback.call_count == times
     assert (found["final trace"].abs() == clip).any() == (clip < 1)
 
@@ -69,8 +71,8 @@ def test_the_initial_trace_counts_for_the_guard() -> None:
     """Otherwise a trace that is near its bound is taken over it."""
     near = case(1.0)
     near.state = near.state._replace(trace=torch.full_like(near.state.trace, 0.999))
-    with patch.object(eager, "run", wraps=eager.run) as fallback:
-        traceless.run(near.cell, near.inputs, near.state, None)
+    with patch.object(EAGER, "run", wraps=EAGER.run) as fallback:
+        TRACELESS.run(near.cell, near.inputs, near.state, None)
     assert fallback.call_count == 1
 
 
@@ -81,7 +83,7 @@ def test_nan_stays_visible_and_in_its_row() -> None:
         broken.inputs[1, 0, 0] = torch.nan
         starts = torch.zeros(6, 2, dtype=torch.bool)
         starts[4, 0] = True
-        outputs, state = traceless.run(broken.cell, broken.inputs, broken.state, starts)
+        outputs, state = TRACELESS.run(broken.cell, broken.inputs, broken.state, starts)
     assert outputs[1:4, 0].isnan().all()
     assert outputs[4:].isfinite().all()
     assert outputs[:, 1].isfinite().all()
@@ -101,15 +103,15 @@ def test_nan_stays_visible_and_in_its_row() -> None:
 def test_what_is_no_sum_keeps_its_trace(options: dict[str, Any]) -> None:
     """Otherwise a rule it does not know is taken for plain Hebb."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, **options)
-    assert not traceless.supports(cell, torch.zeros(2, 1, 3))
+    assert not TRACELESS.supports(cell, torch.zeros(2, 1, 3))
     sequence(cell, torch.zeros(2, 1, 3))
 
 
 def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:
     """There, T^2 N numbers are more than T N^2."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, alpha="neuron")
-    assert traceless.supports(cell, torch.zeros(SIZE - 1, 1, 3))
-    assert not traceless.supports(cell, torch.zeros(SIZE, 1, 3))
+    assert TRACELESS.supports(cell, torch.zeros(SIZE - 1, 1, 3))
+    assert not TRACELESS.supports(cell, torch.zeros(SIZE, 1, 3))
 
 
 @pytest.mark.parametrize(("clip", "met"), [(10.0, False), (0.5, True)])

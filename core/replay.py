@@ -1,0 +1,101 @@
+"""A record of steps, from which their sequence can be repeated with the same results."""
+
+from collections.abc import Hashable
+from typing import Any, Generic
+
+import torch
+from torch import Tensor
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.state import State, leaves, map_leaves
+
+
+class StepRecord(Generic[State]):
+    """The inputs of the first ``n_steps`` steps, and all that decides about their results.
+
+    Everything is a copy, which nobody else can change.
+
+    Args:
+        cell: the cell that takes the steps.
+        state: the state before the first step, which the steps change in place.
+        n_steps: how many steps to record, T, at least 1.
+
+    Attributes:
+        start: a copy of the state before the first step.
+        inputs: (T, B, I), filled step by step.
+        episode_starts: (T, B), likewise.
+    """
+
+    inputs: Tensor
+    episode_starts: Tensor
+
+    def __init__(self, cell: Cell[State], state: State, n_steps: int) -> None:
+        self._cell, self._state, self._n_steps = cell, state, n_steps
+        self.start = map_leaves(lambda leaf: leaf.detach().clone(), state)
+        self._weights = [weight.detach().clone() for weight in _weights(cell)]
+        self._options = _options(cell)
+        self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
+        self._versions = self._count_changes()
+        self._n_taken, self._state_changed = 0, False
+
+    def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
+        """Keep the inputs (B, I) and episode starts (B,) of the next step."""
+        if self._n_taken == self._n_steps:
+            return
+        if self._n_taken == 0:
+            self._allocate(inputs)
+        self._state_changed |= self._count_changes() != self._versions
+        self._input_rows[self._n_taken].copy_(inputs.detach())
+        if episode_starts is not None:
+            self._start_rows[self._n_taken].copy_(episode_starts)
+
+    def after_step(self) -> None:
+        """Note that the step which ``before_step`` announced was taken."""
+        if self._n_taken < self._n_steps:
+            self._n_taken += 1
+            self._versions = self._count_changes()
+
+    def obstacle(self) -> str | None:
+        """Why the steps cannot be repeated; None if they can."""
+        if self._n_taken < self._n_steps:
+            return f"{self._n_taken} of {self._n_steps} steps were taken"
+        if self._state_changed:
+            return "the state was changed between two steps"
+        if self.inputs.is_inference() or len(self._leaves) < len(leaves(self._state)):
+            return "torch does not count the changes of tensors made in inference mode"
+        if self._options != _options(self._cell):
+            return "the cell's options have changed since"
+        if not all(map(_same, self._weights, _weights(self._cell))):
+            return "the cell's weights have changed since"
+        return None
+
+    def _allocate(self, inputs: Tensor) -> None:
+        self.inputs = inputs.new_empty((self._n_steps, *inputs.shape))
+        starts = self.inputs.new_zeros(self.inputs.shape[:2], dtype=torch.bool)
+        self.episode_starts = starts
+        self._input_rows, self._start_rows = self.inputs.unbind(), starts.unbind()
+
+    def _count_changes(self) -> list[int]:
+        """How many times each tensor of the state was changed in place."""
+        return [leaf._version for leaf in self._leaves]
+
+
+def _weights(cell: Cell[Any]) -> list[Tensor]:
+    return [*cell.parameters(), *cell.buffers()]
+
+
+def _options(cell: Cell[Any]) -> list[dict[str, Hashable]]:
+    """What else decides about a cell's results: the public attributes of its modules."""
+    return [
+        {
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, Hashable) and name != "training" and not name.startswith("_")
+        }
+        for module in cell.modules()
+    ]
+
+
+def _same(ours: Tensor, theirs: Tensor) -> bool:
+    alike = ours.dtype == theirs.dtype and ours.device == theirs.device
+    return alike and torch.equal(ours, theirs)
