@@ -61,7 +61,6 @@ class A2COptions:
             if not 0 <= value <= 1:
                 raise UsageError(f"{name} must be from 0 to 1, not {value}")
         check_not_negative(ent_coef=self.ent_coef, vf_coef=self.vf_coef)
-        check_above_zero(learning_rate=self.learning_rate)
         if not self.max_grad_norm > 0:
             raise UsageError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
 

@@ -137,7 +137,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             **{
                 item.name: getattr(self, item.name)
                 for item in fields(A2COptions)
-                if item.name != "learning_rate" or not callable(self.learning_rate)
+                if item.name != "learning_rate"  # or a schedule, as SB3 has it
             }
         )
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):

@@ -29,7 +29,11 @@ class A2CConfig(A2COptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_above_zero(adam_eps=self.adam_eps, max_grad_norm=self.max_grad_norm)
+        check_above_zero(
+            learning_rate=self.learning_rate,
+            adam_eps=self.adam_eps,
+            max_grad_norm=self.max_grad_norm,
+        )
         if not 0 <= self.learning_rate_decay <= 1:
             raise UsageError(
                 f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"

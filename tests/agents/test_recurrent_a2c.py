@@ -23,9 +23,13 @@ POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
 SMALL = {"core_kwargs": {"hidden_size": 7}}
 
 
+PLAIN = {"normalize_advantage": False, "ent_coef": 0.0, "vf_coef": 0.05, "max_grad_norm": 4.0}
+"""A loss whose parts can be told apart, whatever the defaults are."""
+
+
 def make(env: Any, policy: str = "PlasticPolicy", **options: Any) -> RecurrentA2C:
     """A small model with weights that matter, so that its state makes a difference."""
-    given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **options}
+    given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **PLAIN, **options}
     model = RecurrentA2C(policy, env, **given)
     generator = torch.Generator().manual_seed(1)
     for parameter in model.policy.parameters():
