@@ -50,7 +50,7 @@ class TMazeWorld(NamedTuple):
 
 
 class TMazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``TMaze`` hands on to ``TMazeBatch``."""
+    """Keyword arguments that ``TMaze`` passes on to ``TMazeBatch``."""
 
     corridor_length: int
     episode_length: int
@@ -166,7 +166,8 @@ class TMaze(SingleEnv[TMazeBatch]):
     A corridor of ``corridor_length`` cells leads to a junction with an arm up and an arm down. The
     reward is at the end of one of them, and a cue tells which, but it is in sight only at the
     corridor's first cell. All other cells of the corridor look alike, so that the agent has to
-    remember the cue. A row of ``TMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
+    remember the cue. ``gymnasium.make_vec`` makes a ``TMazeBatch``, each row of which is this
+    environment.
 
     ## Action Space
     ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a

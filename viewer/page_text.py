@@ -1,4 +1,4 @@
-"""What the page says in words and numbers, as HTML that needs no script."""
+"""The words and numbers of the page, as HTML that needs no script."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,15 +11,15 @@ from plasticrl.viewer.story import absences
 from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
-"""The same episode lived with plasticity and, where there is any to ablate, without."""
+"""The same episode played with plasticity and, if the net has any, with it ablated."""
 Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 """Rewards (T,) of episodes with plasticity, and of the same ones without."""
 
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
-    "plastic connection, after the step; rows are the neurons that receive. Colors grow with the "
-    "root of the value, and so does the height of the bars. To each later reward is the mean of an "
-    "episode's bars but the first, with the dashed one."
+    "plastic connection, after the step; rows are the receiving neurons. Colors and the height of "
+    "the bars grow with the square root of the value. The steps to each later reward are the mean "
+    "of an episode's bars except the first, the dashed one included."
 )
 _ABLATED = "Ablated means &alpha; = 0: the trace moves and changes nothing."
 
@@ -33,17 +33,17 @@ _NAMES = {
 
 
 def rewards_of(pairs: Sequence[Pair]) -> Rewards:
-    """The rewards of the plastic lives and of the ablated ones."""
+    """Return the rewards of the plastic episodes and of the ablated ones."""
     ablated = [pair[1].rewards for pair in pairs if pair[1] is not None]
     return [pair[0].rewards for pair in pairs], ablated
 
 
 def headline(life: EpisodeTrace, rewards: Rewards) -> str:
-    """How long the rewards took over all episodes, first and after, with plasticity and ablated.
+    """Say how many steps the first and the later rewards took, with plasticity and without.
 
     Args:
-        life: whose page it is.
-        rewards: what is told of; more episodes than are shown tell more surely.
+        life: the episode that the page shows first.
+        rewards: of all episodes to average over, which may be more than those shown.
     """
     intact, ablated = rewards
     over = f"Over {len(intact)} episodes" if len(intact) > 1 else "In this episode"
@@ -59,7 +59,7 @@ def _kind(life: EpisodeTrace) -> str:
 
 
 def tiles(pairs: Sequence[Pair]) -> str:
-    """The numbers of every episode, a tile for each life."""
+    """Return the numbers of every episode, with a tile for each of its two recordings."""
     groups, waiting = [], tells_waits(rewards_of(pairs)[0])
     for index, pair in enumerate(pairs):
         content = "".join(_tile(life, waiting) for life in pair if life is not None)
@@ -69,7 +69,7 @@ def tiles(pairs: Sequence[Pair]) -> str:
 
 
 def notes(pairs: Sequence[Pair]) -> str:
-    """How to read the page, and what is left out of it for want of data."""
+    """Say how to read the page, and what is left out because it was not recorded."""
     life, twin = pairs[0]
     alone = twin is None and _kind(life) == "intact"
     absent = absences(life)
@@ -89,7 +89,7 @@ def notes(pairs: Sequence[Pair]) -> str:
 
 
 def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
-    """What the rows of a filmstrip are, in words that follow ``of seed 3``; nothing for one row."""
+    """Name the rows of a filmstrip, as words that follow ``of seed 3``; nothing for one row."""
     rows = [_TITLES[_kind(life)] for life in lives if life.has_picture]
     if lives[0].synapses is not None:
         rows.insert(1, "its Hebbian trace")
@@ -136,7 +136,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """``value`` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    """Write ``value`` with few digits: 7.6, 27, 1200, 1.2e+09."""
     if abs(value) >= 1e6:
         return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

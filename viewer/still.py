@@ -1,4 +1,4 @@
-"""An episode as one picture that needs no player: stills side by side, from first step to last."""
+"""An episode as one picture: stills side by side, from the first step to the last."""
 
 from collections.abc import Sequence
 
