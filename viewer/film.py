@@ -17,8 +17,8 @@ from plasticrl.viewer.film_frames import FilmFrames
 _HOLD_MS = 1500
 """Milliseconds for which the last frame is shown before the film starts again."""
 MAX_STEPS = 3000
-"""The most steps of a film: Pillow keeps all frames of a GIF or WebP in memory, a third of a megabyte
-each. An MP4 is written frame by frame, but the same limit holds for all formats.
+"""The most steps of a film. Pillow keeps all frames of a GIF or WebP in memory, a third of a
+megabyte each. An MP4 is written frame by frame, but the same limit holds for all formats.
 """
 
 
