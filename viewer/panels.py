@@ -45,13 +45,10 @@ def scene_panel(scene: Scene, step: int, path: NDArray[np.int64], lit: bool) -> 
     picture = Image.new("RGB", size, theme.BACKGROUND)
     draw = ImageDraw.Draw(picture)
     cells = [(place, scene.symbols[index]) for place, index in np.ndenumerate(grid)]
-    for (row, column), symbol in cells:
-        if symbol.name != scene.trail:
-            _draw_cell(draw, symbol, row, column, cell, lit and symbol.name == scene.goal)
-    trail = [(place, symbol) for place, symbol in cells if symbol.name == scene.trail]
-    for (row, column), symbol in trail:
-        _draw_path(draw, path, cell, theme.COLORS[symbol.color])
-        _draw_cell(draw, symbol, row, column, cell, lit=False)
+    for (row, column), symbol in sorted(cells, key=lambda one: one[1].name == scene.trail):
+        if symbol.name == scene.trail:
+            _draw_path(draw, path, cell, theme.COLORS[symbol.color])
+        _draw_cell(draw, symbol, row, column, cell, lit and symbol.name == scene.goal)
     return _centered(picture.resize((size[0] // _FINER, size[1] // _FINER), _BOX))
 
 
