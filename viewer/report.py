@@ -28,7 +28,7 @@ from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.synapses import Quantized, Synapses
-from plasticrl.viewer.waits import tells_waits
+from plasticrl.viewer.waits import waits_are_informative
 
 MAX_BYTES = 5_000_000
 N_STILLS = 7
@@ -103,11 +103,11 @@ def page(
     """
     shown = page_text.rewards_of(pairs)
     fixed = _fixed_parts(pairs, rewards or shown)
-    waits = tells_waits(shown[0])
+    waits = waits_are_informative(shown[0])
     for detail in DETAILS:
         packer = Packer()
         try:
-            episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+            episodes = [{"recordings": _recordings(pair, packer, detail)} for pair in pairs]
         except _TooLargeError:
             continue
         manifest = _json({"waits": waits, "episodes": episodes})
@@ -134,8 +134,8 @@ def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) ->
         "title": escape(first.preset),
         "env": escape(first.env_id),
         "options": "".join(
-            f'<option value="{index}">seed {life.seed}</option>'
-            for index, (life, _) in enumerate(pairs)
+            f'<option value="{index}">seed {recording.seed}</option>'
+            for index, (recording, _) in enumerate(pairs)
         ),
         "headline": escape(page_text.headline(first, rewards)),
         "tiles": page_text.tiles(pairs),
@@ -154,14 +154,14 @@ def _template() -> Template:
 
 def _still(pair: page_text.Pair) -> str:
     """The first episode as one picture, for a browser without scripts."""
-    lives = [life for life in pair if life is not None]
-    last = max(life.n_steps for life in lives) - 1
+    recordings = [recording for recording in pair if recording is not None]
+    last = max(recording.n_steps for recording in recordings) - 1
     steps = sorted({round(step) for step in np.linspace(0, last, N_STILLS)})
-    strip = filmstrip(lives, steps)
+    strip = filmstrip(recordings, steps)
     if strip is None:
         return "<p>With JavaScript this page plays every step.</p>"
     named = ", ".join(str(step + 1) for step in steps)
-    rows = page_text.rows_of_still(lives)
+    rows = page_text.rows_of_still(recordings)
     caption = (
         f"Steps {named} of seed {pair[0].seed}{rows}. With JavaScript this page plays them all."
     )
@@ -172,32 +172,34 @@ def _still(pair: page_text.Pair) -> str:
     )
 
 
-def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
-    return [_life(life, packer, detail) for life in pair if life is not None]
+def _recordings(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
+    return [_recording(recording, packer, detail) for recording in pair if recording is not None]
 
 
-def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
+def _recording(recording: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
     """The data of one episode for the script; an array is described by where it is packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
         return None if array is None else packer.add(array, "f8")
 
     described: dict[str, Any] = {
-        "env": life.env_id,
-        "seed": life.seed,
-        "ablated": life.ablated,
-        "rewards": series(life.rewards),
-        "values": series(life.values),
-        "modulation": series(life.modulation),
-        "actions": packer.add(life.actions, "i4") if life.has_discrete_actions else None,
-        "synapses": None if life.synapses is None else _synapses(life.synapses, packer, detail),
+        "env": recording.env_id,
+        "seed": recording.seed,
+        "ablated": recording.ablated,
+        "rewards": series(recording.rewards),
+        "values": series(recording.values),
+        "modulation": series(recording.modulation),
+        "actions": packer.add(recording.actions, "i4") if recording.has_discrete_actions else None,
+        "synapses": None
+        if recording.synapses is None
+        else _synapses(recording.synapses, packer, detail),
         "scene": None,
         "frames": None,
     }
-    if life.scene is not None:
-        described["scene"] = _scene(life.scene, packer)
-    elif life.frames is not None:
-        described["frames"] = _sheet(life.frames, detail)
+    if recording.scene is not None:
+        described["scene"] = _scene(recording.scene, packer)
+    elif recording.frames is not None:
+        described["frames"] = _sheet(recording.frames, detail)
     return described
 
 

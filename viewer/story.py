@@ -7,7 +7,7 @@ from plasticrl.viewer.episode import EpisodeTrace
 
 
 def absences(episode: EpisodeTrace) -> dict[str, str]:
-    """Say what was not recorded, and why: part -> a line that stands in its place.
+    """Say what was not recorded, and why: part -> a line to show in its place.
 
     The parts are ``environment``, ``trace`` and ``modulation``.
     """

@@ -47,7 +47,7 @@ def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | No
     return (float(np.mean(firsts)) if firsts else None), (float(np.mean(means)) if means else None)
 
 
-def tells_waits(episodes: Sequence[NDArray[Any]]) -> bool:
+def waits_are_informative(episodes: Sequence[NDArray[Any]]) -> bool:
     """Whether waits are informative: some reward is positive, and rewards are rare."""
     rewards = np.concatenate(episodes)
     return bool((rewards > 0).any()) and rewards_are_rare(rewards)

@@ -52,16 +52,17 @@ def play_pairs(
         episodes: how many.
     """
     ablated = None if policy.core.connection is None else ablate(policy)
-
     render_mode = frames_mode(config)
 
-    def play(index: int) -> Pair:
-        def live(net: PlasticPolicy) -> EpisodeTrace:
-            life = record_episode(
-                net, config, preset, seed + index, render_mode, deterministic, net is ablated
-            )
-            return life if life.frames is None else replace(life, frames=shrunk(life.frames))
+    def play(net: PlasticPolicy, index: int) -> EpisodeTrace:
+        episode = record_episode(
+            net, config, preset, seed + index, render_mode, deterministic, net is ablated
+        )
+        if episode.frames is None:
+            return episode
+        return replace(episode, frames=shrunk(episode.frames))
 
-        return live(policy), None if ablated is None else live(ablated)
-
-    return [play(index) for index in range(episodes)]
+    return [
+        (play(policy, index), None if ablated is None else play(ablated, index))
+        for index in range(episodes)
+    ]
