@@ -1,4 +1,4 @@
-"""Checks of constructor arguments: an error names the argument, the value and what is right."""
+"""Checks of constructor arguments; an error names the argument, its value and the rule."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def number(
     maximum: float = math.inf,
     exclusive: bool = False,
 ) -> float:
-    """Return ``value`` as a finite float in [minimum, maximum], without minimum if ``exclusive``."""
+    """Return ``value`` as a finite float from minimum (above it if ``exclusive``) to maximum."""
     if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
         result = float(value)
         if minimum < result <= maximum or (result == minimum and not exclusive):

@@ -1,9 +1,9 @@
-"""Arrays of the environments: numpy's, or torch tensors on a device, under one and the same code.
+"""Arrays of the environments: numpy arrays, or torch tensors on a device, with the same code.
 
-Everything that moves in an environment is a NamedTuple of arrays whose first axis is the row
-(one row, one independent environment), so one step of the code is one step of all rows. What the
-code calls is the array API's, in the namespace ``xp`` of the batch; its operators may mix kinds
-(int64 + bool), which both libraries understand alike.
+The state of an environment is a NamedTuple of arrays whose first axis is the row. Each row is an
+independent environment, so that one call steps all of them. The code uses only functions of the
+array API standard, in the namespace ``xp`` of the batch, and operators, which may mix integers and
+booleans: numpy and torch treat those alike.
 """
 
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -12,7 +12,7 @@ import array_api_compat.numpy
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = Any  # of numpy, or of torch on the batch's device
+Array: TypeAlias = Any  # a numpy array, or a torch tensor on the batch's device
 Ints: TypeAlias = Array  # int64
 Floats: TypeAlias = Array  # float64
 Bools: TypeAlias = Array
@@ -26,10 +26,10 @@ StateT = TypeVar("StateT", bound=NamedTuple)
 
 
 def namespace(device: str | None) -> Any:
-    """Return the array API of numpy (None), or that of torch, which is imported here.
+    """Return the array API of numpy for None, and else that of torch, which is only imported then.
 
     Raises:
-        ValueError: torch has no such device, or not on this machine.
+        ValueError: torch has no such device on this machine.
     """
     if device is None:
         return array_api_compat.numpy
@@ -48,7 +48,7 @@ def namespace(device: str | None) -> Any:
 
 
 def to_host(array: Array) -> HostArray:
-    """Copy an array of either library into one of numpy's."""
+    """Copy an array of either library into a numpy array."""
     if isinstance(array, np.ndarray):
         return array.copy()
     host: HostArray = array.cpu().numpy()
@@ -66,11 +66,11 @@ def select(xp: Any, mask: Bools, new: StateT, old: StateT) -> StateT:
 def rows_of(table: Array, index: Ints) -> Array:
     """Look up ``table[index]`` along the first axis of a table of vectors.
 
-    numpy's ``take`` is three times as fast as its indexing. (Not so for a table of numbers.)
+    For numpy, ``take`` is three times as fast as indexing here.
     """
     return table.take(index, axis=0) if isinstance(table, np.ndarray) else table[index]
 
 
 def any_of(mask: Bools) -> bool:
-    """Whether an entry is true, on the host; counting is faster than ``any`` for a few entries."""
+    """Whether any entry of a numpy array is true; faster than ``any`` for a few entries."""
     return bool(np.count_nonzero(mask))

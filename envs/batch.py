@@ -1,4 +1,4 @@
-"""A batch of environments as arrays: autoreset, seeding and saved state, once for all of them.
+"""A batch of environments as arrays, with autoreset, seeding and saving of the state.
 
 A subclass writes these functions of arrays, which know nothing of seeds, masks or autoreset:
 
@@ -39,7 +39,7 @@ from plasticrl.envs.arrays import (
     select,
     to_host,
 )
-from plasticrl.envs.counter_random import DrawnAhead, event_places, row_key, uniforms
+from plasticrl.envs.counter_random import UniformsAhead, event_places, row_key, uniforms
 from plasticrl.envs.drawing import draw_frame, draw_text
 from plasticrl.envs.scene import Scene
 
@@ -50,28 +50,28 @@ WorldT = TypeVar("WorldT", bound=NamedTuple)
 
 
 class Rows(NamedTuple):
-    """What every environment keeps for a row, each (B,)."""
+    """The part of the state that all environments have, each (B,)."""
 
-    key: Ints  # of the row's random numbers, set by seeding alone
+    key: Ints  # of the row's random numbers, changed by seeding only
     counter: Ints  # resets and steps since the key was set
     steps: Ints  # since the episode's start
-    previous_action: Ints  # n_actions where there is none yet
+    previous_action: Ints  # n_actions before the first action
     previous_reward: Floats
     done: Bools  # the episode is over and the row waits for its reset
 
 
 class State(NamedTuple, Generic[WorldT]):
-    """All that moves in a batch."""
+    """The whole state of a batch."""
 
     rows: Rows
     world: WorldT
 
     def leaves(self) -> list[Array]:
-        """Every array, in order."""
+        """Return all arrays in a fixed order."""
         return [*self.rows, *self.world]
 
     def like(self, leaves: Sequence[Array]) -> "State[WorldT]":
-        """The state that has these arrays, in the order of ``leaves``."""
+        """Return a state with other arrays, given in the order of ``leaves``."""
         n_rows = len(self.rows)
         return State(Rows._make(leaves[:n_rows]), type(self.world)._make(leaves[n_rows:]))
 
@@ -91,25 +91,25 @@ class Transition(NamedTuple):
 class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     """Many rows of one environment, stepped together.
 
-    Row k, reset with seed s, is exactly the single environment reset with seed s + k, ever after,
-    on every device.
+    Row k of a batch reset with seed s equals the single environment reset with seed s + k at every
+    later step, bit for bit, on every device.
 
     Args:
         num_envs: number of rows B.
         observation_space, action_space: of one row.
-        world: the subclass's state before the first reset, with B rows, of numpy.
+        world: the subclass's part of the state before the first reset, in numpy arrays with B rows.
         episode_length: steps after which an episode is truncated.
         autoreset_mode: as in ``gymnasium.vector.SyncVectorEnv``.
         render_mode: None, "rgb_array" or "ansi".
-        device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors there. A step
-            on a device never waits for it, and autoreset is ``SAME_STEP``.
+        device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors on it. A step
+            never waits for the device, and ``autoreset_mode`` must be ``SAME_STEP``.
 
     Raises:
-        ValueError: no such mode, no such device, or a device and another autoreset mode.
+        ValueError: an unknown mode or device, or a device with another autoreset mode.
     """
 
-    start_draws: int  # uniform numbers a new episode takes, in one row
-    step_draws: int  # and a step
+    start_draws: int  # uniform numbers that a new episode needs, in each row
+    step_draws: int  # uniform numbers that a step needs
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self._start_places = self.put(event_places(self.start_draws))
         self._step_places = self.put(event_places(self.step_draws))
         self._next_draws = (
-            DrawnAhead(self._step_places, num_envs) if device is None else self._drawn_now
+            UniformsAhead(self._step_places, num_envs) if device is None else self._uniforms_now
         )
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
@@ -153,23 +153,23 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     @episode_length.setter
     def episode_length(self, steps: int) -> None:
         self._episode_length = steps
-        # A tensor divides exactly; by a Python number, a GPU multiplies with its reciprocal.
+        # A tensor: for a Python number, a GPU would multiply by the inexact reciprocal.
         self._divisor = self.put(np.array([steps], dtype=np.float64))
 
     def put(self, array: HostArray) -> Array:
-        """Copy an array of numpy to where this batch's arrays live."""
+        """Copy a numpy array to this batch's device."""
         return self.xp.asarray(array, device=self.device, copy=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the namespace: a module can be neither copied nor pickled."""
+        """Leave out the namespace: a module can be neither copied nor pickled."""
         return {name: value for name, value in vars(self).items() if name != "xp"}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Find the namespace again."""
+        """Restore the namespace."""
         vars(self).update(attributes, xp=namespace(attributes["device"]))
 
     def start(self, world: WorldT, draws: Floats) -> WorldT:
-        """Return the world at an episode's start, from the one before it and ``draws`` (B, n)."""
+        """Return the world at an episode's start, from the world before it and ``draws`` (n, B)."""
         raise NotImplementedError
 
     def advance(self, world: WorldT, action: Ints, draws: Floats) -> tuple[WorldT, Floats]:
@@ -202,8 +202,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Start new episodes in all rows, or in those of ``options["reset_mask"]``.
 
         Args:
-            seed: None continues every row's random numbers; an int s seeds row k with s + k; a list
-                has an int or None for each row.
+            seed: None continues the random numbers of every row; an int s seeds row k with s + k; a
+                list has an int or None for each row.
             options: {"reset_mask": bool array (B,)}, as SyncVectorEnv takes it.
 
         Returns:
@@ -214,7 +214,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
-        """Draw a key for each row of ``mask`` that has a generator, or has no key yet."""
+        """Draw a new key for the rows of ``mask`` that have a generator or have no key yet."""
         rows = self.state.rows
         key, counter = to_host(rows.key), to_host(rows.counter)
         for row in np.flatnonzero(mask).tolist():
@@ -228,24 +228,24 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.state = self.state._replace(rows=rows)
 
     def begin(self, mask: HostArray) -> Observations:
-        """Start new episodes in the rows of ``mask`` and return what all rows see."""
+        """Start new episodes in the rows of ``mask`` and return the observations of all rows."""
         self.state = self._renewed(self.put(mask), self.state, self.state)
         self._started = True
         return self.observe(*self.state)
 
     def transition(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Transition]:
-        """Return the state one step later, and what the step gives: a pure function.
+        """Return the state one step later and the step's result, as a pure function.
 
-        ``state`` stays as it is, and so does all of ``self`` that a result depends on. On a device
-        nothing here waits for it and no shape depends on data, so that a CUDA graph can capture it;
-        capture it again after ``set_state``, ``set_n_cues`` or a change of an attribute. The state and
-        the transition may share arrays with each other and with ``state`` and ``action``: copy what is
-        to be written into.
+        Neither ``state`` nor this object changes. On a device, nothing here waits for it and no
+        shape depends on data, so that a CUDA graph can capture the step. Capture it anew after
+        ``set_state``, ``set_n_cues`` or a change of an attribute. The new state and the result may
+        share arrays with each other, with ``state`` and with ``action``: copy an array before
+        writing into it.
 
         Args:
             state: of this batch, after its first reset.
-            action: (B,) int64. Its values are not checked, which would wait for the device: one
-                out of range is an index out of range, or gives values that mean nothing.
+            action: (B,) int64. The values are not checked, since a check would wait for the device.
+                A value out of range raises an index error or gives meaningless results.
         """
         moved = self._moved(state, action)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
@@ -268,12 +268,12 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Take one step in every row.
 
         Args:
-            actions: (B,) integers; with a device, a tensor there, whose values are not checked.
+            actions: (B,) integers; with a device, a tensor on it, whose values are not checked.
 
         Returns:
             observations (B, features), rewards (B,), terminated (B,), truncated (B,), infos. With a
-            device, infos are those of a step that ends an episode, whether one ends or not, and
-            ``final_obs`` is one tensor (B, features).
+            device, infos always have the entries of a step that ends an episode, and ``final_obs``
+            is one tensor (B, features).
 
         Raises:
             InvalidAction: wrong shape or type, or out of range.
@@ -297,9 +297,9 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             )
             return None
         self._require_reset()
-        return tuple(self._drawn(row) for row in range(self.num_envs))
+        return tuple(self._picture(row) for row in range(self.num_envs))
 
-    def _drawn(self, row: int) -> Frame | str:
+    def _picture(self, row: int) -> Frame | str:
         """The picture of one row, as ``render_mode`` says."""
         rows = self.state.rows
         reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
@@ -309,13 +309,13 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (B, ...).
 
-        They are numpy's, with a device too, where this waits for it.
+        They are numpy arrays. With a device, this waits for it.
         """
         self._require_reset()
         return self._leaves()
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that ``get_state`` gave, on any device.
+        """Continue, bit for bit, from a state that ``get_state`` returned on any device.
 
         Raises:
             ValueError: an array is missing or unknown, or has another shape or dtype.
@@ -331,7 +331,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return {name: to_host(leaf) for name, leaf in leaves.items()}
 
     def _moved(self, state: State[WorldT], action: Ints) -> State[WorldT]:
-        """One step on in every row, without autoreset."""
+        """The state after one step in every row, without autoreset."""
         rows = state.rows
         draws, counter = self._next_draws(rows.key, rows.counter)
         world, reward = self.advance(state.world, action, draws)
@@ -341,14 +341,14 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             done = done | self.terminal(world)
         return State(Rows(rows.key, counter, steps, action, reward, done), world)
 
-    def _drawn_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
-        """As ``DrawnAhead``, without memory."""
+    def _uniforms_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
+        """As ``UniformsAhead``, for this event alone."""
         return uniforms(self.xp, key, counter, self._step_places), counter + 1
 
     def _renewed(self, mask: Bools, before: State[WorldT], state: State[WorldT]) -> State[WorldT]:
-        """``state`` with new episodes, drawn from the state ``before``, in the rows of ``mask``.
+        """``state`` with new episodes in the rows of ``mask``, drawn with the keys of ``before``.
 
-        Where it can be known without waiting that there are none, this is ``state`` itself.
+        If the mask is empty and in numpy, this is ``state`` itself.
         """
         if self.device is None and not any_of(mask):
             return state
@@ -369,7 +369,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         return array.copy() if self.device is None else array.clone()
 
     def _infos(self, result: Transition) -> Info:
-        """The infos of rows whose episode ends, laid out as Gymnasium's vector infos."""
+        """The infos of rows whose episode ends, in the layout of Gymnasium's vector infos."""
         done = result.done
         if self.device is None and not any_of(done):
             return {}
@@ -388,7 +388,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         }
 
     def _checked(self, actions: Ints) -> Ints:
-        """A copy of the actions in int64: the caller may reuse the array."""
+        """A copy of the actions in int64, since the caller may reuse the array."""
         if self.device is None:
             return checks.actions(actions, self.num_envs, self.n_actions)
         checks.tensor_actions(actions, self.state.rows.key, self.xp)
@@ -410,7 +410,7 @@ def _generator(seed: int | None) -> np.random.Generator | None:
 
 
 def _final(observation: HostArray, done: HostArray) -> HostArray:
-    """The last observations of a same-step autoreset, as SyncVectorEnv's: None in other rows."""
+    """The last observations before a same-step autoreset; None in other rows (SyncVectorEnv)."""
     final = np.full(done.shape, None, dtype=object)
     final[done] = np.fromiter(observation[done], dtype=object, count=int(done.sum()))
     return final

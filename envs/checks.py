@@ -1,4 +1,4 @@
-"""What a batch of environments is given, checked: one clear error that names what is wrong."""
+"""Checks of the arguments of a batch's methods; every error names what is wrong."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Seeds = int | Sequence[int | None] | None
 
 
 def actions(given: Array, n_rows: int, n_actions: int) -> HostArray:
-    """A copy in int64 of actions (B,)."""
+    """Return a copy of the actions (B,) in int64."""
     array = np.asarray(given)
     if array.shape != (n_rows,) or array.dtype.kind not in "iu":
         raise InvalidAction(
@@ -21,13 +21,15 @@ def actions(given: Array, n_rows: int, n_actions: int) -> HostArray:
             f"got {array.dtype} of shape {array.shape}"
         )
     copied = array.astype(np.int64)
-    if any_of(copied.view(np.uint64) >= n_actions):  # negative ones are large there
+    if any_of(
+        copied.view(np.uint64) >= n_actions
+    ):  # negative numbers are large when read as unsigned ones
         raise InvalidAction(f"actions must be in 0 .. {n_actions - 1}, got {given!r}")
     return copied
 
 
 def tensor_actions(given: Array, like: Array, xp: Any) -> None:
-    """Refuse what is not a tensor of integers beside and of the shape of ``like`` (B,)."""
+    """Raise unless ``given`` is a tensor of integers, like ``like`` in shape (B,) and device."""
     if type(given) is not type(like) or given.device != like.device:
         raise InvalidAction(f"actions must be a tensor on {like.device}, got {given!r}")
     if given.shape != like.shape or not xp.isdtype(given.dtype, "integral"):
@@ -38,7 +40,7 @@ def tensor_actions(given: Array, like: Array, xp: Any) -> None:
 
 
 def row_seeds(seed: Seeds, n_rows: int) -> list[int | None]:
-    """A seed, or None, for each row."""
+    """Return a seed, or None, for each row."""
     if seed is None:
         return [None] * n_rows
     if isinstance(seed, int | np.integer):
@@ -49,7 +51,7 @@ def row_seeds(seed: Seeds, n_rows: int) -> list[int | None]:
 
 
 def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
-    """The rows (B,) to reset: all, or those of ``options["reset_mask"]``."""
+    """Return the mask (B,) of rows to reset: all, or ``options["reset_mask"]``."""
     reset_options(options, allowed=("reset_mask",))
     if not options:
         return np.ones(n_rows, dtype=np.bool_)
@@ -66,14 +68,14 @@ def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
 
 
 def reset_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
-    """Refuse reset options that would do nothing."""
+    """Raise if there are unknown reset options."""
     unknown = sorted((options or {}).keys() - set(allowed))
     if unknown:
         raise ValueError(f"unknown reset options {unknown}, expected one of {list(allowed)}")
 
 
 def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:
-    """The mode; on a device it must be ``SAME_STEP``."""
+    """Return the mode; on a device it must be ``SAME_STEP``."""
     try:
         known = AutoresetMode(mode)
     except ValueError:
@@ -87,7 +89,7 @@ def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMo
 
 
 def state(given: dict[str, HostArray], current: dict[str, HostArray]) -> None:
-    """Refuse a state that has not exactly the arrays of the present one."""
+    """Raise unless a state has exactly the arrays of the current one."""
     if given.keys() != current.keys():
         wrong = sorted(given.keys() ^ current.keys())
         raise ValueError(f"state must hold exactly {sorted(current)}; missing or unknown: {wrong}")
@@ -103,6 +105,6 @@ def state(given: dict[str, HostArray], current: dict[str, HostArray]) -> None:
 
 
 def few(mask: HostArray, most: int = 8) -> str:
-    """The first true rows of a mask (B,), to be read."""
+    """Return the numbers of the first true rows of a mask (B,), as text for a message."""
     rows = np.flatnonzero(mask)
     return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")

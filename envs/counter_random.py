@@ -3,12 +3,12 @@
     bits(k, c, i) = mix(k + (128 c + i) g)      g = 2^64 / golden ratio, odd
     mix(z): z <- (z ^ z >> 30) m1;  z <- (z ^ z >> 27) m2;  z <- z ^ z >> 31    (mod 2^64)
 
-which is the splitmix64 sequence started at k and read at any place (Steele, Lea & Flood 2014, "Fast
-splittable pseudorandom number generators", OOPSLA). So a whole batch draws at once, and a row draws
-the same numbers in a batch of one and in a batch of thousands, by numpy and by torch.
+This is the splitmix64 sequence started at k, whose elements can be computed in any order (Steele,
+Lea & Flood 2014, "Fast splittable pseudorandom number generators", OOPSLA). So a whole batch draws
+at once, and a row draws the same numbers in a batch of any size, with numpy and with torch.
 
-The 64 bits are kept in int64, whose products wrap around as unsigned ones do, and a right shift is
-made logical with a mask: torch has no arithmetic for uint64.
+The 64 bits are kept in int64, since torch has no arithmetic for uint64. Signed products wrap around
+as unsigned ones do, and a mask makes the right shift logical.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ import numpy as np
 
 from plasticrl.envs.arrays import Array, Floats, HostArray, Ints
 
-DRAWS_PER_EVENT = 128  # an event (a reset or a step) owns this many places of the sequence
+DRAWS_PER_EVENT = 128  # elements of the sequence that are reserved for each reset or step
 
 
 def _signed(bits: int) -> int:
-    """The int64 with the same 64 bits."""
+    """Return the int64 with the same 64 bits."""
     return bits - (1 << 64) if bits >> 63 else bits
 
 
@@ -33,19 +33,19 @@ _EVENT = _signed(DRAWS_PER_EVENT * 0x9E3779B97F4A7C15 % (1 << 64))
 
 
 def _shift(bits: Ints, places: int) -> Ints:
-    """Logical right shift."""
+    """Shift right, filling with zeros."""
     return (bits >> places) & ((1 << (64 - places)) - 1)
 
 
 def mix(bits: Ints) -> Ints:
-    """splitmix64's finalizer: a bijection of 64 bits in which every input bit moves every other."""
+    """Apply splitmix64's finalizer, a bijection of 64 bits that mixes all of them."""
     bits = (bits ^ _shift(bits, 30)) * _MULTIPLIERS[0]
     bits = (bits ^ _shift(bits, 27)) * _MULTIPLIERS[1]
     return bits ^ _shift(bits, 31)
 
 
 def event_places(n: int) -> HostArray:
-    """(n, 1) where an event's first ``n`` numbers stand, n at most ``DRAWS_PER_EVENT``."""
+    """Return the offsets (n, 1) of an event's first n <= ``DRAWS_PER_EVENT`` numbers."""
     return np.arange(1, n + 1, dtype=np.int64)[:, None] * GOLDEN
 
 
@@ -53,7 +53,7 @@ def uniforms(xp: Any, key: Ints, counter: Ints, places: Ints) -> Floats:
     """Draw numbers in [0, 1) for every row.
 
     Args:
-        xp: the arrays' namespace.
+        xp: the array API namespace.
         key: (B,) the rows' keys.
         counter: (..., B) the number of the event in each row.
         places: (n, 1) ``event_places``.
@@ -75,11 +75,11 @@ def row_key(generator: np.random.Generator) -> int:
     return int(generator.integers(-(2**63), 2**63, dtype=np.int64))
 
 
-class DrawnAhead:
-    """numpy's ``uniforms`` of events that follow each other, several events in one go.
+class UniformsAhead:
+    """Computes ``uniforms`` in numpy for several successive events at once.
 
-    For a few rows a call costs more than its numbers. Whoever asks for anything but the event that
-    was promised next gets it all the same, drawn anew.
+    With few rows, a call costs more than the numbers it computes. The numbers of the next events
+    are kept; a request for any other event computes that one and its successors anew.
 
     Args:
         places: (n, 1) ``event_places``.
@@ -87,7 +87,7 @@ class DrawnAhead:
     """
 
     most_events = 64
-    most_numbers = 4096  # in one go
+    most_numbers = 4096  # computed at once
 
     def __init__(self, places: HostArray, num_envs: int) -> None:
         self._places = places
@@ -102,8 +102,8 @@ class DrawnAhead:
     def __call__(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
         """Return the event's numbers (n, B) and the counter (B,) of the next one."""
         index = self._next
-        promised = index < len(self._draws)
-        if not (promised and key is self._key and counter is self._counters[index]):
+        kept = index < len(self._draws)
+        if not (kept and key is self._key and counter is self._counters[index]):
             index = 0
             counters = counter + self._ahead
             self._key, self._counters = key, list(counters)

@@ -1,14 +1,16 @@
-"""Cue-reward association: which of the episode's cues is the one that counts?
+"""Cue-reward association: find out which of the episode's cues is the target.
 
-Facts (Miconi et al. 2019, arXiv 2002.10585, section 4.1). A trial of length L, h = n_cues // 2:
+The task is that of Miconi et al. 2019, arXiv 2002.10585, section 4.1. A trial has L steps; with
+h = n_cues // 2,
 
     place     0       1 .. L - 3                        L - 2    L - 1
     shows     blank   h cues and L - 3 - h blanks        go       blank
     L = h + 3 + U{0 .. max_extra_blanks}
 
-The cues shown and their places are drawn as the trial goes on. With s places and r cues left, the
-next place has a cue with probability r / s, and it is any of those not shown yet: the same as to
-shuffle first (selection sampling, Knuth, TAOCP vol. 2, 3.4.2 S), without a schedule to store.
+The cues and their places are drawn during the trial, so that no schedule has to be stored. With s
+places and r cues left, the next place has a cue with probability r / s, and each cue that was not
+shown yet is equally likely. This has the same distribution as a shuffle at the trial's start
+(selection sampling, Knuth, TAOCP vol. 2, 3.4.2 S).
 """
 
 from typing import NamedTuple, TypedDict, Unpack
@@ -35,8 +37,8 @@ from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
 MAX_CUES = 32
-MAX_BITS = 52  # of a random cue, which is drawn as one integer from a 53-bit uniform number
-DIGIT_BITS = 10  # of a random cue, looked up together
+MAX_BITS = 52  # of a random cue, which is drawn as one integer from a uniform number of 53 bits
+DIGIT_BITS = 10  # of a random cue that are looked up at once
 EXTRA_FEATURES = 7  # go, bias, time, reward, unused, and the two actions
 SYMBOLS = (
     Symbol("background"),
@@ -60,7 +62,7 @@ class CueWorld(NamedTuple):
     next_n_cues: Ints  # for the next episode
     cues: Ints  # (B, MAX_CUES) the cues as integer codes, -1 beyond n_cues
     order: Ints  # (B, MAX_CUES) cue indices, those shown in this trial first
-    target: Ints  # index of the cue that counts
+    target: Ints  # index of the target cue
     place: Ints  # in the trial, from 0
     length: Ints  # of the trial
     shown: Ints  # cues shown so far in this trial
@@ -70,7 +72,7 @@ class CueWorld(NamedTuple):
 
 
 class CueArguments(TypedDict, total=False):
-    """Keyword arguments that ``CueReward`` hands on to ``CueRewardBatch``."""
+    """Keyword arguments that ``CueReward`` passes on to ``CueRewardBatch``."""
 
     n_cues: int
     cue_bits: int
@@ -113,7 +115,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         if max_extra_blanks is not None:
             max_extra_blanks = arguments.integer("max_extra_blanks", max_extra_blanks, minimum=0)
         self.max_extra_blanks = max_extra_blanks
-        self._most_cues = n_cues  # there have ever been
+        self._most_cues = n_cues  # the largest number so far
         super().__init__(
             num_envs,
             self._space(),
@@ -135,7 +137,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self._fresh = self.state.world
 
     def set_n_cues(self, n_cues: int) -> None:
-        """Have ``n_cues`` cues from each row's next episode on; the observation space stays."""
+        """Set the number of cues from each row's next episode on; the observation space stays."""
         n_cues = self._checked_n_cues(n_cues)
         self._most_cues = max(self._most_cues, n_cues)
         world = self.state.world
@@ -143,7 +145,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self.state = self.state._replace(world=world._replace(next_n_cues=after))
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that ``get_state`` gave, on any device."""
+        """Continue, bit for bit, from a state that ``get_state`` returned on any device."""
         super().set_state(state)
         self._most_cues = max(self._most_cues, int(state["next_n_cues"].max()))
 
@@ -160,8 +162,8 @@ class CueRewardBatch(BatchEnv[CueWorld]):
 
     def advance(self, world: CueWorld, action: Ints, draws: Floats) -> tuple[CueWorld, Floats]:
         """Answer, then move on to the next place in the trial; ``draws`` is (2, B)."""
-        # ``event`` decides the reward's flip at a go step, the length at a new trial and, between
-        # the two, cue or blank: never two of them at the same step.
+        # ``event`` decides whether the reward is flipped at a go step, the length at a new trial,
+        # and cue or blank at any other step: no step uses it twice.
         event, which = draws
         go = _is_go(world)
         paid = action == world.target_shown
@@ -180,12 +182,12 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return out
 
     def episode_info(self, world: CueWorld) -> dict[str, Array]:
-        """``trials``: go steps answered in the episode."""
+        """Return ``trials``, the number of go steps in the episode."""
         return {"trials": world.trials}
 
     @property
     def target(self) -> HostArray:
-        """(B,) index of the cue that counts."""
+        """(B,) index of the target cue."""
         return to_host(self.state.world.target)
 
     @property
@@ -195,7 +197,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
 
     @property
     def cues(self) -> HostArray:
-        """(B, MAX_CUES, cue_bits) the cues as they are shown; rows beyond n_cues mean nothing."""
+        """(B, MAX_CUES, cue_bits) the cues as they are shown; only the first n_cues matter."""
         codes = self.state.world.cues
         return to_host(self._bits(codes, codes < 0))
 
@@ -220,7 +222,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return Scene(SYMBOLS, grid, caption, actions=("no", "yes"), goal="target")
 
     def _draw_cues(self, n_cues: Ints, draws: Floats) -> Ints:
-        """(B, MAX_CUES) distinct codes, every set of them as likely: Floyd's sampling.
+        """(B, MAX_CUES) distinct codes by Floyd's sampling, in which every set is equally likely.
 
         For j = N - n .. N - 1: draw t from 0 .. j and take t, or j if t has been taken before
         (Bentley & Floyd 1987, "A sample of brilliance", CACM 30(9)).
@@ -243,9 +245,9 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return (n_cues >> 1) + 3 + integers(self.xp, uniform, extra)
 
     def _moved_on(self, world: CueWorld, trials: Ints, event: Floats, which: Floats) -> CueWorld:
-        """Count one place on, in a new trial after the last one, and decide what it shows.
+        """Go to the next place, in a new trial after the last one, and draw what it shows.
 
-        Whether the place has a cue, and which, is one step of Fisher and Yates' shuffle.
+        The cue is drawn by one step of the Fisher-Yates shuffle.
         """
         where, n_cues = self.xp.where, world.n_cues
         place = world.place + 1
@@ -326,7 +328,7 @@ def _digit_table() -> HostArray:
 
 
 def _views(bits: int) -> HostArray:
-    """(6, bits + 7) the observation by go and previous action; cue, time and reward left zero."""
+    """(6, bits + 7) observations by go and previous action, with cue, time and reward zero."""
     views = np.zeros((2, 3, bits + EXTRA_FEATURES), dtype=np.float32)
     views[1, :, bits] = 1.0  # go
     views[..., bits + 1] = 1.0  # bias
@@ -335,19 +337,20 @@ def _views(bits: int) -> HostArray:
 
 
 def _is_go(world: CueWorld) -> Bools:
-    """The last place but one asks for the answer."""
+    """Whether the place is the last but one, at which the agent answers."""
     return world.place == world.length - 2
 
 
 class CueReward(SingleEnv[CueRewardBatch]):
-    """Find out by trial and error which cue counts, then say whether it was shown.
+    """Find out by trial and error which cue is the target, then say whether it was shown.
 
     ## Description
-    Every episode has its own ``n_cues`` random cues, and one of them is the target; nothing says
-    which. An episode is a string of trials. A trial shows a blank; then half of the cues, once
+    Every episode has ``n_cues`` new random cues. One of them is the target, but no observation says
+    which. An episode is a sequence of trials. A trial shows a blank; then half of the cues, once
     each, in random order and mixed with blanks; then the go signal, at which the agent answers
-    whether the target was among them; then a blank. The reward is all it has to learn from. A row
-    of ``CueRewardBatch``, which ``gymnasium.make_vec`` gives, is this environment.
+    whether the target was among them; then a blank. The agent can learn the target only from its
+    rewards. ``gymnasium.make_vec`` makes a ``CueRewardBatch``, each row of which is this
+    environment.
 
     ## Action Space
     ``Discrete(2)``: at the go step, 1 "the target was shown" and 0 "it was not"; at any other step
@@ -358,7 +361,7 @@ class CueReward(SingleEnv[CueRewardBatch]):
 
     | index | what | range |
     |---|---|---|
-    | 0 to b - 1 | the cue, bit by bit; all zero where none is shown | -1, 0, 1 |
+    | 0 to b - 1 | the bits of the cue; all zero where none is shown | -1, 0, 1 |
     | b | go | 0, 1 |
     | b + 1 | bias | 1 |
     | b + 2 | steps so far / episode length | 0 to 1 |
@@ -367,26 +370,26 @@ class CueReward(SingleEnv[CueRewardBatch]):
     | b + 5, b + 6 | previous action, one-hot; all zero at the first step | 0, 1 |
 
     ## Rewards
-    At the go step +1 for the right answer and -1 for the wrong one, its sign flipped with
-    probability ``reward_flip_probability``; 0 at all other steps. Per trial, 1 is perfect; with an
-    even number of cues 0 is chance.
+    At the go step +1 for the right answer and -1 for the wrong one, with the sign flipped with
+    probability ``reward_flip_probability``; 0 at all other steps. The optimum is 1 per trial. With
+    an even number of cues, chance is 0.
 
     ## Starting State
     New cues, a new target, the first step of a trial.
 
     ## Episode End
-    Truncated after ``episode_length`` steps; never terminated. ``info["trials"]`` of the last step is
-    the number of go steps answered.
+    Truncated after ``episode_length`` steps; never terminated. At the last step,
+    ``info["trials"]`` is the number of go steps in the episode.
 
     ## Arguments
-    - ``n_cues`` (4): cues in an episode, 2 to 32; ``set_n_cues`` changes it from the next episode on.
+    - ``n_cues`` (4): cues in an episode, 2 to 32; ``set_n_cues`` changes it for the next episodes.
     - ``cue_bits`` (20): inputs for a cue.
     - ``episode_length`` (120): steps in an episode; the paper says 200, the authors' code 120.
     - ``reward_flip_probability`` (0.0).
-    - ``max_extra_blanks`` (None): a trial has n_cues // 2 + 3 + U{0 .. max_extra_blanks} steps; None
-      means n_cues - 1.
-    - ``cue_kind`` ("random"): "random" are distinct vectors of +1 and -1, new in each episode;
-      "one_hot" are fixed, and need ``cue_bits`` >= ``n_cues``.
+    - ``max_extra_blanks`` (None): a trial has n_cues // 2 + 3 + U{0 .. max_extra_blanks} steps;
+      None means n_cues - 1.
+    - ``cue_kind`` ("random"): "random" cues are distinct vectors of +1 and -1, new in each episode;
+      "one_hot" cues are always the same and need ``cue_bits`` >= ``n_cues``.
     - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References
@@ -397,5 +400,5 @@ class CueReward(SingleEnv[CueRewardBatch]):
         super().__init__(CueRewardBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))
 
     def set_n_cues(self, n_cues: int) -> None:
-        """Have ``n_cues`` cues from the next episode on; the observation space stays."""
+        """Set the number of cues from the next episode on; the observation space stays."""
         self.batch.set_n_cues(n_cues)

@@ -1,12 +1,13 @@
-"""Grid maze: find an invisible goal again and again, from ever new places.
+"""Grid maze: find an invisible goal again and again, each time from a new place.
 
-Facts (Miconi et al. 2019, arXiv 2002.10585, section 4.2; 2018, arXiv 1804.02464, section 4.5): the
-border is wall, a pillar stands where both coordinates are even, the center is free. Reaching the
-goal pays and teleports the agent; the goal stays put for the episode.
+The task is that of Miconi et al. 2019 (arXiv 2002.10585, section 4.2) and 2018 (arXiv 1804.02464,
+section 4.5). The border is wall, a pillar stands where both coordinates are even, and the center is
+free. Reaching the goal is rewarded and moves the agent to a random cell; the goal stays where it is
+for the episode. With ``bump`` for a move into a wall and ``hit`` for reaching the goal,
 
     cell' = next[cell, action]        bump = (cell' = cell)        hit = (cell' = goal)
     reward = goal_reward * hit - wall_penalty * bump - step_penalty
-    cell <- random free cell but the goal, where hit, else cell'
+    cell <- a random free cell other than the goal if hit, else cell'
 """
 
 from typing import NamedTuple, TypedDict, Unpack
@@ -43,14 +44,14 @@ FLOOR, WALL, GOAL, AGENT = range(4)  # indices of the symbols
 
 
 class MazeWorld(NamedTuple):
-    """Where things are, each (B,) indices of free cells."""
+    """The places, each (B,) indices of free cells."""
 
     agent: Ints
     goal: Ints
 
 
 class MazeTables(NamedTuple):
-    """A maze of F free cells as look-up tables."""
+    """Look-up tables of a maze with F free cells."""
 
     walls: HostArray  # (size, size)
     cells: HostArray  # (F, 2) row and column of each free cell, row-major
@@ -61,7 +62,7 @@ class MazeTables(NamedTuple):
 
 
 class MazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``GridMaze`` hands on to ``GridMazeBatch``."""
+    """Keyword arguments that ``GridMaze`` passes on to ``GridMazeBatch``."""
 
     size: int
     episode_length: int
@@ -74,7 +75,7 @@ class MazeArguments(TypedDict, total=False):
 
 
 def build_maze(size: int, goal_region: str) -> MazeTables:
-    """Lay out the maze of outer ``size`` and tabulate its moves and views."""
+    """Build the maze of outer side length ``size`` and tabulate its moves and observations."""
     walls = np.zeros((size, size), dtype=np.bool_)
     walls[::2, ::2] = True
     walls[[0, -1], :] = walls[:, [0, -1]] = True
@@ -102,7 +103,7 @@ def _sight(walls: HostArray, cells: HostArray) -> HostArray:
 
 
 def _views(sight: HostArray) -> HostArray:
-    """(F (A + 1), 17) the observation by cell and previous action, time and reward left zero."""
+    """(F (A + 1), 17) observations by cell and previous action, with time and reward zero."""
     history = history_table(len(MOVES))
     shape = (len(sight), len(history))
     parts = (np.broadcast_to(part, (*shape, part.shape[-1])) for part in (sight[:, None], history))
@@ -166,7 +167,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         return MazeWorld(self._elsewhere(draws[1], goal), goal)
 
     def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
-        """Move; ``draws`` (1, B) says where a teleport would lead."""
+        """Move; ``draws`` (1, B) decides the random cell after a hit."""
         where = self.xp.where
         cell = self._next_cell[world.agent * len(MOVES) + action]
         hit = cell == world.goal
@@ -206,7 +207,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         return Scene(SYMBOLS, grid, actions=actions, trail="agent", goal="goal")
 
     def _elsewhere(self, uniform: Floats, goal: Ints) -> Ints:
-        """A random free cell other than the goal: skip over its place."""
+        """A random free cell other than the goal, whose index is skipped."""
         cell = integers(self.xp, uniform, len(self.maze.cells) - 1)
         return cell + (cell >= goal)
 
@@ -224,13 +225,14 @@ class GridMaze(SingleEnv[GridMazeBatch]):
 
     ## Description
     The border is wall and a pillar stands on every cell with both coordinates even, except the
-    center. Somewhere is a goal, at the same place for the whole episode, which cannot be seen.
-    Reaching it pays and teleports the agent to a random free cell other than the goal, so that an
-    agent does well that remembers where the goal is and finds out where it is itself. A row of
-    ``GridMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
+    center. A goal is at the same cell for the whole episode, but it cannot be seen. Reaching it is
+    rewarded and moves the agent to a random free cell other than the goal. A good agent remembers
+    where the goal is and finds out where it is itself. ``gymnasium.make_vec`` makes a
+    ``GridMazeBatch``, each row of which is this environment.
 
     ## Action Space
-    ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. A move into a wall stays put.
+    ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a
+    wall.
 
     ## Observation Space
     ``Box`` of 17 float32:
@@ -245,9 +247,9 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     | 13-16 | previous action, one-hot; all zero at the first step | 0, 1 |
 
     ## Rewards
-    ``goal_reward`` on reaching the goal, ``-wall_penalty`` on moving into a wall, ``-step_penalty`` at
-    every step. At size 11 a random walk makes 7.6 an episode, and knowing the goal and walking the
-    shortest path 321.
+    ``goal_reward`` on reaching the goal, ``-wall_penalty`` on moving into a wall and
+    ``-step_penalty`` at every step. At size 11, a random walk earns 7.6 per episode, and an agent
+    that knows the goal and takes the shortest path 321.
 
     ## Starting State
     The agent at the center (with ``random_start``, on a random free cell other than the goal), the
@@ -260,7 +262,8 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     - ``size`` (11): outer side length, odd and at least 5.
     - ``episode_length`` (200): steps in an episode.
     - ``goal_reward`` (10.0): greater than 0.
-    - ``wall_penalty``, ``step_penalty`` (0.0): at least 0; the 2018 paper has a wall penalty of 0.1.
+    - ``wall_penalty``, ``step_penalty`` (0.0): at least 0; in the 2018 paper the wall penalty is
+      0.1.
     - ``goal_region`` ("all"): "outer" puts the goal into the ring of cells along the border.
     - ``random_start`` (False): see Starting State.
     - ``render_mode`` (None): "rgb_array" or "ansi".

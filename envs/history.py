@@ -1,8 +1,8 @@
-"""What happened before, as part of the observation: previous action, previous reward, time.
+"""The history as part of the observation: previous action, previous reward and time.
 
-With these inputs a recurrent agent can learn within its life, from its own rewards: the learned
-reinforcement learner of "RL^2" (Duan et al. 2016, arXiv 1611.02779; Wang et al. 2016, arXiv
-1611.05763). At an episode's first step the previous action is all zero, which is no action's code.
+With these inputs a recurrent agent can learn from its own rewards within an episode, as in "RL^2"
+(Duan et al. 2016, arXiv 1611.02779; Wang et al. 2016, arXiv 1611.05763). At an episode's first step
+the previous action is all zero, which is the code of no action.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def write_history(out: Array, time: Array, reward: Array) -> None:
     """Write the history's first features into ``out``, in place: time, reward.
 
     Args:
-        out: (..., 2 + n) the place of the history in the observation; the action stands last.
+        out: (..., 2 + n) the part of the observation for the history, whose last n are the action.
         time: (...) steps so far / episode length.
         reward: (...) previous reward.
     """
@@ -30,14 +30,14 @@ def write_history(out: Array, time: Array, reward: Array) -> None:
 
 
 def history_table(n_actions: int, unused: int = 0) -> HostArray:
-    """Tabulate the history by previous action, with time and reward left zero.
+    """Tabulate the history by previous action, with time and reward zero.
 
     Args:
         n_actions: number A of actions.
         unused: inputs that stay zero, between the reward and the action.
 
     Returns:
-        (A + 1, 2 + unused + A) float32; the last row, all zero, is for "none yet".
+        (A + 1, 2 + unused + A) float32; the last row, all zero, is for the first step.
     """
     return np.eye(n_actions + 1, 2 + unused + n_actions, k=2 + unused, dtype=np.float32)
 
@@ -46,13 +46,13 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Add time, previous reward and previous action to the observation of any environment.
 
     A one-dimensional float observation (n,) becomes (n + 2 + A,): the observation, time, reward,
-    action. Any other observation becomes a Dict: ``observation`` (as it was), ``action`` (A,), ``reward``
-    (1,), ``time`` (1,). The action is one-hot for Discrete, one one-hot after the other for
-    MultiDiscrete, the bits for MultiBinary and the numbers for Box.
+    action. Any other observation becomes a Dict of ``observation`` (unchanged), ``action`` (A,),
+    ``reward`` (1,) and ``time`` (1,). The action is one-hot for Discrete, a one-hot code for each
+    part of MultiDiscrete, the bits of MultiBinary and the numbers of Box.
 
     Args:
         env: an environment with one of these action spaces.
-        horizon: steps that count as time 1, after which time stays at 1; None takes
+        horizon: number of steps after which time is 1 and stays 1; None stands for
             ``env.spec.max_episode_steps``.
 
     Raises:
@@ -82,11 +82,11 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return self._with_history(observation, 0.0, self._nothing), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
-        """Step the environment; its observation now tells this action and its reward."""
+        """Step the environment; the observation includes this action and its reward."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         code = np.asarray(flatten(self.env.action_space, action), dtype=self._actions.dtype)
-        # An unclipped action of a Gaussian policy must not leave the space.
+        # A Gaussian policy's action may lie outside the space, but the observation must not.
         code = np.clip(code, self._actions.low, self._actions.high)
         return (
             self._with_history(observation, float(reward), code),
@@ -124,7 +124,7 @@ def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
 
 
 def _action_box(space: Space[Any]) -> Box:
-    """The action as one vector, with zero ("none yet") inside its bounds."""
+    """The space of the action as one vector, which includes zero for "no action yet"."""
     if not isinstance(space, Discrete | MultiDiscrete | MultiBinary | Box):
         raise arguments.ArgumentError(
             "the action space must be Discrete, MultiDiscrete, MultiBinary or Box, "

@@ -34,7 +34,7 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
     def reset(
         self, *, seed: int | None = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
-        """Start a new episode; ``seed`` as in Gymnasium. No option is known."""
+        """Start a new episode; ``seed`` as in Gymnasium. There are no options."""
         super().reset(seed=seed)
         checks.reset_options(options)
         if seed is not None or not self._seeded:
@@ -70,6 +70,6 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
         return self.batch.get_state()
 
     def set_state(self, state: dict[str, HostArray]) -> None:
-        """Continue, bit for bit, from a state that ``get_state`` gave."""
+        """Continue, bit for bit, from a state that ``get_state`` returned."""
         self.batch.set_state(state)
         self._seeded = True

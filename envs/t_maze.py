@@ -1,4 +1,4 @@
-"""T-maze: a cue at the start tells which way to turn at the far end of a corridor.
+"""T-maze: a cue at the start shows which way to turn at the far end of a corridor.
 
 The task of Bakker 2001 ("Reinforcement learning with long short-term memory", NIPS 14, section 5),
 in which the agent has to remember one bit for as long as the corridor is long. With a corridor of
@@ -9,7 +9,7 @@ length L, the places are numbered
     L + 1, L + 2  the ends of the upper and of the lower arm, both terminal
 
     place' = next[place, action]
-    reward = +1 at the end of the arm that the cue told, -1 at that of the other one, else 0
+    reward = +1 at the end of the arm that the cue showed, -1 at that of the other one, else 0
 """
 
 from typing import NamedTuple, TypedDict, Unpack
@@ -50,7 +50,7 @@ class TMazeWorld(NamedTuple):
 
 
 class TMazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``TMaze`` hands on to ``TMazeBatch``."""
+    """Keyword arguments that ``TMaze`` passes on to ``TMazeBatch``."""
 
     corridor_length: int
     episode_length: int
@@ -160,13 +160,14 @@ def _space() -> Box:
 
 
 class TMaze(SingleEnv[TMazeBatch]):
-    """A cue at the start of a corridor tells which way to turn at its far end.
+    """A cue at the start of a corridor shows which way to turn at its far end.
 
     ## Description
     A corridor of ``corridor_length`` cells leads to a junction with an arm up and an arm down. The
-    reward is at the end of one of them, and a cue tells which, but it is in sight only at the
+    reward is at the end of one of them, and a cue shows which, but it is in sight only at the
     corridor's first cell. All other cells of the corridor look alike, so that the agent has to
-    remember the cue. A row of ``TMazeBatch``, which ``gymnasium.make_vec`` gives, is this environment.
+    remember the cue. ``gymnasium.make_vec`` makes a ``TMazeBatch``, each row of which is this
+    environment.
 
     ## Action Space
     ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a
@@ -185,7 +186,7 @@ class TMaze(SingleEnv[TMazeBatch]):
     | 6-9 | previous action, one-hot; all zero at the first step | 0, 1 |
 
     ## Rewards
-    +1 at the end of the arm that the cue told, -1 at the end of the other one; 0 at all other
+    +1 at the end of the arm that the cue showed, -1 at the end of the other one; 0 at all other
     steps. The optimum is 1, after ``corridor_length`` + 1 steps. An agent without memory earns 0 on
     average, since both arms are equally likely, and so does a random walk.
 

@@ -1,6 +1,6 @@
 """One recorded episode and its renderers: a film, the terminal, and an HTML page.
 
-Knows numpy, matplotlib, Pillow and rich; neither torch nor Stable-Baselines3.
+It uses numpy, matplotlib, Pillow and rich, but neither torch nor Stable-Baselines3.
 """
 
 from plasticrl.viewer.archive import load_npz, save_npz

@@ -23,16 +23,16 @@ from plasticrl.viewer.synapses import Quantized, Synapses
 
 FORMAT = "plasticrl episode 2"
 MAX_BYTES = 2**28
-"""The most that a file may unpack to."""
+"""The most bytes that a file may unpack to."""
 MAX_META = 2**22
-"""The most of it that may be ``meta``: JSON grows many times over when it is parsed."""
+"""The most bytes of ``meta``, since parsed JSON is many times as large as its text."""
 
 _HEADER = re.compile(
     rb"\{'descr': '(\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
     rb"'shape': \(([0-9, ]*)\), \} *\n"
 )
 _HEADER_SPACE = 2**10
-"""Bytes, and more than the header of one .npy file takes."""
+"""Bytes that are more than enough for the header of one .npy file."""
 _META: dict[str, tuple[type, ...]] = {
     "format": (str,),
     "title": (str,),
@@ -66,7 +66,7 @@ _SYNAPSE_ARRAYS = ("trace", "change", "weight", "alpha", "trace_abs_mean", "trac
 
 
 def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
-    """Write all of the episode to ``path``. An existing file is replaced once the new one is whole.
+    """Write the whole episode to ``path``, replacing an existing file after a complete write.
 
     Raises:
         ViewerError: the file cannot be written, or would be larger than can be read again.
@@ -84,17 +84,17 @@ def save_npz(episode: EpisodeTrace, path: str | Path) -> None:
 
 
 def load_npz(path: str | Path) -> EpisodeTrace:
-    """The episode that ``save_npz`` wrote to ``path``.
+    """Read the episode that ``save_npz`` wrote to ``path``.
 
     Raises:
-        ViewerError: the file is missing, broken, of another kind, or not what it says it is.
+        ViewerError: the file is missing, broken, of another kind, or contradicts itself.
     """
     try:
         return _episode(_read(Path(path)))
     except OSError as error:
         raise ViewerError(f"cannot read {path}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # The last: a password, or a version of zip that Python does not know.
+        # RuntimeError is for a password or a version of zip that Python does not support.
         raise ViewerError(f"cannot read {path}: it is no whole .npz file ({error})") from error
     except ValueError as error:
         raise ViewerError(f"cannot read {path}: it is no recorded episode ({error})") from error
@@ -152,13 +152,13 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(
                     f"meta unpacks to {member.file_size:,} bytes, more than {MAX_META:,}"
                 )
-            # At most ``file_size`` bytes, whatever the packed ones would unpack to.
+            # This reads at most ``file_size`` bytes, even if the packed ones would unpack to more.
             arrays[name] = _array(name, archive.read(member))
     return arrays
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
-    """A .npy file of plain numbers: what its header says must be what it holds."""
+    """The array in a .npy file of plain numbers, whose content must agree with its header."""
     length = int.from_bytes(content[8:10], "little")
     header = _HEADER.fullmatch(content[10 : 10 + length])
     if content[:8] != b"\x93NUMPY\x01\x00" or header is None:

@@ -1,12 +1,12 @@
-"""Several runs as one curve: a common grid, a center at every point of it, and its interval.
+"""Several runs as one curve: their average on a common grid of steps, and its interval.
 
     mean:  the average over the runs
-    iqm:   the average of the middle half of the runs, those at its edges counted in part
-    interval:  2.5 % and 97.5 % of the center over resampled sets of runs (percentile bootstrap)
+    iqm:   the average of the middle half of the runs, with fractional weights at its edges
+    interval:  2.5 % and 97.5 % of the average over resampled sets of runs (percentile bootstrap)
 
-Resampled are the runs, since those are what is independent; so the interval is one across seeds.
-Sources: the interquartile mean: Agarwal et al. 2021 (arXiv 2108.13264); the bootstrap: Efron &
-Tibshirani 1993, chapter 13.
+The runs are resampled, since they are independent, so the interval is one across seeds. Sources:
+Agarwal et al. 2021 (arXiv 2108.13264) for the interquartile mean; Efron & Tibshirani 1993, chapter
+13, for the bootstrap.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ Floats = NDArray[np.float64]
 
 AVERAGES = ("mean", "iqm")
 GRID = 500
-"""The most points of a curve: more than a plot has room for."""
+"""The most points of a curve, which are more than a plot can show."""
 RESAMPLES = 2000
 SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """One run's curve: steps (M,), rising, and values (M,), finite; only M >= 2 can be averaged."""
+    """One run's curve: increasing steps (M,) and finite values (M,); averaging needs M >= 2."""
 
     name: str
     steps: NDArray[np.int64]
@@ -37,13 +37,13 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Runs of one kind, averaged.
+    """The average of a group of runs.
 
     Attributes:
         label: of the group.
         steps: (M,), the common grid.
-        runs: (n, M), every run on it.
-        center: (M,).
+        runs: (n, M), every run on that grid.
+        center: (M,), the average.
         low, high: (M,), the 95 % interval; None for a single run.
     """
 
@@ -56,7 +56,7 @@ class Curve:
 
 
 def average_runs(label: str, runs: Sequence[Points], average: str = "mean") -> Curve:
-    """The runs as one curve.
+    """Average runs into one curve.
 
     Args:
         label: of the group.
@@ -76,7 +76,7 @@ def average_runs(label: str, runs: Sequence[Points], average: str = "mean") -> C
 
 
 def common_grid(runs: Sequence[Points]) -> Floats:
-    """The runs' steps in the range that all of them have; evenly spaced where those are many.
+    """Return the steps in the range that all runs share, evenly spaced if there are too many.
 
     Raises:
         ViewerError: a run has a single value, or the runs have no range of steps in common.
@@ -98,7 +98,7 @@ def common_grid(runs: Sequence[Points]) -> Floats:
 
 
 def center(values: Floats, average: str) -> Floats:
-    """The average over the next to last axis, the runs'."""
+    """Average over the next to last axis, that of the runs."""
     ordered = np.sort(values, axis=-2) if average == "iqm" else values
     weights = _middle_half(values.shape[-2]) if average == "iqm" else None
     result: Floats = np.average(ordered, axis=-2, weights=weights)
@@ -106,17 +106,17 @@ def center(values: Floats, average: str) -> Floats:
 
 
 def _middle_half(n: int) -> Floats:
-    """How much of each of n sorted runs, run k reaching from k / n to (k + 1) / n, is in the
-    range from 1/4 to 3/4."""
+    """The weights of n sorted runs in the interquartile mean: how much of the interval from k / n
+    to (k + 1) / n, which stands for run k, lies between 1/4 and 3/4."""
     edges = np.clip(np.arange(n + 1) / n, 0.25, 0.75)
     return np.diff(edges)
 
 
 def bootstrap(values: Floats, average: str) -> tuple[Floats, Floats]:
-    """The 95 % interval of the center of ``values`` (n, M): low (M,), high (M,). Always the same."""
+    """Return the 95 % interval (low, high), each (M,), of the average of ``values`` (n, M)."""
     n = len(values)
     chosen = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
-    # In slices of the grid: all resamples of all of it at once are large.
+    # Slices of the grid keep the resampled arrays small.
     bounds = [
         np.percentile(center(part[chosen], average), (2.5, 97.5), axis=0)
         for part in np.array_split(values, max(1, values.shape[1] // 50), axis=1)

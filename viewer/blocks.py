@@ -1,4 +1,4 @@
-"""Pictures as terminal text: two rows of pixels, or of a matrix, in one row of characters."""
+"""Pictures as terminal text, with two rows of pixels, or of a matrix, in one row of characters."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ _SHADES = " ░▒▓█"
 
 
 def style(color: theme.Color, bold: bool = False) -> Style:
-    """A foreground color."""
+    """Return a style with a foreground color."""
     return Style(color=Color.from_rgb(*color), bold=bold)
 
 
 def half_blocks(pixels: NDArray[np.uint8]) -> list[Text]:
-    """Pixels (h, w, 3) as lines: ▀ has a color for the upper pixel and one for the lower."""
+    """Draw pixels (h, w, 3) as lines of ▀, each with a color for the upper and the lower pixel."""
     if len(pixels) % 2:
         pixels = np.concatenate([pixels, pixels[-1:]])
     lines = []
@@ -33,7 +33,7 @@ def half_blocks(pixels: NDArray[np.uint8]) -> list[Text]:
 
 
 def shaded(sizes: NDArray[np.floating]) -> list[Text]:
-    """The same without colors: sizes (h, w) in [0, 1] as shades, the larger of two rows."""
+    """Draw sizes (h, w) in [0, 1] as shades without colors, the larger of every two rows."""
     if len(sizes) % 2:
         sizes = np.concatenate([sizes, sizes[-1:]])
     levels = np.rint(np.maximum(sizes[::2], sizes[1::2]) * (len(_SHADES) - 1)).astype(int)
@@ -41,7 +41,7 @@ def shaded(sizes: NDArray[np.floating]) -> list[Text]:
 
 
 def picture(frame: NDArray[np.uint8], columns: int, rows: int, no_color: bool) -> list[Text]:
-    """A frame (h, w, 3) as large as fits into ``columns`` x ``rows`` characters."""
+    """Draw a frame (h, w, 3) as large as fits into ``columns`` x ``rows`` characters."""
     height, width = frame.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     size = max(1, int(width * scale)), max(1, int(height * scale))

@@ -1,6 +1,6 @@
-"""Learning curves as one picture: a line and a band for each group of runs, the runs behind it.
+"""Learning curves as one picture: for each group of runs, their lines, their average and a band.
 
-Drawn without pyplot, so that nothing is left open and no window system is asked for.
+It is drawn without pyplot, which would need a window system and keep figures open.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ INCHES = (7.2, 4.2)
 DPI = 160
 SUFFIXES = (".png", ".svg")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#5f5f5f")
-"""Told apart by color-blind readers too: Okabe & Ito's, without its yellow, and two more."""
+"""Colors for color-blind readers too: those of Okabe & Ito without yellow, and two more."""
 INK, FAINT = "#24292f", "#d8dee4"
 MOST_RUNS = 10
-"""More runs than these in a group are not drawn one by one."""
+"""The most runs of a group that are drawn one by one."""
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -31,8 +31,8 @@ _STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#8c959f",
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
-    "svg.hashsalt": "plasticrl",  # the same curves are the same file
-    "text.parse_math": False,  # a run may be called a$b$c
+    "svg.hashsalt": "plasticrl",  # so that the same curves give the same file
+    "text.parse_math": False,  # the name of a run may contain $
 }
 
 
@@ -44,13 +44,13 @@ def check_plot_path(path: Path) -> None:
 def save_curves(
     curves: Sequence[Curve], path: str | Path, xlabel: str, ylabel: str, note: str
 ) -> None:
-    """Draw the curves into ``path``. An existing file is replaced once the new one is whole.
+    """Draw the curves into ``path``, replacing an existing file after a complete write.
 
     Args:
         curves: at least one, in the order of the legend.
         path: ends in .png or .svg.
         xlabel, ylabel: what the axes are.
-        note: what line and band are, one line below the plot.
+        note: a line below the plot that explains line and band.
 
     Raises:
         ViewerError: ``path`` has another suffix or is not in a writable folder.
@@ -60,7 +60,7 @@ def save_curves(
     kind = path.suffix.lower().removeprefix(".")
     with replacing(path, "plot") as temporary, matplotlib.rc_context(_STYLE):
         figure = _figure(curves, xlabel, ylabel, note)
-        # The date would make every file another one.
+        # A date would make every file different.
         metadata = {"Date": None} if kind == "svg" else {}
         figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
 

@@ -11,7 +11,7 @@ from plasticrl.viewer.synapses import Synapses
 
 _LONGEST_LINE = 500
 _TOO_LARGE = np.float64(1e100)
-"""Sums and ranges of smaller numbers are finite."""
+"""The limit of all numbers, so that their sums and differences are finite."""
 _IN_TEXTS = str.maketrans("", "", "\n\r\t\x1b")
 
 
@@ -32,8 +32,8 @@ class EpisodeTrace:
         modulation: (T,), the neuromodulator's signal, mean over the neurons.
         synapses: the plastic connection; None for a net without one.
         scene: the environment before acting, from its own description.
-        frames: uint8 (T, height, width, 3), the environment's ``rgb_array`` rendering before acting.
-        texts: T texts, its ``ansi`` rendering before acting; may hold terminal escape codes.
+        frames: uint8 (T, height, width, 3), the ``rgb_array`` rendering before acting.
+        texts: T texts, the ``ansi`` rendering before acting; may hold terminal escape codes.
 
     Raises:
         ValueError: a field has the wrong type, shape or length, or is not finite.
@@ -127,7 +127,7 @@ class EpisodeTrace:
 
 
 def _check_line(name: str, text: str) -> None:
-    # A terminal would obey the escape codes of a file from somebody else.
+    # A terminal would obey the escape codes in a file.
     if not (isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_LINE):
         raise ValueError(f"{name} must be one line of printable text, not {text!r:.60}")
 

@@ -2,4 +2,4 @@
 
 
 class ViewerError(ValueError):
-    """An episode cannot be shown as asked; the message is one sentence that says why."""
+    """An episode cannot be shown; the message is one sentence that says why."""

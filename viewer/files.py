@@ -1,4 +1,4 @@
-"""Where a view may be written, and the writing: whole, or not at all."""
+"""Checks of the paths to write to, and writing that leaves no partial files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ def check_path(path: Path, doing: str, suffixes: Sequence[str]) -> None:
     """Raise ``ViewerError`` unless a file with one of ``suffixes`` can be written to ``path``.
 
     Args:
-        doing: ``record``, ``report`` or ``plot``: what cannot be done to the path.
+        doing: ``record``, ``report`` or ``plot``, for the message.
         suffixes: in lower case, each with its dot.
     """
     if path.suffix.lower() not in suffixes:
@@ -27,18 +27,20 @@ def check_path(path: Path, doing: str, suffixes: Sequence[str]) -> None:
 
 @contextmanager
 def replacing(path: Path, doing: str) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes that name once the block has ended well.
+    """Yield a temporary path, which is renamed to ``path`` if the block ends without an error.
 
     Raises:
-        ViewerError: the block or the renaming raised an ``OSError``; ``doing`` as in ``check_path``.
+        ViewerError: the block or the renaming raised an ``OSError``; ``doing`` is for the message.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]  # ffmpeg's are of many lines
+        reason = (
+            error.strerror or str(error).partition("\n")[0]
+        )  # the messages of ffmpeg have many lines
         raise ViewerError(f"cannot {doing} to {path}: {reason}") from error
     finally:
-        with suppress(OSError):  # gone, where it has been renamed
+        with suppress(OSError):  # after the renaming it does not exist
             temporary.unlink()

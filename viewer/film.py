@@ -15,22 +15,22 @@ from plasticrl.viewer.files import check_path, replacing
 from plasticrl.viewer.film_frames import FilmFrames
 
 _HOLD_MS = 1500
-"""How long the last frame stands before the film starts again."""
+"""Milliseconds for which the last frame is shown before the film starts again."""
 MAX_STEPS = 3000
-"""The most of any film. Pillow keeps a GIF's or a WebP's frames, a third of a megabyte each, until
-it is written. An MP4's are passed on one by one; it has the same limit, so that there is one rule.
+"""The most steps of a film. Pillow keeps all frames of a GIF or WebP in memory, a third of a
+megabyte each. An MP4 is written frame by frame, but the same limit holds for all formats.
 """
 
 
 def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
-    """Write the episode to ``path``, as its suffix says: ``.npz`` is the episode itself, ``.gif``,
-    ``.webp`` and ``.mp4`` are films of environment, trace, modulation and rewards, step by step.
+    """Write the episode to ``path``. The suffix decides the format: ``.npz`` is the episode itself;
+    ``.gif``, ``.webp`` and ``.mp4`` are films of environment, trace, modulation and rewards.
 
-    What was not recorded is left out of a film, and a line says so. An existing file is replaced
-    once the new one is whole.
+    Parts that were not recorded are left out of a film, and a line says so. An existing file is
+    replaced after a complete write.
 
     Args:
-        fps: steps per second of a film, up to 50: browsers slow down a GIF that is faster.
+        fps: steps per second of a film, at most 50, since browsers slow down faster GIFs.
 
     Raises:
         ViewerError: ``path`` has another suffix or is not in a writable folder, ``fps`` is out of
@@ -54,7 +54,7 @@ def record(episode: EpisodeTrace, path: str | Path, fps: float = 20) -> None:
 
 
 def check_record_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless ``record`` can write to ``path``: asked before the playing."""
+    """Raise ``ViewerError`` unless ``record`` can write to ``path``; call it before playing."""
     check_path(path, "record", (*_WRITERS, ".npz"))
     if path.suffix.lower() == ".mp4":
         _check_ffmpeg(path)
@@ -82,7 +82,7 @@ def _write_gif(drawn: FilmFrames, path: Path, fps: float) -> None:
 
 
 def _write_webp(drawn: FilmFrames, path: Path, fps: float) -> None:
-    # Lossless: a heat map's flat little squares are a quarter of what they are blurred.
+    # Lossless compression is four times as good as lossy one for the flat squares of a heat map.
     _save_with_pillow(drawn, path, fps, format="WEBP", lossless=True, quality=20, method=1)
 
 
@@ -99,9 +99,9 @@ def _save_with_pillow(drawn: FilmFrames, path: Path, fps: float, **options: Any)
 
 
 def _with_one_palette(drawn: FilmFrames) -> Iterator[Image.Image]:
-    """The frames in the 256 colors that suit a sample of them best.
+    """The frames in the 256 colors that best fit a sample of them.
 
-    One palette for all lets the film keep what does not change from frame to frame.
+    With one palette for all frames, the parts that do not change are stored only once.
     """
     sample = [np.asarray(frame) for frame in drawn.frames(every=-(-drawn.episode.n_steps // 12))]
     palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)

@@ -1,4 +1,4 @@
-"""The frames of a film: where every part of the picture stands, and how each step is drawn."""
+"""The frames of a film: the layout of the picture, and the drawing of each step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class FilmFrames:
         self.still = self._still()
 
     def frames(self, every: int = 1) -> Iterator[Image.Image]:
-        """An RGB image for every step, or for every so many, all of one size."""
+        """Yield RGB images of the same size for the steps 0, ``every``, 2 ``every`` and so on."""
         return (self._frame(step) for step in range(0, self.episode.n_steps, every))
 
     def _strips(self, top: int) -> list[_Strip]:
@@ -154,14 +154,14 @@ def _caption(
     note: str = "",
     right: int = 0,
 ) -> None:
-    """Write over the part that begins at ``top``: a text from ``left`` on, and a note up to ``right``."""
+    """Write a line above ``top``: a text from ``left`` on, and a note that ends at ``right``."""
     draw.text((left, top - 8), text, theme.MUTED, _font(12), anchor="ls")
     if note:
         draw.text((right, top - 8), note, theme.MUTED, _font(12), anchor="rs")
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """``text``, cut and ended with an ellipsis where it is wider than ``width`` pixels."""
+    """``text``, cut and ended with an ellipsis if it is wider than ``width`` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
@@ -171,6 +171,6 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 @cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, from matplotlib's own files: the same on every machine."""
+    """DejaVu Sans from matplotlib's own files, which are the same on every machine."""
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
     return ImageFont.truetype(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)

@@ -1,6 +1,6 @@
-"""Arrays as text for a page: one gzip, in base64, of arrays laid end to end.
+"""Arrays as text for a page: the base64 code of a gzip of arrays, one after the other.
 
-Each array is described by where it begins in what the gzip unpacks to, its type and its shape.
+Each array is described by its offset in the unpacked bytes, its type and its shape.
 """
 
 import base64
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 _TYPES = {"i1": "<i1", "u1": "<u1", "i4": "<i4", "f4": "<f4", "f8": "<f8"}
 _ALIGNMENT = 8
-"""A browser wants an array to begin at a multiple of its numbers' size."""
+"""A browser needs an array to begin at a multiple of the size of its numbers."""
 
 
 class Packer:
-    """Lays arrays end to end. Equal ones are kept once."""
+    """Collects arrays; equal ones are stored once."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -24,13 +24,13 @@ class Packer:
         self._known: dict[tuple[bytes, str, tuple[int, ...]], dict[str, Any]] = {}
 
     def add(self, array: NDArray[Any], kind: str, changes: bool = False) -> dict[str, Any]:
-        """Take in an array and describe it.
+        """Add an array and return its description.
 
         Args:
             array: of any shape; the values must fit ``kind``.
-            kind: "i1", "u1", "i4", "f4" or "f8", as it is kept.
-            changes: keep entry t as what it adds to entry t - 1, modulo the type's range, which
-                packs smaller where little moves. For integers.
+            kind: "i1", "u1", "i4", "f4" or "f8", the type in which it is stored.
+            changes: store entry t as its difference from entry t - 1, modulo the range of the type,
+                which packs smaller if little changes; for integers only.
         """
         values = np.ascontiguousarray(array).astype(_TYPES[kind])
         if changes:
@@ -50,6 +50,6 @@ class Packer:
         return self._known[key]
 
     def text(self) -> str:
-        """All arrays: base64 of their gzip, the same text for the same arrays."""
+        """Return all arrays as text; the same arrays give the same text."""
         packed = gzip.compress(b"".join(self._parts), compresslevel=6, mtime=0)
         return base64.b64encode(packed).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the page says in words and numbers, as HTML that needs no script."""
+"""The words and numbers of the page, as HTML that needs no script."""
 
 from collections.abc import Sequence
 from html import escape
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from plasticrl.viewer.episode import EpisodeTrace
 from plasticrl.viewer.story import absences
-from plasticrl.viewer.waits import Waits, first_and_after, tells_waits
+from plasticrl.viewer.waits import Waits, first_and_after, waits_are_informative
 
 Pair = tuple[EpisodeTrace, EpisodeTrace | None]
-"""The same episode lived with plasticity and, where there is any to ablate, without."""
+"""The same episode played with plasticity and, if the net has any, with it ablated."""
 Rewards = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 """Rewards (T,) of episodes with plasticity, and of the same ones without."""
 
 _READING = (
     "H is the Hebbian trace, w the trained weights and &alpha; the plasticity coefficients of the "
-    "plastic connection, after the step; rows are the neurons that receive. Colors grow with the "
-    "root of the value, and so does the height of the bars. To each later reward is the mean of an "
-    "episode's bars but the first, with the dashed one."
+    "plastic connection, after the step; rows are the receiving neurons. Colors and the height of "
+    "the bars grow with the square root of the value. The steps to each later reward are the mean "
+    "of an episode's bars except the first, the dashed one included."
 )
 _ABLATED = "Ablated means &alpha; = 0: the trace moves and changes nothing."
 
@@ -33,65 +33,65 @@ _NAMES = {
 
 
 def rewards_of(pairs: Sequence[Pair]) -> Rewards:
-    """The rewards of the plastic lives and of the ablated ones."""
+    """Return the rewards of the plastic episodes and of the ablated ones."""
     ablated = [pair[1].rewards for pair in pairs if pair[1] is not None]
     return [pair[0].rewards for pair in pairs], ablated
 
 
-def headline(life: EpisodeTrace, rewards: Rewards) -> str:
-    """How long the rewards took over all episodes, first and after, with plasticity and ablated.
+def headline(recording: EpisodeTrace, rewards: Rewards) -> str:
+    """Say how many steps the first and the later rewards took, with plasticity and without.
 
     Args:
-        life: whose page it is.
-        rewards: what is told of; more episodes than are shown tell more surely.
+        recording: the episode that the page shows first.
+        rewards: of all episodes to average over, which may be more than those shown.
     """
     intact, ablated = rewards
     over = f"Over {len(intact)} episodes" if len(intact) > 1 else "In this episode"
-    tell = _waited if tells_waits(intact) else _earned
-    sentence = f"{over} {_NAMES[_kind(life)]} {tell(intact)}."
+    describe = _waited if waits_are_informative(intact) else _earned
+    sentence = f"{over} {_NAMES[_kind(recording)]} {describe(intact)}."
     if ablated:
-        sentence += f" With its plasticity ablated, at the same seeds, it {tell(ablated)}."
+        sentence += f" With its plasticity ablated, at the same seeds, it {describe(ablated)}."
     return sentence
 
 
-def _kind(life: EpisodeTrace) -> str:
-    return "agent" if life.synapses is None else "ablated" if life.ablated else "intact"
+def _kind(recording: EpisodeTrace) -> str:
+    return "agent" if recording.synapses is None else "ablated" if recording.ablated else "intact"
 
 
 def tiles(pairs: Sequence[Pair]) -> str:
-    """The numbers of every episode, a tile for each life."""
-    groups, waiting = [], tells_waits(rewards_of(pairs)[0])
+    """Return the numbers of every episode, with a tile for each of its two recordings."""
+    groups, waiting = [], waits_are_informative(rewards_of(pairs)[0])
     for index, pair in enumerate(pairs):
-        content = "".join(_tile(life, waiting) for life in pair if life is not None)
+        content = "".join(_tile(recording, waiting) for recording in pair if recording is not None)
         seed = f'<h3 class="seed">seed {pair[0].seed}</h3>'
         groups.append(f'<div class="tiles" data-episode="{index}">{seed}{content}</div>')
     return "\n".join(groups)
 
 
 def notes(pairs: Sequence[Pair]) -> str:
-    """How to read the page, and what is left out of it for want of data."""
-    life, twin = pairs[0]
-    alone = twin is None and _kind(life) == "intact"
-    absent = absences(life)
-    if not life.has_picture:
-        absent["environment"] = f"no picture of {life.env_id}"
-    if not tells_waits(rewards_of(pairs)[0]):
+    """Say how to read the page, and what is left out because it was not recorded."""
+    recording, twin = pairs[0]
+    alone = twin is None and _kind(recording) == "intact"
+    absent = absences(recording)
+    if not recording.has_picture:
+        absent["environment"] = f"no picture of {recording.env_id}"
+    if not waits_are_informative(rewards_of(pairs)[0]):
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
-    if life.synapses is None:
+    if recording.synapses is None:
         absent["ablated"] = "nothing to ablate"
     elif alone:
         absent["ablated"] = "recorded without its ablated twin"
     text = "; ".join(absent.values())
     left_out = escape(f"{text[0].upper()}{text[1:]}.") if absent else ""
-    if life.synapses is None:
+    if recording.synapses is None:
         return left_out
     return " ".join(part for part in (_READING, "" if alone else _ABLATED, left_out) if part)
 
 
-def rows_of_still(lives: Sequence[EpisodeTrace]) -> str:
-    """What the rows of a filmstrip are, in words that follow ``of seed 3``; nothing for one row."""
-    rows = [_TITLES[_kind(life)] for life in lives if life.has_picture]
-    if lives[0].synapses is not None:
+def rows_of_still(recordings: Sequence[EpisodeTrace]) -> str:
+    """Name the rows of a filmstrip, as words that follow ``of seed 3``; nothing for one row."""
+    rows = [_TITLES[_kind(recording)] for recording in recordings if recording.has_picture]
+    if recordings[0].synapses is not None:
         rows.insert(1, "its Hebbian trace")
     return f", from above: {', '.join(rows)}" if len(rows) > 1 else ""
 
@@ -114,9 +114,9 @@ def _earned(episodes: Sequence[NDArray[Any]]) -> str:
     return f"earned {number(mean)}" + (" on average" if len(episodes) > 1 else "")
 
 
-def _tile(life: EpisodeTrace, waiting: bool) -> str:
-    kind = _kind(life)
-    waits = Waits.of(life.rewards)
+def _tile(recording: EpisodeTrace, waiting: bool) -> str:
+    kind = _kind(recording)
+    waits = Waits.of(recording.rewards)
     first, after = first_and_after([waits])
     facts = []
     if waiting:
@@ -125,7 +125,9 @@ def _tile(life: EpisodeTrace, waiting: bool) -> str:
         facts.append((more + _or_dash(after), "to each later"))
         facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
     else:
-        facts.append((number(float(life.rewards.sum())), f"earned in {life.n_steps} steps"))
+        facts.append(
+            (number(float(recording.rewards.sum())), f"earned in {recording.n_steps} steps")
+        )
     content = "".join(f"<span><b>{value}</b>{escape(text)}</span>" for value, text in facts)
     heading = _TITLES[kind]
     return f'<section class="tile {kind}"><h2>{heading}</h2>{content}</section>'
@@ -136,7 +138,7 @@ def _or_dash(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """``value`` as short as it is still telling: 7.6, 27, 1200, 1.2e+09."""
+    """Write ``value`` with few digits: 7.6, 27, 1200, 1.2e+09."""
     if abs(value) >= 1e6:
         return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) < 10 and value != round(value) else f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""The parts of the picture, each an RGB image made from arrays."""
+"""The parts of films and stills, each an RGB image made from arrays."""
 
 import textwrap
 from typing import Any
@@ -13,15 +13,15 @@ from plasticrl.viewer.scene import Scene, Symbol
 from plasticrl.viewer.story import is_hit
 
 SIDE = 280
-"""Pixels: both sides of the environment's panel and of the trace's."""
+"""Pixels of both sides of a panel, for the environment and for the trace."""
 
 _FINER = 4
-"""Lines are drawn this much larger and shrunk, since Pillow draws them jagged."""
+"""The factor by which lines are drawn larger and then shrunk, since Pillow's are jagged."""
 _BOX = Image.Resampling.BOX
 
 
 def environment(episode: EpisodeTrace, step: int) -> Image.Image | None:
-    """The environment before the step, from its scene or else its frame; None without either."""
+    """Draw the environment before the step, from its scene or frame; None without either."""
     if episode.scene is not None:
         path = episode.scene.path_to(step, episode.rewards)
         return scene_panel(episode.scene, step, path, is_hit(episode, step))
@@ -29,7 +29,7 @@ def environment(episode: EpisodeTrace, step: int) -> Image.Image | None:
 
 
 def frame_panel(frame: NDArray[np.uint8]) -> Image.Image:
-    """The frame as large as the panel holds: crisp pixels if enlarged, else their averages."""
+    """Draw a frame as large as fits: pixels stay sharp if enlarged and are averaged if not."""
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -38,20 +38,17 @@ def frame_panel(frame: NDArray[np.uint8]) -> Image.Image:
 
 
 def scene_panel(scene: Scene, step: int, path: NDArray[np.int64], lit: bool) -> Image.Image:
-    """The cells of a scene; over the floor the ``path`` (n, 2) of its trail; its goal if ``lit``."""
+    """Draw a scene, with the ``path`` (n, 2) of its trail, and its goal full if ``lit``."""
     grid = scene.grid[step]
     cell = max(1, SIDE * _FINER // max(grid.shape))
     size = cell * grid.shape[1], cell * grid.shape[0]
     picture = Image.new("RGB", size, theme.BACKGROUND)
     draw = ImageDraw.Draw(picture)
     cells = [(place, scene.symbols[index]) for place, index in np.ndenumerate(grid)]
-    for (row, column), symbol in cells:
-        if symbol.name != scene.trail:
-            _draw_cell(draw, symbol, row, column, cell, lit and symbol.name == scene.goal)
-    trail = [(place, symbol) for place, symbol in cells if symbol.name == scene.trail]
-    for (row, column), symbol in trail:
-        _draw_path(draw, path, cell, theme.COLORS[symbol.color])
-        _draw_cell(draw, symbol, row, column, cell, lit=False)
+    for (row, column), symbol in sorted(cells, key=lambda one: one[1].name == scene.trail):
+        if symbol.name == scene.trail:
+            _draw_path(draw, path, cell, theme.COLORS[symbol.color])
+        _draw_cell(draw, symbol, row, column, cell, lit and symbol.name == scene.goal)
     return _centered(picture.resize((size[0] // _FINER, size[1] // _FINER), _BOX))
 
 
@@ -61,7 +58,7 @@ _CORNERS = {
     "left": ((0.14, 0.5), (0.8, 0.14), (0.8, 0.86)),
     "right": ((0.86, 0.5), (0.2, 0.14), (0.2, 0.86)),
 }
-"""x and y of the triangles' corners, in shares of a cell."""
+"""x and y of the corners of triangles, in units of a cell."""
 
 
 def _draw_cell(
@@ -104,7 +101,7 @@ def _draw_path(
 
 
 def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """A panel for what was not recorded, with the reason in its middle."""
+    """Draw a panel for a part that was not recorded, with the reason in its middle."""
     panel = Image.new("RGB", (SIDE, SIDE), theme.PANEL)
     text = "\n".join(textwrap.wrap(note, 32))
     middle = SIDE / 2, SIDE / 2
@@ -115,7 +112,7 @@ def empty(note: str, font: ImageFont.FreeTypeFont) -> Image.Image:
 
 
 def heat_map(matrix: NDArray[Any]) -> Image.Image:
-    """The matrix, from -1 to 1, in colors, the same whole number of pixels for every entry."""
+    """Draw a matrix of numbers from -1 to 1 in colors, with squares of one size."""
     rows, columns = matrix.shape
     cell = SIDE // max(rows, columns)
     picture = Image.fromarray(theme.diverging(matrix))
@@ -123,13 +120,13 @@ def heat_map(matrix: NDArray[Any]) -> Image.Image:
 
 
 def legend(width: int, height: int) -> Image.Image:
-    """The heat map's colors from -1 to 1, left to right."""
+    """Draw the heat map's colors from -1 to 1, left to right."""
     ramp = theme.diverging(np.linspace(-1, 1, width))
     return Image.fromarray(np.broadcast_to(ramp, (height, width, 3)).copy())
 
 
 def line(series: NDArray[Any], width: int, height: int, color: theme.Color) -> Image.Image:
-    """The series as a line from edge to edge, over a faint zero line where zero is in range."""
+    """Draw a series as a line, above a faint line at zero if zero is in its range."""
     low, high = float(series.min()), float(series.max())
     levels = (series - low) / (high - low) if high > low else np.full(len(series), 0.5)
     panel = Image.new("RGB", (width * _FINER, height * _FINER), theme.PANEL)
@@ -148,7 +145,7 @@ def line(series: NDArray[Any], width: int, height: int, color: theme.Color) -> I
 def ticks(
     series: NDArray[Any], width: int, height: int, up: theme.Color, down: theme.Color
 ) -> Image.Image:
-    """A bar for every entry that is not zero, up from the baseline or down from it."""
+    """Draw a bar for every entry that is not zero, up or down from the baseline."""
     panel = Image.new("RGB", (width, height), theme.PANEL)
     draw = ImageDraw.Draw(panel)
     base = height - 6 if series.min() >= 0 else 6 if series.max() <= 0 else height // 2
@@ -161,12 +158,12 @@ def ticks(
 
 
 def column(step: int, n_steps: int, width: int) -> int:
-    """Where on a strip of ``width`` pixels a step lies, a little off both edges."""
+    """Return the x of a step on a strip of ``width`` pixels, with a small margin."""
     return 4 + round(step / max(1, n_steps - 1) * (width - 9))
 
 
 def _level(share: float, height: int) -> float:
-    """The y of a point ``share`` of the way up a strip, a little off both edges."""
+    """The y of a point at the share ``share`` of a strip's height, with a small margin."""
     return height - 6 - share * (height - 12)
 
 

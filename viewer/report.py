@@ -1,7 +1,7 @@
-"""Episodes as one HTML page that plays them, self-contained: no network, no other file.
+"""Episodes as one HTML page that plays them and needs no network and no other file.
 
 The page holds its arrays as text and draws them itself: an environment from its scene, or else
-from a sheet of small pictures. Arrays that do not fit are kept coarser, and the page says so.
+from a sheet of small pictures. Arrays that do not fit are stored coarser, and the page says so.
 """
 
 import base64
@@ -28,19 +28,19 @@ from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.synapses import Quantized, Synapses
-from plasticrl.viewer.waits import tells_waits
+from plasticrl.viewer.waits import waits_are_informative
 
 MAX_BYTES = 5_000_000
 N_STILLS = 7
 MAX_SHEET = 16_383
-"""The most pixels to a side of a WebP."""
+"""The most pixels on a side of a WebP picture."""
 _SCRIPTS = ("arrays.js", "drawing.js", "charts.js", "panels.js", "player.js")
 
 
 @dataclass(frozen=True)
 class Detail:
-    """How finely the large arrays are kept: frames' longer side in pixels, levels of a matrix on
-    either side of 0, and the steps from one frame or matrix to the next."""
+    """The resolution of the large arrays: the longer side of frames in pixels, the levels of a
+    matrix on either side of 0, and the steps from one frame or matrix to the next."""
 
     side: int
     levels: int
@@ -59,18 +59,18 @@ DETAILS = (
 
 
 class _TooLargeError(Exception):
-    """The frames, in a detail, are more than one picture holds."""
+    """The frames do not fit into one picture at this resolution."""
 
 
 def save_report(
     pairs: Sequence[page_text.Pair], path: str | Path, rewards: page_text.Rewards | None = None
 ) -> None:
-    """Write the page to ``path``. An existing file is replaced once the new one is whole.
+    """Write the page to ``path``, replacing an existing file after a complete write.
 
     Args:
-        pairs: at least one episode, each with its ablated twin, or None where there is none.
+        pairs: at least one episode, each with its ablated twin or None.
         path: ends in .html.
-        rewards: of more episodes, for the page's first line; by default of those shown.
+        rewards: of the episodes that the page's first line averages over; by default those shown.
 
     Raises:
         ViewerError: ``path`` is not a .html in a writable folder, or the episodes do not fit.
@@ -83,7 +83,7 @@ def save_report(
 
 
 def check_report_path(path: Path) -> None:
-    """Raise ``ViewerError`` unless a page can be written to ``path``: asked before the playing."""
+    """Raise ``ViewerError`` unless a page can be written to ``path``; call it before playing."""
     check_path(path, "report", (".html",))
 
 
@@ -92,22 +92,22 @@ def page(
     rewards: page_text.Rewards | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
-    """The page's HTML, in the finest of ``DETAILS`` that fits.
+    """Return the page's HTML, in the finest of ``DETAILS`` that fits.
 
     Args:
         pairs, rewards: as in ``save_report``.
-        max_bytes: the most that the page may have, in UTF-8.
+        max_bytes: the most bytes of the page in UTF-8.
 
     Raises:
         ViewerError: the episodes do not fit even in the coarsest detail.
     """
     shown = page_text.rewards_of(pairs)
     fixed = _fixed_parts(pairs, rewards or shown)
-    waits = tells_waits(shown[0])
+    waits = waits_are_informative(shown[0])
     for detail in DETAILS:
         packer = Packer()
         try:
-            episodes = [{"lives": _lives(pair, packer, detail)} for pair in pairs]
+            episodes = [{"recordings": _recordings(pair, packer, detail)} for pair in pairs]
         except _TooLargeError:
             continue
         manifest = _json({"waits": waits, "episodes": episodes})
@@ -121,12 +121,12 @@ def page(
 
 
 def _json(value: dict[str, Any]) -> str:
-    """JSON that stands in a script element: nothing in it ends the element."""
+    """JSON for a script element, in which nothing can end the element."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) -> dict[str, str]:
-    """All of the page that the detail does not change."""
+    """The parts of the page that do not depend on the resolution."""
     first = pairs[0][0]
     return {
         "css": _text("page.css"),
@@ -134,8 +134,8 @@ def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) ->
         "title": escape(first.preset),
         "env": escape(first.env_id),
         "options": "".join(
-            f'<option value="{index}">seed {life.seed}</option>'
-            for index, (life, _) in enumerate(pairs)
+            f'<option value="{index}">seed {recording.seed}</option>'
+            for index, (recording, _) in enumerate(pairs)
         ),
         "headline": escape(page_text.headline(first, rewards)),
         "tiles": page_text.tiles(pairs),
@@ -153,15 +153,15 @@ def _template() -> Template:
 
 
 def _still(pair: page_text.Pair) -> str:
-    """The first episode as one picture, for a reader whose browser does not play."""
-    lives = [life for life in pair if life is not None]
-    last = max(life.n_steps for life in lives) - 1
+    """The first episode as one picture, for a browser without scripts."""
+    recordings = [recording for recording in pair if recording is not None]
+    last = max(recording.n_steps for recording in recordings) - 1
     steps = sorted({round(step) for step in np.linspace(0, last, N_STILLS)})
-    strip = filmstrip(lives, steps)
+    strip = filmstrip(recordings, steps)
     if strip is None:
         return "<p>With JavaScript this page plays every step.</p>"
     named = ", ".join(str(step + 1) for step in steps)
-    rows = page_text.rows_of_still(lives)
+    rows = page_text.rows_of_still(recordings)
     caption = (
         f"Steps {named} of seed {pair[0].seed}{rows}. With JavaScript this page plays them all."
     )
@@ -172,32 +172,34 @@ def _still(pair: page_text.Pair) -> str:
     )
 
 
-def _lives(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
-    return [_life(life, packer, detail) for life in pair if life is not None]
+def _recordings(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
+    return [_recording(recording, packer, detail) for recording in pair if recording is not None]
 
 
-def _life(life: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
+def _recording(recording: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
     """The data of one episode for the script; an array is described by where it is packed."""
 
     def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
         return None if array is None else packer.add(array, "f8")
 
     described: dict[str, Any] = {
-        "env": life.env_id,
-        "seed": life.seed,
-        "ablated": life.ablated,
-        "rewards": series(life.rewards),
-        "values": series(life.values),
-        "modulation": series(life.modulation),
-        "actions": packer.add(life.actions, "i4") if life.has_discrete_actions else None,
-        "synapses": None if life.synapses is None else _synapses(life.synapses, packer, detail),
+        "env": recording.env_id,
+        "seed": recording.seed,
+        "ablated": recording.ablated,
+        "rewards": series(recording.rewards),
+        "values": series(recording.values),
+        "modulation": series(recording.modulation),
+        "actions": packer.add(recording.actions, "i4") if recording.has_discrete_actions else None,
+        "synapses": None
+        if recording.synapses is None
+        else _synapses(recording.synapses, packer, detail),
         "scene": None,
         "frames": None,
     }
-    if life.scene is not None:
-        described["scene"] = _scene(life.scene, packer)
-    elif life.frames is not None:
-        described["frames"] = _sheet(life.frames, detail)
+    if recording.scene is not None:
+        described["scene"] = _scene(recording.scene, packer)
+    elif recording.frames is not None:
+        described["frames"] = _sheet(recording.frames, detail)
     return described
 
 
@@ -225,7 +227,7 @@ def _synapses(synapses: Synapses, packer: Packer, detail: Detail) -> dict[str, A
 
     return {
         "trace": quantized(synapses.trace),
-        # The page multiplies alpha and trace itself, but a product of means is no mean of products.
+        # The page multiplies alpha and trace itself, unless both are means of blocks.
         "change": quantized(synapses.change) if synapses.block > 1 else None,
         "weight": packer.add(synapses.weight, "f4"),
         "alpha": packer.add(synapses.alpha, "f4"),
@@ -263,7 +265,7 @@ def _sheet(frames: NDArray[np.uint8], detail: Detail) -> dict[str, Any]:
 
 
 def _webp(sheet: Image.Image) -> str:
-    """Drawn pictures are kept exactly; photographs, which that does not make small, nearly."""
+    """Drawn pictures are stored without loss, photographs with loss."""
     exact = _data_uri(sheet, "WEBP", lossless=True, method=2)
     if len(exact) <= sheet.width * sheet.height / 8:
         return exact
@@ -271,7 +273,7 @@ def _webp(sheet: Image.Image) -> str:
 
 
 def shrunk(frames: NDArray[np.uint8], side: int = DETAILS[0].side) -> NDArray[np.uint8]:
-    """Frames (T, height, width, 3) with the longer side at most ``side``: all that a page shows."""
+    """Shrink frames (T, height, width, 3) to a longer side of at most ``side``, as for a page."""
     scale = side / max(frames.shape[1:3])
     if scale >= 1:
         return frames

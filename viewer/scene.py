@@ -84,7 +84,7 @@ class Scene:
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """(T,) row * width + column of the cell with the ``trail`` symbol; -1 where there is none."""
+        """(T,) row * width + column of the cell with the ``trail`` symbol; -1 without one."""
         index = [symbol.name == self.trail for symbol in self.symbols]
         cells = np.array(index)[self.grid].reshape(len(self.grid), -1)
         return np.where(cells.any(axis=1), cells.argmax(axis=1), -1)
@@ -120,7 +120,7 @@ def _check_symbol(symbol: Symbol) -> None:
 
 
 def _check_line(name: str, text: str, longest: int) -> None:
-    # A terminal would obey the escape codes of a file from somebody else.
+    # A terminal would obey the escape codes in a file.
     if not (isinstance(text, str) and text.isprintable() and len(text) <= longest):
         raise ValueError(
             f"{name} must be printable text of at most {longest} characters, not {text!r:.60}"

@@ -41,7 +41,7 @@ def scenery(
 ) -> list[Text]:
     """Draw the environment in at most ``columns`` x ``rows`` characters.
 
-    What does not fit, and what was not recorded, is left out: then there are no lines.
+    Return no lines if it does not fit or was not recorded.
     """
     lines: list[Text] = []
     if episode.scene is not None:

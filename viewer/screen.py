@@ -1,4 +1,4 @@
-"""One step of an episode as lines of styled text, to the size of a terminal."""
+"""One step of an episode as lines of styled text that fill a terminal."""
 
 import numpy as np
 from rich.console import ConsoleDimensions
@@ -12,11 +12,11 @@ from plasticrl.viewer.sparkline import Sparkline
 from plasticrl.viewer.synapses import Synapses, pool
 
 _LABEL, _GAP = 14, 3
-"""Columns: for the names of the strips, and between the environment and the trace."""
+"""Columns for the names of the strips, and between the environment and the trace."""
 _FACTS = 24
 """Columns for the numbers of a step."""
 _SMALLEST_TRACE = 8
-"""Columns: a smaller trace is left out."""
+"""The fewest columns of a trace; a smaller one is left out."""
 
 
 class Screen:
@@ -27,20 +27,20 @@ class Screen:
         self.totals = np.cumsum(episode.rewards)
         self.notes = "; ".join(story.absences(episode).values())
         self.strips = _sparklines(episode, max(1, size.width - _LABEL))
-        # The rest: header, notes, an empty line, and the last line, which is the cursor's.
+        # The other four lines are the header, the notes, an empty one, and the cursor's.
         self.n_rows = max(1, size.height - 4 - len(self.strips))
         self.left_width = self._left_width()
-        # Half blocks: two entries in a row of text, of which one is the caption's.
+        # Two rows of entries fit into a line of text; one line is for the caption.
         room = min(size.width - self.left_width - _GAP, 2 * (self.n_rows - 1))
         self.synapses = episode.synapses if room >= _SMALLEST_TRACE else None
         self.block = 1
         if self.synapses is not None:
             self.block = -(-max(self.synapses.weight.shape) // room)
-        # At the last step there are most numbers; the strips below stand still.
+        # The last step has the most numbers; so the strips below never move.
         self.n_middle = len(self._middle(episode.n_steps - 1))
 
     def picture(self, step: int) -> Text:
-        """The whole screen at ``step``, no wider or higher than the terminal."""
+        """Draw the whole screen at ``step``, no wider or higher than the terminal."""
         done = (step + 1) / self.episode.n_steps
         strips = [
             Text(f"{name:<{_LABEL}}") + strip.text(done) for name, strip in self.strips.items()

@@ -1,4 +1,4 @@
-"""A series as one line of block characters, the past bright and what is to come dim."""
+"""A series as one line of block characters, bright for the past and dim for the future."""
 
 from dataclasses import dataclass
 
@@ -22,24 +22,24 @@ class Sparkline:
 
     @classmethod
     def of_means(cls, series: NDArray[np.floating], width: int, color: theme.Color) -> "Sparkline":
-        """From the lowest block to the highest over the series' range: a mean per column."""
+        """Show a mean per column, with blocks that span the range of the series."""
         means = np.array([part.mean() for part in _columns(series, width)])
         span = means.max() - means.min()
         levels = (means - means.min()) / span if span > 0 else np.full(len(means), 0.5)
-        # Level 0 is blank, which would look like no data: the lowest block is 1.
+        # Level 0 is blank and would look like missing data, so the lowest level is 1.
         characters = "".join(_BLOCKS[1 + round(level * 7)] for level in levels)
         return cls(characters, (color,) * len(means))
 
     @classmethod
     def of_sums(cls, series: NDArray[np.floating], width: int) -> "Sparkline":
-        """By size, blank for 0, the sign as the color: a sum per column."""
+        """Show a sum per column: its size as the height, blank for 0, and its sign as the color."""
         sums = np.array([part.sum() for part in _columns(series, width)])
         levels = np.ceil(np.abs(sums) / theme.largest(sums) * 8).astype(int)
         colors = (theme.PUNISHMENT if total < 0 else theme.REWARD for total in sums)
         return cls("".join(_BLOCKS[level] for level in levels), tuple(colors))
 
     def text(self, done: float) -> Text:
-        """The line with the share ``done`` of it lived, a light behind the present column."""
+        """Return the line with the share ``done`` in the past and the present highlighted."""
         present = max(0, round(done * len(self.characters)) - 1)
         line = Text()
         for index, (character, color) in enumerate(zip(self.characters, self.colors, strict=True)):

@@ -1,4 +1,4 @@
-"""An episode as one picture that needs no player: stills side by side, from first step to last."""
+"""An episode as one picture: stills side by side, from the first step to the last."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from plasticrl.viewer.episode import EpisodeTrace
 SIDE, GAP = 150, 6
 
 
-def filmstrip(lives: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Image | None:
+def filmstrip(recordings: Sequence[EpisodeTrace], steps: Sequence[int]) -> Image.Image | None:
     """Draw a row of pictures for each episode, and one of the first one's trace.
 
     Args:
-        lives: the same episode played by one net or several.
+        recordings: the same episode played by one net or several.
         steps: which steps, from 0; an episode that ends sooner stays at its last step.
 
     Returns:
         None if there is no picture at all.
     """
     rows = []
-    for which, life in enumerate(lives):
-        times = [min(step, life.n_steps - 1) for step in steps]
-        if life.has_picture:
-            pictures = [panels.environment(life, step) for step in times]
+    for which, recording in enumerate(recordings):
+        times = [min(step, recording.n_steps - 1) for step in steps]
+        if recording.has_picture:
+            pictures = [panels.environment(recording, step) for step in times]
             rows.append([picture for picture in pictures if picture is not None])
-        if which == 0 and life.synapses is not None:
-            trace = life.synapses.trace
+        if which == 0 and recording.synapses is not None:
+            trace = recording.synapses.trace
             rows.append([panels.heat_map(trace.shares(step)) for step in times])
     if not rows:
         return None

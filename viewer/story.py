@@ -1,4 +1,4 @@
-"""What every view says of an episode in words and numbers."""
+"""Facts about an episode that every view shows alike."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from plasticrl.viewer.episode import EpisodeTrace
 
 
 def absences(episode: EpisodeTrace) -> dict[str, str]:
-    """Say what was not recorded, and why: part -> a line that stands in its place.
+    """Say what was not recorded, and why: part -> a line to show in its place.
 
     The parts are ``environment``, ``trace`` and ``modulation``.
     """
@@ -27,16 +27,16 @@ def is_hit(episode: EpisodeTrace, step: int) -> bool:
 
 
 def steps_to_rewards(rewards: NDArray[np.floating]) -> list[int]:
-    """Steps from the episode's start, or from the reward before, to each reward above zero."""
+    """Return the steps to each positive reward, from the one before or from the start."""
     steps: list[int] = np.diff(np.flatnonzero(rewards > 0), prepend=-1).tolist()
     return steps
 
 
 def worth_counting(rewards: NDArray[np.floating]) -> bool:
-    """Whether the steps to each reward say something: rewards are rare, and never punish."""
+    """Whether the steps to each reward are informative: rewards are rare and never negative."""
     return rewards_are_rare(rewards) and bool((rewards >= 0).all())
 
 
 def rewards_are_rare(rewards: NDArray[np.floating]) -> bool:
-    """Whether single rewards are worth telling: at most every fourth step has one."""
+    """Whether at most every fourth step has a reward, so that single rewards are worth showing."""
     return bool(4 * np.count_nonzero(rewards) <= len(rewards))

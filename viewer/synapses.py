@@ -1,9 +1,10 @@
-"""The plastic connection of an episode, small enough for a file: pooled, and its trace in bytes.
+"""The plastic connection during an episode, made small for a file by pooling and rounding.
 
     recurrent weights at t = weight + change(t)        change = alpha * trace, entry by entry
 
-A matrix above 64 x 64 is cut into square blocks and each block is its mean. Pooling is linear, so
-``weight + change`` is the pooled truth; ``alpha * trace`` of the pooled two would not be.
+A matrix larger than 64 x 64 is pooled: square blocks are replaced by their means. Pooling is
+linear, so the pooled weight plus the pooled change is the pooled sum. The product of pooled alpha
+and pooled trace is not the pooled product, which is why the change is stored as well.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIMIT = 64
-"""The most rows and columns that are kept."""
+"""The most rows and columns of a stored matrix."""
 _LEVELS = 127
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -32,27 +33,27 @@ class Quantized:
 
     @classmethod
     def of(cls, matrices: NDArray[np.floating]) -> "Quantized":
-        """The nearest levels to ``matrices`` (T, h, w)."""
+        """Round ``matrices`` (T, h, w) to the nearest levels."""
         scale = float(np.abs(matrices).max()) or 1.0
-        # Divided first: a scale near the smallest float has no finite inverse.
+        # Division comes first, since the inverse of a very small scale is infinite.
         return cls(np.rint(matrices / scale * _LEVELS).astype(np.int8), scale)
 
     def __len__(self) -> int:
         return len(self.levels)
 
     def shares(self, step: int) -> NDArray[np.float32]:
-        """The matrix (h, w) of one step in shares of the scale, from -1 to 1."""
+        """Return the matrix (h, w) of one step divided by the scale, from -1 to 1."""
         shares: NDArray[np.float32] = self.levels[step] / np.float32(_LEVELS)
         return shares
 
     def at(self, step: int) -> NDArray[np.float32]:
-        """The matrix (h, w) of one step."""
+        """Return the matrix (h, w) of one step."""
         return self.shares(step) * np.float32(self.scale)
 
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """A plastic connection through T steps. Matrices are (post, pre), pooled; after the step.
+    """A plastic connection after each of T steps. Matrices are (post, pre) and pooled.
 
     Attributes:
         trace: the Hebbian trace.
@@ -60,10 +61,10 @@ class Synapses:
         weight: float32 (h, w), the same at every step.
         alpha: float32 (h, w), the plasticity coefficients.
         shape: (post, pre) before pooling.
-        block: sides of a pooled block in entries; 1 where nothing is pooled.
+        block: side of a pooled block in entries; 1 without pooling.
         trace_abs_mean: (T,), mean |trace| over all entries.
         trace_saturation: (T,), share of the entries at the trace's bound; None without a bound.
-        eta: the trained rate of plasticity; None where a modulation takes its place.
+        eta: the trained plasticity rate; None if a neuromodulator takes its place.
 
     Raises:
         ValueError: a field has the wrong type or shape, or is not finite.
@@ -106,18 +107,18 @@ class Synapses:
 
     @property
     def pooling(self) -> str:
-        """What a view says of the pooling: ``pooled 2 x 2``, or nothing."""
+        """A label such as ``pooled 2 x 2``; empty without pooling."""
         return f"pooled {self.block} x {self.block}" if self.block > 1 else ""
 
 
 class SynapseRecorder:
-    """Gathers the traces of an episode, one by one, so that no two are kept unpooled.
+    """Collects the traces of an episode one by one and keeps them pooled.
 
     Args:
         weight: (post, pre).
         alpha: (post, pre), (post, 1) or (1, 1).
         bound: the trace's largest absolute value; None if it has no bound.
-        eta: the trained rate of plasticity, if there is one.
+        eta: the trained plasticity rate, if there is one.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class SynapseRecorder:
         self.saturations: list[float] = []
 
     def add(self, trace: NDArray[np.floating]) -> None:
-        """Take in the trace (post, pre) after a step."""
+        """Add the trace (post, pre) after a step."""
         self.traces.append(pool(trace, self.block))
         self.changes.append(pool(self.alpha * trace, self.block))
         size = np.abs(trace)
@@ -145,7 +146,7 @@ class SynapseRecorder:
             self.saturations.append(float((size >= self.bound).mean()))
 
     def synapses(self) -> Synapses:
-        """All that was gathered, of at least one step."""
+        """Return what was collected from at least one step."""
         post, pre = self.weight.shape
         return Synapses(
             trace=Quantized.of(np.stack(self.traces)),
@@ -161,7 +162,7 @@ class SynapseRecorder:
 
 
 def pool(matrix: NDArray[np.floating], block: int) -> NDArray[np.float32]:
-    """Means over square blocks of ``matrix`` (h, w); blocks at the far edges may be cut short."""
+    """Average over square blocks of ``matrix`` (h, w); those at the far edges may be smaller."""
     pooled = np.asarray(matrix, dtype=np.float64)
     for axis in (0, 1):
         starts = np.arange(0, pooled.shape[axis], block)

@@ -32,12 +32,12 @@ COLORS: dict[str, Color] = {
 """The colors of a scene's symbols."""
 
 _STEPS = 4
-"""Shades on either side of 0 in a heat map."""
+"""Shades on either side of 0 in a heat map, few so that a GIF's palette has them all."""
 
 
 def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return colors (..., 3) for ``values`` (...) in [-1, 1]: blue, neutral at 0, orange."""
-    # The root, since small values are the many; few steps, since each is a color of the GIF's 256.
+    # The square root, since most values are small.
     strength = np.rint(np.sqrt(np.abs(values)) * _STEPS)[..., None] / _STEPS
     ends = np.where(values[..., None] < 0, NEGATIVE, POSITIVE)
     colors: NDArray[np.uint8] = np.rint(PANEL + strength * (ends - PANEL)).astype(np.uint8)
@@ -45,7 +45,7 @@ def diverging(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def dimmed(color: Color, share: float = 0.35) -> Color:
-    """``color`` nearly sunk into the panel: what has not happened yet."""
+    """Mix ``color`` with the panel's, keeping ``share`` of it: for the future and the faint."""
     red, green, blue = (
         round(panel + share * (c - panel)) for panel, c in zip(PANEL, color, strict=True)
     )
@@ -53,5 +53,5 @@ def dimmed(color: Color, share: float = 0.35) -> Color:
 
 
 def largest(values: NDArray[Any]) -> float:
-    """The largest absolute value, the end of a scale that is symmetric around 0; 1 for zeros."""
+    """Return the largest absolute value, or 1 if all are zero."""
     return float(np.abs(values).max()) or 1.0

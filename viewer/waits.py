@@ -1,11 +1,12 @@
-"""How long an agent takes to its rewards: the number that falls when it learns within its life.
+"""How many steps an agent takes to its rewards, which fall if it learns within the episode.
 
     first = steps to an episode's first reward
-    after = mean of its later waits, the unfinished one at its end among them
+    after = mean of its later waits, including the unfinished one at its end
 
-and of several episodes the mean over those with a reward, each counting alike. So who stops finding
-is not spared, and an agent that does not learn has both alike, however its episodes differ: total
-steps by total rewards would fall for it too, as easy episodes have more of the rewards.
+Over several episodes, each is the mean over those with a reward, with equal weights. The unfinished
+wait counts against an agent that stops finding rewards. For an agent that does not learn, both are
+equal, even if some episodes are easier than others. Total steps divided by total rewards would be
+smaller than the first wait in that case, since easy episodes have more of the rewards.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Waits:
     """The waits of one episode.
 
     Attributes:
-        steps: steps to each successive reward above 0, the rewarded step included.
+        steps: steps to each successive positive reward, the rewarded step included.
         rest: steps after the last of them.
     """
 
@@ -32,13 +33,13 @@ class Waits:
 
     @classmethod
     def of(cls, rewards: NDArray[Any]) -> "Waits":
-        """The waits behind ``rewards`` (T,)."""
+        """Compute the waits from ``rewards`` (T,)."""
         steps = steps_to_rewards(rewards)
         return cls(steps, len(rewards) - sum(steps))
 
 
 def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | None]:
-    """Steps to the first reward, and to each later one, over episodes; None where there is none."""
+    """Return the mean steps to the first reward and to each later one; None without any."""
     found = [waits for waits in episodes if waits.steps]
     firsts = [waits.steps[0] for waits in found]
     later = [[*waits.steps[1:], *([waits.rest] if waits.rest else [])] for waits in found]
@@ -46,7 +47,7 @@ def first_and_after(episodes: Sequence[Waits]) -> tuple[float | None, float | No
     return (float(np.mean(firsts)) if firsts else None), (float(np.mean(means)) if means else None)
 
 
-def tells_waits(episodes: Sequence[NDArray[Any]]) -> bool:
-    """Whether waits say anything of these rewards: some is above 0, and they are rare."""
+def waits_are_informative(episodes: Sequence[NDArray[Any]]) -> bool:
+    """Whether waits are informative: some reward is positive, and rewards are rare."""
     rewards = np.concatenate(episodes)
     return bool((rewards > 0).any()) and rewards_are_rare(rewards)

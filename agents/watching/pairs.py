@@ -27,17 +27,18 @@ def play_pairs(
         episodes: how many.
     """
     ablated = agent.ablate() if agent.is_plastic else None
-
     render_mode = frames_mode(agent.config)
 
-    def play(index: int) -> Pair:
-        def live(player: TrainedAgent) -> EpisodeTrace:
-            life = record_episode(player, seed + index, render_mode, deterministic)
-            return life if life.frames is None else replace(life, frames=shrunk(life.frames))
+    def play(player: TrainedAgent, index: int) -> EpisodeTrace:
+        episode = record_episode(player, seed + index, render_mode, deterministic)
+        if episode.frames is None:
+            return episode
+        return replace(episode, frames=shrunk(episode.frames))
 
-        return live(agent), None if ablated is None else live(ablated)
-
-    return [play(index) for index in range(episodes)]
+    return [
+        (play(agent, index), None if ablated is None else play(ablated, index))
+        for index in range(episodes)
+    ]
 
 
 def count_rewards(

@@ -11,7 +11,7 @@ import torch
 from plasticrl.envs.counter_random import (
     DRAWS_PER_EVENT,
     GOLDEN,
-    DrawnAhead,
+    UniformsAhead,
     event_places,
     integers,
     mix,
@@ -78,7 +78,7 @@ def test_integers_cover_their_range() -> None:
 def test_drawn_ahead_is_drawn_now(n_rows: int) -> None:
     """Also where the counter jumps, in one row or in all, is set back, or the key is another."""
     rng = np.random.default_rng(0)
-    draws = DrawnAhead(event_places(2), n_rows)
+    draws = UniformsAhead(event_places(2), n_rows)
     key, counter = rng.integers(-(2**63), 2**63, n_rows), np.zeros(n_rows, dtype=np.int64)
     for step in range(300):
         numbers, following = draws(key, counter)

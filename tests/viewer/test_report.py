@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.viewer.conftest import make_scene
-from tests.viewer.lives import cart_pole, maze_life, maze_pairs, synapses, walls
+from tests.viewer.recordings import cart_pole, maze_pairs, maze_recording, synapses, walls
 
 from plasticrl.viewer import ViewerError, report, save_report
 from plasticrl.viewer.packing import Packer
@@ -91,7 +91,7 @@ def test_names_are_escaped(name: str) -> None:
     html, plain = page(maze_pairs(preset=name, env_id=name)), page(maze_pairs())
     tags = [tag for tag, _ in Scripts(html).elements]
     assert tags == [tag for tag, _ in Scripts(plain).elements]
-    assert manifest_of(html)["episodes"][0]["lives"][0]["env"] == name
+    assert manifest_of(html)["episodes"][0]["recordings"][0]["env"] == name
 
 
 def text_of(html: str, start: str, end: str) -> str:
@@ -122,14 +122,14 @@ def test_the_story_by_hand() -> None:
     ],
 )
 def test_the_story_of_who_finds_little(ablated: tuple[int, ...], told: str) -> None:
-    pair = maze_life(3, False, (10, 15, 20)), maze_life(3, True, ablated)
+    pair = maze_recording(3, False, (10, 15, 20)), maze_recording(3, True, ablated)
     headline = text_of(page([pair]), '<p class="headline">', "</p>")
     assert headline.startswith("In this episode the plastic network took 10 steps")
     assert headline.endswith(told)
 
 
 def test_episodes_without_a_reward_are_told_apart() -> None:
-    pairs = [(maze_life(4, False, ()), None), (maze_life(3, False, (10, 20)), None)]
+    pairs = [(maze_recording(4, False, ()), None), (maze_recording(3, False, (10, 20)), None)]
     assert text_of(page(pairs), '<p class="headline">', "</p>") == (
         "Over 2 episodes the plastic network took 10 steps to the first reward (1 had none), "
         "15 to each later one."
@@ -157,7 +157,9 @@ def test_who_does_not_learn_has_both_waits_alike() -> None:
 
 
 def test_an_unfinished_wait_is_told_as_more() -> None:
-    tiles = text_of(page([(maze_life(3, False, (7,)), None)]), 'data-episode="0">', "</section>")
+    tiles = text_of(
+        page([(maze_recording(3, False, (7,)), None)]), 'data-episode="0">', "</section>"
+    )
     assert tiles == "seed 3 plastic 7 steps to first reward &gt; 33 to each later 1 reward"
 
 
@@ -181,8 +183,8 @@ def test_what_is_missing_is_said() -> None:
 def test_ablation_is_explained_where_it_is_shown(
     ablated: bool, twin: bool, told: tuple[bool, bool]
 ) -> None:
-    """A page from an .npz has one life."""
-    pair = maze_life(3, ablated, (10,)), maze_life(3, True, (12,)) if twin else None
+    """A page from an .npz has one recording."""
+    pair = maze_recording(3, ablated, (10,)), maze_recording(3, True, (12,)) if twin else None
     notes = text_of(page([pair]), '<p class="notes">', "</p>")
     said = "Ablated means" in notes, notes.endswith("Recorded without its ablated twin.")
     assert said == told
@@ -201,26 +203,26 @@ def test_without_javascript_there_is_a_filmstrip() -> None:
 
 def test_levels_of_a_trace_come_back() -> None:
     """At the finest detail the page has the recorded bytes."""
-    life = maze_pairs()[0][0]
-    assert life.synapses is not None
-    html = page([(life, None)])
-    described = manifest_of(html)["episodes"][0]["lives"][0]["synapses"]["trace"]
+    recording = maze_pairs()[0][0]
+    assert recording.synapses is not None
+    html = page([(recording, None)])
+    described = manifest_of(html)["episodes"][0]["recordings"][0]["synapses"]["trace"]
     arrays = gzip.decompress(base64.b64decode(Scripts(html).scripts[1]))
     levels = described["levels"]
     count = int(np.prod(levels["shape"]))
     changes = np.frombuffer(arrays, np.int8, count, levels["at"]).reshape(levels["shape"])
     np.testing.assert_array_equal(
-        np.cumsum(changes, axis=0, dtype=np.int8), life.synapses.trace.levels
+        np.cumsum(changes, axis=0, dtype=np.int8), recording.synapses.trace.levels
     )
     assert described["unit"] * 127 == pytest.approx(described["scale"])
 
 
 def test_what_does_not_fit_is_kept_coarser() -> None:
-    pairs = [(maze_life(3, False, (10,), neurons=64), None)]
+    pairs = [(maze_recording(3, False, (10,), neurons=64), None)]
     finest = len(page(pairs))
     html = page(pairs, max_bytes=finest - 1)
     assert len(html) < finest
-    trace = manifest_of(html)["episodes"][0]["lives"][0]["synapses"]["trace"]
+    trace = manifest_of(html)["episodes"][0]["recordings"][0]["synapses"]["trace"]
     assert trace["unit"] * DETAILS[1].levels == pytest.approx(trace["scale"])
     with pytest.raises(ViewerError, match="1 episodes of 40 steps do not fit into a page of 9,999"):
         page(pairs, max_bytes=9_999)
@@ -231,7 +233,7 @@ def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.Monkey
     pairs = [(cart_pole(frames=np.zeros((40, 40, 60, 3), np.uint8)), None)]
     for limit, every in ((16_383, 1), (420, 1), (419, 2), (300, 2), (299, 4)):
         monkeypatch.setattr(report, "MAX_SHEET", limit)
-        frames = manifest_of(page(pairs))["episodes"][0]["lives"][0]["frames"]
+        frames = manifest_of(page(pairs))["episodes"][0]["recordings"][0]["frames"]
         assert frames["every"] == every
     monkeypatch.setattr(report, "MAX_SHEET", 47)
     with pytest.raises(ViewerError, match="1 episodes of 40 steps do not fit into a page"):
@@ -245,13 +247,13 @@ def test_the_largest_picture_is_webps() -> None:
         report._webp(Image.new("RGB", (report.MAX_SHEET + 1, 1)))
 
 
-def test_eight_lives_of_two_hundred_steps_fit() -> None:
+def test_eight_recordings_of_two_hundred_steps_fit() -> None:
     """The trace is noise here, which packs worse than any agent's."""
     steps = 200
     rng = np.random.default_rng(0)
 
-    def life(seed: int, ablated: bool) -> Any:
-        return maze_life(
+    def recording(seed: int, ablated: bool) -> Any:
+        return maze_recording(
             seed,
             ablated,
             (),
@@ -263,7 +265,7 @@ def test_eight_lives_of_two_hundred_steps_fit() -> None:
             scene=make_scene(walls(), (5, 3), rng.integers(1, 6, (steps, 2))),
         )
 
-    html = page([(life(seed, False), life(seed, True)) for seed in range(4)])
+    html = page([(recording(seed, False), recording(seed, True)) for seed in range(4)])
     assert len(html.encode()) <= 5_000_000
 
 
@@ -306,7 +308,7 @@ def test_an_interrupted_write_keeps_the_old_file(
 
 
 def test_the_same_episodes_make_the_same_page(tmp_path: Path) -> None:
-    pairs = [(maze_life(3, False, (10,)), None)]
+    pairs = [(maze_recording(3, False, (10,)), None)]
     assert page(pairs) == page(pairs)
     save_report(pairs, tmp_path / "run.HTML")
     assert (tmp_path / "run.HTML").read_text() == page(pairs)
@@ -317,6 +319,6 @@ def test_no_torch_is_needed() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_a_life_of_one_step() -> None:
-    life = cart_pole(actions=np.zeros(1), rewards=np.ones(1), values=np.zeros(1))
-    assert "No picture of CartPole-v1" in page([(life, None)])
+def test_a_recording_of_one_step() -> None:
+    recording = cart_pole(actions=np.zeros(1), rewards=np.ones(1), values=np.zeros(1))
+    assert "No picture of CartPole-v1" in page([(recording, None)])

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.viewer import browser as chromium
 from tests.viewer.browser import Browser
-from tests.viewer.lives import N_STEPS, SIZE, cart_pole, maze_life, maze_pairs
+from tests.viewer.recordings import N_STEPS, SIZE, cart_pole, maze_pairs, maze_recording
 
 from plasticrl.viewer import EpisodeTrace, save_report, story
 
@@ -83,31 +83,33 @@ def assert_matrix(
         np.testing.assert_allclose(shown, heat(matrix[row, column], scale, dark), atol=2)
 
 
-def trace_of(life: EpisodeTrace, step: int) -> np.ndarray:
-    assert life.synapses is not None
-    return life.synapses.trace.at(step - 1)
+def trace_of(recording: EpisodeTrace, step: int) -> np.ndarray:
+    assert recording.synapses is not None
+    return recording.synapses.trace.at(step - 1)
 
 
 def step_shown(browser: Browser) -> int:
     return int(browser.value("document.documentElement.dataset.drawn"))
 
 
-def assert_says(browser: Browser, life: EpisodeTrace, step: int) -> None:
+def assert_says(browser: Browser, recording: EpisodeTrace, step: int) -> None:
     """The numbers of one step, and the trace's picture."""
-    assert life.synapses is not None
-    assert life.modulation is not None
+    assert recording.synapses is not None
+    assert recording.modulation is not None
     assert browser.text("#clock") == f"step {step} / {N_STEPS}"
     captions = browser.value(
         "Array.from(document.querySelectorAll('.caption'), c => c.textContent)"
     )
-    mean, modulation = life.synapses.trace_abs_mean[step - 1], life.modulation[step - 1]
+    mean, modulation = recording.synapses.trace_abs_mean[step - 1], recording.modulation[step - 1]
     assert [caption.rpartition(" ")[2] for caption in captions] == [
         f"{modulation:.3f}",
         f"{mean:.3f}",
     ]
-    kind = "ablated" if life.ablated else "intact"
-    assert browser.text(f".world.{kind} .total") == f"earned {life.rewards[:step].sum():.0f}"
-    assert_matrix(browser, ".trace canvas", trace_of(life, step), life.synapses.trace.scale)
+    kind = "ablated" if recording.ablated else "intact"
+    assert browser.text(f".world.{kind} .total") == f"earned {recording.rewards[:step].sum():.0f}"
+    assert_matrix(
+        browser, ".trace canvas", trace_of(recording, step), recording.synapses.trace.scale
+    )
 
 
 def test_it_opens_at_the_first_step(maze: Browser) -> None:
@@ -125,14 +127,14 @@ def test_the_scrubber_moves_to_a_step(maze: Browser, across: float, near: int) -
 
 def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze_page: str) -> None:
     browser.open(maze_page + "#t=13")  # 2 steps after a reward: the path is three cells long
-    life = maze_pairs()[0][0]
+    recording = maze_pairs()[0][0]
 
     def color_at(row: float, column: float) -> tuple[int, ...]:
         place = (column + 0.5) / SIZE, (row + 0.5) / SIZE
         return pixel(browser, ".world.intact canvas", *place)
 
-    assert life.scene is not None
-    path = life.scene.path_to(12, life.rewards)
+    assert recording.scene is not None
+    path = recording.scene.path_to(12, recording.rewards)
     assert len({tuple(place) for place in path}) == 3
     for place in path:
         assert color_at(*place) == COLORS["agent"][0]
@@ -146,11 +148,11 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
 
 def test_the_goal_is_lit_at_the_steps_that_earned(browser: Browser, maze_page: str) -> None:
     """The same steps as in the film and the stills."""
-    life = maze_pairs()[0][0]
+    recording = maze_pairs()[0][0]
     for step in (9, 10, 11, 15):
         browser.open(f"{maze_page}#t={step}")
         between = pixel(browser, ".world.intact canvas", 3.75 / SIZE, 5.5 / SIZE)  # dot and ring
-        assert (between == COLORS["goal"][0]) is story.is_hit(life, step - 1)
+        assert (between == COLORS["goal"][0]) is story.is_hit(recording, step - 1)
 
 
 def test_ablation_is_toggled_by_button_key_and_picture(maze: Browser) -> None:
@@ -194,7 +196,7 @@ def test_the_weights_with_the_trace_alone_and_the_difference(
 
 def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
     """A mean of alpha times a mean of the trace is not the mean of alpha times the trace."""
-    pair = maze_life(3, False, (10,), neurons=70), None
+    pair = maze_recording(3, False, (10,), neurons=70), None
     save_report([pair], tmp_path / "pooled.html")
     browser.open((tmp_path / "pooled.html").as_uri() + "#t=40")
     synapses = pair[0].synapses
@@ -210,14 +212,14 @@ def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_pointing_at_an_entry_reads_it(maze: Browser) -> None:
-    life = maze_pairs()[0][0]
+    recording = maze_pairs()[0][0]
     for _ in range(20):
         maze.press("ArrowRight")
     maze.point(".trace canvas", across=3.5 / 12, down=10.5 / 12)
-    entry = trace_of(life, 21)[10, 3]
+    entry = trace_of(recording, 21)[10, 3]
     assert maze.text(".trace .note") == f"from 3 to 10: {entry:.3f}"
     maze.press("ArrowRight")
-    assert maze.text(".trace .note") == f"from 3 to 10: {trace_of(life, 22)[10, 3]:.3f}"
+    assert maze.text(".trace .note") == f"from 3 to 10: {trace_of(recording, 22)[10, 3]:.3f}"
     maze.point("h1")
     assert maze.text(".trace .note") == "12 \u00d7 12"
 
@@ -356,7 +358,7 @@ def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_frames_of_any_environment(browser: Browser, tmp_path: Path) -> None:
-    """Each step's frame, out of one sheet; a life that ends early stays at its last."""
+    """Each step's frame, out of one sheet; a recording that ends early stays at its last."""
     shades = np.linspace(20, 230, N_STEPS).astype(np.uint8)
     frames = np.broadcast_to(shades[:, None, None, None], (N_STEPS, 40, 60, 3)).copy()
     frames[:, :, 30:] = 255 - frames[:, :, 30:]
@@ -377,7 +379,7 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
         browser.go(maze_page)
         picture = np.asarray(Image.open(BytesIO(browser.screenshot())).convert("RGB"))
         goal = np.abs(picture.astype(int) - (92, 207, 138)).max(axis=2) < 30
-        assert goal.sum() > 14 * 20  # a ring in 7 stills of either life
+        assert goal.sum() > 14 * 20  # a ring in 7 stills of either recording
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 

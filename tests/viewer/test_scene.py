@@ -62,7 +62,7 @@ def test_environments_and_renderers_have_the_same_words() -> None:
     assert EnvSymbol._fields == Symbol._fields
     assert set(theme.COLORS) == set(plasticrl.envs.drawing.COLORS) == set(scene.COLORS)
     assert set(scenery._STAMPS) == {*scene.SHAPES, "dot"}
-    assert set(panels._CORNERS) == set(plasticrl.envs.drawing.DIRECTIONS)
+    assert set(panels._CORNERS) == set(plasticrl.envs.drawing.TURNS)
 
 
 def test_a_trail_that_is_not_always_there() -> None:

@@ -1,4 +1,4 @@
-// What the page was packed with: one gzip of arrays, each described in the manifest.
+// The arrays of the page: one gzip of all of them, each described in the manifest.
 
 const ARRAY_TYPES = {
   i1: Int8Array, u1: Uint8Array, i4: Int32Array, f4: Float32Array, f8: Float64Array,
@@ -10,7 +10,7 @@ async function unpack(base64) {
   return new Response(stream).arrayBuffer();
 }
 
-// {type, shape, at, changes} -> {data, shape}; with `changes`, entry t was kept as what it adds to t - 1.
+// {type, shape, at, changes} -> {data, shape}; with `changes`, entry t holds the difference from t - 1.
 function arrayFrom(buffer, packed) {
   const size = packed.shape.reduce((product, side) => product * side, 1);
   const data = new ARRAY_TYPES[packed.type](buffer, packed.at, size);
@@ -21,7 +21,7 @@ function arrayFrom(buffer, packed) {
   return { data, shape: packed.shape };
 }
 
-// Every packed array inside `value`, unpacked in its place. Equal arrays were packed once.
+// A copy of `value` with every packed array in it unpacked. Equal arrays were packed once.
 function withArrays(buffer, value, known = new Map()) {
   if (Array.isArray(value)) return value.map((item) => withArrays(buffer, item, known));
   if (value === null || typeof value !== "object") return value;

@@ -1,4 +1,4 @@
-// Charts over an episode: what it is up to step t in full, the rest faint.
+// Charts over an episode: bright up to step t, and faint after it.
 
 const LEFT = 46;
 const RIGHT = 8;
@@ -18,7 +18,7 @@ function short(value) {
   return Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(2)));
 }
 
-// A series as a line, the other life's as a thin one, rewards as ticks from edge to edge.
+// A series as a line, that of the other recording as a thin one, rewards as ticks from edge to edge.
 function drawSeries(canvas, series, other, rewards, color, t) {
   const { context, width, height } = pen(canvas, STRIP);
   const [low, high] = range(other ? [series.data, other.data] : [series.data]);
@@ -41,7 +41,7 @@ function drawSeries(canvas, series, other, rewards, color, t) {
   disc(context, [x(t), y(series.data[t])], 3);
 }
 
-// The least and the largest number, never the same.
+// The smallest and the largest number, moved apart if they are equal.
 function range(lists) {
   let [low, high] = [Infinity, -Infinity];
   for (const list of lists) {
@@ -72,22 +72,22 @@ function line(context, data, from, to, x, y, color, thickness, opacity) {
   context.stroke();
 }
 
-// Steps to each successive reward, side by side for the lives. A dashed bar never reached one.
-// The axis is the square root's, so that short waits can be told apart beside a long one.
-function drawWaits(canvas, lives, t) {
+// Steps to each successive reward, side by side for the recordings. A dashed bar never reached one.
+// The axis has a square-root scale, so that short waits differ visibly beside a long one.
+function drawWaits(canvas, recordings, t) {
   const { context, width, height } = pen(canvas, 2 * STRIP + 58);
-  const bars = lives.map((life) => barsOf(life));
+  const bars = recordings.map((recording) => barsOf(recording));
   const slots = Math.max(...bars.map((list) => list.length));
   const [, most] = range(bars.map((list) => list.map((bar) => bar.steps)));
   const base = height - 18;
   const y = (steps) => base - Math.sqrt(steps / most) * (base - 12);
   const slot = (width - LEFT - RIGHT) / slots;
-  const thick = Math.min(26, (slot * 0.85) / lives.length);
+  const thick = Math.min(26, (slot * 0.85) / recordings.length);
   rulers(context, most, y, width);
   bars.forEach((list, which) => {
-    const color = lives[which].ablated ? colors.ablated : colors.intact;
+    const color = recordings[which].ablated ? colors.ablated : colors.intact;
     list.forEach((bar, index) => {
-      const left = LEFT + (index + 0.5) * slot + (which - lives.length / 2) * thick;
+      const left = LEFT + (index + 0.5) * slot + (which - recordings.length / 2) * thick;
       drawBar(context, bar, left, Math.max(0.5, thick - 1), y, color, t);
     });
   });
@@ -100,7 +100,7 @@ function drawWaits(canvas, lives, t) {
   }
 }
 
-// Lines at round numbers of steps, none too near to the one below.
+// Lines at round numbers of steps, with a least distance between them.
 function rulers(context, most, y, width) {
   context.textAlign = "right";
   context.textBaseline = "middle";
@@ -115,7 +115,7 @@ function rulers(context, most, y, width) {
   }
 }
 
-// Full as far as the wait has come by step t, faint above.
+// Bright for the part of the wait that has passed by step t, and faint above it.
 function drawBar(context, bar, left, thick, y, color, t) {
   const come = Math.min(bar.steps, Math.max(0, t + 1 - bar.first));
   context.fillStyle = context.strokeStyle = color;
@@ -131,15 +131,15 @@ function drawBar(context, bar, left, thick, y, color, t) {
   context.fillRect(left, y(come), thick, y(0) - y(come));
 }
 
-function barsOf(life) {
+function barsOf(recording) {
   const bars = [];
   let first = 0;
-  life.rewards.data.forEach((reward, step) => {
+  recording.rewards.data.forEach((reward, step) => {
     if (!(reward > 0)) return;
     bars.push({ first, steps: step + 1 - first, open: false });
     first = step + 1;
   });
-  const rest = life.rewards.shape[0] - first;
+  const rest = recording.rewards.shape[0] - first;
   if (rest > 0) bars.push({ first, steps: rest, open: true });
   return bars;
 }

@@ -21,7 +21,7 @@ function rgb(color) {
   return color.match(/\d+/g).slice(0, 3).map(Number);
 }
 
-// The canvas at the size it has on the page, cleared, with a pen that measures in CSS pixels.
+// Clear the canvas and give it the size it has on the page; its units are CSS pixels.
 function pen(canvas, height) {
   const width = canvas.clientWidth;
   const sharpness = window.devicePixelRatio || 1;
@@ -35,7 +35,7 @@ function pen(canvas, height) {
   return { context, width, height };
 }
 
-// Matrix entries in [-scale, scale] as blue, neutral, orange; the root, as most entries are small.
+// Matrix entries in [-scale, scale] as blue, neutral, orange, by their square root.
 function drawMatrix(canvas, valueAt, rows, columns, scale) {
   const { context, width } = pen(canvas);
   const ends = [rgb(colors.negative), rgb(colors.positive)];
@@ -58,9 +58,9 @@ function drawMatrix(canvas, valueAt, rows, columns, scale) {
 }
 
 // The scene at step t: floor, visits, all cells but the trail's own, the path, and its own cell.
-function drawScene(canvas, life, t) {
+function drawScene(canvas, recording, t) {
   const { context, width } = pen(canvas);
-  const { scene } = life;
+  const { scene } = recording;
   const [, rows, columns] = scene.grid.shape;
   const cell = width / Math.max(rows, columns);
   context.translate((width - columns * cell) / 2, (width - rows * cell) / 2);
@@ -71,13 +71,13 @@ function drawScene(canvas, life, t) {
     for (let place = 0; place < rows * columns; place++) {
       const symbol = scene.symbols[scene.grid.data[t * rows * columns + place]];
       if (!wanted(symbol)) continue;
-      const lit = symbol.name === scene.goal && life.rewards.data[t] > 0;
+      const lit = symbol.name === scene.goal && recording.rewards.data[t] > 0;
       drawCell(context, symbol, middle(scene, place, cell), cell, lit);
     }
   };
   const isTrail = (symbol) => symbol.name === scene.trail;
   draw((symbol) => !isTrail(symbol));
-  drawTrail(context, life, t, cell);
+  drawTrail(context, recording, t, cell);
   draw(isTrail);
 }
 

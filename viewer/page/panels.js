@@ -30,49 +30,49 @@ function canvasIn(section, label) {
   return canvas;
 }
 
-function nameOf(life) {
-  return life.synapses ? (life.ablated ? "plasticity ablated" : "plastic") : life.env;
+function nameOf(recording) {
+  return recording.synapses ? (recording.ablated ? "plasticity ablated" : "plastic") : recording.env;
 }
 
-function lastStep(life) {
-  return life.rewards.shape[0] - 1;
+function lastStep(recording) {
+  return recording.rewards.shape[0] - 1;
 }
 
-// The environment of one of the two lives.
+// The environment of one of the two recordings.
 function worldPanel(app, which) {
-  const life = app.lives[which];
-  const kind = life.ablated ? "ablated" : "intact";
-  const { section, header, note } = panel("square world " + kind, nameOf(life), kind);
+  const recording = app.recordings[which];
+  const kind = recording.ablated ? "ablated" : "intact";
+  const { section, header, note } = panel("square world " + kind, nameOf(recording), kind);
   const total = element("span", "note total");
   header.append(total);
-  const canvas = canvasIn(section, `environment, ${nameOf(life)}`);
+  const canvas = canvasIn(section, `environment, ${nameOf(recording)}`);
   canvas.addEventListener("click", () => app.choose(which));
   section.append(note);
   const caption = element("div", "note");
-  if (life.scene?.captions) section.append(caption);
+  if (recording.scene?.captions) section.append(caption);
   const draw = () => {
-    const t = Math.min(app.t, lastStep(life));
-    section.classList.toggle("chosen", app.lives.length > 1 && app.which === which);
-    if (life.scene) drawScene(canvas, life, t);
-    else drawFrame(canvas, life.frames, t);
-    total.textContent = `earned ${short(life.totals[t])}`;
-    note.textContent = app.t > t ? `ended after step ${t + 1}` : numbersAt(life, t);
-    if (life.scene?.captions) caption.textContent = life.scene.captions[t];
+    const t = Math.min(app.t, lastStep(recording));
+    section.classList.toggle("chosen", app.recordings.length > 1 && app.which === which);
+    if (recording.scene) drawScene(canvas, recording, t);
+    else drawFrame(canvas, recording.frames, t);
+    total.textContent = `earned ${short(recording.totals[t])}`;
+    note.textContent = app.t > t ? `ended after step ${t + 1}` : numbersAt(recording, t);
+    if (recording.scene?.captions) caption.textContent = recording.scene.captions[t];
   };
   return { section, draw };
 }
 
-function numbersAt(life, t) {
-  const reward = life.rewards.data[t];
+function numbersAt(recording, t) {
+  const reward = recording.rewards.data[t];
   const parts = [];
-  if (life.actions) parts.push(`action ${actionName(life, life.actions.data[t])}`);
-  if (life.values) parts.push(`value ${life.values.data[t].toFixed(2)}`);
+  if (recording.actions) parts.push(`action ${actionName(recording, recording.actions.data[t])}`);
+  if (recording.values) parts.push(`value ${recording.values.data[t].toFixed(2)}`);
   parts.push(`reward ${reward > 0 ? "+" : ""}${short(reward)}`);
   return parts.join(", ");
 }
 
-function actionName(life, action) {
-  return life.scene?.actions[action] ?? action;
+function actionName(recording, action) {
+  return recording.scene?.actions[action] ?? action;
 }
 
 function scaleLegend(scale) {
@@ -83,14 +83,14 @@ function scaleLegend(scale) {
 
 // A matrix at step t; `entry(t)` gives the value of an entry by its index.
 function matrixPanel(app, className, heading, scale, entry, controls) {
-  const [, rows, columns] = app.life.synapses.trace.shape;
+  const [, rows, columns] = app.recording.synapses.trace.shape;
   const { section, header, note } = panel("square matrix " + className, heading);
   header.append(controls ?? scaleLegend(scale));
   const canvas = canvasIn(section, heading);
   section.append(note);
   let hovered = null;
   const describe = () => {
-    const { block, shape, every, levels } = app.life.synapses;
+    const { block, shape, every, levels } = app.recording.synapses;
     const still = [`${shape[0]} × ${shape[1]}`];
     if (levels < 127) still.push(`${2 * levels + 1} levels`);
     if (block > 1) still.push(`means of ${block} × ${block}`);
@@ -98,7 +98,7 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
     if (controls) still.push(`±${short(scale)}`);
     if (hovered === null) return (note.textContent = still.join(", "));
     const [to, from] = [Math.floor(hovered / columns), hovered % columns];
-    const value = entry(Math.min(app.t, lastStep(app.life)))(hovered);
+    const value = entry(Math.min(app.t, lastStep(app.recording)))(hovered);
     note.textContent = `from ${from * block} to ${to * block}: ${value.toFixed(3)}`;
   };
   canvas.addEventListener("mousemove", (event) => {
@@ -110,7 +110,7 @@ function matrixPanel(app, className, heading, scale, entry, controls) {
   });
   canvas.addEventListener("mouseleave", () => ((hovered = null), describe()));
   const draw = () => {
-    drawMatrix(canvas, entry(Math.min(app.t, lastStep(app.life))), rows, columns, scale);
+    drawMatrix(canvas, entry(Math.min(app.t, lastStep(app.recording))), rows, columns, scale);
     describe();
   };
   return { section, draw };
@@ -123,7 +123,7 @@ function valuesAt(quantized, every, t) {
   return (i) => quantized.levels.data[first + i] * quantized.unit;
 }
 
-// alpha * trace: packed where the matrices are means of blocks, else entry by entry.
+// alpha * trace: packed if the matrices are means of blocks, else computed entry by entry.
 function changeAt(synapses, t) {
   if (synapses.change) return valuesAt(synapses.change, synapses.every, t);
   const trace = valuesAt(synapses.trace, synapses.every, t);
@@ -152,7 +152,7 @@ function weightPanel(app) {
     button.addEventListener("click", () => app.look(view));
     controls.append(button);
   }
-  const entry = (t) => weightAt(app.life.synapses, app.view, t);
+  const entry = (t) => weightAt(app.recording.synapses, app.view, t);
   const made = matrixPanel(app, "weights", "weights", app.weightScale, entry, controls);
   const draw = () => {
     for (const button of controls.children) {
@@ -164,26 +164,26 @@ function weightPanel(app) {
 }
 
 function tracePanel(app) {
-  const scale = Math.max(...app.lives.map(({ synapses }) => synapses.trace.scale));
-  const entry = (t) => valuesAt(app.life.synapses.trace, app.life.synapses.every, t);
+  const scale = Math.max(...app.recordings.map(({ synapses }) => synapses.trace.scale));
+  const entry = (t) => valuesAt(app.recording.synapses.trace, app.recording.synapses.every, t);
   return matrixPanel(app, "trace", "Hebbian trace H", scale, entry);
 }
 
-// The first two that there are: more would not fit beside the rest.
+// The first two series that were recorded: there is no room for more.
 const SERIES = [
-  ["modulation", "modulation, mean over neurons", (life) => life.modulation, "intact"],
-  ["abs-mean", "mean |trace|", (life) => life.synapses?.abs_mean, "positive"],
-  ["values", "critic's value", (life) => life.values, "negative"],
+  ["modulation", "modulation, mean over neurons", (recording) => recording.modulation, "intact"],
+  ["abs-mean", "mean |trace|", (recording) => recording.synapses?.abs_mean, "positive"],
+  ["values", "critic's value", (recording) => recording.values, "negative"],
 ];
 
-function seriesOf(life) {
-  return SERIES.filter(([, , read]) => read(life)).slice(0, 2);
+function seriesOf(recording) {
+  return SERIES.filter(([, , read]) => read(recording)).slice(0, 2);
 }
 
 function seriesPanel(app) {
   const { section, header, note } = panel("series seekable", "through the episode");
   header.append(note);
-  const rows = seriesOf(app.life).map(([name, heading, read, color]) => {
+  const rows = seriesOf(app.recording).map(([name, heading, read, color]) => {
     const caption = element("div", "note caption");
     section.append(caption);
     const canvas = canvasIn(section, heading);
@@ -192,12 +192,12 @@ function seriesPanel(app) {
     return { caption, canvas, heading, read, color };
   });
   const draw = () => {
-    const t = Math.min(app.t, lastStep(app.life));
-    note.textContent = app.lives.length > 1 ? `${nameOf(app.life)}; thin: the other` : "";
+    const t = Math.min(app.t, lastStep(app.recording));
+    note.textContent = app.recordings.length > 1 ? `${nameOf(app.recording)}; thin: the other` : "";
     for (const { caption, canvas, heading, read, color } of rows) {
-      const series = read(app.life);
-      const other = app.lives.length > 1 ? read(app.lives[1 - app.which]) : null;
-      drawSeries(canvas, series, other, app.life.rewards, colors[color], t);
+      const series = read(app.recording);
+      const other = app.recordings.length > 1 ? read(app.recordings[1 - app.which]) : null;
+      drawSeries(canvas, series, other, app.recording.rewards, colors[color], t);
       caption.textContent = `${heading} ${series.data[t].toFixed(3)}`;
     }
   };
@@ -220,5 +220,5 @@ function waitsPanel(app) {
   header.append(note);
   note.textContent = "dashed: not reached by the end";
   const canvas = canvasIn(section, "steps to each successive reward");
-  return { section, draw: () => drawWaits(canvas, app.lives, app.t) };
+  return { section, draw: () => drawWaits(canvas, app.recordings, app.t) };
 }

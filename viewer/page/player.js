@@ -1,4 +1,4 @@
-// What is shown, and every way of changing it: controls, keys, the address.
+// The state of the page, and all ways to change it: controls, keys and the address.
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
@@ -14,22 +14,22 @@ class App {
     this.frame = 0; // the request for the next one, while playing
   }
 
-  get lives() {
-    return this.episodes[this.episode].lives;
+  get recordings() {
+    return this.episodes[this.episode].recordings;
   }
 
-  get life() {
-    return this.lives[this.which];
+  get recording() {
+    return this.recordings[this.which];
   }
 
   get nSteps() {
-    return Math.max(...this.lives.map((life) => life.rewards.shape[0]));
+    return Math.max(...this.recordings.map((recording) => recording.rewards.shape[0]));
   }
 
   open(index, t = 0) {
     this.stop();
     this.episode = index;
-    this.which = Math.min(this.which, this.lives.length - 1);
+    this.which = Math.min(this.which, this.recordings.length - 1);
     this.t = Math.min(t, this.nSteps - 1);
     for (const tiles of document.querySelectorAll(".tiles")) {
       tiles.hidden = Number(tiles.dataset.episode) !== index;
@@ -44,14 +44,14 @@ class App {
 
   build() {
     const panels = [];
-    this.lives.forEach((life, which) => {
-      if (life.scene || life.frames) panels.push(worldPanel(this, which));
+    this.recordings.forEach((recording, which) => {
+      if (recording.scene || recording.frames) panels.push(worldPanel(this, which));
     });
-    if (this.life.synapses) {
-      this.weightScale = largestWeight(this.lives);
+    if (this.recording.synapses) {
+      this.weightScale = largestWeight(this.recordings);
       panels.push(tracePanel(this), weightPanel(this));
     }
-    if (seriesOf(this.life).length) panels.push(seriesPanel(this));
+    if (seriesOf(this.recording).length) panels.push(seriesPanel(this));
     if (this.waits) panels.push(waitsPanel(this));
     const wide = panels.filter(({ section }) => !section.classList.contains("square"));
     if (wide.length === 1) wide[0].section.classList.add("whole");
@@ -79,7 +79,7 @@ class App {
   }
 
   choose(which) {
-    this.which = Math.min(which, this.lives.length - 1);
+    this.which = Math.min(which, this.recordings.length - 1);
     this.draw();
     this.remember();
   }
@@ -120,7 +120,7 @@ class App {
     this.seek(this.t);
   }
 
-  // The address follows, a little later: browsers refuse one that changes too often.
+  // Update the address after a short wait, since browsers refuse too frequent changes.
   remember() {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
@@ -138,9 +138,9 @@ class App {
   }
 }
 
-function largestWeight(lives) {
+function largestWeight(recordings) {
   let largest = 0;
-  for (const { synapses } of lives) {
+  for (const { synapses } of recordings) {
     for (let t = 0; t < synapses.trace.shape[0]; t++) {
       const sum = weightAt(synapses, "sum", t * synapses.every);
       for (let i = 0; i < synapses.weight.data.length; i++) {
@@ -189,7 +189,7 @@ function connect(app) {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const focused = event.target.tagName;
     if (!(key in keys) || focused === "SELECT") return;
-    if (key === " " && focused === "BUTTON") return; // presses it
+    if (key === " " && focused === "BUTTON") return; // the browser presses the button
     event.preventDefault();
     keys[key](event);
   });
@@ -204,10 +204,10 @@ function repaint(app, scheme) {
   app.draw();
 }
 
-// Which net the trace, the weights and the series are of.
+// The choice of the net whose trace, weights and series are shown.
 function netChoice(app) {
   const place = document.getElementById("net");
-  if (app.episodes[0].lives.length === 1) {
+  if (app.episodes[0].recordings.length === 1) {
     document.getElementById("net-keys").remove();
     return place.remove();
   }
@@ -229,20 +229,20 @@ async function start() {
   const manifest = JSON.parse(document.getElementById("manifest").textContent);
   const buffer = await unpack(document.getElementById("arrays").textContent);
   const episodes = withArrays(buffer, manifest.episodes);
-  for (const life of episodes.flatMap(({ lives }) => lives)) {
-    life.totals = running(life.rewards.data);
-    if (life.frames) life.frames.picture = await image(life.frames.source);
+  for (const recording of episodes.flatMap(({ recordings }) => recordings)) {
+    recording.totals = running(recording.rewards.data);
+    if (recording.frames) recording.frames.picture = await image(recording.frames.source);
   }
   const app = new App(episodes, manifest.waits);
   readColors();
   netChoice(app);
   connect(app);
-  document.documentElement.classList.add("scripted"); // before it draws: what is hidden has no size
+  document.documentElement.classList.add("scripted"); // before drawing, since hidden elements have no size
   app.follow(location.hash);
   document.documentElement.dataset.ready = "true";
 }
 
-// The stills are shown again, below one sentence.
+// After an error, show the stills again, below one sentence.
 start().catch((error) => {
   document.documentElement.classList.remove("scripted");
   const place = document.getElementById("failed");

@@ -98,6 +98,19 @@ def test_pictures_for_tensorboard(episode: EpisodeTrace) -> None:
     assert {"episode/filmstrip", "plastic/trace"} == _pictures(episode).keys()
 
 
+def test_whether_an_episode_was_terminated_is_recorded(tmp_path: Path) -> None:
+    """The T-maze pays at the end of an arm and nowhere else; a time limit is not an end."""
+    seen = set()
+    for corridor, length in ((3, 2), (1, 60)):
+        options = {"corridor_length": corridor, "episode_length": length}
+        episode = play("plasticrl/TMaze-v0", **options)
+        assert episode.terminated == bool(episode.rewards[-1])
+        save_npz(episode, tmp_path / "e.npz")
+        assert load_npz(tmp_path / "e.npz").terminated == episode.terminated
+        seen.add(episode.terminated)
+    assert seen == {False, True}
+
+
 @all_ids
 def test_renderings(env_id: str) -> None:
     """Frames and texts show every kind of cell that the scene has."""

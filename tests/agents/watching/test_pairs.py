@@ -73,7 +73,7 @@ def manifest_of(page: Path) -> dict[str, Any]:
     return manifest
 
 
-def test_both_lives_begin_alike_and_part(maze: TrainedAgent) -> None:
+def test_both_recordings_begin_alike_and_part(maze: TrainedAgent) -> None:
     """Another goal or start for the ablated net would compare two tasks."""
     pairs = play_pairs(maze, seed=3, episodes=2)
     assert [pair[0].seed for pair in pairs] == [3, 4]
@@ -108,11 +108,13 @@ def test_a_run_becomes_a_page(
     assert json.loads(out)["seed"] == 7
     assert f"wrote {page}\n" in err
     assert "Over 64 episodes the plastic network" in page.read_text()
-    lives = [episode["lives"] for episode in manifest_of(page)["episodes"]]
-    assert [[life["seed"] for life in pair] for pair in lives] == [
+    recordings = [episode["recordings"] for episode in manifest_of(page)["episodes"]]
+    assert [[recording["seed"] for recording in pair] for pair in recordings] == [
         [seed] * 2 for seed in range(7, 11)
     ]
-    assert [[life["ablated"] for life in pair] for pair in lives] == [[False, True]] * 4
+    assert [[recording["ablated"] for recording in pair] for pair in recordings] == [
+        [False, True]
+    ] * 4
 
 
 def test_rewards_by_step_add_up_to_the_measurement(
@@ -145,7 +147,7 @@ def test_a_recorded_episode_becomes_a_page(maze_run: Path, tmp_path: Path) -> No
     assert evaluate_main([str(maze_run), "--episodes=2", "--record", str(episode)]) == 0
     assert evaluate_main([str(episode), "--report", str(page)]) == 0
     (only,) = manifest_of(page)["episodes"]
-    assert [life["ablated"] for life in only["lives"]] == [False]
+    assert [recording["ablated"] for recording in only["recordings"]] == [False]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def synapses(neurons: int, seed: int, ablated: bool, n_steps: int) -> Synapses:
     return recorder.synapses()
 
 
-def maze_life(
+def maze_recording(
     seed: int, ablated: bool, rewarded: tuple[int, ...], neurons: int = 12, **fields: Any
 ) -> EpisodeTrace:
     """Walks to and fro along the second row; 10 at each of the `rewarded` steps, from 1."""
@@ -65,8 +65,8 @@ def maze_pairs(**fields: Any) -> list[tuple[EpisodeTrace, EpisodeTrace | None]]:
     """Two episodes; plastic, the waits shorten: 10, then 5 and 5 with 20 more steps."""
     return [
         (
-            maze_life(seed, False, (10, 15, 20), **fields),
-            maze_life(seed, True, (12, 36), **fields),
+            maze_recording(seed, False, (10, 15, 20), **fields),
+            maze_recording(seed, True, (12, 36), **fields),
         )
         for seed in (3, 4)
     ]
