@@ -155,9 +155,9 @@ class NumbaStepper:
         projection = Projection(
             arrays.of(weight, 2), arrays.of(bias, 1), INPUT_MODES[cell.input_mode]
         )
-        self._fixed = (arrays.parameters, arrays.options, projection)
+        self._fixed = (tuple(arrays.parameters), tuple(arrays.options), tuple(projection))
         self._kernel = compiled_step(arrays.kind)
-        self._state, self._arrays = state, arrays.state(state)
+        self._state, self._arrays = state, tuple(arrays.state(state))
         self._counted = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         n_rows, n = state.hidden.shape
         self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
@@ -171,12 +171,12 @@ class NumbaStepper:
         if record is not None and record.n_taken == record.n_steps:
             record = None
         recorded = self._unrecorded if record is None else record.next_step()
-        step = (_array(inputs), starts, self._arrays, recorded)
+        step = (_array(inputs), starts, self._arrays, tuple(recorded))
         _in_threads(self._kernel, self._groups, *self._fixed, *step)
         increment_version(self._counted)
         if record is not None:
             record.add(self._state)
-        return torch.from_numpy(self._arrays.hidden.copy())
+        return torch.from_numpy(self._arrays[0].copy())
 
     def take_recorded(self) -> ForwardPass | None:
         record, self._record = self._record, None

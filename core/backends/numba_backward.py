@@ -192,52 +192,6 @@ def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v
         d_eta[0] += eta0 + eta1
 
 
-@njit(**INLINED)
-def _rate_reverse(kind, parameters, options, v, g_x, x, n):
-    """Adds to ``g_post`` what comes through D, and ``g_x``; returns the modulation's gradient."""
-    one, two = v.post.dtype.type(1), v.post.dtype.type(2)
-    fan_out = parameters.fan_out_weight
-    g_modulation = v.post.dtype.type(0)
-    for j in range(n):
-        xj, scale = x[j], options.eta if kind.retroactive else v.rate[j]
-        if not kind.retroactive:
-            v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
-        v.g_post[j] += scale * (v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j])
-        v.g_post[j] += g_x[j]
-        g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
-    return g_modulation
-
-
-@njit(**JIT)
-def _modulator_reverse(g_modulation, m, activation):
-    """The gradient of the input of the modulator's output function, which has given m."""
-    one = type(m)(1)
-    if activation == TANH:
-        g_modulation *= one - m * m
-    elif activation == SIGMOID:
-        g_modulation *= m * (one - m)
-    return g_modulation
-
-
-@njit(**INLINED)
-def _activity_reverse(kind, parameters, options, saved, upstream, out, v, t, b, n):
-    """All of step t that needs no trace: from the activity down to the drive and the product."""
-    x, one = saved.x[t, b], v.post.dtype.type(1)
-    g_modulation = _rate_reverse(kind, parameters, options, v, upstream.x[t, b], x, n)
-    copy(out.rate[t, b], v.sum_rate, n)
-    if options.activation != NO_MODULATION:
-        g_drive = _modulator_reverse(g_modulation, saved.modulation[t, b], options.activation)
-        out.modulator_drive[t, b] = g_drive
-        for j in range(n):
-            v.g_post[j] += g_drive * parameters.modulator_weight[j]
-    for j in range(n):
-        v.g_total[j] = v.g_post[j] * (one - x[j] * x[j])
-        out.drive[t, b, j] = v.g_total[j]
-        if saved.mask.size and saved.mask[t, b, j]:
-            v.g_total[j] = 0
-            out.drive[t, b, j] = v.g_post[j]
-
-
 @njit(**JIT)
 def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
     """The reverse of the product of the first step, which no update precedes."""
@@ -287,6 +241,7 @@ def compiled_backward(kind: Kind):
         steps, _, n = saved.x.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
         spacing, zero = saved.spacing, dtype.type(0)
+        one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
         d_alpha, d_eta = out.alpha[group], out.eta[group]
         m = _Matrices(
             np.zeros((spacing, rows, width), dtype),
@@ -294,10 +249,19 @@ def compiled_backward(kind: Kind):
             np.zeros((rows, width), dtype),
             np.zeros((rows, width) if kind.retroactive else (1, 1), dtype),
         )
-        vectors = np.zeros((12, width), dtype)
         v = _Vectors(
-            *(vectors[0], vectors[1], vectors[2], vectors[3], vectors[4], vectors[5]),
-            *(vectors[6], vectors[7], vectors[8], vectors[9], vectors[10], vectors[11]),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
         )
         grads = d_alpha, m.gH, m.gE
         for b in range(first, last):
@@ -315,7 +279,33 @@ def compiled_backward(kind: Kind):
                     _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
                     if t + 1 < steps:
                         copy(v.g_post, v.g_pre, n)
-                    _activity_reverse(kind, parameters, options, saved, upstream, out, v, t, b, n)
+                    g_modulation = zero
+                    for j in range(n):
+                        xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
+                        if not kind.retroactive:
+                            v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
+                        v.g_post[j] += scale * (
+                            v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j]
+                        )
+                        v.g_post[j] += upstream.x[t, b, j]
+                        g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
+                        out.rate[t, b, j] = v.sum_rate[j]
+                    if options.activation != NO_MODULATION:
+                        mm = saved.modulation[t, b]
+                        if options.activation == TANH:
+                            g_modulation *= one - mm * mm
+                        elif options.activation == SIGMOID:
+                            g_modulation *= mm * (one - mm)
+                        out.modulator_drive[t, b] = g_modulation
+                        for j in range(n):
+                            v.g_post[j] += g_modulation * parameters.modulator_weight[j]
+                    for j in range(n):
+                        xj = saved.x[t, b, j]
+                        v.g_total[j] = v.g_post[j] * (one - xj * xj)
+                        out.drive[t, b, j] = v.g_total[j]
+                        if saved.mask.size and saved.mask[t, b, j]:
+                            v.g_total[j] = zero
+                            out.drive[t, b, j] = v.g_post[j]
                     copy(v.pre, v.before, n)
                     copy(v.g_pre, v.g_before, width)
             if saved.starts[0, b]:
