@@ -18,17 +18,32 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from plasticrl.core.backends.kernels import (
+from plasticrl.core.backends.numba_backward import (
+    Downstream,
+    Forward,
+    Upstream,
+    compiled_backward,
+)
+from plasticrl.core.backends.numba_forward import Results, Sequence, compiled_forward
+from plasticrl.core.backends.numba_step import (
     ADDITIVE,
     CLAMPED,
+    WEIGHTS,
+    Projection,
+    Recorded,
+    compiled_step,
+)
+from plasticrl.core.backends.numba_update import (
     LINEAR,
     NO_MODULATION,
     PAD,
     SIGMOID,
     TANH,
     TOGETHER,
-    WEIGHTS,
-    compiled,
+    Kind,
+    Options,
+    Parameters,
+    State,
 )
 from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
@@ -53,50 +68,73 @@ class NumbaKernels:
     ) -> ForwardPass:
         arrays = _Arrays(net)
         n_steps, n_rows, n = drive.drive.shape
-        n_kept = -(-n_steps // spacing) if spacing else 0
-        kept = np.empty((n_kept, n_rows, *arrays.arguments[0][0].shape), arrays.dtype)
-        kept_e = np.empty_like(kept if net.retroactive else kept[:0])
-        outputs, signal = _like(drive.drive), np.empty((n_steps, n_rows), arrays.dtype)
-        final = _like(state.trace)
-        final_e = None if state.eligibility is None else _like(state.eligibility)
-        before = (_array(state.hidden), _array(state.trace), arrays.of(state.eligibility, 3))
-        out = (_array(outputs), signal, kept, kept_e, _array(final), arrays.of(final_e, 3), spacing)
-        fixed = (*arrays.arguments, drive.mask is not None, _array(drive.drive))
-        clamped_and_starts = (_bools(drive.mask, 3), _array(drive.starts))
-        groups = _groups(n_rows, n_steps * n**2)
-        _in_threads(arrays.kernels[1], groups, *fixed, *clamped_and_starts, before, out)
-        modulation = torch.from_numpy(signal)
-        return ForwardPass(outputs, final, final_e, modulation, (kept, kept_e), spacing)
+        n_checkpoints = -(-n_steps // spacing) if spacing else 0
+        padded = (n_checkpoints, n_rows, *arrays.parameters.weight.shape)
+        checkpoints = np.empty(padded, arrays.dtype)
+        outputs, final = _like(drive.drive), map_leaves(_like, state)
+        results = Results(
+            x=_array(outputs),
+            modulation=np.empty((n_steps, n_rows), arrays.dtype),
+            trace=_array(final.trace),
+            eligibility=arrays.of(final.eligibility, 3),
+            checkpoints=checkpoints,
+            eligibility_checkpoints=np.empty_like(
+                checkpoints if net.retroactive else checkpoints[:0]
+            ),
+            spacing=spacing,
+        )
+        _in_threads(
+            compiled_forward(arrays.kind),
+            _groups(n_rows, n_steps * n**2),
+            *(arrays.parameters, arrays.options),
+            Sequence(_array(drive.drive), _flags(drive.mask, 3), _array(drive.starts)),
+            arrays.state(state),
+            results,
+        )
+        return ForwardPass(
+            outputs=outputs,
+            trace=final.trace,
+            eligibility=final.eligibility,
+            modulation=torch.from_numpy(results.modulation),
+            checkpoints=(results.checkpoints, results.eligibility_checkpoints),
+            spacing=spacing,
+        )
 
     def backward(
         self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        arrays, x = _Arrays(net), _array(saved.outputs)
-        signal = saved.modulation.numpy()
-        groups = _groups(x.shape[1], len(x) * x.shape[2] ** 2)
-        d_drive, d_rate, d_signal = np.empty_like(x), np.empty_like(x), np.zeros_like(signal)
-        d_alpha = np.zeros((len(groups), *arrays.arguments[0][1].shape), arrays.dtype)
-        d_eta = np.zeros((len(groups), 1), arrays.dtype)
-        g_hidden, g_trace, g_eligibility = g_state
-        upstream_e = arrays.of(g_eligibility if net.retroactive else None, 3)
-        upstream = (_array(g_outputs), _array(g_hidden), _array(g_trace), upstream_e)
-        d_hidden, d_trace, d_eligibility = (np.empty_like(leaf) for leaf in upstream[1:])
-        clamped_and_starts = (saved.mask is not None, _bools(saved.mask, 3), _array(saved.starts))
-        _in_threads(
-            *(arrays.kernels[2], groups, *arrays.arguments, *clamped_and_starts),
-            *(_array(saved.hidden), (x, signal, *saved.checkpoints, saved.spacing), upstream),
-            (d_drive, d_rate, d_signal, d_alpha, d_eta, d_hidden, d_trace, d_eligibility),
+        arrays, n = _Arrays(net), saved.outputs.shape[2]
+        forward = Forward(
+            x=_array(saved.outputs),
+            hidden=_array(saved.hidden),
+            mask=_flags(saved.mask, 3),
+            starts=_array(saved.starts),
+            modulation=saved.modulation.numpy(),
+            checkpoints=saved.checkpoints[0],
+            eligibility_checkpoints=saved.checkpoints[1],
+            spacing=saved.spacing,
         )
-        return Gradients(
-            drive=torch.from_numpy(d_drive),
-            rate=torch.from_numpy(d_rate),
-            modulator_drive=torch.from_numpy(d_signal),
-            hidden=torch.from_numpy(d_hidden),
-            trace=torch.from_numpy(d_trace),
-            eligibility=torch.from_numpy(d_eligibility) if net.retroactive else None,
-            alpha=torch.from_numpy(d_alpha.sum(axis=0)[: x.shape[2], : x.shape[2]].copy()),
-            eta=torch.from_numpy(d_eta.sum(axis=0)),
+        if not net.retroactive:
+            g_state = g_state._replace(eligibility=None)
+        upstream = Upstream(_array(g_outputs), *arrays.state(g_state))
+        groups = _groups(forward.x.shape[1], len(forward.x) * n**2)
+        out = Downstream(
+            drive=np.empty_like(forward.x),
+            rate=np.empty_like(forward.x),
+            modulator_drive=np.zeros_like(forward.modulation),
+            alpha=np.zeros((len(groups), *arrays.parameters.alpha.shape), arrays.dtype),
+            eta=np.zeros((len(groups), 1), arrays.dtype),
+            hidden=np.empty_like(upstream.hidden),
+            trace=np.empty_like(upstream.trace),
+            eligibility=np.empty_like(upstream.eligibility),
         )
+        arguments = (arrays.parameters, arrays.options, forward, upstream, out)
+        _in_threads(compiled_backward(arrays.kind), groups, *arguments)
+        gradients = {name: torch.from_numpy(array) for name, array in out._asdict().items()}
+        gradients["alpha"] = torch.from_numpy(out.alpha.sum(axis=0)[:n, :n].copy())
+        gradients["eta"] = torch.from_numpy(out.eta.sum(axis=0))
+        found = Gradients(**gradients)
+        return found if net.retroactive else found._replace(eligibility=None)
 
     def stepper(
         self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
@@ -111,32 +149,32 @@ class NumbaStepper:
         self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
     ) -> None:
         arrays = _Arrays(PlasticNet.of(cell.connection), pad=(1, 1))
-        layer = (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
-        projection = (arrays.of(layer[0], 2), arrays.of(layer[1], 1))
-        self._fixed = (*arrays.arguments, INPUT_MODES[cell.input_mode], projection)
-        self._kernel = arrays.kernels[0]
-        n_rows, n = state.hidden.shape
-        self._state = state
-        self._arrays = (
-            _array(state.hidden),
-            _array(state.trace),
-            arrays.of(state.eligibility, 3),
+        weight, bias = (
+            (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
         )
+        projection = Projection(
+            arrays.of(weight, 2), arrays.of(bias, 1), INPUT_MODES[cell.input_mode]
+        )
+        self._fixed = (tuple(arrays.parameters), tuple(arrays.options), tuple(projection))
+        self._kernel = compiled_step(arrays.kind)
+        self._state, self._arrays = state, tuple(arrays.state(state))
         self._counted = [leaf for leaf in leaves(state) if not leaf.is_inference()]
+        n_rows, n = state.hidden.shape
         self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
         empty = arrays.of(None, 3)
-        self._unrecorded = (np.empty(n_rows, arrays.dtype), empty, empty)
+        self._unrecorded = Recorded(np.empty(n_rows, arrays.dtype), empty, empty)
         self._record = _Record(state, n_steps, spacing) if n_steps else None
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = self._no_starts if episode_starts is None else _array(episode_starts)
         record = self._record
-        recording = record is not None and record.n_taken < record.n_steps
-        to = record.next_step() if record is not None and recording else self._unrecorded
-        step = (_array(inputs), starts, self._arrays, to)
+        if record is not None and record.n_taken == record.n_steps:
+            record = None
+        recorded = self._unrecorded if record is None else record.next_step()
+        step = (_array(inputs), starts, self._arrays, tuple(recorded))
         _in_threads(self._kernel, self._groups, *self._fixed, *step)
         increment_version(self._counted)
-        if record is not None and recording:
+        if record is not None:
             record.add(self._state)
         return torch.from_numpy(self._arrays[0].copy())
 
@@ -168,14 +206,14 @@ class _Record:
         self._empty = np.empty((0, 0, 0), dtype)
         self._final: PlasticRNNState | None = None
 
-    def next_step(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the next step writes M (B,), and H and E before it, which may be of size 0."""
+    def next_step(self) -> Recorded:
+        """Where the next step writes."""
         t = self.n_taken
         if t % self._spacing:
-            return self._modulation[t], self._empty, self._empty
+            return Recorded(self._modulation[t], self._empty, self._empty)
         k = t // self._spacing
         eligibility = self._eligibilities[k] if len(self._eligibilities) else self._empty
-        return self._modulation[t], self._traces[k], eligibility
+        return Recorded(self._modulation[t], self._traces[k], eligibility)
 
     def add(self, state: PlasticRNNState) -> None:
         """Note the state after that step."""
@@ -203,27 +241,33 @@ class _Arrays:
     def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
         plasticity = net.plasticity
-        rate = 0.0 if net.eta is None else net.eta.item()
         decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
-        self.kernels = compiled(plasticity.bound == "soft", net.retroactive, decay or oja)
-        options = (net.trace_limit, decay, oja, rate)
-        modulated = plasticity.modulation != "none"
-        modulator = (
-            *(net.modulator_weight, net.modulator_bias),
-            *(net.fan_out_weight, net.fan_out_bias),
+        self.kind = Kind(plasticity.bound == "soft", net.retroactive, leaks=decay or oja)
+        self.parameters = Parameters(
+            weight=_padded(net.weight, pad),
+            alpha=_padded(net.alpha, pad),
+            modulator_weight=self.of(net.modulator_weight, 1),
+            modulator_bias=self.of(net.modulator_bias, 1),
+            fan_out_weight=self.of(net.fan_out_weight, 1),
+            fan_out_bias=self.of(net.fan_out_bias, 1),
         )
-        matrices = (_padded(net.weight, pad), _padded(net.alpha, pad))
-        self.arguments = (
-            (*matrices, tuple(self.of(parameter, 1) for parameter in modulator)),
-            tuple(self.dtype.type(option) for option in options),
-            ACTIVATIONS[plasticity.modulator_activation] if modulated else NO_MODULATION,
+        number, modulated = self.dtype.type, plasticity.modulation != "none"
+        self.options = Options(
+            clip=number(net.trace_limit),
+            decay=number(decay),
+            oja=number(oja),
+            eta=number(0.0 if net.eta is None else net.eta.item()),
+            activation=ACTIVATIONS[plasticity.modulator_activation] if modulated else NO_MODULATION,
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
-        """The tensor's numbers with ``n_axes`` axes, none of them where there is no tensor."""
+        """The tensor's numbers with ``n_axes`` axes; an array of size 0 for None."""
         if tensor is None:
             return np.zeros((0,) * n_axes, self.dtype)
         return _array(tensor).ravel() if n_axes == 1 else _array(tensor)
+
+    def state(self, state: PlasticRNNState) -> State:
+        return State(_array(state.hidden), _array(state.trace), self.of(state.eligibility, 3))
 
 
 def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
@@ -265,8 +309,8 @@ def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray((tensor.detach() if tensor.requires_grad else tensor).numpy())
 
 
-def _bools(mask: Tensor | None, n_axes: int) -> np.ndarray:
-    """The mask as booleans, or nothing at all."""
+def _flags(mask: Tensor | None, n_axes: int) -> np.ndarray:
+    """The mask, or an array of size 0."""
     return np.zeros((0,) * n_axes, bool) if mask is None else _array(mask)
 
 

@@ -1,0 +1,320 @@
+"""The backward pass on the CPU: one batch row after the other, through all steps in reverse.
+
+The reverses of the product of step t + 1 and of the update of step t are one pass over the trace.
+The traces between two checkpoints are computed again first.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from plasticrl.core.backends.numba_update import (
+    INLINED,
+    JIT,
+    NO_MODULATION,
+    SIGMOID,
+    TANH,
+    Kind,
+    change,
+    copy,
+    copy_rows,
+    fill,
+    load_before,
+    set_rates,
+    update,
+    update_reverse,
+)
+
+
+class Forward(NamedTuple):
+    """What is read of the forward pass; see ``numba_forward.Results``."""
+
+    x: np.ndarray
+    hidden: np.ndarray
+    """(B, N), before the first step."""
+    mask: np.ndarray
+    starts: np.ndarray
+    modulation: np.ndarray
+    checkpoints: np.ndarray
+    eligibility_checkpoints: np.ndarray
+    spacing: int
+
+
+class Upstream(NamedTuple):
+    """Gradients of the activity (T, B, N) and of the final state."""
+
+    x: np.ndarray
+    hidden: np.ndarray
+    trace: np.ndarray
+    eligibility: np.ndarray
+
+
+class Downstream(NamedTuple):
+    """The gradients that the backward pass writes; see ``plastic_net.Gradients``.
+
+    ``alpha`` (groups, N, N) padded and ``eta`` (groups, 1) are added to, one for each group of rows.
+    """
+
+    drive: np.ndarray
+    rate: np.ndarray
+    modulator_drive: np.ndarray
+    alpha: np.ndarray
+    eta: np.ndarray
+    hidden: np.ndarray
+    trace: np.ndarray
+    eligibility: np.ndarray
+
+
+class _Matrices(NamedTuple):
+    """Padded. The traces before the steps of a segment, (G, N, N), and gradients (N, N)."""
+
+    H: np.ndarray
+    E: np.ndarray
+    gH: np.ndarray
+    gE: np.ndarray
+
+
+class _Vectors(NamedTuple):
+    """(P,) of one row at step t."""
+
+    before: np.ndarray
+    """The activity at t - 1; in the reverse of the product, ``pre`` is that at t."""
+    pre: np.ndarray
+    post: np.ndarray
+    """The activity at t, with its rate and leak."""
+    rate: np.ndarray
+    leak: np.ndarray
+    g_before: np.ndarray
+    g_pre: np.ndarray
+    g_post: np.ndarray
+    g_total: np.ndarray
+    """The gradient of the product of step t + 1, then that of step t."""
+    sum_rate: np.ndarray
+    """Sums over a target neuron's connections; see ``update_reverse``."""
+    sum_pre: np.ndarray
+    sum_trace: np.ndarray
+
+
+@njit(**JIT)
+def _load(v, saved, parameters, options, t, b, n):
+    """The vectors of the update of step t."""
+    load_before(v.before, saved.x, saved.hidden, saved.starts, t, b, n)
+    copy(v.post, saved.x[t, b], n)
+    set_rates(v.rate, v.leak, v.post, saved.modulation[t, b], n, parameters, options)
+
+
+@njit(**INLINED)
+def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
+    """The traces before the steps [first, last), from the checkpoint before the first."""
+    k, (rows, width) = first // saved.spacing, parameters.weight.shape
+    copy_rows(m.H[0], saved.checkpoints[k, b], rows, width)
+    if kind.retroactive:
+        copy_rows(m.E[0], saved.eligibility_checkpoints[k, b], rows, width)
+    for t in range(first, last - 1):
+        s = t - first
+        if saved.starts[t + 1, b]:
+            m.H[s + 1] = 0
+            if kind.retroactive:
+                m.E[s + 1] = 0
+            continue
+        _load(v, saved, parameters, options, t, b, n)
+        old, new = m.H[s], m.H[s + 1]
+        if kind.retroactive:
+            old_e, new_e = m.E[s], m.E[s + 1]
+        else:
+            old_e, new_e = m.E[0], m.E[0]
+        for j in range(n):
+            xj, rj, cj = v.post[j], v.rate[j], v.leak[j]
+            for i in range(width):
+                update(kind, old, old_e, new, new_e, j, i, xj, rj, cj, v.before[i], options)
+
+
+@njit(**INLINED)
+def _connection_reverse(kind, fixed, H, E, grads, j, i, post, rate, leak, before, g_total, pre):
+    """Reverse of the product of one connection and of the update before it.
+
+    Changes the gradients of alpha, H and E. Returns those of ``before`` and ``pre``, and the sums
+    that ``update_reverse`` returns.
+    """
+    parameters, options, zero, one = fixed
+    d_alpha, gH, gE = grads
+    h, a = H[j, i], parameters.alpha[j, i]
+    e = E[j, i] if kind.retroactive else zero
+    g_e = gE[j, i] if kind.retroactive else zero
+    d, moved, later = change(kind, h, e, post, rate, leak, before, options)
+    q = g_total * pre
+    d_alpha[j, i] += later * q
+    g_pre = g_total * (parameters.weight[j, i] + a * later)
+    g = gH[j, i] + a * q
+    g = g if later == moved else zero
+    g_h, g_e, g_before, sums = update_reverse(
+        kind, h, e, d, g, g_e, post, rate, leak, before, options.eta, zero, one
+    )
+    gH[j, i] = g_h
+    if kind.retroactive:
+        gE[j, i] = g_e
+    return g_before, g_pre, sums
+
+
+@njit(**JIT)
+def _added(sums, more):
+    return sums[0] + more[0], sums[1] + more[1], sums[2] + more[2], sums[3] + more[3]
+
+
+@njit(**INLINED)
+def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v):
+    """The reverse of the product of step t + 1 and of the update of step t, two neurons at once."""
+    rows, width = parameters.weight.shape
+    half, dtype = rows // 2, parameters.weight.dtype
+    zero = dtype.type(0)
+    fixed = parameters, options, zero, dtype.type(1)
+    post, rate, leak, g_total = v.post, v.rate, v.leak, v.g_total
+    for j in range(half):
+        j1 = j + half
+        x0, r0, c0, g0 = post[j], rate[j], leak[j], g_total[j]
+        x1, r1, c1, g1 = post[j1], rate[j1], leak[j1], g_total[j1]
+        sums0, sums1 = (zero, zero, zero, zero), (zero, zero, zero, zero)
+        for i in range(width):
+            p, q = v.before[i], v.pre[i]
+            p0, q0, more0 = _connection_reverse(
+                kind, fixed, H, E, grads, j, i, x0, r0, c0, p, g0, q
+            )
+            p1, q1, more1 = _connection_reverse(
+                kind, fixed, H, E, grads, j1, i, x1, r1, c1, p, g1, q
+            )
+            sums0, sums1 = _added(sums0, more0), _added(sums1, more1)
+            v.g_before[i] += p0 + p1
+            v.g_pre[i] += q0 + q1
+        v.sum_rate[j], eta0, v.sum_pre[j], v.sum_trace[j] = sums0
+        v.sum_rate[j1], eta1, v.sum_pre[j1], v.sum_trace[j1] = sums1
+        d_eta[0] += eta0 + eta1
+
+
+@njit(**JIT)
+def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
+    """The reverse of the product of the first step, which no update precedes."""
+    weight, alpha = parameters.weight, parameters.alpha
+    for j in range(n):
+        gj = v.g_total[j]
+        for i in range(weight.shape[1]):
+            q = gj * v.pre[i]
+            gH[j, i] += alpha[j, i] * q
+            d_alpha[j, i] += H[j, i] * q
+            v.g_pre[i] += gj * (weight[j, i] + alpha[j, i] * H[j, i])
+
+
+@njit(**INLINED)
+def _restart_reverse(kind, m, v, width):
+    """No gradient crosses an episode's start."""
+    m.gH[:] = 0
+    if kind.retroactive:
+        m.gE[:] = 0
+    fill(v.g_pre, v.g_pre.dtype.type(0), width)
+
+
+@njit(**INLINED)
+def _begin(kind, upstream, m, v, b, n, width):
+    """The gradients after the last step."""
+    zero = v.pre.dtype.type(0)
+    m.gH[:] = 0
+    m.gH[:n, :n] = upstream.trace[b]
+    if kind.retroactive:
+        m.gE[:] = 0
+        m.gE[:n, :n] = upstream.eligibility[b]
+    fill(v.pre, zero, width)  # where a row before may have left its NaN
+    fill(v.g_pre, zero, width)
+    copy(v.g_post, upstream.hidden[b], n)
+    fill(v.g_total, zero, width)  # no product follows the last step
+
+
+@functools.cache
+def compiled_backward(kind: Kind):
+    """The backward pass for a kind of update; numba compiles it on first use.
+
+    It takes (parameters, options, forward, upstream, downstream, group, first row, last row).
+    """
+
+    @njit(**JIT)
+    def backward(parameters, options, saved, upstream, out, group, first, last):
+        steps, _, n = saved.x.shape
+        (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
+        spacing, zero = saved.spacing, dtype.type(0)
+        one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
+        d_alpha, d_eta = out.alpha[group], out.eta[group]
+        m = _Matrices(
+            np.zeros((spacing, rows, width), dtype),
+            np.zeros((spacing if kind.retroactive else 1, rows, width), dtype),
+            np.zeros((rows, width), dtype),
+            np.zeros((rows, width) if kind.retroactive else (1, 1), dtype),
+        )
+        v = _Vectors(
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+            np.zeros(width, dtype),
+        )
+        grads = d_alpha, m.gH, m.gE
+        for b in range(first, last):
+            _begin(kind, upstream, m, v, b, n, width)
+            for k in range((steps - 1) // spacing, -1, -1):
+                t0, t1 = k * spacing, min(steps, k * spacing + spacing)
+                _recompute(kind, parameters, options, saved, m, v, t0, t1, b, n)
+                for t in range(t1 - 1, t0 - 1, -1):
+                    if t + 1 < steps and saved.starts[t + 1, b]:
+                        _restart_reverse(kind, m, v, width)
+                        fill(v.g_total, zero, width)
+                    _load(v, saved, parameters, options, t, b, n)
+                    fill(v.g_before, zero, width)
+                    H, E = m.H[t - t0], m.E[t - t0 if kind.retroactive else 0]
+                    _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
+                    if t + 1 < steps:
+                        copy(v.g_post, v.g_pre, n)
+                    g_modulation = zero
+                    for j in range(n):
+                        xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
+                        if not kind.retroactive:
+                            v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
+                        v.g_post[j] += scale * (
+                            v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j]
+                        )
+                        v.g_post[j] += upstream.x[t, b, j]
+                        g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
+                        out.rate[t, b, j] = v.sum_rate[j]
+                    if options.activation != NO_MODULATION:
+                        mm = saved.modulation[t, b]
+                        if options.activation == TANH:
+                            g_modulation *= one - mm * mm
+                        elif options.activation == SIGMOID:
+                            g_modulation *= mm * (one - mm)
+                        out.modulator_drive[t, b] = g_modulation
+                        for j in range(n):
+                            v.g_post[j] += g_modulation * parameters.modulator_weight[j]
+                    for j in range(n):
+                        xj = saved.x[t, b, j]
+                        v.g_total[j] = v.g_post[j] * (one - xj * xj)
+                        out.drive[t, b, j] = v.g_total[j]
+                        if saved.mask.size and saved.mask[t, b, j]:
+                            v.g_total[j] = zero
+                            out.drive[t, b, j] = v.g_post[j]
+                    copy(v.pre, v.before, n)
+                    copy(v.g_pre, v.g_before, width)
+            if saved.starts[0, b]:
+                _restart_reverse(kind, m, v, width)
+            else:
+                _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
+            out.hidden[b] = v.g_pre[:n]
+            out.trace[b] = m.gH[:n, :n]
+            if kind.retroactive:
+                out.eligibility[b] = m.gE[:n, :n]
+
+    return backward

@@ -1,0 +1,182 @@
+"""The forward pass on the CPU: one batch row after the other through all steps.
+
+The update of step t - 1 and the product of step t are one pass over the trace.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from plasticrl.core.backends.numba_update import (
+    INLINED,
+    JIT,
+    TOGETHER,
+    Kind,
+    copy,
+    copy_rows,
+    fill,
+    modulation_of,
+    products,
+    set_rates,
+    tanh,
+    update,
+)
+
+
+class Sequence(NamedTuple):
+    """Drive (T, B, N), mask (T, B, N) or (0, 0, 0), and episode starts (T, B)."""
+
+    drive: np.ndarray
+    mask: np.ndarray
+    starts: np.ndarray
+
+
+class Results(NamedTuple):
+    """What the forward pass writes."""
+
+    x: np.ndarray
+    """The activity (T, B, N)."""
+    modulation: np.ndarray
+    """(T, B)"""
+    trace: np.ndarray
+    """(B, N, N), after the last step."""
+    eligibility: np.ndarray
+    """Likewise, or (0, 0, 0)."""
+    checkpoints: np.ndarray
+    """Traces before the steps 0, G, 2 G ..., (K, B, N, N) padded."""
+    eligibility_checkpoints: np.ndarray
+    """Likewise; K = 0 without eligibility."""
+    spacing: int
+    """G; 0 keeps none."""
+
+
+class _Vectors(NamedTuple):
+    """(P,) of one row at step t."""
+
+    before: np.ndarray
+    """The activity at t - 2."""
+    pre: np.ndarray
+    """The activity at t - 1."""
+    post: np.ndarray
+    """The activity at t - 1, and after the product at t; with its rate and leak."""
+    rate: np.ndarray
+    leak: np.ndarray
+    total: np.ndarray
+    """The product."""
+
+
+@njit(**INLINED)
+def _restart(kind, H, E, v, n):
+    """Set everything that the update of the step before reads to zero, so it changes nothing."""
+    H[:] = 0
+    if kind.retroactive:
+        E[:] = 0
+    for vector in (v.pre, v.before, v.post, v.rate, v.leak):
+        fill(vector, vector.dtype.type(0), n)
+
+
+@njit(**INLINED)
+def _update_and_product(kind, parameters, options, H, E, v):
+    """The update of step t - 1 and the product of step t, of four neurons at a time."""
+    weight, alpha = parameters.weight, parameters.alpha
+    quarter, zero = len(weight) // TOGETHER, weight.dtype.type(0)
+    post, rate, leak, total = v.post, v.rate, v.leak, v.total
+    for j in range(quarter):
+        j1, j2, j3 = j + quarter, j + 2 * quarter, j + 3 * quarter
+        x0, r0, c0 = post[j], rate[j], leak[j]
+        x1, r1, c1 = post[j1], rate[j1], leak[j1]
+        x2, r2, c2 = post[j2], rate[j2], leak[j2]
+        x3, r3, c3 = post[j3], rate[j3], leak[j3]
+        sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+        for i in range(weight.shape[1]):
+            p, q = v.before[i], v.pre[i]
+            h = update(kind, H, E, H, E, j, i, x0, r0, c0, p, options)
+            sum0 += (weight[j, i] + alpha[j, i] * h) * q
+            h = update(kind, H, E, H, E, j1, i, x1, r1, c1, p, options)
+            sum1 += (weight[j1, i] + alpha[j1, i] * h) * q
+            h = update(kind, H, E, H, E, j2, i, x2, r2, c2, p, options)
+            sum2 += (weight[j2, i] + alpha[j2, i] * h) * q
+            h = update(kind, H, E, H, E, j3, i, x3, r3, c3, p, options)
+            sum3 += (weight[j3, i] + alpha[j3, i] * h) * q
+        total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
+
+
+@njit(**INLINED)
+def _keep_checkpoint(kind, out, H, E, t, b):
+    if out.spacing > 0 and t % out.spacing == 0:
+        k = t // out.spacing
+        copy_rows(out.checkpoints[k, b], H, H.shape[0], H.shape[1])
+        if kind.retroactive:
+            copy_rows(out.eligibility_checkpoints[k, b], E, E.shape[0], E.shape[1])
+
+
+@njit(**JIT)
+def _activity(v, sequence, t, b, n):
+    """``post`` becomes the activity at t, from the product and the drive."""
+    if sequence.mask.size:
+        tanh(v.total, n)
+        for j in range(n):
+            clamped = sequence.mask[t, b, j]
+            v.post[j] = sequence.drive[t, b, j] if clamped else v.total[j]
+    else:
+        for j in range(n):
+            v.post[j] = v.total[j] + sequence.drive[t, b, j]
+        tanh(v.post, n)
+
+
+@njit(**JIT)
+def _after_product(v, sequence, parameters, options, out, t, b, n):
+    """Activity, modulation, rates and leaks of step t."""
+    _activity(v, sequence, t, b, n)
+    copy(out.x[t, b], v.post, n)
+    m = modulation_of(v.post, n, parameters, options)
+    out.modulation[t, b] = m
+    set_rates(v.rate, v.leak, v.post, m, n, parameters, options)
+    copy(v.before, v.pre, n)
+    copy(v.pre, v.post, n)
+
+
+@functools.cache
+def compiled_forward(kind: Kind):
+    """The forward pass for a kind of update; numba compiles it on first use.
+
+    It takes (parameters, options, sequence, initial state, results, group, first row, last row).
+    """
+
+    @njit(**JIT)
+    def forward(parameters, options, sequence, state, out, group, first, last):
+        steps, _, n = sequence.drive.shape
+        shape, dtype = parameters.weight.shape, parameters.weight.dtype
+        H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
+        v = _Vectors(
+            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype),
+        )
+        for b in range(first, last):
+            H[:] = 0  # also the padding, where a row that diverged has left its NaN
+            H[:n, :n] = state.trace[b]
+            if kind.retroactive:
+                E[:] = 0
+                E[:n, :n] = state.eligibility[b]
+            copy(v.pre, state.hidden[b], n)
+            for t in range(steps + 1):  # the last time only the update
+                if t < steps and sequence.starts[t, b]:
+                    _restart(kind, H, E, v, n)
+                if t == 0:
+                    products(v.total, parameters, H, v.pre, n)
+                else:
+                    _update_and_product(kind, parameters, options, H, E, v)
+                if t < steps:
+                    _keep_checkpoint(kind, out, H, E, t, b)
+                    _after_product(v, sequence, parameters, options, out, t, b, n)
+            out.trace[b] = H[:n, :n]
+            if kind.retroactive:
+                out.eligibility[b] = E[:n, :n]
+
+    return forward

@@ -1,0 +1,106 @@
+"""One step of a plastic net on the CPU, in place, from the inputs on."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from plasticrl.core.backends.numba_update import (
+    INLINED,
+    JIT,
+    Kind,
+    Options,
+    Parameters,
+    State,
+    copy,
+    copy_rows,
+    modulation_of,
+    products,
+    set_rates,
+    tanh,
+    update,
+)
+
+WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
+
+
+class Projection(NamedTuple):
+    """How inputs enter: ``mode``, and for ``WEIGHTS`` weight (I, N) and bias (N,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    mode: int
+
+
+class Recorded(NamedTuple):
+    """What a step writes for the backward pass: M (B,), and H and E before it, or (0, 0, 0)."""
+
+    modulation: np.ndarray
+    trace: np.ndarray
+    eligibility: np.ndarray
+
+
+@njit(**JIT)
+def _activity(post, pre, trace, parameters, projection, inputs, n):
+    """``post`` becomes the activity after the step, from the one before it and inputs (I,)."""
+    products(post, parameters, trace, pre, n)
+    if projection.mode == WEIGHTS:
+        for j in range(n):
+            post[j] += projection.bias[j]
+        for i in range(len(projection.weight)):
+            u = inputs[i]
+            for j in range(n):
+                post[j] += projection.weight[i, j] * u
+    elif projection.mode == ADDITIVE:
+        for j in range(n):
+            post[j] += inputs[j]
+    tanh(post, n)
+    if projection.mode == CLAMPED:
+        for j in range(n):
+            if inputs[n + j] != 0:
+                post[j] = inputs[j]
+
+
+@njit(**INLINED)
+def _record_traces(kind, recorded, H, E, b, n):
+    if len(recorded.trace):
+        copy_rows(recorded.trace[b], H, n, n)
+        if kind.retroactive:
+            copy_rows(recorded.eligibility[b], E, n, n)
+
+
+@functools.cache
+def compiled_step(kind: Kind):
+    """The step for a kind of update; numba compiles it on first use.
+
+    It takes (parameters, options, projection, inputs (B, I), episode starts (B,), state, recorded,
+    group, first row, last row), matrices not padded, and changes the state. The NamedTuples among
+    these are taken as plain tuples, whose types numba finds faster: 0.6 us each (measured).
+    """
+
+    @njit(**JIT)
+    def step(parameters, options, projection, inputs, starts, state, recorded, group, first, last):
+        parameters, options = Parameters(*parameters), Options(*options)
+        projection, state, recorded = Projection(*projection), State(*state), Recorded(*recorded)
+        n, dtype = parameters.weight.shape[0], parameters.weight.dtype
+        pre, rate, leak = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+        for b in range(first, last):
+            post, H = state.hidden[b], state.trace[b]
+            E = state.eligibility[b] if kind.retroactive else H
+            if starts[b]:
+                post[:] = 0
+                H[:] = 0
+                E[:] = 0
+            _record_traces(kind, recorded, H, E, b, n)
+            copy(pre, post, n)
+            _activity(post, pre, H, parameters, projection, inputs[b], n)
+            m = modulation_of(post, n, parameters, options)
+            recorded.modulation[b] = m
+            set_rates(rate, leak, post, m, n, parameters, options)
+            for j in range(n):
+                xj, rj, cj = post[j], rate[j], leak[j]
+                for i in range(n):
+                    update(kind, H, E, H, E, j, i, xj, rj, cj, pre[i], options)
+
+    return step
