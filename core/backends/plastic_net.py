@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.rules import trace_limit
