@@ -54,7 +54,7 @@ class Upstream(NamedTuple):
 class Downstream(NamedTuple):
     """The gradients that the backward pass writes; see ``plastic_net.Gradients``.
 
-    ``alpha`` (groups, N, N) padded and ``eta`` (groups, 1) are added to, one for each group of rows.
+    ``alpha`` (groups, N, N), padded, and ``eta`` (groups, 1) are sums, one for each group of rows.
     """
 
     drive: np.ndarray

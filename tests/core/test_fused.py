@@ -204,7 +204,8 @@ def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
         "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
         "sequence(cell, torch.ones(2, 4, 3))[0].sum().backward()\n"
         "stepper(cell, cell.initial_state(1))(torch.ones(1, 3))\n"
-        "kernels = [c(Kind(False, False, leaks=False)) for c in (compiled_step, compiled_forward, compiled_backward)]\n"
+        "factories = (compiled_step, compiled_forward, compiled_backward)\n"
+        "kernels = [factory(Kind(False, False, leaks=False)) for factory in factories]\n"
         "print([sum(k.stats.cache_hits.values()) for k in kernels])\n"
     )
     given = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
