@@ -195,7 +195,7 @@ def tiled(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """As ``on_chip``; ``d_drive`` also hands a vector from tile to tile, ``d_alpha`` starts at 0."""
+    """As ``on_chip``. ``d_drive`` also hands vectors from tile to tile; ``d_alpha`` starts at 0."""
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < N
