@@ -12,10 +12,10 @@ Additions, multiplications, minima, maxima and comparisons are one operation eac
     backward, segment's start   q 1, gH 2, d_alpha 2, g_pre 4          =  9    as above         = 7
     checkpoint                                                                 H + H, twice     = 4
 
-The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps, as
-``checkpoint_spacing`` says. The first trace of a segment is a checkpoint, which the forward pass writes and
-the backward pass reads; the other traces are recomputed. Arrays of size N or N B are not counted:
-they stay in the nearest cache, and the work on them is N times less.
+The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps; see
+``checkpoint_spacing``. A segment's first trace is a checkpoint, written in the forward and read in
+the backward pass; its other traces are computed again. Everything of size N or N B stays in the
+nearest cache, is N times less, and is not counted.
 """
 
 import math

@@ -54,7 +54,7 @@ class Upstream(NamedTuple):
 class Downstream(NamedTuple):
     """The gradients that the backward pass writes; see ``plastic_net.Gradients``.
 
-    ``alpha`` (groups, N, N) padded and ``eta`` (groups, 1) are added to, one for each group of rows.
+    ``alpha`` (groups, N, N), padded, and ``eta`` (groups, 1) are sums, one for each group of rows.
     """
 
     drive: np.ndarray
@@ -192,6 +192,28 @@ def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v
         d_eta[0] += eta0 + eta1
 
 
+@njit(**INLINED)
+def _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
+    """Through the modulator and the activity of step t, down to the drive and the product."""
+    zero, one = v.post.dtype.type(0), v.post.dtype.type(1)
+    if options.activation != NO_MODULATION:
+        m = saved.modulation[t, b]
+        if options.activation == TANH:
+            g_modulation *= one - m * m
+        elif options.activation == SIGMOID:
+            g_modulation *= m * (one - m)
+        out.modulator_drive[t, b] = g_modulation
+        for j in range(n):
+            v.g_post[j] += g_modulation * parameters.modulator_weight[j]
+    for j in range(n):
+        xj = saved.x[t, b, j]
+        v.g_total[j] = v.g_post[j] * (one - xj * xj)
+        out.drive[t, b, j] = v.g_total[j]
+        if saved.mask.size and saved.mask[t, b, j]:
+            v.g_total[j] = zero
+            out.drive[t, b, j] = v.g_post[j]
+
+
 @njit(**JIT)
 def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
     """The reverse of the product of the first step, which no update precedes."""
@@ -279,6 +301,8 @@ def compiled_backward(kind: Kind):
                     _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
                     if t + 1 < steps:
                         copy(v.g_post, v.g_pre, n)
+                    # Through D and the rates. This loop has to stand here: in a function of its own
+                    # it is vectorized in another way, and the sum's last bits change.
                     g_modulation = zero
                     for j in range(n):
                         xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
@@ -290,22 +314,7 @@ def compiled_backward(kind: Kind):
                         v.g_post[j] += upstream.x[t, b, j]
                         g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
                         out.rate[t, b, j] = v.sum_rate[j]
-                    if options.activation != NO_MODULATION:
-                        mm = saved.modulation[t, b]
-                        if options.activation == TANH:
-                            g_modulation *= one - mm * mm
-                        elif options.activation == SIGMOID:
-                            g_modulation *= mm * (one - mm)
-                        out.modulator_drive[t, b] = g_modulation
-                        for j in range(n):
-                            v.g_post[j] += g_modulation * parameters.modulator_weight[j]
-                    for j in range(n):
-                        xj = saved.x[t, b, j]
-                        v.g_total[j] = v.g_post[j] * (one - xj * xj)
-                        out.drive[t, b, j] = v.g_total[j]
-                        if saved.mask.size and saved.mask[t, b, j]:
-                            v.g_total[j] = zero
-                            out.drive[t, b, j] = v.g_post[j]
+                    _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
                     copy(v.pre, v.before, n)
                     copy(v.g_pre, v.g_before, width)
             if saved.starts[0, b]:

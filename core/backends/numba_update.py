@@ -160,7 +160,7 @@ def tanh_(values):
 
 @njit(**JIT)
 def copy(to, source, n):
-    """The first n numbers of ``source``, as a plain loop: a slice's assignment is not vectorized."""
+    """Copy the first n numbers, in a loop: the assignment of a slice is not vectorized."""
     for i in range(n):
         to[i] = source[i]
 

@@ -58,8 +58,8 @@ def on_chip(
     N: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Program p has recomputed (P, G, N, N) for recomputed traces, and its own sums in ``d_alpha``
-    (P, N, N) and ``d_eta`` (P,). Upstream gradients of the state become those of the initial one.
+    """Program p has a part of ``recomputed`` and sums of its own in ``d_alpha`` (P, N, N) and
+    ``d_eta`` (P,). Upstream gradients of the state become those of the initial one.
     """
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -79,7 +79,7 @@ def on_chip(
         for segment in range((n_steps + spacing - 1) // spacing):
             first = ((n_steps - 1) // spacing - segment) * spacing
             last = tl.minimum(first + spacing, n_steps)
-            tl.debug_barrier()  # the recomputed have been read
+            tl.debug_barrier()  # the recomputed traces have been read
             _recompute(
                 checkpoints,
                 eligibility_checkpoints,
@@ -195,7 +195,7 @@ def tiled(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """As the one on chip. ``d_drive`` serves to exchange a vector; ``d_alpha`` starts at zero."""
+    """As ``on_chip``. ``d_drive`` also hands vectors from tile to tile; ``d_alpha`` starts at 0."""
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < N
@@ -246,7 +246,7 @@ def tiled(
 
                 # Through the update, to the rates and a part of the activity's gradient.
                 g_pre = tl.zeros_like(g_post)
-                tl.debug_barrier()  # the recomputed and the traces' gradients have been written
+                tl.debug_barrier()  # recomputed traces and gradients have been written
                 for top in range(0, N, ROWS):
                     rows = top + tl.arange(0, ROWS)
                     among = rows < N
@@ -313,6 +313,6 @@ def tiled(
                     tl.store(d_trace + b * N * N + tile, g_h, within)
                     tl.store(d_alpha + p * N * N + tile, g_a, within)
                 g_post = tl.where(started, 0, g_pre)
-            tl.debug_barrier()  # the recomputed have been read
+            tl.debug_barrier()  # the recomputed traces have been read
         tl.store(d_hidden + b * N + columns, g_post, inside)
     tl.store(d_eta + p, sum_eta)

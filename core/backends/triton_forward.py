@@ -46,7 +46,7 @@ def on_chip(
     N: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Program b runs row b. What it reads as the initial traces become the final ones."""
+    """Program b runs row b. The initial traces are overwritten by the final ones."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < N
@@ -127,7 +127,7 @@ def tiled(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Program b runs row b. What it reads as the initial traces become the final ones."""
+    """Program b runs row b. The initial traces are overwritten by the final ones."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < N
@@ -135,7 +135,7 @@ def tiled(
     pre = tl.load(hidden + b * N + columns, inside, other=0)
     before = pre  # the activity before ``pre``
     m = eta
-    for t in range(n_steps + 1):  # at last only the update
+    for t in range(n_steps + 1):  # the last time only the update
         row = t * n_rows + b
         now = t < n_steps
         started = tl.load(starts + row, now, other=0) != 0

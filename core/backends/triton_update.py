@@ -1,4 +1,4 @@
-"""The loops of the fused GPU backend, compiled by Triton: one program per batch row.
+"""What the Triton loops share: the update of a tile of a trace, its reverse, vectors of neurons.
 
 Every rule and bound is one of two updates, with a leak c per target neuron (c = 0 for Hebb,
 x_j^2 for Oja; a decaying trace is Hebb with c = 1):
@@ -9,19 +9,20 @@ x_j^2 for Oja; a decaying trace is Hebb with c = 1):
 
 Under retroactive modulation d = r_j E, and then E <- E + eta (D - E).
 
-``forward`` and ``backward`` hold a row's trace on chip, one (BLOCK, BLOCK) tile in registers, for
-the whole sequence: what a step reads from memory are the weights, alpha and vectors. The ``tiled``
-ones, for more neurons, pass over a trace in memory, (ROWS, BLOCK) at a time, and hand vectors from
-tile to tile through memory, a barrier between writing and reading. Tiles are masked to N neurons.
+The passes are in ``triton_forward`` and ``triton_backward``, one program per batch row. ``on_chip``
+holds a row's trace in registers, as one (BLOCK, BLOCK) tile, for the whole sequence; a step reads
+only weights, alpha and vectors from memory. ``tiled``, for more neurons, passes over a trace in
+memory, (ROWS, BLOCK) at a time. Tiles are masked to N neurons.
 
-Names: B rows, T steps, N neurons, G steps between checkpoints traces, P programs of the backward pass,
-which take the rows p, p + P, p + 2 P ... Shapes are in ``net``; ``clip`` and ``eta`` are one number
-each, ``mask`` and ``starts`` bytes, ``checkpoints`` (T / G, B, N, N), ``recomputed`` (P, G, N, N). All tensors
-are contiguous. What a net has no use for is None. N is known at compilation: addresses are then
-constants, which would else take the registers that the tiles need.
+Names: B rows, T steps, N neurons, G steps between checkpoints (``spacing``), P programs of the
+backward pass (``sharing``), which take the rows p, p + P, p + 2 P ... Shapes are in
+``plastic_net``; ``clip`` and ``eta`` are one number each, ``mask`` and ``starts`` bytes,
+``checkpoints`` (T / G, B, N, N), ``recomputed`` (P, G, N, N). All tensors are contiguous, and None
+where the net has no such parameter. N is known at compilation, so that addresses are constants and
+leave the registers to the tiles.
 
-A number may lie in several threads, of which one writes it: so a barrier stands not only between
-writing and reading, but between reading and overwriting, too.
+Several threads may hold the same number, and only one of them writes it. So a barrier is needed
+between writing and reading, and also between reading and overwriting.
 """
 
 import triton
@@ -55,7 +56,7 @@ def _modulation(post, modulator_weight, modulator_bias, columns, inside, ACTIVAT
 
 @triton.jit
 def _slope(m, ACTIVATION: tl.constexpr):
-    """Of the modulator's output function, where it gave M."""
+    """The derivative of the modulator's output function where its value is M."""
     if ACTIVATION == "tanh":
         slope = 1 - m * m
     elif ACTIVATION == "sigmoid":
@@ -222,7 +223,7 @@ def _recompute(
     ACTIVATION: tl.constexpr,
     N: tl.constexpr,
 ):
-    """The traces into ``rows`` before the steps [first, last), into the recomputed from ``slot`` on."""
+    """Writes the traces before the steps [first, last) to ``recomputed``, from ``slot`` on."""
     tile = rows[:, None] * N + columns[None, :]
     within = (rows < N)[:, None] & (columns < N)[None, :]
     at = ((first // spacing) * n_rows + b) * N * N

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plasticrl.core import Cell, build_cell
+from plasticrl.core.backends.plastic_net import SUPPORTED_BOUNDS, SUPPORTED_RULES
 from plasticrl.core.state import leaves, unflatten
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
@@ -17,8 +18,8 @@ def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
     """A plastic_rnn of any kind and an odd or even number of neurons, whose bounds are met."""
     options: dict[str, Any] = {
         "hidden_size": draw(st.integers(1, 19)),
-        "rule": draw(st.sampled_from(["hebb", "oja"])),
-        "bound": draw(st.sampled_from(["hard", "soft", "decay", "none"])),
+        "rule": draw(st.sampled_from(SUPPORTED_RULES)),
+        "bound": draw(st.sampled_from(SUPPORTED_BOUNDS)),
         "alpha": draw(st.sampled_from(["connection", "neuron", "scalar"])),
         "modulation": draw(st.sampled_from(["none", "simple", "retroactive"])),
         "input_mode": draw(st.sampled_from(["weights", "additive", "clamped"])),

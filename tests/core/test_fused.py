@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.core.cases import TOLERANCE, Case, plastic_cells
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
-from plasticrl.core.backends import cpu, kernels
+from plasticrl.core.backends import cpu, numba_update
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.fused import FUSED, checkpoint_spacing
 from plasticrl.core.cells.configs import PlasticRNNConfig
@@ -126,11 +126,11 @@ def test_tanh_in_single_precision() -> None:
     """Otherwise a coefficient of the approximation is off."""
     x = np.concatenate([np.linspace(-12, 12, 200_001), [np.inf, -np.inf, 1e-30, 0.0]])
     values = x.astype(np.float32)
-    kernels.tanh_(values)
+    numba_update.tanh_(values)
     expected = np.tanh(x.astype(np.float32).astype(np.float64))
     np.testing.assert_allclose(values, expected, rtol=3e-7, atol=0)
     nan = np.array([np.nan], np.float32)
-    kernels.tanh_(nan)
+    numba_update.tanh_(nan)
     assert np.isnan(nan).all()
 
 
@@ -198,11 +198,16 @@ def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
     code = (
         "import torch\n"
         "from plasticrl.core import build_cell, sequence, stepper\n"
-        "from plasticrl.core.backends.kernels import compiled\n"
+        "from plasticrl.core.backends.numba_update import Kind\n"
+        "from plasticrl.core.backends.numba_step import compiled_step\n"
+        "from plasticrl.core.backends.numba_forward import compiled_forward\n"
+        "from plasticrl.core.backends.numba_backward import compiled_backward\n"
         "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
         "sequence(cell, torch.ones(2, 4, 3))[0].sum().backward()\n"
         "stepper(cell, cell.initial_state(1))(torch.ones(1, 3))\n"
-        "print([sum(k.stats.cache_hits.values()) for k in compiled(False, False, False)])\n"
+        "factories = (compiled_step, compiled_forward, compiled_backward)\n"
+        "kernels = [factory(Kind(False, False, leaks=False)) for factory in factories]\n"
+        "print([sum(k.stats.cache_hits.values()) for k in kernels])\n"
     )
     given = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = [sys.executable, "-c", code]
@@ -211,6 +216,48 @@ def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
         for _ in range(2)
     )
     assert (first, second) == ("[0, 0, 0]\n", "[1, 1, 1]\n")
+
+
+def test_a_change_in_any_file_of_loops_is_another_fingerprint(tmp_path: Path) -> None:
+    """Otherwise numba runs what it has compiled of a function that has changed since."""
+    for path in Path(numba_update.__file__).parent.glob("numba_*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert numba_update.fingerprint(tmp_path) == numba_update.fingerprint()
+    for path in tmp_path.iterdir():
+        text = path.read_text()
+        path.write_text(text + "#")
+        assert numba_update.fingerprint(tmp_path) != numba_update.fingerprint()
+        path.write_text(text)
+
+
+def test_another_fingerprint_is_compiled_anew(tmp_path: Path) -> None:
+    """Otherwise it is no part of the key of numba's cache."""
+    code = (
+        "import sys, torch\n"
+        "from plasticrl.core import build_cell, stepper\n"
+        "from plasticrl.core.backends import cpu, numba_update\n"
+        "kinds = []\n"
+        "class Kind(numba_update.Kind):\n"
+        "    def __new__(cls, *args, leaks):\n"
+        "        kinds.append(numba_update.Kind(*args, leaks, int(sys.argv[1])))\n"
+        "        return kinds[-1]\n"
+        "cpu.Kind = Kind\n"
+        "cell = build_cell('plastic_rnn', 2, hidden_size=3)\n"
+        "stepper(cell, cell.initial_state(1))(torch.zeros(1, 2))\n"
+        "print(sum(cpu.compiled_step(kinds[0]).stats.cache_hits.values()))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", code, number],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for number in ("1", "1", "2")
+    ]
+    assert hits == ["0", "1", "0"]
 
 
 def test_it_runs_in_a_forked_process() -> None:

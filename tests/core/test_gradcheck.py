@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
-from plasticrl.core import Cell, Plasticity, build_cell, sequence
+from plasticrl.core import CELLS, Cell, Plasticity, build_cell, sequence
 from plasticrl.core.modulation import ACTIVATIONS
 from plasticrl.core.rules import BOUNDS, RULES
 from plasticrl.core.state import leaves, unflatten
@@ -178,7 +178,21 @@ def test_plastic_readout(options: dict[str, Any]) -> None:
     check("plastic_readout", 2 + SIZE, {**options, "label_gain": 0.5})
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+# Every cell with a plastic connection has tests of its own above; the identity has no parameter.
+PLASTIC = ("plastic_rnn", "plastic_lstm", "plastic_readout")
+PLAIN = [name for name in CELLS if name not in (*PLASTIC, "identity")]
+
+
+@pytest.mark.parametrize("registry", ["rule", "bound"])
+def test_no_entry_of_a_registry_is_left_out(registry: str) -> None:
+    """Otherwise a new rule or bound that no combination takes is silently not checked."""
+    for combined in (plasticities(), LSTM_PLASTICITIES):
+        assert {options[registry] for options in combined} == set(
+            {"rule": RULES, "bound": BOUNDS}[registry]
+        )
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_plain_cells(name: str) -> None:
     """Otherwise the time loop or the reset breaks a gradient that torch has right."""
     check(name, 2, {}, fast=False)

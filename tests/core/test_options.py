@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.core import CELLS, Cell, Plasticity, build_cell, sequence
+from plasticrl.core.rules import BOUNDS, RULES
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "rule": ("hebb", "oja"),
@@ -254,3 +255,10 @@ def test_a_size_is_an_integer_of_at_least_one(name: str, value: Any) -> None:
 def test_an_input_size_is_an_integer_of_at_least_one(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"^input_size must be an integer of at least 1, not "):
         build_cell(name, value)
+
+
+def test_every_rule_and_bound_can_be_chosen() -> None:
+    """Otherwise one of the registry that is no choice of ``Plasticity`` is in no other test."""
+    for name, registry in (("rule", RULES), ("bound", BOUNDS)):
+        assert set(get_args(get_type_hints(Plasticity)[name])) == set(registry)
+        assert set(CHOICES[name]) == set(registry)
