@@ -71,20 +71,26 @@ class Fit(ABC):
         """Whether the task's target is reached; asked after each update."""
         return False
 
-    def run(self, name: str, log: Log, save: Callable[[], None], session: TrainingSession) -> None:
+    def run(
+        self,
+        name: str,
+        log: Log,
+        save: Callable[[], None],
+        session: TrainingSession | None = None,
+    ) -> None:
         """Train to the end.
 
         Args:
             name: the net's, for messages.
             log: gets metrics now and then.
             save: keeps ``state``; called now and then, on Ctrl-C and at the end.
-            session: shows the progress and says when to save.
+            session: shows the progress and says when to save; by default nothing is shown.
 
         Raises:
             FloatingPointError: the loss or its gradient is no longer finite.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        config = self.config
+        config, session = self.config, session or TrainingSession()
         with session.training(
             save,
             label=name,

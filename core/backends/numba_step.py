@@ -41,7 +41,7 @@ class Recorded(NamedTuple):
     eligibility: np.ndarray
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def _activity(post, pre, trace, parameters, projection, inputs, n):
     """``post`` becomes the activity after the step, from the one before it and inputs (I,)."""
     products(post, parameters, trace, pre, n)

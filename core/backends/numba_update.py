@@ -179,7 +179,7 @@ def fill(to, value, n):
         to[i] = value
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def modulation_of(post, n, parameters, options):
     """The modulation M, or eta without a modulator."""
     if options.activation == NO_MODULATION:
@@ -195,7 +195,7 @@ def modulation_of(post, n, parameters, options):
     return post.dtype.type(value)
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def set_rates(rate, leak, post, modulation, n, parameters, options):
     """Rate r and leak c of every target neuron, from its activity and the modulation."""
     weight, bias = parameters.fan_out_weight, parameters.fan_out_bias
