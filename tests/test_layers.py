@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("core", "envs", "runs", "tasks", "agents", "viewer")
+FOLDERS = ("commands", "core", "envs", "runs", "tasks", "agents", "viewer")
 
 
 def run(*argv: str, **options: str) -> "subprocess.CompletedProcess[str]":

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("core", "envs", "runs", "tasks", "agents", "viewer")
+FOLDERS = ("commands", "core", "envs", "runs", "tasks", "agents", "viewer")
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 
 

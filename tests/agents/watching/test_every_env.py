@@ -10,11 +10,15 @@ import pytest
 from PIL import Image
 from rich.console import Console, ConsoleDimensions
 
-from plasticrl.agents.training.building import build_env, build_model
+from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.callbacks import _pictures
-from plasticrl.agents.training.config import CoreConfig, TrainConfig
+from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import describes_scene, frames_mode, record_episode
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.envs import ENV_IDS
+from plasticrl.runs import RunDirectory, to_dict
 from plasticrl.viewer import EpisodeTrace, load_npz, record, save_npz, watch
 from plasticrl.viewer.film_frames import FilmFrames
 from plasticrl.viewer.report import page
@@ -27,11 +31,12 @@ all_ids = pytest.mark.parametrize("env_id", ENV_IDS)
 
 def play(env_id: str, **env_kwargs: Any) -> EpisodeTrace:
     """An episode of an untrained agent, without rendering."""
-    core = CoreConfig(name="plastic_rnn", hidden_size=8, modulation="simple")
+    core = PlasticRNNConfig(hidden_size=8, modulation="simple")
     options = {"episode_length": 30, **env_kwargs}
     config = TrainConfig(env_id=env_id, env_kwargs=options, core=core, n_envs=1, device="cpu")
     policy = build_model(config, build_env(config, 1)).policy
-    return record_episode(policy, config, "mine", 1, frames_mode(config))
+    run = RunDirectory(Path("nowhere"), "rl", "mine", to_dict(config), {}, {})
+    return record_episode(TrainedAgent(run, config, policy), 1, frames_mode(config))
 
 
 @pytest.fixture(scope="module", params=ENV_IDS)

@@ -177,6 +177,6 @@ def test_a_run_becomes_an_agent(
     assert measured["ablated_reward_mean"] == about.ablated_reward_mean
     before = contents(own_gallery)
     assert guarded(build_gallery.main, argv) == 2
-    assert "small is there already: remove it first" in capsys.readouterr().err
+    assert "small already exists: remove it first" in capsys.readouterr().err
     assert guarded(build_gallery.main, argv[:2]) == 2
     assert contents(own_gallery) == before
