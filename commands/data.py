@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from plasticrl.commands.flags import parse_flags
+from plasticrl.commands.program import command_line
 from plasticrl.tasks.data import (
     DATA_ROOT_VARIABLE,
     DataError,
@@ -24,7 +25,7 @@ class DataArguments:
 
 def main(argv: Sequence[str]) -> int:
     """The command; its exit status."""
-    print(*_lines(parse_flags(DataArguments, argv).data_root), sep="\n")
+    print(*_lines(parse_flags(DataArguments, argv, prog=command_line("data")).data_root), sep="\n")
     return 0
 
 
@@ -38,10 +39,10 @@ def _lines(data_root: str | None) -> Iterator[str]:
     where = (
         f"in {folder}" if folder else f"name their folder with --data-root or {DATA_ROOT_VARIABLE}"
     )
-    yield f"To be brought, {where}:"
+    yield f"Not embedded, {where}:"
     for data in DATA_SETS:
         if isinstance(data, ExternalDataSet):
-            yield f"  {data.name} ({data.task}), stand-in: {data.substitute_flag}"
+            yield f"  {data.name} ({data.task}), embedded in its place: {data.substitute_flag}"
             yield from (f"    {line}" for line in _found(data, data_root))
 
 
@@ -50,7 +51,7 @@ def _state(data: EmbeddedDataSet) -> str:
         data.read()
     except DataError as error:
         return str(error)
-    return f"sha256 {data.sha256}, as it should be"
+    return f"sha256 {data.sha256}: verified"
 
 
 def _found(data: ExternalDataSet, data_root: str | None) -> Iterator[str]:
@@ -60,6 +61,6 @@ def _found(data: ExternalDataSet, data_root: str | None) -> Iterator[str]:
     try:
         for path in data.find(data_root):
             # A folder has no published checksum: its contents are counted when they are used.
-            yield f"{path}: {'unpacked' if path.is_dir() else 'as it should be'}"
+            yield f"{path}: {'unpacked' if path.is_dir() else 'verified'}"
     except DataError as error:
         yield str(error)

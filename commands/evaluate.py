@@ -73,7 +73,7 @@ class EvaluateArguments:
 
 def main(argv: Sequence[str]) -> int:
     """The command; its exit status."""
-    arguments = parse_flags(EvaluateArguments, argv)
+    arguments = parse_flags(EvaluateArguments, argv, prog=command_line("evaluate"))
     from plasticrl.viewer import ViewerError
 
     given = {name.rpartition(".")[2] for name in given_values(argv, arguments)}
@@ -158,7 +158,7 @@ def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result['preset']}, {result['episodes']} episodes")
+    table = Table(title=f"{result['env_id']}, {result['episodes']} episodes")
     table.add_column("agent")
     table.add_column("reward", justify="right")
     table.add_column("95 % interval", justify="right")

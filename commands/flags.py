@@ -23,7 +23,12 @@ _BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
 
 
 def parse_flags(
-    form: type[T], argv: Sequence[str], default: T | None = None, description: str | None = None
+    form: type[T],
+    argv: Sequence[str],
+    default: T | None = None,
+    *,
+    prog: str,
+    description: str | None = None,
 ) -> T:
     """The arguments as a dataclass.
 
@@ -31,6 +36,7 @@ def parse_flags(
         form: the dataclass.
         argv: the arguments.
         default: holds the values of flags that are not given; None: the dataclass's own.
+        prog: how the command is called, for ``--help``.
         description: of the command, for ``--help``.
 
     Raises:
@@ -42,7 +48,7 @@ def parse_flags(
     errors = io.StringIO()
     try:
         with redirect_stderr(errors):
-            return tyro.cli(form, args=argv, default=start, description=description)
+            return tyro.cli(form, prog=prog, args=argv, default=start, description=description)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -55,6 +61,8 @@ def _sentence(box: str) -> str:
     text = " ".join(" ".join(lines).split())
     for end in (" Argument helptext:", " For full helptext"):
         text = text.partition(end)[0]
+    if text.startswith("Unrecognized options: ") and not text.startswith("Unrecognized options: -"):
+        text += " (a flag that is true or false takes no value: --flag or --no-flag)"
     return text.removeprefix("Error parsing ")
 
 

@@ -42,8 +42,9 @@ class ProgressBar:
         if not self._console.is_terminal and self._lines.due(done):
             name = f"{self._label}, " if self._label else ""
             seconds = time.monotonic() - self._started
+            percent = min(100, 100 * done // self._total)
             self.notify(
-                f"{name}{100 * done // self._total} %: {done:,} of {self._total:,} {self._unit}, "
+                f"{name}{percent} %: {done:,} of {self._total:,} {self._unit}, "
                 f"{figure}, {clock(seconds)} elapsed"
             )
 

@@ -32,6 +32,11 @@ from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
+_CORES = tuple(name for name in CELLS if name != "plastic_readout")
+_CORE_NAME: Any = Annotated[
+    Literal[_CORES],  # type: ignore[valid-type]
+    tyro.conf.arg(help="The kind of the core. Another kind has options of its own."),
+]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
 
 
@@ -81,17 +86,22 @@ def _check_preset(argv: Sequence[str]) -> None:
     word = argv[0] if argv else "-"
     if word in PRESETS:
         return
-    command, there = command_line("train"), ", ".join(PRESETS)
+    command = command_line("train")
     if word.startswith("-"):
         raise UsageError(
-            f"name a preset first, as in: {command} {next(iter(PRESETS))}; there are {there}; "
-            f"to go on with a run: {command} --resume RUN"
+            f"name a preset first, as in: {command} {next(iter(PRESETS))}; "
+            f"{command} --help lists all of them; to go on with a run: {command} --resume RUN"
         )
     if word in COMMANDS:
         raise UsageError(f"{word!r} is no preset but a command of its own: {command_line(word)}")
-    close = nearest(word, list(PRESETS))
-    hint = f"did you mean {close[0]}?" if close else f"there are {there}"
+    close = [name for name in PRESETS if name.startswith(f"{word}-")]
+    close = close or nearest(word, list(PRESETS))
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(PRESETS)}"
     raise UsageError(f"there is no preset {word!r}: {hint}")
+
+
+def _called(preset: str) -> str:
+    return f"{command_line('train')} {preset}"
 
 
 def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
@@ -119,9 +129,8 @@ def parse_agent(
         UsageError: a flag does not exist, or has a value that cannot be.
     """
     form = _agent_form(config, flags)
-    parsed = parse_flags(
-        type(form), flags, form, f"Train an agent: {preset}. Flags change the preset."
-    )
+    about = f"Train an agent: {preset}. Flags change the preset."
+    parsed = parse_flags(type(form), flags, form, prog=_called(preset), description=about)
     given = given_values(flags, parsed)
     run_dir = given.pop("run_dir", None)
     try:
@@ -151,7 +160,7 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
     """What the flags of a preset set: its config, with the options of the core that they name."""
     name = _core_name(flags)
     core = vary_config(config, {"core.name": name})[0].core if name in CELLS else config.core
-    core_form = unchecked(type(core), ("name", Literal[tuple(CELLS)], core.name))
+    core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
     a2c_form, curriculum_form = unchecked(type(config.a2c)), unchecked(type(config.curriculum))
     form = unchecked(
         TrainConfig,
@@ -215,7 +224,7 @@ _NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
 def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
     form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
     about = f"Train on a supervised task: {preset}. Flags change the preset."
-    parsed = parse_flags(form, flags, _copy(config, form), about)
+    parsed = parse_flags(form, flags, _copy(config, form), prog=_called(preset), description=about)
     chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
     say_loading(preset)
     from plasticrl.tasks.training import SupervisedRun
@@ -232,7 +241,7 @@ def _resume(argv: Sequence[str]) -> int:
         raise UsageError(
             f"--resume goes on with the run's own settings: leave out {', '.join(others)}"
         )
-    arguments = parse_flags(ResumeArguments, argv)
+    arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
     run = RunDirectory.open(arguments.resume)  # a broken run is reported before torch is loaded
     if run.kind == SUPERVISED and arguments.total_timesteps is not None:
         raise UsageError(

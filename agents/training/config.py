@@ -56,7 +56,7 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         check_count(episodes=self.episodes)
         if (self.option is None) != (not self.stages):
-            raise UsageError("option and stages must be given together")
+            raise UsageError("option and curriculum.stages must be given together")
         if not math.isfinite(self.threshold):
             raise UsageError(f"threshold must be a finite number, not {self.threshold}")
 

@@ -42,6 +42,7 @@ def vary_config(config: TrainConfig, changes: dict[str, Any]) -> tuple[TrainConf
         dropped |= {f"env_kwargs.{name}": value for name, value in config.env_kwargs.items()}
         if config.curriculum.option is not None and "option" not in parts["curriculum"]:
             dropped["curriculum.option"] = config.curriculum.option
+            dropped["curriculum.stages"] = list(config.curriculum.stages)
         start = replace(config, curriculum=CurriculumConfig())
     new["curriculum"] = _vary_part(start, "curriculum", parts["curriculum"])
     return replace(config, **new), dropped

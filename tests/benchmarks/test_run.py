@@ -92,6 +92,7 @@ def test_a_quick_run_writes_its_tables(tmp_path: Path) -> None:
     (table,) = content["benchmarks"]["envs"]["tables"]
     assert {row["environment"] for row in table["rows"]} == {
         "plasticrl/GridMaze-v0",
+        "plasticrl/TMaze-v0",
         "plasticrl/CueReward-v0",
     }
     assert done.stdout.strip() in (out / "benchmarks.md").read_text(encoding="utf-8")

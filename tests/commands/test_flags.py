@@ -37,7 +37,7 @@ class Outer:
 def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     """A flag that there is would be refused, or one that there is not be offered."""
     with pytest.raises(SystemExit):
-        parse_flags(Outer, ["--help"])
+        parse_flags(Outer, ["--help"], prog="x")
     told = re.findall(r"--([a-z]\S+?),? ", capsys.readouterr().out)
     assert set(flag_paths(Outer)) == set(told) - {"help"}
 
@@ -53,15 +53,15 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_what_is_right_is_let_through(argv: str) -> None:
     """The check would be in the way."""
-    asked = parse_flags(Outer, argv.split())
+    asked = parse_flags(Outer, argv.split(), prog="x")
     assert (asked.run, asked.n_envs, asked.preset) == (Path("run"), 4, "")
-    assert parse_flags(Outer, ["--names", "a"], Outer(n_envs=9)).n_envs == 9
+    assert parse_flags(Outer, ["--names", "a"], Outer(n_envs=9), prog="x").n_envs == 9
 
 
 def test_what_was_given_is_told_from_what_was_left() -> None:
     """A preset's value would count as asked for, or a flag that repeats it as not given."""
     argv = ["--n_envs=3", "--net.no-decays", "--other-clip", "2", "--", "--history"]
-    asked = parse_flags(Outer, argv[:-2])
+    asked = parse_flags(Outer, argv[:-2], prog="x")
     assert given_values(argv, asked) == {"n_envs": 3, "net.decays": False, "other.other_clip": 2.0}
 
 
@@ -76,7 +76,7 @@ def test_what_was_given_is_told_from_what_was_left() -> None:
 def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:
     """A box of five lines would hide what is wrong."""
     with pytest.raises(UsageError) as refused:
-        parse_flags(Outer, argv)
+        parse_flags(Outer, argv, prog="x")
     assert sentence in str(refused.value).lower()
     assert not set(str(refused.value)) & set("\n│╭╰")
 
@@ -95,7 +95,7 @@ def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:
 def test_the_first_flag_that_is_none_is_told(argv: str, said: str) -> None:
     """The user would search a box for what was meant."""
     with pytest.raises(UsageError) as refused:
-        parse_flags(Outer, argv.split())
+        parse_flags(Outer, argv.split(), prog="x")
     assert str(refused.value).startswith(f"there is no flag {said}")
     assert str(refused.value).endswith(" --help in its place lists all flags")
 

@@ -77,7 +77,7 @@ def test_the_episode_is_the_first_of_the_measured(recorded: Path) -> None:
     assert (episode.env_id, episode.preset) == ("plasticrl/GridMaze-v0", "maze-quickstart")
     assert (episode.seed, episode.ablated, episode.n_steps) == (1_000_000, False, 9)
     assert episode.synapses is not None
-    assert episode.frames is not None
+    assert episode.scene is not None
 
 
 def test_watched_live_and_replayed_are_the_same(

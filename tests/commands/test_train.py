@@ -101,7 +101,10 @@ def test_another_environment_has_no_curriculum_of_the_old_ones() -> None:
         ("--core.rule oja --core.bound decay", "or give --core.rule hebb"),
         ("--core.clip -1", "core.clip must be a finite number above 0, not -1.0"),
         ("--a2c.gamma 2", "a2c.gamma must be from 0 to 1, not 2.0"),
-        ("--curriculum.option n_cues", "curriculum.option and stages must be given together"),
+        (
+            "--curriculum.option n_cues",
+            "curriculum.option and curriculum.stages must be given together",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_flags(flags: str, sentence: str) -> None:

@@ -20,7 +20,7 @@ from plasticrl.tasks.omniglot.characters import IMAGE_SIZE, Characters
 from plasticrl.tasks.omniglot.config import GLYPHS, PRESETS, OmniglotConfig
 from plasticrl.tasks.omniglot.nets import NearestPixels, OneShot, OneShotEpisodes
 from plasticrl.tasks.omniglot.task import Omniglot, rotated
-from plasticrl.tasks.training import train
+from plasticrl.tasks.training import SupervisedRun
 
 SMALL = OmniglotConfig(n_ways=3, n_queries=4, channels=4)
 
@@ -286,7 +286,7 @@ def test_the_plastic_net_learns_to_learn_and_the_control_cannot(tmp_path: Path) 
         PRESETS["omniglot-quickstart"](),
         **{"n_ways": 3, "channels": 16, "n_updates": 150, "learning_rate": 5e-3, "batch_size": 8},
     )
-    assert train(config, "x", tmp_path / "run") == 0
+    list(SupervisedRun.start(config, "x", tmp_path / "run").learn())
     record = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     control, pixels = record["controls"]
     assert record["ci95"][0] > 0.55

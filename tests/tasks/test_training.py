@@ -12,11 +12,14 @@ from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig
 from plasticrl.tasks.bohp.task import N_BITS, Bohp
 from plasticrl.tasks.config import TaskConfig
-from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.omniglot.config import OmniglotConfig
 from plasticrl.tasks.task import Net
-from plasticrl.tasks.training import resume, train
+from plasticrl.tasks.training import SupervisedRun
+
+
+def train(config: TaskConfig, path: Path) -> None:
+    list(SupervisedRun.start(config, "x", path).learn())
 
 
 class Zeros(nn.Module):
@@ -27,7 +30,7 @@ class Zeros(nn.Module):
 
 
 def test_a_net_without_parameters_is_measured_and_the_plastic_one_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a trivial predictor cannot be a control, or the pictures are of a control."""
     drawn: list[nn.Module] = []
@@ -41,12 +44,12 @@ def test_a_net_without_parameters_is_measured_and_the_plastic_one_drawn(
     monkeypatch.setattr(Bohp, "nets", lambda task: nets)
     monkeypatch.setattr(Bohp, "pictures", pictures)
     run = tmp_path / "run"
-    assert train(BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5), "x", run) == 0
+    train(BohpConfig(n_updates=2, batch_size=1, evaluation_episodes=5), run)
     (control,) = json.loads((run / "evaluation.json").read_text())["controls"]
     assert control["value"] == N_BITS  # each bit is 1 or -1, and 0 was said
     assert (control["parameters"], control["train_episodes"], control["seconds"]) == (0, 0, 0)
     assert [type(net).__name__ for net in drawn] == ["PlasticLayer"]
-    assert "weights.png" in capsys.readouterr().err
+    assert json.loads((run / "evaluation.json").read_text())["pictures"] == ["weights.png"]
 
 
 @pytest.mark.parametrize("controls", [False, True])
@@ -62,10 +65,10 @@ def test_a_picture_that_fails_costs_no_measurement(
     with monkeypatch.context() as patched:
         patched.setattr(Bohp, "pictures", broken)
         with pytest.raises(RuntimeError, match="no font"):
-            train(replace(config, controls=controls), "x", run)
+            train(replace(config, controls=controls), run)
     before = json.loads((run / "evaluation.json").read_text())
     assert (before["net"], before["episodes"], before["controls"]) == ("plastic", 5, [])
-    assert resume(run) == 0
+    list(SupervisedRun.resume(run).learn())
     after = json.loads((run / "evaluation.json").read_text())
     assert [after[key] for key in ("value", "ci95", "seconds")] == [
         before[key] for key in ("value", "ci95", "seconds")
@@ -74,7 +77,7 @@ def test_a_picture_that_fails_costs_no_measurement(
     pictures = {path.name for path in run.glob("*.png")}
     assert set(after["pictures"]) == pictures != set()
     with pytest.raises(UsageError, match="is finished"):
-        resume(run)
+        SupervisedRun.resume(run)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +92,6 @@ def test_a_picture_that_fails_costs_no_measurement(
         (OmniglotConfig(), "glyphs, embedded: a stand-in for --data omniglot"),
     ],
 )
-def test_the_data_are_named_before_the_training(
-    config: TaskConfig,
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_data_are_named(config: TaskConfig, said: str, tmp_path: Path) -> None:
     """Otherwise a preset of the papers is taken for a result on the papers' data."""
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Fit, "run", interrupted)
-    assert train(config, "x", tmp_path / "run") == 130
-    first, second, last = capsys.readouterr().err.splitlines()
-    assert first == f"run directory: {tmp_path / 'run'}"
-    assert second == f"data: {said}"
-    assert last.startswith("interrupted; nothing was saved yet: start again, and remove ")
+    assert SupervisedRun.start(config, "x", tmp_path / "run").describe_data() == said
