@@ -4,6 +4,7 @@ A command's module is imported only when it is asked for, so that ``--help`` is 
 the user's is one sentence and exit status 2; a mistake of ours keeps its traceback.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -64,6 +65,9 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return BAD_USAGE
     except FloatingPointError as error:  # a training that has diverged
         print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # what reads our output has stopped, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

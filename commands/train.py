@@ -34,7 +34,7 @@ PRESETS = AGENT_PRESETS | TASK_PRESETS
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 _CORES = tuple(name for name in CELLS if name != "plastic_readout")
 _CORE_NAME: Any = Annotated[
-    Literal[_CORES],  # type: ignore[valid-type]
+    Literal[_CORES],
     tyro.conf.arg(help="The kind of the core. Another kind has options of its own."),
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
@@ -159,7 +159,7 @@ def _core_flag(option: str) -> str:
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
     """What the flags of a preset set: its config, with the options of the core that they name."""
     name = _core_name(flags)
-    core = vary_config(config, {"core.name": name})[0].core if name in CELLS else config.core
+    core = vary_config(config, {"core.name": name})[0].core if name in _CORES else config.core
     core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
     a2c_form, curriculum_form = unchecked(type(config.a2c)), unchecked(type(config.curriculum))
     form = unchecked(

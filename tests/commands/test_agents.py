@@ -151,7 +151,7 @@ def refused(
         ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
         ("--env-id Pendulum-v1", "entropy='simpson' needs discrete actions, not a Box"),
         ("--core.name foo", "invalid choice 'foo' for argument '--core.name'"),
-        ("--core.name plastic_readout", "there is no core 'plastic_readout' for a policy"),
+        ("--core.name plastic_readout", "invalid choice 'plastic_readout' for argument"),
         ("--core.name lstm --core.modulation simple", "there is no flag --core.modulation here"),
         ("--core.name identity --core.clip 2", "there is no flag --core.hidden-size here"),
         ("--core.modulation none --core.fan-out", "--core.fan-out True has no meaning with"),
