@@ -97,7 +97,7 @@ class _Vectors(NamedTuple):
     sum_trace: np.ndarray
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def _load(v, saved, parameters, options, t, b, n):
     """The vectors of the update of step t."""
     load_before(v.before, saved.x, saved.hidden, saved.starts, t, b, n)

@@ -112,7 +112,7 @@ def _keep_checkpoint(kind, out, H, E, t, b):
             copy_rows(out.eligibility_checkpoints[k, b], E, E.shape[0], E.shape[1])
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def _activity(v, sequence, t, b, n):
     """``post`` becomes the activity at t, from the product and the drive."""
     if sequence.mask.size:
@@ -126,7 +126,7 @@ def _activity(v, sequence, t, b, n):
         tanh(v.post, n)
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def _after_product(v, sequence, parameters, options, out, t, b, n):
     """Activity, modulation, rates and leaks of step t."""
     _activity(v, sequence, t, b, n)

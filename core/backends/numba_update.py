@@ -207,7 +207,7 @@ def set_rates(rate, leak, post, modulation, n, parameters, options):
         leak[j] = options.decay + options.oja * post[j] * post[j]
 
 
-@njit(**JIT)
+@njit(**INLINED)
 def load_before(pre, x, hidden, starts, t, b, n):
     """``pre`` becomes the activity before step t: zero where an episode starts."""
     if starts[t, b]:
