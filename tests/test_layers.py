@@ -1,5 +1,6 @@
 """Who may know whom, and under which name."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -57,3 +58,49 @@ def test_every_folder_with_code_is_named_here() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     run_from_here = {"benchmarks", "tools"}  # not installed
     assert packages - run_from_here == set(FOLDERS)
+
+
+def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, wherever in the file that stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+            names = names or {node.module}
+        else:
+            continue
+        found |= names & modules.keys()
+    return found
+
+
+def circle(root: Path, folders: tuple[str, ...]) -> list[str]:
+    """Modules that import each other in a circle; none if there is no circle."""
+    modules = {
+        "plasticrl." + ".".join(path.relative_to(root).with_suffix("").parts): path
+        for folder in folders
+        for path in (root / folder).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    needs = {name: imports_of(path, modules) - {name} for name, path in modules.items()}
+    while free := [name for name, needed in needs.items() if not needed]:
+        for name in free:
+            del needs[name]
+        for needed in needs.values():
+            needed.difference_update(free)
+    return sorted(needs)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """A late import would hide that two files are one thing, or that one is in the wrong place."""
+    assert circle(ROOT, FOLDERS) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    """The test above would pass whatever the files import."""
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "a.py").write_text("def f():\n    from plasticrl.core import b\n")
+    (tmp_path / "core" / "b.py").write_text("from plasticrl.core.a import f\n")
+    (tmp_path / "core" / "c.py").write_text("import plasticrl.core.a\n")
+    assert {"plasticrl.core.a", "plasticrl.core.b"} <= set(circle(tmp_path, ("core",)))

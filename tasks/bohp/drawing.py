@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from plasticrl.tasks import drawing
-from plasticrl.tasks.bohp.task import N_BITS, BohpEpisodes, Classifier, plastic_connection
+from plasticrl.tasks.bohp.nets import N_BITS, BohpEpisodes, Classifier, plastic_connection
 
 
 @torch.no_grad()

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from plasticrl.tasks import drawing
-from plasticrl.tasks.images.nets import Completer
-from plasticrl.tasks.images.task import ImageEpisodes
+from plasticrl.tasks.images.nets import Completer, ImageEpisodes
 
 MAX_SHOWN = 5
 """Largest number of an episode's pictures that are drawn."""

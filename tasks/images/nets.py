@@ -1,9 +1,11 @@
-"""Nets that complete a picture: plastic and non-plastic ones, and baselines without learning.
+"""The episodes of pictures, and nets that complete them: plastic, non-plastic, and baselines.
 
 The inputs of an episode are (T, B, 2 N): N values, then N masks that are 1 where a value is shown.
 Of the N units, N - 1 are pixels and the last is always 1. A net returns the pixels at the last
 step, (B, N - 1).
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,19 @@ from plasticrl.core import build_cell, sequence
 
 ETA, INIT_STD = 0.01, 0.01
 """Plasticity rate, and standard deviation of the initial weights and alphas; DP 2018."""
+
+
+class ImageEpisodes(NamedTuple):
+    """B episodes of T steps, with P pictures of S pixels."""
+
+    inputs: Tensor
+    """(T, B, 2 (S + 1)): values, then masks."""
+    target: Tensor
+    """(B, S)"""
+    erased: Tensor
+    """(B, S), true at the pixels of the target that the last steps do not show."""
+    shown: Tensor
+    """All pictures of the episodes, (B, P, S)."""
 
 
 class Completer(nn.Module):

@@ -14,7 +14,6 @@ Source: DP 2018 (arXiv 1804.02464) section 4.2.
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,25 +21,19 @@ from torch import Generator, Tensor, nn
 
 from plasticrl.tasks.episodes import EpisodicTask
 from plasticrl.tasks.images.config import ImagesConfig
-from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
+from plasticrl.tasks.images.nets import (
+    Completer,
+    ImageEpisodes,
+    Mean,
+    MeanOfTheRest,
+    Mirror,
+    NonPlastic,
+)
 from plasticrl.tasks.images.sources import source
 from plasticrl.tasks.task import Net
 
 N_DRAWN = 4
 """Held-out episodes that are drawn."""
-
-
-class ImageEpisodes(NamedTuple):
-    """B episodes of T steps, with P pictures of S pixels."""
-
-    inputs: Tensor
-    """(T, B, 2 (S + 1)): values, then masks."""
-    target: Tensor
-    """(B, S)"""
-    erased: Tensor
-    """(B, S), true at the pixels of the target that the last steps do not show."""
-    shown: Tensor
-    """All pictures of the episodes, (B, P, S)."""
 
 
 class Images(EpisodicTask[ImagesConfig]):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticrl.tasks import drawing
-from plasticrl.tasks.patterns.task import Associator, PatternEpisodes
+from plasticrl.tasks.patterns.nets import Associator, PatternEpisodes
 
 MAX_SHOWN = 5
 """Largest number of an episode's patterns that are drawn."""

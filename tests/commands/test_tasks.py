@@ -11,7 +11,8 @@ from plasticrl.commands import main, run_command
 from plasticrl.runs import RunDirectory
 from plasticrl.tasks.config import KIND
 from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet
-from plasticrl.tasks.patterns.task import Associator, Patterns
+from plasticrl.tasks.patterns.nets import Associator
+from plasticrl.tasks.patterns.task import Patterns
 from plasticrl.tasks.registry import DATA_SETS, PRESETS
 
 data_main = partial(run_command, "data")

@@ -17,16 +17,8 @@ from torch import Tensor
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig, Problem, bohp_quickstart
-from plasticrl.tasks.bohp.task import (
-    N_BITS,
-    N_DRAWN,
-    REVERSAL,
-    Bohp,
-    BohpEpisodes,
-    BoundedRMSprop,
-    PlasticLayer,
-    plastic_connection,
-)
+from plasticrl.tasks.bohp.nets import N_BITS, BohpEpisodes, PlasticLayer, plastic_connection
+from plasticrl.tasks.bohp.task import N_DRAWN, REVERSAL, Bohp, BoundedRMSprop
 from plasticrl.tasks.episodes import HELD_OUT_SEED, make_generator
 
 TOLERANCE = 1e-9

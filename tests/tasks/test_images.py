@@ -13,8 +13,15 @@ from plasticrl.runs import UsageError
 from plasticrl.tasks import drawing
 from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.images.config import ImagesConfig, images_paper
-from plasticrl.tasks.images.nets import Completer, Mean, MeanOfTheRest, Mirror, NonPlastic
-from plasticrl.tasks.images.task import ImageEpisodes, Images
+from plasticrl.tasks.images.nets import (
+    Completer,
+    ImageEpisodes,
+    Mean,
+    MeanOfTheRest,
+    Mirror,
+    NonPlastic,
+)
+from plasticrl.tasks.images.task import Images
 
 SMALL = ImagesConfig(data="dead-leaves", size=4, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)
 

@@ -8,7 +8,8 @@ import torch
 from plasticrl.runs import UsageError
 from plasticrl.tasks.episodes import make_generator
 from plasticrl.tasks.patterns.config import PatternsConfig
-from plasticrl.tasks.patterns.task import Associator, LSTMAssociator, NonPlastic, Patterns
+from plasticrl.tasks.patterns.nets import Associator, LSTMAssociator, NonPlastic
+from plasticrl.tasks.patterns.task import Patterns
 from plasticrl.tasks.registry import PRESETS
 
 SMALL = PatternsConfig(n_bits=8, n_patterns=3, n_cycles=2, steps_on=2, steps_off=1, probe_steps=2)

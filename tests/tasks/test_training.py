@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from plasticrl.runs import UsageError
 from plasticrl.tasks.bohp.config import BohpConfig
-from plasticrl.tasks.bohp.task import N_BITS, Bohp
+from plasticrl.tasks.bohp.nets import N_BITS
+from plasticrl.tasks.bohp.task import Bohp
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.images.config import ImagesConfig
 from plasticrl.tasks.omniglot.config import OmniglotConfig
