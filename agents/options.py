@@ -6,7 +6,7 @@ checks its arguments here, and the command line shows these fields.
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Literal
 
 from plasticrl.runs import UsageError
@@ -58,29 +58,34 @@ class A2COptions:
         if self.entropy not in ("shannon", "simpson"):
             raise UsageError(f"entropy must be 'shannon' or 'simpson', not {self.entropy!r}")
         for name, value in {"gamma": self.gamma, "gae_lambda": self.gae_lambda}.items():
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name} must be from 0 to 1, not {value}")
+            if not (is_number(value) and 0 <= value <= 1):
+                raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
         check_not_negative(ent_coef=self.ent_coef, vf_coef=self.vf_coef)
-        if not self.max_grad_norm > 0:
-            raise UsageError(f"max_grad_norm must be above 0, not {self.max_grad_norm}")
+        if not (is_number(self.max_grad_norm) and self.max_grad_norm > 0):
+            raise UsageError(f"max_grad_norm must be above 0, not {self.max_grad_norm!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, NumPy's included; true and false are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_count(**values: object) -> None:
     """Raise ``UsageError`` unless every value is an integer of at least 1."""
     for name, value in values.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise UsageError(f"{name} must be an integer of at least 1, not {value}")
+        if not (is_number(value) and isinstance(value, Integral)) or value < 1:
+            raise UsageError(f"{name} must be an integer of at least 1, not {value!r}")
 
 
 def check_above_zero(**values: float) -> None:
     """Raise ``UsageError`` unless every value is a finite number above zero."""
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{name} must be a finite number above 0, not {value}")
+        if not (is_number(value) and math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} must be a finite number above 0, not {value!r}")
 
 
 def check_not_negative(**values: float) -> None:
     """Raise ``UsageError`` unless every value is a finite number of at least zero."""
     for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{name} must be a finite number of at least 0, not {value}")
+        if not (is_number(value) and math.isfinite(value) and value >= 0):
+            raise UsageError(f"{name} must be a finite number of at least 0, not {value!r}")

@@ -685,6 +685,9 @@ def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
         ({"ent_coef": -0.1}, "ent_coef"),
         ({"bptt_length": 2.5}, "bptt_length"),
         ({"n_steps": 2.5}, "n_steps"),
+        ({"n_steps": True}, "n_steps"),
+        ({"gamma": "high"}, "gamma must be from 0 to 1, not 'high'"),
+        ({"ent_coef": None}, "ent_coef must be a finite number of at least 0, not None"),
     ],
 )
 def test_a_bad_argument_is_named(options: dict[str, Any], words: str, make_vec: Any) -> None:
