@@ -46,7 +46,6 @@ class StepRecord(Generic[State]):
             return
         if step == 0:
             self._allocate(inputs)
-            self._versions = [self._count_changes()]
         _write(self._input_rows, step, inputs)
         if episode_starts is not None:
             _write(self._start_rows, step, episode_starts)
@@ -63,7 +62,7 @@ class StepRecord(Generic[State]):
         if self._n_taken < self._n_steps:
             return f"{self._n_taken} of {self._n_steps} steps were taken"
         if self._state_was_changed():
-            return "the state was changed between two steps"
+            return "the state was changed other than by the steps"
         if self.inputs.is_inference() or len(self._leaves) < len(leaves(self._state)):
             return "torch does not count the changes of tensors made in inference mode"
         if self._options != _options(self._cell):

@@ -150,7 +150,7 @@ def test_a_state_that_others_change_between_two_steps_is_not_replayed(by_whom: s
                 other(inputs)
         steps(inputs, starts)
     assert not steps.can_replay
-    with pytest.raises(RuntimeError, match="state was changed between two steps"):
+    with pytest.raises(RuntimeError, match="state was changed other than by the steps"):
         steps.replay()
 
 
@@ -200,3 +200,14 @@ def test_a_second_replay_is_computed_anew() -> None:
         for leaf in leaves(state):
             leaf.fill_(3.0)
     check(case.parameter_results(replayed(steps)), case.results(sequence))
+
+
+def test_a_state_changed_before_the_first_step_is_noticed(backend: str) -> None:
+    """Otherwise the replay begins from another state than the steps did, and nobody is told."""
+    cell = build_cell("plastic_rnn", 3, hidden_size=4)
+    state = cell.initial_state(2)
+    steps = stepper(cell, state, backend, n_steps=1)
+    state.hidden.fill_(0.5)
+    steps(torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match="changed other than by the steps"):
+        steps.replay()
