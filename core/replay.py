@@ -36,7 +36,7 @@ class StepRecord(Generic[State]):
         self._options = _options(cell)
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Before the first step, after it, and after the last step."""
+        """Now, before the first step, after it, and after the last step."""
         self._n_taken = 0
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
@@ -46,6 +46,7 @@ class StepRecord(Generic[State]):
             return
         if step == 0:
             self._allocate(inputs)
+            self._versions.append(self._count_changes())
         _write(self._input_rows, step, inputs)
         if episode_starts is not None:
             _write(self._start_rows, step, episode_starts)
@@ -82,9 +83,9 @@ class StepRecord(Generic[State]):
 
     def _state_was_changed(self) -> bool:
         """Whether anything but the steps has changed the state: every step changes it as often."""
-        before, first, last = self._versions[0], self._versions[1], self._versions[-1]
+        made, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
-        return last != expected
+        return made != before or last != expected
 
     def _count_changes(self) -> list[int]:
         """How many times each tensor of the state was changed in place."""
