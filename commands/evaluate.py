@@ -1,7 +1,6 @@
 """``plasticrl evaluate``: measure, watch, record or plot what was trained."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import tyro
 from plasticrl.agents.watching import EPISODES, SEED, gallery
 from plasticrl.commands.flags import given_values, parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
-from plasticrl.commands.program import command_line, say_loading
+from plasticrl.commands.program import command_line, say, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import resuming
 from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
@@ -123,12 +122,12 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
     from plasticrl.agents.watching.agent import TrainedAgent
     from plasticrl.runs import notify_compilation
 
-    with notify_compilation(lambda message: None if arguments.json else _say(message)):
+    with notify_compilation(lambda message: None if arguments.json else say(message)):
         agent = TrainedAgent.load(path)
         torch.set_num_threads(agent.config.threads)
         episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)
         if arguments.gallery is not None:
-            _say(f"{arguments.gallery}: {gallery.about(arguments.gallery)}")
+            say(f"{arguments.gallery}: {gallery.about(arguments.gallery)}")
         if arguments.measures:
             _measure(agent, arguments)
     if episode is not None:
@@ -227,7 +226,3 @@ def _describe_net(net: dict[str, Any], has_target: bool) -> str:
 def _number(value: float | None) -> str:
     """A number of ``evaluation.json``, which has null for what was not finite."""
     return "not finite" if value is None else f"{value:.4g}"
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

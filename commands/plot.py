@@ -3,13 +3,15 @@
 Reads configs and metrics alone: neither torch nor a checkpoint is needed.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from plasticrl.agents.training.config import KIND as AGENT
+from plasticrl.commands.program import say
 from plasticrl.runs import RunDirectory, RunError, UsageError, flat, read_series
+from plasticrl.tasks.config import KIND as SUPERVISED
 
 if TYPE_CHECKING:
     from plasticrl.viewer.averaging import Curve
@@ -38,8 +40,8 @@ class Axes(NamedTuple):
 
 
 AXES = {
-    "rl": Axes("environment steps", "rollout/ep_rew_mean"),
-    "supervised": Axes("training episodes", "train/loss"),
+    AGENT: Axes("environment steps", "rollout/ep_rew_mean"),
+    SUPERVISED: Axes("training episodes", "train/loss"),
 }
 MAY_DIFFER = {
     *("seed", "device", "threads", "checkpoint_every", "total_timesteps", "n_updates"),
@@ -67,7 +69,7 @@ def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
     save_curves(curves, arguments.plot, axes.steps, metric, note)
     for curve in curves:
         print(_last_value(curve, metric))
-    print(f"wrote {arguments.plot}", file=sys.stderr)
+    say(f"wrote {arguments.plot}")
     return 0
 
 
@@ -113,7 +115,7 @@ def read_curves(
                 nets.setdefault(net, []).append(points)
                 if n := series.n_left_out:
                     values = f"1 value of {metric} is" if n == 1 else f"{n} values of {metric} are"
-                    print(f"note: {run.path}: {values} not finite, and left out", file=sys.stderr)
+                    say(f"note: {run.path}: {values} not finite, and left out")
         for net, members in nets.items():
             named = f"{label}, {net or _own_net(group[0])}" if len(nets) > 1 else label
             curves.append(average_runs(named, members, average))

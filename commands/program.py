@@ -114,4 +114,9 @@ def _as_typed(program: Path, name: str) -> str:
 def say_loading(what: str) -> None:
     """Say that torch is about to be imported, if it is not yet: that can take many seconds."""
     if "torch" not in sys.modules:
-        print(f"{what}: loading torch ...", file=sys.stderr, flush=True)
+        say(f"{what}: loading torch ...")
+
+
+def say(message: str) -> None:
+    """Print a sentence for the user on stderr: stdout is for results."""
+    print(message, file=sys.stderr, flush=True)

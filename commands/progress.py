@@ -1,6 +1,5 @@
 """How far a training has come: a bar in a terminal, elsewhere a line now and then."""
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -8,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
+
+from plasticrl.commands.program import say
 
 LINE_EVERY = 30.0
 """Seconds after which a line is due."""
@@ -49,7 +50,7 @@ class ProgressBar:
             )
 
     def notify(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        say(message)
 
     def stop(self) -> None:
         self._bar.stop()

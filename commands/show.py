@@ -1,10 +1,10 @@
 """Show episodes, played now or recorded before: in the terminal, as a film, on a page."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plasticrl.commands.program import say
 from plasticrl.runs import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def show_recorded(path: Path, arguments: ShowArguments) -> None:
     episode = load_npz(path)
     if arguments.report is not None:
         save_report([(episode, None)], arguments.report)
-        _say_written(arguments.report)
+        say(f"wrote {arguments.report}")
     show(episode, arguments)
 
 
@@ -81,12 +81,12 @@ def play_agent(
         if reason is not None and arguments.is_film:
             raise UsageError(f"--record: {reason}")
         if reason is not None:
-            print(f"note: {reason}", file=sys.stderr)
+            say(f"note: {reason}")
         episode = record_episode(agent, seed, mode, deterministic)
     if arguments.report is not None:
         pairs = play_pairs(agent, seed, deterministic)
         save_report(pairs, arguments.report, count_rewards(agent, seed, deterministic))
-        _say_written(arguments.report)
+        say(f"wrote {arguments.report}")
     return episode
 
 
@@ -102,10 +102,6 @@ def show(episode: "EpisodeTrace", arguments: ShowArguments) -> None:
 
     if arguments.record is not None:
         record(episode, arguments.record)
-        print(f"recorded {arguments.record}", file=sys.stderr)
+        say(f"recorded {arguments.record}")
     if arguments.watch:
         watch(episode, Console())
-
-
-def _say_written(path: Path) -> None:
-    print(f"wrote {path}", file=sys.stderr)

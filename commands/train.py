@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +21,7 @@ from plasticrl.commands.flags import (
     parse_flags,
     unchecked,
 )
-from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say_loading
+from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say, say_loading
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS, OptionConflictError, OptionError
 from plasticrl.runs import RunDirectory, UsageError
@@ -113,7 +112,7 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
-        _say(f"left out of the preset, since the flags make it meaningless: {settings}")
+        say(f"left out of the preset, since the flags make it meaningless: {settings}")
     return _learn_agent(run)
 
 
@@ -261,12 +260,12 @@ def _learn_agent(training: Any) -> int:
     from plasticrl.runs import TrainingSession
 
     run: RunDirectory = training.run
-    _say(f"run directory: {run.path}")
+    say(f"run directory: {run.path}")
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
         return _interrupted(run)
-    _say(
+    say(
         f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
         f"measure with: {command_line('evaluate')} {shlex.quote(str(run.path))}"
     )
@@ -277,16 +276,16 @@ def _learn_task(training: Any) -> int:
     from plasticrl.runs import TrainingSession
 
     run: RunDirectory = training.run
-    _say(f"run directory: {run.path}")
-    _say(f"data: {training.describe_data()}")
+    say(f"run directory: {run.path}")
+    say(f"data: {training.describe_data()}")
     try:
         for record in training.learn(TrainingSession(ProgressBar())):
-            _say(_measured(training.task.metric, record))
+            say(_measured(training.task.metric, record))
             for name in record.get("pictures", ()):
-                _say(f"picture: {run.path / name}")
+                say(f"picture: {run.path / name}")
     except KeyboardInterrupt:
         return _interrupted(run)
-    _say(f"to see this again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
+    say(f"to see this again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
     return 0
 
 
@@ -304,7 +303,7 @@ def _interrupted(run: RunDirectory) -> int:
         how = f"go on with: {resuming(run.path)}"
     else:
         how = f"nothing was saved yet: start again, and remove {run.path} if you like"
-    _say(f"interrupted; {how}")
+    say(f"interrupted; {how}")
     return INTERRUPTED
 
 
@@ -315,7 +314,3 @@ def resuming(path: Path) -> str:
 
 def _new_run_dir(preset: str, seed: int) -> Path:
     return Path("logs") / f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

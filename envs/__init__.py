@@ -8,6 +8,7 @@ from plasticrl.envs.history import HistoryObservation
 from plasticrl.envs.registration import ENV_IDS, register_envs
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
+from plasticrl.envs.t_maze import TMaze, TMazeBatch
 
 __all__ = [
     "ENV_IDS",
@@ -21,6 +22,8 @@ __all__ = [
     "Scene",
     "SingleEnv",
     "Symbol",
+    "TMaze",
+    "TMazeBatch",
     "register_envs",
 ]
 

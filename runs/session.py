@@ -119,7 +119,6 @@ class TrainingSession:
 
     def _is_due(self, n_updates: int) -> bool:
         assert self._updates_saved is not None
-        if self._every_updates is not None:
-            return n_updates - self._updates_saved >= self._every_updates
-        seconds = time.monotonic() - self._time_saved
-        return self._every_seconds is not None and seconds >= self._every_seconds
+        updates, seconds = n_updates - self._updates_saved, time.monotonic() - self._time_saved
+        by_updates = self._every_updates is not None and updates >= self._every_updates
+        return by_updates or (self._every_seconds is not None and seconds >= self._every_seconds)

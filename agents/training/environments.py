@@ -55,10 +55,11 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     The options of our own environments are checked by name and raise ``ArgumentError``; somebody
     else's environment says in its own way what it does not take.
     """
-    foreign = () if config.env_id in ENV_IDS else (TypeError, ValueError, AssertionError)
+    foreign = (ImportError, TypeError, ValueError, AssertionError)
+    errors = () if config.env_id in ENV_IDS else foreign
     try:
         yield
-    except (gym.error.Error, ImportError, ArgumentError, *foreign) as error:
+    except (gym.error.Error, ArgumentError, *errors) as error:
         raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
 
 

@@ -1,7 +1,7 @@
 """Training runs of agents: config -> model -> learn -> run directory; and going on with one."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -134,7 +134,7 @@ class TrainingRun:
             model.logger.close()
         return Trained(model.num_timesteps, time.time() - started)
 
-    def _learn(self, session: TrainingSession, save: Any) -> None:
+    def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
         callbacks = [SessionCallback(session), EpisodePictures(self.run, self.config)]
         if self.curriculum is not None:

@@ -4,7 +4,8 @@ gallery/NAME/config.json                as the training wrote it
 gallery/NAME/checkpoints/step_....pt    the weights alone
 gallery/NAME/about.json                 where the agent comes from, and what it was measured at
 
-An agent here is a run directory like any other, and is loaded as strictly. `build.py` makes one.
+An agent here is a run directory like any other, and is loaded as strictly.
+``tools/build_gallery.py`` makes one.
 """
 
 import json
