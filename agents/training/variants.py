@@ -1,4 +1,4 @@
-"""Variants of a training run's config: some settings changed, and what depended on them dropped."""
+"""Changes settings of a run's config, and drops settings that no longer have a meaning."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,22 +11,23 @@ from plasticrl.runs import UsageError
 
 
 def vary_config(config: TrainConfig, changes: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Change some settings of a run, and drop those that lose their meaning by it.
+    """Change settings of a run, and drop those that no longer have a meaning after the change.
 
-    What was changed is never dropped. Another core keeps the number of units only, and another
-    environment keeps neither the options of the old one nor a curriculum of them.
+    With another kind of core, only the number of units is kept of the old core's options. With
+    another environment, the old environment's options and their curriculum are dropped. A setting
+    in ``changes`` is never dropped.
 
     Args:
-        config: the config to start from, as a preset's.
+        config: the config to change, for example that of a preset.
         changes: new values by dotted names, as in ``{"core.modulation": "none", "n_envs": 60}``.
-            ``env_kwargs`` are merged with the environment's.
+            ``env_kwargs`` are merged with those in ``config``.
 
     Returns:
-        The new config, and the dropped settings by dotted names, with the values they had.
+        The new config, and the old values of the dropped settings by their dotted names.
 
     Raises:
-        OptionError: a change to the core that the core cannot have.
-        UsageError: any other change to a value that cannot be.
+        OptionError: an option that the core does not have, or an invalid value of one.
+        UsageError: an invalid value of any other setting.
     """
     parts: dict[str, dict[str, Any]] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
     for name, value in changes.items():
