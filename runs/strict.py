@@ -90,7 +90,7 @@ def _name_of(cls: type[Any]) -> str | None:
 
 
 def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
-    """The dataclasses below ``cls`` that have a name, by name; none if ``cls`` has one itself."""
+    """The subclasses of ``cls`` that have a name, by name; empty if ``cls`` itself has a name."""
     if _name_of(cls) is not None:
         return {}
     found: dict[str, type[Any]] = {}
@@ -101,7 +101,7 @@ def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
 
 
 def _class_named_by(data: Any, cls: type[Any], where: str) -> type[Any]:
-    """``cls``, or that one of its subclasses which the data names."""
+    """The subclass of ``cls`` with the name in ``data``; ``cls`` if they have no names."""
     subclasses = _named_subclasses(cls)
     if not subclasses:
         return cls
