@@ -1,4 +1,7 @@
-"""Data sets that come with the package, and data sets that the user supplies. Knows no torch."""
+"""Data sets that come with the package, and data sets that the user supplies.
+
+This module does not import torch.
+"""
 
 import hashlib
 import os
@@ -9,7 +12,7 @@ from typing import Literal, NamedTuple
 from plasticrl.runs import UsageError
 
 DATA_ROOT_VARIABLE = "PLASTICRL_DATA"
-"""The environment variable that is read where ``--data-root`` is not given."""
+"""The environment variable that is used if ``--data-root`` is not given."""
 
 READ_SIZE = 1 << 20
 """Bytes read at a time when a checksum is computed."""
