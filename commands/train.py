@@ -145,10 +145,10 @@ def parse_agent(
 def _conflict(error: OptionConflictError) -> str:
     """A sentence that names two contradicting flags and a solution."""
     condition = error.condition
-    option, governor = (_core_flag(name) for name in (condition.option, condition.governor))
+    option, other = (_core_flag(name) for name in (condition.option, condition.depends_on))
     return (
-        f"{option} {error.value} has no meaning with {governor} {error.governor_value}: "
-        f"{condition.reason}; leave {option} out, or give {governor} {condition.values[0]}"
+        f"{option} {error.value} has no meaning with {other} {error.other_value}: "
+        f"{condition.reason}; leave {option} out, or give {other} {condition.values[0]}"
     )
 
 
