@@ -88,7 +88,7 @@ def test_without_the_method_it_says_so() -> None:
         (["--curriculum.episodes=0"], "curriculum.episodes"),
     ],
 )
-def test_a_curriculum_that_cannot_be(
+def test_an_invalid_curriculum_is_refused(
     flags: list[str], words: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The error is one sentence with exit status 2."""

@@ -469,7 +469,7 @@ def test_simpson_of_a_box_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["MlpPolicy", "PlasticPoliccy"])
-def test_a_policy_that_is_none_is_told_with_those_there_are(name: str) -> None:
+def test_an_unknown_policy_is_refused_with_a_list_of_policies(name: str) -> None:
     """Otherwise SB3's error would not say which policies there are."""
     with pytest.raises(ValueError, match=f"no policy '{name}' with.* use PlasticPolicy, CnnPla"):
         RecurrentA2C(name, "CartPole-v1")

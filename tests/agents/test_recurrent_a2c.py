@@ -176,7 +176,9 @@ def test_the_loss_sees_the_probabilities_that_were_acted_with(
 
 
 @pytest.mark.parametrize("observation", ["Box", "Discrete", "MultiDiscrete", "Dict"])
-def test_so_it_does_on_other_spaces(observation: str, action: str, make_vec: Any) -> None:
+def test_the_loss_sees_those_probabilities_on_other_spaces(
+    observation: str, action: str, make_vec: Any
+) -> None:
     """Otherwise a shape is wrong between the environment, the buffer and the loss."""
     env = make_vec(observation=observation, action=action, truncates=True)
     model = make(env, POLICY.get(observation, "PlasticPolicy"), bptt_length=3)
@@ -733,9 +735,7 @@ class Compiling(BaseCallback):
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_compiling_is_told_by_who_is_verbose(
-    verbose: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verbose_reports_compilation(verbose: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise the first call of ``learn`` shows nothing for most of a minute."""
     model = RecurrentA2C("PlasticPolicy", "CartPole-v1", n_steps=4, verbose=verbose)
     model.learn(8, Compiling())

@@ -79,7 +79,7 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
 @pytest.mark.parametrize("n_steps", [1, N_STEPS])
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
-def test_the_device_sees_learns_and_tells_what_the_host_does(
+def test_the_device_gives_the_same_results_as_the_host(
     place: str, env: int, core: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise training on a GPU gives another agent."""
@@ -174,7 +174,7 @@ def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
 
 def test_a_device_without_a_native_batch_is_refused() -> None:
     """Otherwise the option is ignored."""
-    with pytest.raises(ValueError, match="native batch, which CartPole-v1 is not"):
+    with pytest.raises(ValueError, match="native batch, and CartPole-v1 has none"):
         make_vec_env("CartPole-v1", 2, 0, device="cpu")
 
 

@@ -77,7 +77,7 @@ def test_it_is_sb3s_own_vec_env_step_for_step(env_id: str) -> None:
     assert ends >= 3 * N_ENVS
 
 
-def test_a_time_limit_is_told_from_a_terminal_state() -> None:
+def test_time_limits_and_terminal_states_are_distinguished() -> None:
     """Otherwise terminal states are bootstrapped, or time limits are not.
 
     The reference is SB3's ``DummyVecEnv``; episodes in short corridors end in both ways.

@@ -227,14 +227,14 @@ def test_a_config_is_data(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Plastic_RNN", "transformer", ""])
-def test_an_unknown_core_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_core_is_refused_with_a_list_of_cores(name: str) -> None:
     with pytest.raises(ValueError, match=f"there is no core '{name}'") as caught:
         build_cell(name, 3)
     assert all(known in str(caught.value) for known in CELLS)
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_an_unknown_option_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_option_is_refused_with_a_list_of_options(name: str) -> None:
     with pytest.raises(ValueError, match="no option 'hidden_sise'") as caught:
         build_cell(name, 12, hidden_sise=3)
     assert all(known in str(caught.value) for known in cell_fields(name))

@@ -180,7 +180,7 @@ def test_a_row_that_has_diverged_leaves_the_next_ones_gradient(
 
 
 @pytest.mark.parametrize("name", ["identity", "plastic_readout", "plastic_lstm"])
-def test_asked_by_name_it_says_what_it_cannot_run(name: str) -> None:
+def test_fused_by_name_is_refused_for_unsupported_cells(name: str) -> None:
     """Otherwise ``backend="fused"`` silently runs another backend."""
     with pytest.raises(ValueError, match=r"fused.*auto"):
         sequence(build_cell(name, 8), torch.zeros(2, 3, 8), backend="fused")

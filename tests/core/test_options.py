@@ -62,7 +62,7 @@ def refusal(options: dict[str, Any]) -> str | None:
     return None
 
 
-def test_the_choices_here_are_all_there_are() -> None:
+def test_the_choices_in_this_file_are_complete() -> None:
     """Otherwise the two tests below do not cover some value."""
     listed = choices_of(Plasticity)
     assert listed.pop("alpha_init") == ("uniform", "normal")

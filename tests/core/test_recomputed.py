@@ -50,7 +50,7 @@ def test_it_is_chosen_where_the_traces_are_too_large() -> None:
             assert again.call_count == 3
 
 
-def test_the_traceless_way_steps_aside_to_it() -> None:
+def test_it_is_chosen_if_the_trace_may_reach_its_bound() -> None:
     """Otherwise a wide layer runs out of memory when its traces may reach their bound."""
     options = {"modulation": "simple", "clip": 0.01, "alpha": "neuron"}
     torch.manual_seed(0)

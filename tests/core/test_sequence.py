@@ -312,7 +312,7 @@ def test_auto_is_one_of_the_backends(cell: Cell[Any]) -> None:
     same(auto, observe(cell, whole(cell, starts, "eager"), inputs, state))
 
 
-def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
+def test_an_unknown_backend_is_refused_with_a_list_of_backends() -> None:
     with pytest.raises(ValueError, match=r"'quick'; there are auto, eager") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(1, 1, 2), backend="quick")
     assert all(name in str(caught.value) for name in BACKENDS)

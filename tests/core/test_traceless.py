@@ -58,7 +58,7 @@ def case(clip: float) -> Case:
 
 
 @pytest.mark.parametrize(("clip", "times"), [(0.3, 1), (100.0, 0)])
-def test_it_steps_aside_where_the_bound_may_bind(clip: float, times: int) -> None:
+def test_it_is_not_used_if_the_bound_may_be_reached(clip: float, times: int) -> None:
     """Otherwise a trace exceeds its bound, or the slow backend is always used."""
     given_case = case(clip)
     with patch.object(EAGER, "run", wraps=EAGER.run) as fallback:
@@ -100,7 +100,7 @@ def test_nan_stays_visible_and_in_its_row() -> None:
         {"modulation": "retroactive", "alpha": "neuron"},
     ],
 )
-def test_what_is_no_sum_keeps_its_trace(options: dict[str, Any]) -> None:
+def test_unsupported_rules_keep_their_trace(options: dict[str, Any]) -> None:
     """Otherwise an unsupported rule is computed as plain Hebb."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, **options)
     assert not TRACELESS.supports(cell, torch.zeros(2, 1, 3))
