@@ -47,12 +47,9 @@ class HostRollout:
     Iterating raises ``FloatingPointError`` if the core's outputs are no longer finite.
 
     Args:
-        policy: the policy that acts.
-        env: any ``VecEnv``.
         state: the core's state before the first step. It is updated in place.
         obs: the observations before the first step.
         episode_starts: (B,), true where ``obs`` is the first of an episode.
-        n_steps: the number of steps to take.
         n_recorded: the number of steps to record for ``stepper.replay``.
 
     Attributes:
@@ -110,10 +107,7 @@ def _to_device(array: Any, device: torch.device) -> Any:
 
 
 class DeviceRollout(HostRollout):
-    """A rollout whose environments are a native batch on the policy's device.
-
-    Its arguments and attributes are those of ``HostRollout``.
-    """
+    """A ``HostRollout`` whose environments are a native batch on the policy's device."""
 
     env: BatchVecEnv
 

@@ -33,8 +33,6 @@ def parse_flags(
     """Parse command-line arguments into a dataclass.
 
     Args:
-        form: the dataclass.
-        argv: the arguments.
         default: the values of flags that are not given; None: the defaults of the dataclass.
         prog: the command as the user types it, for ``--help``.
         description: the description of the command, for ``--help``.

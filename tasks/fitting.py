@@ -41,7 +41,6 @@ class Fit(ABC):
     Args:
         net: the net, on the config's device.
         optimizer: the optimizer of the net's trainable parameters.
-        config: the task's settings.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class Fit(ABC):
 
         Args:
             name: the net's name, for messages.
-            log: writes metrics.
             save: saves ``state``; called from time to time, on Ctrl-C and at the end.
             session: shows the progress and decides when to save; by default nothing is shown.
 

@@ -55,11 +55,6 @@ class EpisodePictures(BaseCallback):
     It does so before the first update, after every ``every`` updates and at the end, always with
     the run's seed. The episode is played in a separate environment, and all random number
     generators are restored, so that the pictures do not change the training.
-
-    Args:
-        run: the run's directory.
-        config: the run's settings.
-        every: updates between two episodes.
     """
 
     def __init__(self, run: RunDirectory, config: TrainConfig, every: int = PICTURES_EVERY) -> None:

@@ -56,9 +56,6 @@ class TrainingRun:
         """Begin a run in a new directory.
 
         Args:
-            config: the run's settings.
-            preset: the name of the preset on which the settings are based.
-            path: the new directory.
             dropped: settings of the preset that no longer have a meaning; see ``vary_config``.
 
         Raises:
@@ -82,7 +79,6 @@ class TrainingRun:
         """Continue a run from its latest checkpoint.
 
         Args:
-            path: the run's directory.
             total_timesteps: step at which the training ends; by default the run's own setting.
 
         Raises:

@@ -46,7 +46,6 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
     The state of the environments is included only if they are a native batch.
 
     Args:
-        model: the run's model.
         elapsed: seconds trained so far.
         curriculum: the run's curriculum, if it has one.
     """

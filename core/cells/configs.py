@@ -150,7 +150,6 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        config: the config to change.
         changes: the new values by option.
 
     Returns:
