@@ -133,15 +133,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 f"RecurrentA2C needs a policy with a recurrent core, not "
                 f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
             )
-        A2COptions(
-            **{
-                item.name: getattr(self, item.name)
-                for item in fields(A2COptions)
-                if item.name != "learning_rate"  # or a schedule, as SB3 has it
-            }
-        )
+        options = {item.name: getattr(self, item.name) for item in fields(A2COptions)}
+        if callable(self.learning_rate):  # a schedule
+            del options["learning_rate"]
+        A2COptions(**options)
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
-            raise UsageError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
+            raise UsageError(
+                "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
+            )
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_last_state", "_start_state", "_stepper", "_modulating"]

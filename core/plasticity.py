@@ -26,35 +26,33 @@ class Condition(NamedTuple):
     choices: tuple[str, ...] = ()
     """Values of the option that the condition is about; by default all but the option's default."""
 
-    def is_violated(self, values: dict[str, Any], default: object) -> bool:
-        """Whether the option has a value that means nothing beside the other options' values."""
+    def is_violated(self, values: dict[str, Any], unused: object) -> bool:
+        """Whether the option has a value that means nothing beside the other options' values.
+
+        Args:
+            values: the values of all options.
+            unused: the value of the option that is always allowed, since it asks for nothing.
+        """
         value = values[self.option]
-        concerned = value in self.choices if self.choices else value != default
+        concerned = value in self.choices if self.choices else value != unused
         return bool(concerned and values[self.governor] not in self.values)
+
+    def check(self, values: dict[str, Any], unused: object) -> None:
+        """Raise ``OptionError`` if the condition is violated; see ``is_violated``."""
+        if self.is_violated(values, unused):
+            uses = " or ".join(f"{self.governor}={value!r}" for value in self.values)
+            raise OptionError(
+                f"{self.option}={values[self.option]!r} has no meaning with "
+                f"{self.governor}={values[self.governor]!r}: {self.reason}; leave it out, or use "
+                f"{uses}"
+            )
 
 
 class OptionError(ValueError):
-    """An option of a cell does not exist, or was given a value that it cannot have."""
+    """An option of a cell does not exist, or was given a value that it cannot have.
 
-
-class OptionConflictError(OptionError):
-    """An option was given a value that means nothing beside the value of another option.
-
-    Attributes:
-        condition: the condition that is violated.
-        value: the option's value.
-        governor_value: the other option's value.
+    A message about a value begins with the option's name.
     """
-
-    def __init__(self, condition: Condition, values: dict[str, Any]) -> None:
-        self.condition = condition
-        self.value, self.governor_value = values[condition.option], values[condition.governor]
-        option, governor = condition.option, condition.governor
-        super().__init__(
-            f"{option}={self.value!r} has no meaning with {governor}={self.governor_value!r}: "
-            f"{condition.reason}; leave {option} out, or set {governor} to "
-            f"{' or '.join(repr(value) for value in condition.values)}"
-        )
 
 
 def defaults(form: type[Any]) -> dict[str, Any]:
@@ -94,8 +92,8 @@ class Plasticity:
     """How the trace of a connection changes, and what sets the rate of change.
 
     Raises:
-        OptionError: for a value outside its range.
-        OptionConflictError: for a value that means nothing beside another option's value.
+        OptionError: for a value outside its range, or one that means nothing beside the value of
+            another option.
     """
 
     conditions: ClassVar[tuple[Condition, ...]] = (
@@ -156,8 +154,7 @@ class Plasticity:
         options = defaults(type(self))
         values = {name: getattr(self, name) for name in options}
         for condition in self.conditions:
-            if condition.is_violated(values, options[condition.option]):
-                raise OptionConflictError(condition, values)
+            condition.check(values, unused=options[condition.option])
 
     @property
     def has_eta(self) -> bool:

@@ -69,7 +69,7 @@ class SupervisedRun:
         task = _prepare(config)
         resumed = cls(run, task, _read_measured(run, task.nets()))
         if len(resumed.measured) >= len(resumed.nets) and resumed.is_drawn:
-            raise UsageError(f"{path} is finished: evaluate.py says what it measured")
+            raise UsageError(f"{path} is finished: its results are in {run.evaluation_path.name}")
         return resumed
 
     @property
@@ -91,7 +91,7 @@ class SupervisedRun:
         if config.data == config.external_data:
             return name
         origin = "embedded" if self.task.data.sha256 else made
-        return f"{name}, {origin}: a stand-in for --data {config.external_data}"
+        return f"{name}, {origin}: a stand-in for data={config.external_data}"
 
     def learn(self, session: TrainingSession | None = None) -> Iterator[dict[str, Any]]:
         """Train and measure the nets that are still to be measured, and draw the plastic one.

@@ -105,7 +105,7 @@ def cue_reward_paper() -> TrainConfig:
     """Cue-reward association as in BP 2019 section 4.1: 4 cues of 20 bits, 200,000 iterations.
 
     Episode length and gradient norm are those of the authors' published code (the paper: 200, 7).
-    Of its variants the one with simple modulation; --core.modulation names the others.
+    Of its variants the one with simple modulation; ``core.modulation`` names the others.
     """
     return TrainConfig(
         env_id="plasticrl/CueReward-v0",

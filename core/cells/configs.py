@@ -150,7 +150,8 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
 
     Args:
         config: the config to start from.
-        changes: new values by option; these are never dropped.
+        changes: new values by option. These are never dropped, and must have a meaning even if they
+            are equal to the defaults; ``False`` always has one.
 
     Returns:
         The new config, and the dropped options with the values they had.
@@ -166,7 +167,9 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     dropped = {}
     for condition in form.conditions:
         option, default = condition.option, options[condition.option]
-        if option not in changes and condition.is_violated(values, default):
+        if option in changes:
+            condition.check(values, unused=False)
+        elif condition.is_violated(values, unused=default):
             dropped[option], values[option] = values[option], default
     return form(**values), dropped
 

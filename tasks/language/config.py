@@ -25,7 +25,7 @@ PENN_TREEBANK = ExternalDataSet(
         File("ptb.valid.txt", "aa0affc06ff7c36e977d7cd49e3839bf"),
         File("ptb.test.txt", "8b80168b89c18661a38ef683c0dc3721"),
     ),
-    "--data king-james",
+    "king-james",
 )
 DATA_SETS: tuple[EmbeddedDataSet | ExternalDataSet, ...] = (KING_JAMES, PENN_TREEBANK)
 

@@ -91,7 +91,7 @@ def test_every_choice_of_data_can_be_loaded(entry: Entry, monkeypatch: pytest.Mo
     for choice in choices:
         chosen = replace(config, data=choice)
         if choice == config.external_data:
-            with pytest.raises(DataError, match="--data-root"):
+            with pytest.raises(DataError, match="data_root=FOLDER"):
                 make_task(chosen)
         else:
             assert make_task(chosen).data.name == choice
