@@ -66,6 +66,7 @@ class DataTaskConfig(TaskConfig):
     """The value of ``data`` that selects the data set which the user supplies."""
 
     data: str
+    """Name of the data set."""
     data_root: str | None = None
     """Folder of the data sets that are not embedded; by default the value of PLASTICRL_DATA."""
 
