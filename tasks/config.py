@@ -14,7 +14,7 @@ KIND = "supervised"
 class TaskConfig:
     """The options of every task: how its nets are trained and evaluated."""
 
-    task: ClassVar[str]
+    name: ClassVar[str]
     """The task's name."""
 
     seed: int = 0

@@ -42,7 +42,7 @@ DATA_SETS = (PHOTOGRAPHS, CIFAR_10)
 class ImagesConfig(DataTaskConfig):
     """Memorize pictures, then complete one of them from one half; DP 2018, section 4.2."""
 
-    task: ClassVar[str] = "images"
+    name: ClassVar[str] = "images"
     external_data: ClassVar[str] = "cifar-10"
 
     data: Literal["photographs", "dead-leaves", "cifar-10"] = "photographs"

@@ -39,7 +39,7 @@ class LanguageConfig(DataTaskConfig):
     ``round_updates`` updates.
     """
 
-    task: ClassVar[str] = "language"
+    name: ClassVar[str] = "language"
     external_data: ClassVar[str] = "penn-treebank"
 
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"

@@ -43,7 +43,7 @@ DATA_SETS = (GLYPHS, GLYPHS_INDEX, OMNIGLOT)
 class OmniglotConfig(DataTaskConfig):
     """Classify characters of unseen scripts after one example of each; DP 2018, section 4.4."""
 
-    task: ClassVar[str] = "omniglot"
+    name: ClassVar[str] = "omniglot"
     external_data: ClassVar[str] = "omniglot"
 
     data: Literal["glyphs", "omniglot"] = "glyphs"

@@ -46,7 +46,7 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
     run = tmp_path / "run"
     assert train_main([preset, *SMALL, *sizes, "--run-dir", str(run)]) == 0
     record = json.loads((run / "evaluation.json").read_text())
-    assert record["task"] == PRESETS[preset]().task
+    assert record["task"] == PRESETS[preset]().name
     assert record["preset"] == preset
     assert record["data"].keys() == {"name", "version", "sha256", "split"}
     assert len(record["controls"]) >= 1
