@@ -194,9 +194,7 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is an episode's first.
             deterministic: the most likely action instead of a sample.
         """
-        new_state = (
-            self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
-        )
+        new_state = map_leaves(Tensor.clone, self._as_state(state, _n_rows(obs)))
         chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
         actions = torch.as_tensor(chosen, device=self.device)
         values, log_probs = self.evaluate_outputs(latent, actions)
@@ -303,8 +301,7 @@ class PlasticPolicy(ActorCriticPolicy):
             _check_rollout_starts(episode_starts, _n_rows(obs))
         if episode_starts is None:
             episode_starts = torch.ones(1, actions.shape[0], device=actions.device)
-        if state is None:
-            state = self.initial_state(episode_starts.shape[1])
+        state = self._as_state(state, episode_starts.shape[1])
         values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)
         return values, log_prob, distribution.entropy()
 
@@ -333,9 +330,7 @@ class PlasticPolicy(ActorCriticPolicy):
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         n_envs = _n_rows(obs)
-        carry = self.initial_state(n_envs)
-        if state is not None:
-            carry = map_leaves(Tensor.clone, self._as_state(state, n_envs))
+        carry = map_leaves(Tensor.clone, self._as_state(state, n_envs))
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies: SB3's evaluate_policy edits its arrays later.
         episode_starts = torch.tensor(starts, device=self.device)
@@ -345,11 +340,13 @@ class PlasticPolicy(ActorCriticPolicy):
         return (actions if batched else actions.squeeze(axis=0)), new_state
 
     def _as_state(self, state: Any, n_rows: int) -> Any:
-        """The core's state, from one or from the arrays that ``predict`` returned.
+        """The core's state, from one, from the arrays that ``predict`` returned, or from None.
 
         Raises:
             ValueError: it is of another batch size or core.
         """
+        if state is None:
+            return self.initial_state(n_rows)
         template = self.initial_state(0)
         if type(state) is tuple:
             if len(state) != len(leaves(template)):
@@ -377,8 +374,7 @@ class PlasticPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None
     ) -> tuple[Tensor, Any]:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-        if state is not None:
-            state = self._as_state(state, _n_rows(obs))
+        state = self._as_state(state, _n_rows(obs))
         outputs, state = sequence(
             self.core, self._features(obs).unsqueeze(0), state, starts, self.backend
         )

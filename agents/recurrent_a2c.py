@@ -115,7 +115,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 spaces.MultiBinary,
             ),
         )
-        self._last_state: Any = None
         self.bptt_length = bptt_length
         self.entropy = entropy
         self.normalize_advantage = normalize_advantage
@@ -126,6 +125,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_options()
         super()._setup_model()
+        self._last_state: Any = None
         self._start_state: Any = None
         self._stepper: Stepper[Any] | None = None
         self._modulating: Tensor | None = None
@@ -148,7 +148,15 @@ class RecurrentA2C(OnPolicyAlgorithm):
             )
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_start_state", "_stepper", "_modulating"]
+        # A file has no state of the environments: whoever loads it begins new episodes.
+        own = [
+            "_last_obs",
+            "_last_episode_starts",
+            "_last_state",
+            "_start_state",
+            "_stepper",
+            "_modulating",
+        ]
         return [*super()._excluded_save_params(), *own]
 
     def collect_rollouts(
@@ -247,8 +255,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """The state the last rollout ended with, or a new one if there is none that fits."""
         state = self._last_state
         if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
-            state = self.policy.initial_state(n_envs)
-        self._last_state = map_leaves(lambda leaf: leaf.to(self.device), state)
+            self._last_state = self.policy.initial_state(n_envs)
         return self._last_state
 
     def _values_after_truncation(

@@ -18,4 +18,7 @@ def is_traced() -> bool:
 
 def is_observed(inputs: Tensor) -> bool:
     """Whether operations on such inputs are recorded, or run in another precision by autocast."""
-    return is_traced() or torch.is_autocast_enabled(inputs.device.type)
+    kind = inputs.device.type
+    return is_traced() or (
+        torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    )
