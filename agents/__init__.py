@@ -1,7 +1,7 @@
-"""Agents on Stable-Baselines3: the algorithm, its policies, and how they are trained and measured.
+"""Agents on Stable-Baselines3: the algorithm, its policies, training and evaluation.
 
-Names are imported when they are first used: the command line's ``--help`` needs neither torch nor
-Stable-Baselines3.
+Names are imported when they are first used, so that ``--help`` on the command line does not have to
+import torch and Stable-Baselines3.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ __all__ = [
     "make_vec_env",
 ]
 
-_HOMES = {
+_MODULES = {
     "BatchVecEnv": "vec_env",
     "CnnPlasticPolicy": "policies",
     "Curriculum": "curriculum",
@@ -35,6 +35,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

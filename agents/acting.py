@@ -1,7 +1,7 @@
 """Acting: observation -> features -> one step of the core -> action, without gradient.
 
-Values and log-probabilities are not computed here; ``PlasticPolicy.evaluate_outputs`` computes
-them for a whole rollout at once.
+``PlasticPolicy.evaluate_outputs`` computes values and log-probabilities later, for a whole rollout
+at once.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from plasticrl.core.stock import is_stock_linear, is_untouched
 
 
 class ActingPolicy(Protocol):
-    """What ``Actor`` and the rollouts need of a policy; see ``PlasticPolicy``."""
+    """The part of ``PlasticPolicy`` that ``Actor`` and the rollouts use."""
 
     core: Cell[Any]
     backend: str
@@ -36,11 +36,11 @@ class ActingPolicy(Protocol):
 
     @property
     def features_are_observations(self) -> bool:
-        """Whether extracting features leaves an observation as it is."""
+        """Whether the features extractor returns its input unchanged."""
 
     @property
     def samples_by_logits(self) -> bool:
-        """Whether the actions' probabilities are the softmax of what ``action_net`` gives."""
+        """Whether the actions' probabilities are the softmax of ``action_net``'s output."""
 
     def initial_state(self, batch_size: int) -> Any: ...
 
@@ -56,16 +56,16 @@ class ActingPolicy(Protocol):
 class Actor:
     """A policy that acts in one batch of environments.
 
-    The policy's weights must stay as they are while it acts; ``state`` is changed in place.
+    The policy's weights must not change while it acts.
 
     Args:
         policy: the policy.
-        state: the core's state before the first step, and after each.
+        state: the core's state before the first step. Each call updates it in place.
         n_steps: the number of steps for which random numbers are drawn at once.
-        n_recorded: the number of steps that ``stepper.replay`` is to give; see ``core.stepper``.
+        n_recorded: the number of steps to record for ``stepper.replay``; see ``core.stepper``.
 
     Attributes:
-        stepper: takes the core's steps.
+        stepper: the object that runs the core, one step at a time.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class Actor:
     def __call__(
         self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
     ) -> tuple[np.ndarray, Tensor]:
-        """Actions (B, ...), on the host, and the core's outputs (B, N).
+        """Return actions (B, ...), as a NumPy array, and the core's outputs (B, N).
 
         Args:
-            obs: a batch of observations (B, ...), or a dict of such.
-            episode_starts: (B,), true where the observation is an episode's first.
-            deterministic: the most likely action instead of a sample.
+            obs: a batch of observations (B, ...), or a dict of batches.
+            episode_starts: (B,), true where the observation is the first of an episode.
+            deterministic: take the most likely action instead of a sample.
 
         Raises:
             FloatingPointError: if the core's outputs or a categorical distribution's logits are
-                not finite. (For other distributions torch raises a ValueError.)
+                not finite. (For other distributions, torch raises a ValueError.)
         """
         try:
             return self._act(obs, episode_starts, deterministic)
@@ -144,10 +144,11 @@ class Actor:
 
 
 def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weight (A, N) and bias (A,) of a categorical policy's last layer; N is the width before it.
+    """Weight (A, N) and bias (A,) of the last layer that gives the logits of a categorical policy.
 
-    Its actions are sampled by ``_sample``: torch's distribution takes longer than all the rest of
-    a small step. None where a subclass has another kind of distribution, head or extractor.
+    ``_sample`` then samples the actions, because torch's distribution takes longer than the rest
+    of a small step. None if the policy has another kind of distribution, head or extractor, or is
+    not on the CPU.
     """
     head, extractor = policy.action_net, policy.mlp_extractor
     if not isinstance(head, nn.Linear) or not is_stock_linear(head):
@@ -163,7 +164,7 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
 def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
     """Actions (B,) drawn from softmax(W x + b): the first whose cumulative sum exceeds ``uniform``.
 
-    ``uniform`` (B,) lies in [0, 1). All actions are -1 if a number is not finite.
+    ``uniform`` (B,) lies in [0, 1). All actions are -1 if any probability is not finite.
     """
     n_actions = len(bias)
     actions = np.empty(len(latent), np.int64)

@@ -1,4 +1,4 @@
-"""A curriculum: an environment's option, made harder when the agent is good enough."""
+"""A curriculum makes the environments harder when the agent's reward is high enough."""
 
 from collections import deque
 from typing import Any
@@ -9,17 +9,18 @@ from plasticrl.runs import UsageError
 
 
 class Curriculum(BaseCallback):
-    """Sets an option of the environments, stage after stage; an SB3 callback.
+    """An SB3 callback that sets an option of the environments to one value after another.
 
-    After every rollout, if the reward per trial of the last episodes (per episode, where the
-    environment counts no ``trials``) is at least ``threshold``, every environment's
-    ``set_<option>`` is called with the next stage. An episode that has begun is not changed.
+    After every rollout it computes the mean reward per trial over the last ``episodes`` episodes
+    (per episode, if the environment reports no ``trials`` in its info). If that is at least
+    ``threshold``, it calls every environment's ``set_<option>`` with the next value. The new value
+    takes effect at each environment's next reset.
 
     Args:
         option: the option's name.
-        stages: its values, one after the other; the first one is set when training starts.
-        threshold: reward at which the next stage begins.
-        episodes: how many of the last ones count; none that ended before the stage began.
+        stages: its values in order; the first one is set when training starts.
+        threshold: mean reward at which the next stage begins.
+        episodes: number of episodes in the mean; all of them must have ended in this stage.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Curriculum(BaseCallback):
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """Return the part of it that a checkpoint saves."""
         return {"stage": self.stage, "window": [list(episode) for episode in self.window]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken.
+        """Continue from a state that ``state()`` returned.
 
         Raises:
-            ValueError: if it is not such a state.
+            ValueError: if its stage is not one of this curriculum's.
         """
         if not 0 <= state["stage"] < len(self.stages):
             raise ValueError(f"the curriculum has {len(self.stages)} stages, not {state['stage']}")

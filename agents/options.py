@@ -1,7 +1,7 @@
 """The options of ``RecurrentA2C``, as data. This module imports neither torch nor SB3.
 
-Names, defaults, ranges and help stand here once: the algorithm takes its defaults from here and
-checks its arguments here, and the command line shows these fields.
+This is the only place for their names, defaults, ranges and help: the algorithm and the command
+line both read them from here.
 """
 
 import math
@@ -14,7 +14,7 @@ from plasticrl.runs import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class A2COptions:
-    """RecurrentA2C's options, under SB3's names, with the defaults for a user's own environment.
+    """RecurrentA2C's options, under SB3's names.
 
     The presets choose their own values; see ``plasticrl.agents.training.presets``.
 
@@ -23,7 +23,7 @@ class A2COptions:
     """
 
     n_steps: int = 32
-    """Steps per environment and update: the rollout's length."""
+    """Length of a rollout: steps per environment between two updates."""
     bptt_length: int | None = None
     """Steps after which the gradient through time is cut; None: the whole rollout."""
     learning_rate: float = 1e-3
@@ -43,8 +43,8 @@ class A2COptions:
     normalize_advantage: bool = True
     """Scale the advantages of a rollout to zero mean and unit deviation."""
     bootstrap_truncated: bool = True
-    """At a time limit, add the discounted value of what would have come, as SB3 does. False treats
-    the limit as an end, as the papers do."""
+    """At a time limit, add the discounted value of the last observation to the reward, as SB3 does.
+    False treats a time limit as a terminal state, as the papers do."""
 
     def __post_init__(self) -> None:
         check_count(n_steps=self.n_steps)

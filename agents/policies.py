@@ -1,8 +1,8 @@
 """Recurrent actor-critic policies on any core of ``plasticrl.core``.
 
-    observation -> features -> core (a scan over time) -> [net_arch] -> action and value heads
+    observation -> features -> core (recurrent) -> layers of net_arch -> action and value heads
 
-The policy stores no state of any environment: it takes a state and returns the new one.
+The policy does not store the recurrent state: its methods take a state and return the new one.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -37,10 +37,10 @@ from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
 
 CORES = tuple(name for name in CELLS if name != "plastic_readout")
-"""The cells a policy can have: all but the readout, which reads labels, not observations."""
+"""The cells a policy can have: all but ``plastic_readout``, which needs a label as input."""
 
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
-"""The core of a policy for which none was named; ``core_kwargs`` vary it."""
+"""The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
 
 
 class PolicyStep(NamedTuple):
@@ -53,27 +53,29 @@ class PolicyStep(NamedTuple):
 
 
 class PlasticPolicy(ActorCriticPolicy):
-    """A recurrent actor-critic policy; vector observations.
+    """A recurrent actor-critic policy for vector observations.
 
     Args:
         observation_space: any but Dict (see ``MultiInputPlasticPolicy``).
         action_space: Box, Discrete, MultiDiscrete or MultiBinary.
-        lr_schedule: learning rate by remaining progress.
-        core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm". None: a
-            simple-modulated plastic_rnn with fan-out.
-        core_kwargs: the core's options, plasticity's included, flat; see ``build_cell``.
-        net_arch: layers between the core and the heads, in SB3's notation; None is SB3's default,
-            two of 64 for each head ([] after a NatureCNN). The papers' nets have none: [].
+        lr_schedule: learning rate as a function of the remaining progress.
+        core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm". None is a
+            plastic_rnn with ``modulation="simple"`` and ``fan_out=True``.
+        core_kwargs: the core's options, those of its plasticity included; see ``build_cell``.
+        net_arch: layers between the core and the heads, in SB3's notation. None is SB3's default:
+            two layers of 64 units for each head, or no layers after a ``NatureCNN``. The papers'
+            nets have no such layers, which is [].
         activation_fn: activation of those layers.
-        backend: what runs the core: "auto", "eager" or "fused"; see ``plasticrl.core.sequence``.
-        ortho_init: orthogonal initialization of everything but the core, as in SB3.
+        backend: the implementation of the core: "auto", "eager" or "fused"; see
+            ``plasticrl.core.sequence``.
+        ortho_init: orthogonal initialization of all layers except the core, as in SB3.
         log_std_init: initial log standard deviation of continuous actions.
         features_extractor_class, features_extractor_kwargs, normalize_images,
         optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
-        use_sde: must be False; SB3's algorithms pass it.
+        use_sde: must be False. It is here because SB3's algorithms pass it.
 
     Raises:
-        ValueError: for an unknown core or backend, or options that the core does not have.
+        ValueError: for an unknown core or backend, or an option that the core does not have.
     """
 
     default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -123,8 +125,8 @@ class PlasticPolicy(ActorCriticPolicy):
         )
 
     def _build_mlp_extractor(self) -> None:
-        # The core is built here, before SB3 makes the one optimizer that owns every parameter.
-        width = int(self.features_dim)  # a numpy integer for MultiDiscrete observations
+        # SB3 calls this before it creates the optimizer, which must own the core's parameters too.
+        width = int(self.features_dim)  # a NumPy integer for MultiDiscrete observations
         if self.core_name is None:
             self.core = build_cell(vary(DEFAULT_CORE, self.core_kwargs)[0], width)
         else:
@@ -142,7 +144,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def features_are_observations(self) -> bool:
-        """Whether the features are the observations themselves: nothing to scale or to flatten."""
+        """Whether the features are the observations, which need no scaling and no flattening."""
         space = self.observation_space
         return (
             self.has_stock_extractor
@@ -163,7 +165,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def samples_by_logits(self) -> bool:
-        """Whether the actions' probabilities are the softmax of what ``action_net`` gives.
+        """Whether the actions' probabilities are the softmax of ``action_net``'s output.
 
         Not so where a subclass, or the policy itself, has a distribution of its own.
         """
@@ -176,7 +178,7 @@ class PlasticPolicy(ActorCriticPolicy):
         )
 
     def initial_state(self, batch_size: int) -> Any:
-        """The core's state at an episode's start, on the policy's device."""
+        """Return the core's state at the start of an episode, on the policy's device."""
         return self.core.initial_state(batch_size)
 
     def step(
@@ -186,13 +188,13 @@ class PlasticPolicy(ActorCriticPolicy):
         episode_starts: Tensor | None = None,
         deterministic: bool = False,
     ) -> PolicyStep:
-        """Act on one observation of every environment; ``state`` is left as it is. No gradient.
+        """Act on one observation of every environment, without gradient; ``state`` is not changed.
 
         Args:
-            obs: a batch of observations (B, ...), or a dict of such.
+            obs: a batch of observations (B, ...), or a dict of batches.
             state: the core's state; None is the initial state.
-            episode_starts: (B,), true where the observation is an episode's first.
-            deterministic: the most likely action instead of a sample.
+            episode_starts: (B,), true where the observation is the first of an episode.
+            deterministic: take the most likely action instead of a sample.
         """
         new_state = map_leaves(Tensor.clone, self._as_state(state, _n_rows(obs)))
         chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
@@ -227,14 +229,14 @@ class PlasticPolicy(ActorCriticPolicy):
     def predict_values(
         self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
     ) -> Tensor:
-        """Values (B, 1) of one observation of every environment; arguments as ``step``."""
+        """Values (B, 1) of one observation of every environment; arguments as for ``step``."""
         latent, _ = self._advance(obs, state, episode_starts)
         return self._heads(latent)[1]
 
     def get_distribution(
         self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
     ) -> Distribution:
-        """Distribution of the actions of every environment; arguments as ``step``."""
+        """Distribution of the actions of every environment; arguments as for ``step``."""
         return self.distribution_of(self._advance(obs, state, episode_starts)[0])
 
     def evaluate_rollout(
@@ -246,19 +248,19 @@ class PlasticPolicy(ActorCriticPolicy):
         bptt_length: int | None = None,
         stepper: Stepper[Any] | None = None,
     ) -> tuple[Tensor, Tensor, Distribution]:
-        """Run a stored rollout again: features and heads in one batch, the core as a scan.
+        """Evaluate a stored rollout with gradient.
 
         Args:
-            obs: (T B, ...), time-major, or a dict of such.
+            obs: (T B, ...), time-major, or a dict of such arrays.
             actions: (T B, ...).
             state: the core's state before the first step.
             episode_starts: (T, B).
             bptt_length: steps after which the gradient through the state is cut; None: never.
-            stepper: the stepper that took the rollout's steps from these observations, in one
-                piece. The core's outputs are its replay where it has one.
+            stepper: the stepper that computed the core's outputs in this rollout, all in one piece.
+                If it can replay them with gradient, the core is not run again.
 
         Returns:
-            Values (T B, 1), log-probabilities (T B,) and the distribution over all of them.
+            Values (T B, 1), log-probabilities (T B,) and the distributions of all actions.
         """
         if stepper is not None and stepper.can_replay:
             outputs, _ = stepper.replay()
@@ -289,7 +291,7 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_starts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values, log-probabilities and entropy, as SB3's.
+        """Return values, log-probabilities and entropy as SB3 does.
 
         Without ``episode_starts`` every observation is an episode of its own; with
         ``episode_starts`` (T, B) they are a rollout, as in ``evaluate_rollout``.
@@ -312,14 +314,14 @@ class PlasticPolicy(ActorCriticPolicy):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions and new state for one observation, or one of every environment.
+        """Return actions and the new state, for a single observation or for a batch.
 
         Args:
             observation: with or without a batch axis.
-            state: what the last call returned; None at the beginning.
-            episode_start: (B,), true where the observation is an episode's first; None: in no row,
-                unless ``state`` is None, with which every row starts.
-            deterministic: the most likely action instead of a sample.
+            state: the state that the last call returned; None is the initial state.
+            episode_start: (B,), true where the observation is the first of an episode and the state
+                is reset. None resets nothing.
+            deterministic: take the most likely action instead of a sample.
 
         Raises:
             ValueError: for an ``(obs, info)`` tuple, or a state of another batch size or core.
@@ -332,7 +334,7 @@ class PlasticPolicy(ActorCriticPolicy):
         n_envs = _n_rows(obs)
         carry = map_leaves(Tensor.clone, self._as_state(state, n_envs))
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
-        # torch.tensor copies: SB3's evaluate_policy edits its arrays later.
+        # torch.tensor copies, because SB3's evaluate_policy changes this array later.
         episode_starts = torch.tensor(starts, device=self.device)
         actions, _ = Actor(self, carry)(obs, episode_starts, deterministic)
         actions = self.clip(actions)
@@ -360,7 +362,7 @@ class PlasticPolicy(ActorCriticPolicy):
         return state
 
     def clip(self, actions: np.ndarray) -> np.ndarray:
-        """Actions within a Box's bounds; others as they are."""
+        """Clip the actions of a ``Box`` to its bounds; return others unchanged."""
         if isinstance(self.action_space, spaces.Box):
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
         return actions
@@ -419,10 +421,10 @@ def _n_rows(obs: PyTorchObs) -> int:
 
 
 def simpson_concentration(distribution: Distribution) -> Tensor:
-    """Sum over actions of p(a)^2, (B,); several action dimensions add up.
+    """Sum of p(a)^2 over the actions, (B,), added up over several action dimensions.
 
-    The papers' "entropy penalty" (BP 2019, arXiv 2002.10585, section 4.2): 1 for a certain choice,
-    1 / n for an even one among n.
+    This is the papers' "entropy penalty" (BP 2019, arXiv 2002.10585, section 4.2). It is 1 if one
+    action has probability 1, and 1 / n if all n actions are equally likely.
 
     Raises:
         ValueError: for continuous actions, which have no probabilities.

@@ -1,12 +1,12 @@
-"""Recurrent advantage actor-critic: collect a rollout -> returns -> loss over the sequence -> step.
+"""Recurrent advantage actor-critic (A2C).
 
     loss = mean over steps and environments of
            - log pi(a) A + vf_coef (R - V)^2 + ent_coef * concentration
 
-A is the (generalized) advantage with each element's own value as baseline. The concentration is
-minus Shannon's entropy, or Simpson's sum of squared probabilities as in the papers. The recurrent
-state is stored at the rollout's start only. The loss replays the steps of the core that were taken
-in the rollout (see ``plasticrl.core.stepper``), or runs the core again over the rollout.
+A is the generalized advantage. The concentration is minus Shannon's entropy, or the sum of squared
+probabilities as in the papers (Simpson's index). Only the recurrent state at the start of a rollout
+is stored. The loss takes the core's outputs, with gradient, from a replay of the rollout's steps
+(see ``plasticrl.core.stepper``) or runs the core over the rollout again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -45,18 +45,19 @@ from plasticrl.runs import UsageError, notify_compilation
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
-    """A2C whose policy has a recurrent core.
+    """A2C for policies with a recurrent core.
 
     Args:
-        policy: "PlasticPolicy", "CnnPlasticPolicy", "MultiInputPlasticPolicy", or a subclass.
-        env: an environment, a vectorised one, or an id.
-        learning_rate: Adam's, or a schedule of the remaining progress.
+        policy: "PlasticPolicy", "CnnPlasticPolicy", "MultiInputPlasticPolicy", or a subclass of
+            ``PlasticPolicy``.
+        env: an environment, a vectorized environment, or the id of an environment.
+        learning_rate: Adam's step size, or a function of the remaining progress.
         n_steps, bptt_length, gamma, gae_lambda, ent_coef, entropy, vf_coef, max_grad_norm,
         normalize_advantage, bootstrap_truncated: see ``plasticrl.agents.options.A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:
-        ValueError: for a value out of its range, or a policy that is not recurrent.
+        ValueError: for a value outside its range, or a policy that is not a ``PlasticPolicy``.
     """
 
     policy: PlasticPolicy
@@ -166,14 +167,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Fill the buffer with ``n_rollout_steps`` of every environment.
+        """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
-        Values and log-probabilities are computed for all steps at once, at the end: callbacks find
-        them in the buffer from ``on_rollout_end`` on. With environments on the policy's device (see
-        ``make_vec_env``) and without ``bootstrap_truncated``, all steps are taken before callbacks
-        hear of the first.
+        Values and log-probabilities are computed after the last step, so callbacks find them in the
+        buffer only in ``on_rollout_end``. If the environments are on the policy's device (see
+        ``make_vec_env``) and ``bootstrap_truncated`` is False, all steps are taken before the first
+        call of ``on_step``.
 
-        Returns False if a callback ended it early.
+        Returns False if a callback stopped the training.
         """
         assert self._last_obs is not None
         assert self._last_episode_starts is not None
@@ -195,7 +196,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
             callback.update_locals(locals())
             if not callback.on_step():
-                # A later call of learn() starts from here: observation and environment must match.
+                # A later call of learn() starts from this observation; it must match env's state.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
             if problem := describe_rewards(rewards):
@@ -225,9 +226,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return f"(after {self.num_timesteps:,} steps)"
 
     def _may_replay(self) -> bool:
-        """Whether the loss may replay the core's steps of the rollout.
+        """Whether the loss can replay the core's steps of the rollout.
 
-        Not if the gradient is cut in between, and not if it has to reach a features extractor.
+        It cannot if the gradient is cut within the rollout or must reach a features extractor.
         """
         whole = self.bptt_length is None or self.bptt_length == self.n_steps
         return whole and self.policy.has_stock_extractor
@@ -235,13 +236,13 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _stays_on_device(self, env: VecEnv) -> bool:
         """Whether all steps of a rollout are taken on the device before callbacks see the first.
 
-        Not with the bootstrap at time limits, which needs the state in the middle of a rollout.
+        The bootstrap at time limits rules it out, because it needs the state within a rollout.
         """
         return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
-        """Values, log-probabilities, returns and advantages from the core's outputs (T B, N)."""
+        """Compute values, log-probabilities, returns and advantages from core outputs (T B, N)."""
         values, log_probs = self.policy.evaluate_outputs(outputs, self._rollout_actions())
         buffer.values[:] = values.view(-1, buffer.n_envs).cpu()
         buffer.log_probs[:] = log_probs.view(-1, buffer.n_envs).cpu()
@@ -252,7 +253,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
 
     def _carried_state(self, n_envs: int) -> Any:
-        """The state the last rollout ended with, or a new one if there is none that fits."""
+        """The state at the end of the last rollout, or a new one if there is none of this size."""
         state = self._last_state
         if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
             self._last_state = self.policy.initial_state(n_envs)
@@ -261,9 +262,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _values_after_truncation(
         self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
     ) -> np.ndarray:
-        """V of the observation after a time limit, (B,); 0 where there was none.
+        """Values (B,) of the last observations of episodes cut by a time limit; 0 in other rows.
 
-        The state is the one AFTER the last step: the episode would have gone on from there.
+        ``state`` is the state after the last step, from which the episode would have continued.
         """
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
@@ -281,10 +282,10 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return values
 
     def train(self) -> None:
-        """One gradient step on the whole rollout.
+        """Take one gradient step on the whole rollout.
 
         Raises:
-            FloatingPointError: if the gradient is not finite; the weights are left as they were.
+            FloatingPointError: if the gradient is not finite; the weights are then unchanged.
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -322,7 +323,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if self.entropy == "simpson":
             return simpson_concentration(distribution)
         entropy = distribution.entropy()
-        return log_prob if entropy is None else -entropy  # SB3's estimate where there is no form
+        return log_prob if entropy is None else -entropy  # as SB3 estimates it
 
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         """(T, B, ...) -> (T B, ...) on the device."""
@@ -364,7 +365,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             record("train/std", torch.exp(self.policy.log_std).mean().item())
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log, with what the last rollout left in the plastic connections."""
+        """Write the log, with statistics of the plastic connections after the last rollout."""
         statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulating)
         for name, value in statistics.items():
             self.logger.record(f"plastic/{name}", value)
@@ -379,7 +380,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> "RecurrentA2C":
-        """As SB3's ``learn``."""
+        """Train; see SB3's ``learn``."""
         options = (log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         with notify_compilation(self._notify):
             return super().learn(total_timesteps, callback, *options)
@@ -427,7 +428,7 @@ def _store(
     actions: np.ndarray,
     rewards: np.ndarray,
 ) -> None:
-    """What ``buffer.add`` does, but for the values and log-probabilities that come later."""
+    """Add a step like ``buffer.add``, without values and log-probabilities."""
     if isinstance(buffer, DictRolloutBuffer):
         for key, stored in buffer.observations.items():
             stored[step] = obs[key].reshape(stored.shape[1:])
@@ -441,7 +442,7 @@ def _store(
 
 
 def _stack(observations: list[Any]) -> Any:
-    """A batch of observations, arrays or dicts of arrays."""
+    """Stack observations, which are arrays or dicts of arrays, to a batch."""
     if isinstance(observations[0], dict):
         return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
     return np.stack(observations)

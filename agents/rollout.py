@@ -1,8 +1,8 @@
-"""The steps of a rollout: the policy acts and the environments answer.
+"""A rollout: the policy acts and the environments are stepped.
 
-``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` takes all steps on the
-device before it yields the first one, so that the device never waits for the host: policy and
-environments are one CUDA graph, which is replayed for every step. Both yield the same steps.
+``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` runs policy and
+environments as one CUDA graph, which it replays for every step; it yields the first step only when
+all have been taken, so that the GPU never waits for the CPU. Both yield the same steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ from plasticrl.envs.arrays import to_host
 
 
 class Step(NamedTuple):
-    """One step of all B environments, on the host."""
+    """One step of all B environments, as NumPy arrays."""
 
     obs: Any
-    """The observations before the step, (B, ...) or a dict of such."""
+    """The observations before the step, (B, ...) or a dict of such arrays."""
     episode_starts: np.ndarray
-    """(B,), true where these were an episode's first."""
+    """(B,), true where ``obs`` is the first of an episode."""
     actions: np.ndarray
-    """(B, ...), as the policy drew them, not clipped."""
+    """(B, ...), as sampled from the policy, not clipped."""
     new_obs: Any
     """The observations after the step."""
     rewards: np.ndarray
@@ -44,23 +44,26 @@ class Step(NamedTuple):
 
 
 class HostRollout:
-    """Iterating takes the steps, and raises ``FloatingPointError`` if the policy has diverged.
+    """An iterator over the steps of a rollout, which takes each step when it is asked for.
+
+    Iterating raises ``FloatingPointError`` if the core's outputs are no longer finite.
 
     Args:
         policy: the policy that acts.
         env: any ``VecEnv``.
-        state: the core's state before the first step, changed in place.
+        state: the core's state before the first step. It is updated in place.
         obs: the observations before the first step.
-        episode_starts: (B,), true where these are an episode's first.
-        n_steps: how many steps to take.
-        n_recorded: how many of them ``stepper.replay`` is to give.
+        episode_starts: (B,), true where ``obs`` is the first of an episode.
+        n_steps: the number of steps to take.
+        n_recorded: the number of steps to record for ``stepper.replay``.
 
     Attributes:
-        obs, episode_starts: those before the next step.
-        stepper: after the last step, the object that took the core's steps; None on the device.
-        outputs: after the last step, the core's outputs (T, B, N).
-        modulating: after the last step, the activity that the neuromodulator read (T, B, N); None
-            without a neuromodulator.
+        obs, episode_starts: the inputs of the next step.
+        stepper: the object that ran the core; None in a ``DeviceRollout``.
+        outputs: the core's outputs (T, B, N).
+        modulating: the activity that the neuromodulator read (T, B, N); None without one.
+
+    The last three are set after the last step.
     """
 
     outputs: Tensor
@@ -102,14 +105,17 @@ class HostRollout:
 
 
 def _to_device(array: Any, device: torch.device) -> Any:
-    """As SB3's ``obs_as_tensor``, but faster for an array that stays on the CPU."""
+    """SB3's ``obs_as_tensor``, but faster for an array that stays on the CPU."""
     if isinstance(array, np.ndarray) and device.type == "cpu":
         return torch.from_numpy(array)
     return obs_as_tensor(array, device)
 
 
 class DeviceRollout(HostRollout):
-    """For a native batch on the policy's device; arguments and attributes as above."""
+    """A rollout whose environments are a native batch on the policy's device.
+
+    Its arguments and attributes are those of ``HostRollout``.
+    """
 
     env: BatchVecEnv
 
@@ -148,7 +154,7 @@ class DeviceRollout(HostRollout):
     def _infos(
         self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
     ) -> list[list[dict[str, Any]]]:
-        """The infos of all steps, also of those that a callback's stop leaves unread."""
+        """The infos of all steps, including steps after one at which a callback stops."""
         final_infos = {name: to_host(array) for name, array in tape.final_info.items()}
         infos = []
         for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
@@ -159,10 +165,10 @@ class DeviceRollout(HostRollout):
 
 
 class _Tape:
-    """Everything that changes in a rollout on the device, in tensors that keep their addresses.
+    """The variables of a rollout on the device, in tensors that stay at their addresses.
 
-    So a step can be captured as a CUDA graph. A new one is captured for every rollout, because
-    weights, options and states change between rollouts.
+    Fixed addresses let a step be captured as a CUDA graph. Each rollout captures a new graph,
+    because weights, options and states change between rollouts.
     """
 
     def __init__(self, rollout: DeviceRollout) -> None:
@@ -184,7 +190,7 @@ class _Tape:
 
     @torch.no_grad()
     def run(self) -> None:
-        """Take all steps; the first one by itself, since it compiles what the graph captures."""
+        """Take all steps. The first one runs without the graph, because it compiles kernels."""
         device = self.obs.device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             self.step()
@@ -194,7 +200,7 @@ class _Tape:
         self.batch.state = self.batch.state.like(self.world)
 
     def _captured(self) -> Callable[[], None]:
-        """A function that runs the step as a CUDA graph, captured here on a stream of its own."""
+        """Capture the step as a CUDA graph, on a separate stream, and return the graph's replay."""
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -207,10 +213,10 @@ class _Tape:
         return replay
 
     def step(self) -> None:
-        """One step of net and environments; nothing in it waits for the device."""
+        """Take one step of policy and environments without waiting for the device."""
         policy = self.policy
         latent = self.advance(policy.extract_features(self.obs), self.starts)
-        # A distribution would check its numbers, and so wait for the device.
+        # A torch distribution would validate its arguments, and so wait for the device.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
         self.finite &= logits.isfinite().all() & latent.isfinite().all()
         actions = _choose(logits.softmax(dim=1), self.uniforms.index_select(0, self.now)[0])
@@ -242,7 +248,7 @@ class _Tape:
         return first
 
     def modulating(self) -> Tensor | None:
-        """The activity that the neuromodulator read, (T, B, N); None without one."""
+        """The activity that the neuromodulator read, (T, B, N); None without a neuromodulator."""
         if self.activity is None:
             return None
         return self.records.get("modulating", self.records["outputs"])
@@ -254,11 +260,11 @@ class _Tape:
             records[name].index_copy_(0, self.now, value.unsqueeze(0))
 
     def _move(self, leaves: list[Tensor]) -> None:
-        """Write the new state over the old one."""
+        """Copy the new state over the old one."""
         changed = [
             (old, new) for old, new in zip(self.world, leaves, strict=True) if old is not new
         ]
-        # A new leaf that is another leaf's old tensor would be overwritten before it is read.
+        # A new leaf may be another leaf's old tensor; clone it before that tensor is overwritten.
         safe = [new.clone() if any(new is old for old in self.world) else new for _, new in changed]
         for (old, _), new in zip(changed, safe, strict=True):
             old.copy_(new)

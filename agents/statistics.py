@@ -1,4 +1,4 @@
-"""Statistics of a plastic core for the log."""
+"""Statistics of the plastic connections, for the log."""
 
 import math
 from typing import Any
@@ -13,18 +13,18 @@ from plasticrl.core import Cell
 def plasticity_statistics(
     core: Cell[Any], state: Any, modulating: Tensor | None
 ) -> dict[str, float]:
-    """Scalars for the log; empty for a core without plastic connections.
+    """Return scalars for the log; none for a core without plastic connections.
 
     Args:
         core: the cell.
         state: its state at the rollout's end.
-        modulating: the activity that the modulator read in the rollout, (T, B, N); None if there
-            is no modulator.
+        modulating: the activity that the neuromodulator read in the rollout, (T, B, N); None if
+            there is no neuromodulator.
 
     Returns:
-        ``alpha_abs_mean``; ``trace_abs_mean``; ``trace_saturation``, the share of traces at their
-        limit (only where there is one); ``eta`` (only where there is one); ``modulation_mean``,
-        ``modulation_std`` (only if modulated).
+        ``alpha_abs_mean`` and ``trace_abs_mean``; ``trace_saturation``, the share of traces at
+        their limit, if they have one; ``eta``, if the connection has one; ``modulation_mean`` and
+        ``modulation_std``, if there is a neuromodulator.
     """
     connection = core.connection
     if connection is None:

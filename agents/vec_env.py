@@ -1,4 +1,4 @@
-"""The native batch as an SB3 ``VecEnv``, without a Python loop over environments."""
+"""A ``BatchEnv`` of ``plasticrl.envs`` as an SB3 ``VecEnv``, without a loop over environments."""
 
 import time
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from plasticrl.envs.arrays import any_of, to_host
 
 
 class BatchVecEnv(VecEnv):
-    """A batch environment of ``plasticrl.envs``; episodes are monitored as SB3's ``Monitor`` does.
+    """An SB3 ``VecEnv`` around a ``BatchEnv``; it reports episodes as SB3's ``Monitor`` does.
 
-    Attributes and methods belong to the whole batch: ``set_attr`` and ``env_method`` take no
+    Attributes and methods belong to the whole batch, so ``set_attr`` and ``env_method`` reject a
     subset of environments.
 
     Args:
-        batch: made with ``autoreset_mode=AutoresetMode.SAME_STEP``, which is how SB3 resets.
+        batch: a batch made with ``autoreset_mode=AutoresetMode.SAME_STEP``, as SB3 expects it.
 
     Raises:
         ValueError: for another autoreset mode.
@@ -37,7 +37,7 @@ class BatchVecEnv(VecEnv):
             )
         self.batch = batch
         super().__init__(batch.num_envs, batch.single_observation_space, batch.single_action_space)
-        self.metadata = batch.metadata  # a video's frame rate, among others
+        self.metadata = batch.metadata  # includes the frame rate of videos
         self.returns = np.zeros(self.num_envs)
         self.lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.started = time.time()
@@ -53,11 +53,11 @@ class BatchVecEnv(VecEnv):
         return to_host(obs)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions (B,) for ``step_wait``."""
+        """Store the actions (B,) for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Observations (B, ...), rewards (B,), dones (B,) and one info for each row."""
+        """Return observations (B, ...), rewards (B,), dones (B,) and one info for each row."""
         action = self._actions if self.batch.device is None else self.batch.put(self._actions)
         obs, rewards, terminated, truncated, info = self.batch.step(action)
         if self.batch.device is not None:
@@ -77,14 +77,16 @@ class BatchVecEnv(VecEnv):
         final_obs: Any,
         final_info: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        """Count a step and return one info for each row, filled where its episode ends.
+        """Add a step to the episodes' returns and lengths, and return one info for each row.
+
+        An info is empty except where an episode ends.
 
         Args:
             rewards: (B,).
             dones: (B,), true where an episode ends.
-            terminated: (B,), true where it ends in a terminal state, not at its time limit alone.
-            final_obs: (B, ...), the observations before the reset; read where an episode ends.
-            final_info: name -> (B,), the batch's info on finished episodes.
+            terminated: (B,), true where the episode has reached a terminal state.
+            final_obs: (B, ...), the observations before the reset; used only where ``dones``.
+            final_info: name -> (B,), the batch's info about finished episodes.
         """
         self.returns += rewards
         self.lengths += 1
@@ -103,7 +105,7 @@ class BatchVecEnv(VecEnv):
         return infos
 
     def _episode(self, row: int) -> dict[str, Any]:
-        """The entry that SB3's ``Monitor`` writes for an episode that ends."""
+        """The info that SB3's ``Monitor`` adds at the end of an episode."""
         return {
             "r": round(float(self.returns[row]), 6),
             "l": int(self.lengths[row]),
@@ -111,7 +113,7 @@ class BatchVecEnv(VecEnv):
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Return copies of every array that decides what happens from here on."""
+        """Return copies of all arrays from which ``set_state`` can continue."""
         state: dict[str, np.ndarray] = dict(self.batch.get_state())
         state["monitor.returns"] = self.returns.copy()
         state["monitor.lengths"] = self.lengths.copy()
@@ -141,7 +143,7 @@ class BatchVecEnv(VecEnv):
         self.batch.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return the batch's attribute, once for each of the rows ``indices``."""
+        """Return the batch's attribute, once for each row in ``indices``."""
         return [getattr(self.batch, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -159,7 +161,7 @@ class BatchVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Return True for ``Monitor``, whose work this class does itself."""
+        """Return True for ``Monitor``, because this class does the same work."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def _whole(self, indices: VecEnvIndices, method: str) -> None:
@@ -175,26 +177,29 @@ def make_vec_env(
     wrapper_class: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
     device: str | None = None,
 ) -> VecEnv:
-    """Make ``n_envs`` environments as one SB3 ``VecEnv``, by the native batch if there is one.
+    """Make ``n_envs`` environments as one SB3 ``VecEnv``.
+
+    An environment of this package becomes a ``BatchVecEnv``, in which one ``BatchEnv`` steps all
+    environments at once (called a native batch). Any other becomes SB3's own ``VecEnv``.
 
     Args:
         env_id: a registered environment.
         n_envs: number of environments.
         seed: environment k is seeded with seed + k at the next reset.
         env_kwargs: options of the environment.
-        wrapper_class: put around every single environment; the native batch is then not used.
-        device: None for numpy arrays, or the name of a torch device on which a native batch keeps
-            its tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,
-            ``RecurrentA2C`` takes all steps of a rollout there, without waiting for the host.
+        wrapper_class: a wrapper for each environment; with it, SB3's ``VecEnv`` is used.
+        device: None for NumPy arrays, or the torch device on which a native batch keeps its
+            tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,
+            ``RecurrentA2C`` takes all steps of a rollout there, without waiting for the CPU.
 
     Raises:
         TypeError: for an option that the environment does not have.
-        ValueError: for a value that it does not take, or a device and no native batch.
+        ValueError: for an invalid value, or a device for an environment without a native batch.
         gymnasium.error.Error: for an id that is not registered.
     """
     if env_id not in ENV_IDS or wrapper_class is not None:
         if device is not None:
-            raise ValueError(f"device={device!r} is for a native batch, which {env_id} is not")
+            raise ValueError(f"device={device!r} needs a native batch, and {env_id} has none")
         return make_sb3_vec_env(
             env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
         )

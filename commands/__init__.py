@@ -1,6 +1,6 @@
-"""The command line: arguments in, library calls, tables and sentences out. Nobody imports it.
+"""The command line, with one module for each command. No other package imports it.
 
-One module for each command. Only this folder knows tyro.
+Only this folder uses tyro.
 """
 
 from plasticrl.commands.program import main, run_command

@@ -1,4 +1,4 @@
-"""``plasticrl data``: which data sets there are, and whether they are complete."""
+"""``plasticrl data``: lists the data sets and checks whether they are complete."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from plasticrl.tasks.registry import DATA_SETS
 
 @dataclass(frozen=True, kw_only=True)
 class DataArguments:
-    """Say which data sets are embedded, and which were found in the data root."""
+    """List the data sets: those that are embedded, and those found in your data folder."""
 
     data_root: str | None = None
     """Folder of the data sets that are not embedded; by default the value of PLASTICRL_DATA."""
@@ -62,7 +62,7 @@ def _found(data: ExternalDataSet, data_root: str | None) -> Iterator[str]:
         return
     try:
         for path in data.find(data_root):
-            # A folder has no published checksum: its contents are counted when they are used.
+            # No checksum is published for a folder; its contents are counted when they are used.
             yield f"{path}: {'unpacked' if path.is_dir() else 'verified'}"
     except DataError as error:
         yield str(error)

@@ -1,4 +1,4 @@
-"""``plasticrl evaluate``: measure, watch, record or plot what was trained."""
+"""``plasticrl evaluate``: measure or show a trained agent, or plot learning curves."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 class EvaluateArguments:
     """Measure, watch or record a trained agent, replay a recorded episode, or plot runs.
 
-    A supervised run was measured when its training ended: say what it measured, if need be as
-    --json; of the other flags only --plot is for it.
+    A supervised run was measured when its training ended, so this prints its results again. The
+    only other flags for supervised runs are --json and --plot.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Folder of the run, several with --plot; or an episode's FILE.npz, to show it."""
+    """Folder of a run (several with --plot), or FILE.npz of a recorded episode to show."""
     gallery: str | None = None
-    """Instead of a run: a trained agent that is installed, as maze. With --watch, --record or
-    --report it is not measured again."""
+    """Instead of a run: a trained agent that comes with the package, for example maze. It is not
+    measured with --watch, --record or --report."""
     episodes: int = EPISODES
-    """Episodes to measure over."""
+    """Number of episodes in the measurement."""
     seed: int = SEED
-    """Episode k is played with seed + k; keep it away from the training seeds."""
+    """Episode k is played with seed + k. Choose seeds other than those of the training."""
     deterministic: bool = False
     """Take the most likely action instead of sampling."""
     ablate_plasticity: bool = False
-    """Measure also with every plasticity coefficient set to zero."""
+    """Also measure the agent with all plasticity coefficients set to zero."""
     json: bool = False
-    """Print one JSON object, and nothing else, on stdout."""
+    """Print only a JSON object on stdout."""
     show: tyro.conf.OmitArgPrefixes[ShowArguments] = field(default_factory=ShowArguments)
     curves: tyro.conf.OmitArgPrefixes[PlotArguments] = field(default_factory=PlotArguments)
 
     def check(self) -> None:
-        """Raise ``UsageError`` for arguments that do not go together."""
+        """Raise ``UsageError`` for arguments that contradict each other or have invalid values."""
         if len(self.runs) + (self.gallery is not None) != 1:
             raise UsageError(
                 "name one: a run's folder, an episode's FILE.npz, or --gallery "
@@ -66,12 +66,12 @@ class EvaluateArguments:
 
     @property
     def measures(self) -> bool:
-        """Whether the agent is measured: one of the gallery is only shown, if that is asked for."""
+        """Whether the agent is measured. An agent of the gallery is not if it is to be shown."""
         return self.gallery is None or not self.show.asked
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     arguments = parse_flags(EvaluateArguments, argv, prog=command_line("evaluate"))
     from plasticrl.viewer import ViewerError
 
@@ -112,14 +112,14 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
 
 
 def _only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> None:
-    """Raise ``UsageError`` for a flag that was given and is not for what was asked for."""
+    """Raise ``UsageError`` if a flag was given that is not allowed, for this reason."""
     if others := sorted(given - set(allowed)):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise UsageError(f"{reason}: leave out {flags}")
 
 
 def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
-    """Play what is to be shown first: what cannot be shown is said before anything is measured."""
+    """Play the episode before the measurement, so that errors in showing it come first."""
     arguments.show.check_paths()
     if not arguments.json:
         say_loading(arguments.gallery or str(path))
@@ -141,7 +141,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
 
 
 def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
-    """Measure and print; what a run earns is kept in its folder too."""
+    """Measure the agent and print the result; write it to the run's folder too."""
     from plasticrl.agents.watching.evaluation import evaluate
 
     result = evaluate(
@@ -183,7 +183,7 @@ def _print_table(result: dict[str, Any]) -> None:
 
 
 def _say_measured(run: RunDirectory, as_json: bool) -> None:
-    """Print what a supervised run measured."""
+    """Print the results of a supervised run."""
     if not run.evaluation_path.exists():
         raise RunError(
             f"{run.path} has no {run.evaluation_path.name} yet: its training did not end; "
@@ -201,7 +201,7 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:
-    """What ``evaluation.json`` of a supervised run says, first what was measured."""
+    """The content of a supervised run's ``evaluation.json``, the metric first."""
     yield f"{record['metric']}, on {record['episodes']:,} held-out episodes"
     nets = (record, *record["controls"])
     has_target = any(net["stopped"] == "target" for net in nets)
@@ -212,11 +212,11 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _describe_net(net: dict[str, Any], has_target: bool) -> str:
-    """What was measured of a net, and where its training ended.
+    """The result of a net, and the number of episodes after which its training ended.
 
     Args:
-        net: what ``evaluation.json`` says of it.
-        has_target: another net reached the task's target, so one that did not was given up.
+        net: the net's entry in ``evaluation.json``.
+        has_target: whether any net of the run reached the task's target.
     """
     value, low, high = (_number(value) for value in (net["value"], *net["ci95"]))
     measured = f"{value} ({low} to {high})"
@@ -230,5 +230,5 @@ def _describe_net(net: dict[str, Any], has_target: bool) -> str:
 
 
 def _number(value: float | None) -> str:
-    """A number of ``evaluation.json``, which has null for what was not finite."""
+    """A number of ``evaluation.json``, in which null is a number that was not finite."""
     return "not finite" if value is None else f"{value:.4g}"

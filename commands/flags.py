@@ -1,4 +1,4 @@
-"""Flags to dataclasses, by tyro. What is wrong with a flag is one sentence instead of a box."""
+"""Parses flags into dataclasses with tyro, and turns tyro's errors into one sentence."""
 
 import io
 import re
@@ -33,14 +33,14 @@ def parse_flags(
     prog: str,
     description: str | None = None,
 ) -> T:
-    """The arguments as a dataclass.
+    """Parse command-line arguments into a dataclass.
 
     Args:
         form: the dataclass.
         argv: the arguments.
-        default: holds the values of flags that are not given; None: the dataclass's own.
-        prog: how the command is called, for ``--help``.
-        description: of the command, for ``--help``.
+        default: the values of flags that are not given; None: the defaults of the dataclass.
+        prog: the command as the user types it, for ``--help``.
+        description: the description of the command, for ``--help``.
 
     Raises:
         UsageError: a flag does not exist, or has a wrong value; the message names it.
@@ -59,7 +59,7 @@ def parse_flags(
 
 
 def _sentence(box: str) -> str:
-    """What tyro says in a box, in one line, without the box and its title."""
+    """The text of tyro's boxed error message, in one line and without the title."""
     lines = [_BOX.sub(" ", line).strip() for line in box.splitlines()[1:]]
     text = " ".join(" ".join(lines).split())
     for end in (" Argument helptext:", " For full helptext"):
@@ -75,13 +75,13 @@ def _sentence(box: str) -> str:
 
 
 def flag_words(argv: Sequence[str]) -> list[str]:
-    """The words that are flags, without their values: all before a ``--`` that begin with it."""
+    """The words before a bare ``--`` that begin with ``--``, without ``=VALUE``."""
     words = takewhile(lambda word: word != "--", argv)
     return [word.partition("=")[0] for word in words if word.startswith("--")]
 
 
 def check_flags(argv: Sequence[str], form: type[Any]) -> None:
-    """Raise ``UsageError`` for a flag that the dataclass does not have; it names similar ones."""
+    """Raise ``UsageError``, with similar flags, for a flag that the dataclass does not have."""
     known = flag_paths(form)
     for flag in flag_words(argv):
         name = _canonical(flag)
@@ -93,14 +93,14 @@ def check_flags(argv: Sequence[str], form: type[Any]) -> None:
 
 
 def given_values(argv: Sequence[str], arguments: Any) -> dict[str, Any]:
-    """The values of the flags that were given, by the dotted names of their fields."""
+    """The parsed values of the flags in ``argv``, by the dotted names of their fields."""
     paths = flag_paths(type(arguments))
     given = {paths[name]: None for name in map(_canonical, flag_words(argv)) if name in paths}
     return {path: _get(arguments, path) for path in given}
 
 
 def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, str]:
-    """The names of all flags of a dataclass, with the dotted names of the fields they set."""
+    """All flags of a dataclass: the flag's name -> the dotted name of the field that it sets."""
     hints, paths = get_type_hints(form, include_extras=True), dict[str, str]()
     for item in fields(form):
         hint, name = hints[item.name], prefix + item.name.replace("_", "-")
@@ -163,7 +163,7 @@ def _negated(flag: str) -> str:
 def nearest(word: str, candidates: Sequence[str]) -> list[str]:
     """The candidates most similar to a word, the most similar first.
 
-    A flag with dots is also compared by its last part: ``a2c.gamma`` may be called ``gamma``.
+    A dotted name is also compared by its last part, so that ``gamma`` finds ``a2c.gamma``.
     """
 
     def similarity(candidate: str) -> float:
@@ -175,10 +175,10 @@ def nearest(word: str, candidates: Sequence[str]) -> list[str]:
 
 
 def unchecked(form: type[Any], *extra: tuple[str, Any, Any]) -> type[Any]:
-    """A dataclass with the same fields that checks nothing, and further fields.
+    """A dataclass with the same fields and further ones, but without the checks of their values.
 
-    tyro would say in a box what a config's own checks raise; the config is made, and so checked,
-    from the parsed values afterwards.
+    tyro would print an error of these checks in a box. The config itself is made from the parsed
+    values afterward, and that runs the checks.
     """
     return make_dataclass(
         form.__name__,

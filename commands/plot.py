@@ -1,6 +1,6 @@
 """``plasticrl evaluate RUN RUN ... --plot FILE``: learning curves of agents or supervised runs.
 
-Reads configs and metrics alone: neither torch nor a checkpoint is needed.
+It reads only configs and metrics, so it needs neither torch nor checkpoints.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotArguments:
-    """Draw the learning curves of runs: the mean over seeds, and its 95 % bootstrap interval."""
+    """Draw the learning curves of runs: the mean over seeds with its 95 % bootstrap interval."""
 
     plot: Path | None = None
-    """Draw the learning curves of RUN RUN ... to FILE.png or FILE.svg instead."""
+    """Draw the learning curves of RUN RUN ... to FILE.png or FILE.svg."""
     metric: str | None = None
-    """With --plot: a metric of metrics.jsonl. By default rollout/ep_rew_mean; of supervised runs
-    train/loss, also of their control nets."""
+    """With --plot: a metric of metrics.jsonl. The default is rollout/ep_rew_mean for agents, and
+    train/loss of all nets for supervised runs."""
     by: tuple[str, ...] = ()
-    """With --plot: settings that tell curves apart, as core.modulation; the preset always does."""
+    """With --plot: draw one curve for each value of these settings, for example core.modulation.
+    Runs of different presets are always separate."""
     average: Literal["mean", "iqm"] = "mean"
-    """With --plot: over the seeds, their mean, or the mean of their middle half."""
+    """With --plot: the average over the seeds; iqm is the mean of the middle half."""
 
 
 class Axes(NamedTuple):
-    """What the curves of a kind of run are drawn over, and of which metric by default."""
+    """For one kind of run, the label of the horizontal axis and the default metric."""
 
     steps: str
     metric: str
@@ -47,15 +48,15 @@ MAY_DIFFER = {
     *("seed", "device", "threads", "checkpoint_every", "total_timesteps", "n_updates"),
     *("controls", "evaluation_episodes", "data_root"),
 }
-"""Settings in which the runs of one curve may differ: the seed, how long, and where they ran."""
+"""Settings in which the runs of one curve may differ."""
 _AVERAGES = {"mean": "mean", "iqm": "interquartile mean"}
 
 
 def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
-    """Draw the curves of runs; the exit status.
+    """Draw the curves of runs and return the exit status.
 
     Raises:
-        UsageError, RunError, ViewerError: a path, a run or a metric is wrong; one sentence.
+        UsageError, RunError, ViewerError: a path, a run or a metric is wrong.
     """
     from plasticrl.viewer.curves import check_plot_path, save_curves
 
@@ -91,18 +92,20 @@ def _axes(runs: Sequence[RunDirectory]) -> Axes:
 def read_curves(
     runs: Sequence[RunDirectory], metric: str, by: Sequence[str], average: str
 ) -> "list[Curve]":
-    """A curve for each group of runs that differ in their seeds alone, and each of their nets.
+    """Average each group of runs to a curve; supervised runs give a curve for each net.
 
     Args:
-        runs: of one kind.
-        metric: as ``read_series``.
-        by: settings that tell groups apart besides the preset, with dots: ``core.modulation``.
+        runs: runs of one kind.
+        metric: as for ``read_series``.
+        by: dotted names of settings, as ``core.modulation``. Runs with the same preset and the same
+            values of these settings are a group.
         average: "mean" or "iqm".
 
     Raises:
-        UsageError: a setting is not there, or runs of a group differ in one or have the same seed.
+        UsageError: no run has a setting in ``by``, or runs of a group differ in more than the seed
+            (see ``MAY_DIFFER``) or have the same seed.
         RunError: a run's metrics are damaged, or do not have the metric.
-        ViewerError: runs of a group have no range of steps in common.
+        ViewerError: the runs of a group have no range of steps in common.
     """
     from plasticrl.viewer.averaging import Points, average_runs
 
@@ -123,7 +126,7 @@ def read_curves(
 
 
 def _own_net(run: RunDirectory) -> str:
-    """What a run calls the net that the others are controls of."""
+    """The name of a run's own net, which its other nets are controls of."""
     try:
         return str(run.read_evaluation().get("net", "its own net"))
     except RunError:  # its training has not ended
@@ -135,7 +138,7 @@ def _as_setting(flag: str) -> str:
 
 
 def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[RunDirectory]]:
-    """The runs by the label of their group, in the order given."""
+    """The runs of each group, by the label of the group."""
     settings = [flat(run.config) for run in runs]
     for name in by:
         if not any(name in mine for mine in settings):
@@ -152,7 +155,7 @@ def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[R
 
 
 def _check_alike(group: Sequence[RunDirectory]) -> None:
-    """An average of different experiments, or of one run taken twice, would mean nothing."""
+    """Raise ``UsageError`` if the runs of a group are different experiments or the same run."""
     first, seeds = flat(group[0].config), dict[Any, RunDirectory]()
     for run in group:
         settings = flat(run.config)
@@ -177,14 +180,14 @@ def _names(settings: Sequence[dict[str, Any]]) -> str:
 
 
 def _note(curves: "Sequence[Curve]", average: str) -> str:
-    """What line and band are."""
+    """The note below the plot, which explains the line and the band."""
     if all(curve.low is None for curve in curves):
         return "one run each: no interval"
     return f"line: {_AVERAGES[average]} over seeds; band: its 95 % bootstrap interval"
 
 
 def _last_value(curve: "Curve", metric: str) -> str:
-    """Where a curve ends, in words."""
+    """A sentence with the last value of a curve."""
     n = len(curve.runs)
     line = f"{curve.label}: {metric} {curve.center[-1]:.4g}"
     if curve.low is not None and curve.high is not None:

@@ -1,7 +1,7 @@
-"""The program ``plasticrl``, and the scripts that stand for its commands.
+"""The program ``plasticrl``, and the scripts that call its commands.
 
-A command's module is imported only when it is asked for, so that ``--help`` is quick. A mistake of
-the user's is one sentence and exit status 2; a mistake of ours keeps its traceback.
+A command's module is imported only when the command is called, so that ``--help`` is quick. An
+error of the user is reported in one sentence with exit status 2; any other keeps its traceback.
 """
 
 import os
@@ -26,11 +26,11 @@ SCRIPTS = {
     "train_supervised.py": "train",
     "evaluate.py": "evaluate",
 }
-"""The scripts in the project's root, and the commands they stand for."""
+"""The scripts in the root of the repository, and the commands that they call."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program ``plasticrl``; its exit status."""
+    """Run the program ``plasticrl`` and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else "--help"
     if command in ("-h", "--help"):
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command with its arguments, by default those of this process; the exit status."""
+    """Run a command and return its exit status; by default with the arguments of this process."""
 
     def run(arguments: Sequence[str]) -> int:
         status: int = import_module(f"plasticrl.commands.{command}").main(arguments)
@@ -61,16 +61,16 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Run a command; its exit status, or that of the error that ended it, which is said."""
+    """Run a command and return its exit status; print the error if one ends it."""
     try:
         return run(argv)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_USAGE
-    except FloatingPointError as error:  # a training that has diverged
+    except FloatingPointError as error:  # a training has diverged
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:  # what reads our output has stopped, as head does
+    except BrokenPipeError:  # the reader of our output has ended, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -94,7 +94,7 @@ def _usage() -> str:
 
 
 def command_line(command: str) -> str:
-    """How this command is called here: as a script of the project's root, or as ``plasticrl``."""
+    """The command line that calls a command in the way in which this program was called."""
     called = Path(sys.argv[0])
     if called.name not in SCRIPTS:
         return f"{_as_typed(called, 'plasticrl')} {command}"
@@ -106,7 +106,7 @@ def command_line(command: str) -> str:
 
 
 def _as_typed(program: Path, name: str) -> str:
-    """A program by its name where that finds it, else by its path from here."""
+    """A program's name if the shell finds it by that name, else its path."""
     if program.name != name and name == "plasticrl":
         return name  # called by another program, as in a test
     if which(name) == str(program):
@@ -116,11 +116,11 @@ def _as_typed(program: Path, name: str) -> str:
 
 
 def say_loading(what: str) -> None:
-    """Say that torch is about to be imported, if it is not yet: that can take many seconds."""
+    """Say that torch is being imported, which can take many seconds, unless it already is."""
     if "torch" not in sys.modules:
         say(f"{what}: loading torch ...")
 
 
 def say(message: str) -> None:
-    """Print a sentence for the user on stderr: stdout is for results."""
+    """Print a sentence for the user on stderr, because stdout is for results."""
     print(message, file=sys.stderr, flush=True)

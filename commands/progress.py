@@ -1,4 +1,4 @@
-"""How far a training has come: a bar in a terminal, elsewhere a line now and then."""
+"""The progress of a training: a bar in a terminal, otherwise a line from time to time."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from rich.text import Text
 from plasticrl.commands.program import say
 
 LINE_EVERY = 30.0
-"""Seconds after which a line is due."""
+"""Seconds after which the next line is printed."""
 
 
 class ProgressBar:
@@ -59,7 +59,7 @@ class ProgressBar:
 class Timing(ProgressColumn):
     """The end of a bar: ``0:12 elapsed, 1:20 left``."""
 
-    max_refresh = 0.5  # seconds: the time left would flicker
+    max_refresh = 0.5  # seconds; a faster update of the time left would flicker
 
     def __init__(self) -> None:
         super().__init__(Column(no_wrap=True))
@@ -69,7 +69,7 @@ class Timing(ProgressColumn):
 
 
 def clock(seconds: float | None) -> str:
-    """Minutes and seconds, after an hour with hours; None is not known yet."""
+    """Seconds as M:SS or H:MM:SS; None is an unknown time."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(int(seconds), 60)
@@ -78,12 +78,12 @@ def clock(seconds: float | None) -> str:
 
 
 class Lines:
-    """When to print a line of progress: at every tenth of the work, and every 30 seconds.
+    """Decides when to print a line of progress: at every tenth of the work, and every 30 seconds.
 
     Args:
-        total: the work.
-        done: how much of it was done before.
-        clock: seconds.
+        total: the amount of work.
+        done: the amount of work done before.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Lines:
         self._tenths, self._printed = 10 * done // total, clock()
 
     def due(self, done: int) -> bool:
-        """Whether to print a line now, with so much done; if so, it counts as printed."""
+        """Whether to print a line now. A line for which this returns True counts as printed."""
         tenths, now = 10 * done // self._total, self._clock()
         if tenths == self._tenths and now - self._printed < LINE_EVERY:
             return False

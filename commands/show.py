@@ -1,4 +1,4 @@
-"""Show episodes, played now or recorded before: in the terminal, as a film, on a page."""
+"""Shows episodes, new or recorded ones, in the terminal, as a film or on a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    """Where episodes are to be seen."""
+    """The ways in which episodes are shown."""
 
     watch: bool = False
     """Play one episode in the terminal."""
     record: Path | None = None
     """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
     report: Path | None = None
-    """Write four episodes to FILE.html, one page that plays them with plasticity and without."""
+    """Write FILE.html, a page that plays four episodes with plasticity and without."""
 
     @property
     def asked(self) -> bool:
@@ -44,10 +44,11 @@ class ShowArguments:
 
 
 def show_recorded(path: Path, arguments: ShowArguments) -> None:
-    """Show the episode of an .npz file. Neither torch nor the agent's run is needed.
+    """Show the episode of an .npz file, without torch and without the agent's run.
 
     Raises:
-        UsageError, ViewerError: the file holds no episode, or nothing is to be shown.
+        UsageError: no way of showing the episode was chosen.
+        ViewerError: the file does not hold an episode, or a file cannot be written.
     """
     if not arguments.asked:
         raise UsageError(
@@ -66,10 +67,11 @@ def show_recorded(path: Path, arguments: ShowArguments) -> None:
 def play_agent(
     agent: "TrainedAgent", seed: int, deterministic: bool, arguments: ShowArguments
 ) -> "EpisodeTrace | None":
-    """Play what is to be shown of an agent; write the page; return the episode for ``show``.
+    """Play the episodes that are to be shown and write the page; return the episode for ``show``.
 
     Raises:
-        UsageError, ViewerError: the environment cannot be shown in this way, or a file not written.
+        UsageError: the environment cannot be shown in this way.
+        ViewerError: a file cannot be written.
     """
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
     from plasticrl.agents.watching.recording import choose_render_mode, record_episode

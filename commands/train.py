@@ -1,4 +1,4 @@
-"""``plasticrl train``: train an agent, or a net on a supervised task, and go on with a run."""
+"""``plasticrl train``: train an agent or a net on a supervised task, or resume a run."""
 
 import json
 import shlex
@@ -36,23 +36,23 @@ _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 _CORES = tuple(name for name in CELLS if name != "plastic_readout")
 _CORE_NAME: Any = Annotated[
     Literal[_CORES],
-    tyro.conf.arg(help="The kind of the core. Another kind has options of its own."),
+    tyro.conf.arg(help="The kind of the core. Each kind has its own options."),
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeArguments:
-    """Go on with a run from its latest checkpoint, with its own settings."""
+    """Continue a run from its latest checkpoint, with its own settings."""
 
     resume: Path
     """Folder of the run."""
     total_timesteps: int | None = None
-    """Train an agent up to this many steps instead of the run's own number."""
+    """Step at which the training of an agent ends; by default the run's own setting."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     if "--resume" in flag_words(argv):
         return _resume(argv)
     if argv and argv[0] in ("-h", "--help"):
@@ -83,7 +83,7 @@ def _usage() -> str:
 
 
 def _check_preset(argv: Sequence[str]) -> None:
-    """Raise ``UsageError`` where the first word is not a preset; it says which one was meant."""
+    """Raise ``UsageError``, with a suggestion, if the first word is not a preset."""
     word = argv[0] if argv else "-"
     if word in PRESETS:
         return
@@ -123,13 +123,14 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
 def parse_agent(
     preset: str, config: TrainConfig, flags: Sequence[str]
 ) -> tuple[TrainConfig, Path | None, dict[str, Any]]:
-    """A preset changed by flags.
+    """Change a preset by flags.
 
     Returns:
-        The config, the run's folder if one is named, and the preset's settings that were dropped.
+        The config, the run's folder if a flag names one, and the settings of the preset that were
+        dropped; see ``vary_config``.
 
     Raises:
-        UsageError: a flag does not exist, or has a value that cannot be.
+        UsageError: a flag does not exist, or has an invalid value.
     """
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
@@ -142,7 +143,7 @@ def parse_agent(
 
 
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
-    """What the flags of a preset set: its config, with the options of the core that they name."""
+    """The dataclass that the flags of a preset fill in, with the options of the chosen core."""
     name = _core_name(flags)
     core = vary_config(config, {"core.name": name})[0].core if name in _CORES else config.core
     core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
@@ -165,7 +166,7 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
 
 
 def _core_name(flags: Sequence[str]) -> str | None:
-    """The core that the flags name; None if they name none."""
+    """The value of the flag ``--core.name``; None if it is not given."""
     for index, word in enumerate(flags):
         flag, equals, value = word.partition("=")
         if flag == "--core.name":
@@ -288,7 +289,7 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
 
 
 def _interrupted(run: RunDirectory) -> int:
-    """Say how to go on with a run, if anything of it was saved; the exit status."""
+    """Say how to continue the run, and return the exit status."""
     if any(run.checkpoints_path.rglob("*.pt")):
         how = f"go on with: {resuming(run.path)}"
     else:
@@ -298,7 +299,7 @@ def _interrupted(run: RunDirectory) -> int:
 
 
 def resuming(path: Path) -> str:
-    """The command that goes on with a run."""
+    """The command line that resumes a run."""
     return f"{command_line('train')} --resume {shlex.quote(str(path))}"
 
 

@@ -1,7 +1,7 @@
-"""The shared core: recurrent cells with plastic connections, and the way through time.
+"""The core: recurrent cells with plastic connections, and functions that run them over time.
 
 Shapes are time-major, (T, B, ...); weights and traces are (out, in). Names that need torch are
-imported when they are first used: options and ``--help`` do not wait for it.
+imported when they are first used, so that reading options and ``--help`` do not import it.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ __all__ = [
     "vary",
 ]
 
-_HOMES = {
+_MODULES = {
     "Cell": "cells.cell",
     "Neuromodulator": "modulation",
     "PlasticConnection": "connection",
@@ -40,6 +40,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,11 +1,12 @@
-"""A plastic connection: fixed weights plus a trace that moves while the net lives.
+"""A plastic connection: trained weights, and a trace H that changes at every step.
 
-    drive       y = ( w + alpha * H ) x
-    simple      H <- bound( H, M(t) D )                     M(t) in the place of eta
-    retro-      H <- bound( H, M(t) E ),  then
-    active      E <- (1 - eta) E + eta D                    the E used is the one before this step
+    drive           y = ( w + alpha * H ) x
+    no modulation   H <- bound( H, eta D )
+    simple          H <- bound( H, M(t) D )
+    retroactive     H <- bound( H, M(t) E ),  then  E <- (1 - eta) E + eta D
 
-H is read before the step's own update. D is the rule's increment (see ``rules``).
+The drive uses H from before the update. D is the increment of the learning rule, and ``bound``
+limits H (see ``rules``). M(t) is the neuromodulator's signal, and E is the eligibility trace.
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3; BP 2019 (arXiv 2002.10585) equations 1-5.
 """
 
@@ -21,9 +22,9 @@ from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
 
 class PlasticConnection(nn.Module):
-    """Weights (O, I), their plasticity, and how their trace (B, O, I) moves.
+    """Weights (O, I), their plasticity coefficients, and the update of their trace (B, O, I).
 
-    The trace itself is the caller's: state in, new state out.
+    The module does not store the trace: methods take it and return the new one.
 
     Args:
         pre_size: number of pre-synaptic neurons, I.
@@ -31,7 +32,7 @@ class PlasticConnection(nn.Module):
         plasticity: the options; see ``Plasticity``.
 
     Parameters: ``weight`` (O, I); ``alpha`` (O, I), (O, 1) or (1, 1); ``eta`` (1,) unless the
-    modulation is simple; ``modulator`` if there is one.
+    modulation is simple; those of ``modulator`` if there is one.
     """
 
     def __init__(self, pre_size: int, post_size: int, plasticity: Plasticity) -> None:
@@ -51,7 +52,7 @@ class PlasticConnection(nn.Module):
         return Neuromodulator(post_size, post_size, options.modulator_activation, options.fan_out)
 
     def reset_parameters(self) -> None:
-        """Draw the weights from U(-1/sqrt(I), 1/sqrt(I)), alpha as ``plasticity`` says."""
+        """Draw the weights from U(-1/sqrt(I), 1/sqrt(I)), and alpha as the options say."""
         limit = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -limit, limit)
         init_(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
@@ -60,22 +61,22 @@ class PlasticConnection(nn.Module):
 
     @property
     def trace_limit(self) -> float:
-        """Largest absolute value that the trace can have; infinity where nothing limits it."""
+        """Largest absolute value that the trace can have; infinity if the bound sets no limit."""
         return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        """Trace and, where retroactive, eligibility of an episode's start: zeros (B, O, I)."""
+        """Zeros (B, O, I): the trace and, with retroactive modulation, the eligibility trace."""
         trace = self.weight.new_zeros(batch_size, *self.weight.shape)
         retroactive = self.plasticity.modulation == "retroactive"
         return trace, torch.zeros_like(trace) if retroactive else None
 
     def forward(self, pre: Tensor, trace: Tensor) -> Tensor:
-        """(w + alpha * H) x: drive (B, O) from pre (B, I) and trace (B, O, I)."""
+        """Return the drive (w + alpha * H) x, (B, O), from pre (B, I) and trace (B, O, I)."""
         plastic = torch.bmm(self.alpha * trace, pre.unsqueeze(2)).squeeze(2)
         return F.linear(pre, self.weight) + plastic
 
     def modulation(self, activity: Tensor) -> Tensor | None:
-        """M(t), (..., 1) or with fan-out (..., O), from activity (..., O); None if unmodulated."""
+        """Return M(t), (..., 1) or (..., O), from activity (..., O); None if not modulated."""
         return None if self.modulator is None else self.modulator(activity)
 
     def update(
@@ -86,14 +87,14 @@ class PlasticConnection(nn.Module):
         post: Tensor,
         activity: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """The traces after a step.
+        """Return H and E after a step.
 
         Args:
             trace: H before the step (B, O, I).
-            eligibility: E before the step (B, O, I) where retroactive, else None.
+            eligibility: E before the step (B, O, I); None unless the modulation is retroactive.
             pre: pre-synaptic activity (B, I).
             post: post-synaptic activity (B, O).
-            activity: what the modulator reads (B, O).
+            activity: the activity that the neuromodulator reads (B, O).
         """
         increment = RULES[self.plasticity.rule](trace, pre, post)
         bounded = BOUNDS[self.plasticity.bound]
@@ -111,7 +112,7 @@ class PlasticConnection(nn.Module):
 
 @torch.no_grad()
 def init_(parameter: Tensor, distribution: str, scale: float) -> None:
-    """Fill with U(0, scale) ("uniform") or N(0, scale^2) ("normal"), in place."""
+    """Fill a parameter with U(0, scale) ("uniform") or N(0, scale^2) ("normal"), in place."""
     if distribution == "uniform":
         parameter.uniform_(0.0, scale)
     else:

@@ -1,11 +1,11 @@
-"""The neuromodulator: the network's own say in when its connections change.
+"""The neuromodulator, with which a network controls when its own connections change.
 
     M(t)   = f( m . x(t) + b )          f: tanh, sigmoid or linear
     M_j(t) = f_j M(t) + g_j             with fan-out: one value per target neuron j
 
-Simple modulation puts M(t) in the place of the plasticity rate eta. Retroactive modulation turns
-the eligibility trace into a change of the trace. Source: BP 2019 (arXiv 2002.10585) sections 3.1,
-3.2; the fan-out's form follows the authors' published code.
+In simple modulation, M(t) replaces the plasticity rate eta. In retroactive modulation, M(t) is the
+rate at which the eligibility trace is added to the trace. Source: BP 2019 (arXiv 2002.10585)
+sections 3.1, 3.2; the fan-out follows the authors' published code.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Neuromodulator(nn.Linear):
-    """Reads ``input_size`` activities, gives one modulation, or one per target neuron.
+    """A linear unit whose output is the modulation.
 
     Args:
-        input_size: width of the activity it reads.
+        input_size: number of activities that it reads.
         output_size: number of target neurons.
         activation: "tanh", "sigmoid" or "linear".
-        fan_out: one modulation per target neuron through a Linear(1, output_size).
+        fan_out: compute one modulation per target neuron, with a ``Linear(1, output_size)``.
     """
 
     def __init__(
@@ -38,6 +38,6 @@ class Neuromodulator(nn.Linear):
         self.fan_out = nn.Linear(1, output_size) if fan_out else None
 
     def forward(self, activity: Tensor) -> Tensor:
-        """Modulation (..., 1), with fan-out (..., O), from activity (..., input_size)."""
+        """Return M, (..., 1) or with fan-out (..., output_size), from (..., input_size)."""
         modulation = ACTIVATIONS[self.activation](super().forward(activity))
         return modulation if self.fan_out is None else self.fan_out(modulation)

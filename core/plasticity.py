@@ -13,18 +13,18 @@ Distribution = Literal["uniform", "normal"]
 
 
 class Condition(NamedTuple):
-    """An option has a meaning only while another option has one of some values."""
+    """A rule that an option can be used only if another option has one of certain values."""
 
     option: str
     """The option that depends on the other one."""
-    governor: str
+    depends_on: str
     """The other option."""
     values: tuple[str, ...]
-    """Values of the other option under which this one has a meaning."""
+    """Values of the other option with which this option can be used."""
     reason: str
-    """Why it has none otherwise."""
+    """Why it cannot be used with other values."""
     choices: tuple[str, ...] = ()
-    """Values of the option that the condition is about; by default all but the option's default."""
+    """Values of the option to which the rule applies; by default all but the default value."""
 
     def is_violated(self, values: dict[str, Any], unused: object) -> bool:
         """Whether the option has a value that means nothing beside the other options' values.
@@ -61,7 +61,7 @@ def defaults(form: type[Any]) -> dict[str, Any]:
 
 
 def check_choices(config: Any) -> None:
-    """Raise ``OptionError`` if a ``Literal`` field of a dataclass holds none of its values."""
+    """Raise ``OptionError`` if a ``Literal`` field of a dataclass has an invalid value."""
     hints = get_type_hints(type(config))
     for name in defaults(type(config)):
         value, choices = getattr(config, name), get_args(hints[name])
@@ -89,7 +89,7 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Plasticity:
-    """How the trace of a connection changes, and what sets the rate of change.
+    """The options of a plastic connection.
 
     Raises:
         OptionError: for a value outside its range, or one that means nothing beside the value of
@@ -124,21 +124,21 @@ class Plasticity:
     )
 
     rule: Rule = "hebb"
-    """Hebbian rule: what one pair of activities adds to the trace."""
+    """Learning rule: how pre- and post-synaptic activity change the trace."""
     bound: Bound = "hard"
-    """What keeps the trace from growing."""
+    """How the trace is kept from growing without limit."""
     clip: float = 1.0
     """Largest absolute value of a trace under the hard bound."""
     alpha: Alpha = "connection"
     """One plasticity coefficient per connection, per post-synaptic neuron, or one for all."""
     modulation: Modulation = "none"
-    """Neuromodulation: what sets the rate of plasticity."""
+    """How a neuromodulator controls the rate at which the trace changes."""
     fan_out: bool = False
     """One modulation per post-synaptic neuron instead of one for the whole net."""
     modulator_activation: Activation = "tanh"
     """Output function of the neuromodulator."""
     eta_init: float = 0.1
-    """Initial plasticity rate eta, which is then trained; simple modulation has none."""
+    """Initial value of the trained plasticity rate eta, which simple modulation does not have."""
     alpha_init: Distribution = "uniform"
     """Distribution of the initial alpha: U(0, alpha_scale) or N(0, alpha_scale^2)."""
     alpha_scale: float = 0.01
@@ -158,5 +158,5 @@ class Plasticity:
 
     @property
     def has_eta(self) -> bool:
-        """Whether a trained rate eta exists: under simple modulation M(t) takes its place."""
+        """Whether there is a trained rate eta; in simple modulation, M(t) replaces it."""
         return self.modulation != "simple"

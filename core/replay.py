@@ -1,4 +1,4 @@
-"""A record of steps, from which their sequence can be repeated with the same results."""
+"""A record of the steps of a cell, from which they can be repeated with the same results."""
 
 from collections.abc import Hashable
 from typing import Any, Generic
@@ -11,19 +11,17 @@ from plasticrl.core.state import State, leaves, map_leaves
 
 
 class StepRecord(Generic[State]):
-    """The inputs of the first ``n_steps`` steps, and all that decides about their results.
-
-    Everything is a copy, which nobody else can change.
+    """Copies of everything that determines the results of the first ``n_steps`` steps.
 
     Args:
-        cell: the cell that takes the steps.
-        state: the state before the first step, which the steps change in place.
-        n_steps: how many steps to record, T, at least 1.
+        cell: the cell that is stepped.
+        state: the state before the first step. The steps change it in place.
+        n_steps: the number of steps to record, T, at least 1.
 
     Attributes:
         start: a copy of the state before the first step.
         inputs: (T, B, I), filled step by step.
-        episode_starts: (T, B), likewise.
+        episode_starts: (T, B), filled step by step.
     """
 
     inputs: Tensor
@@ -36,11 +34,11 @@ class StepRecord(Generic[State]):
         self._options = _options(cell)
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Now, before the first step, after it, and after the last step."""
+        """Numbers of changes of the state: now, before and after the first step, at the end."""
         self._n_taken = 0
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
-        """Keep the inputs (B, I) and episode starts (B,) of the next step."""
+        """Record the inputs (B, I) and episode starts (B,) of the next step."""
         step = self._n_taken
         if step == self._n_steps:
             return
@@ -52,7 +50,7 @@ class StepRecord(Generic[State]):
             _write(self._start_rows, step, episode_starts)
 
     def after_step(self) -> None:
-        """Note that the step which ``before_step`` announced was taken."""
+        """Count the step, after it was taken."""
         if self._n_taken < self._n_steps:
             self._n_taken += 1
             if self._n_taken in (1, self._n_steps):
@@ -82,13 +80,16 @@ class StepRecord(Generic[State]):
         )
 
     def _state_was_changed(self) -> bool:
-        """Whether anything but the steps has changed the state: every step changes it as often."""
+        """Whether anything but the steps has changed the state.
+
+        Every step changes each tensor equally often, so the first step gives the expected number.
+        """
         made, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
         return made != before or last != expected
 
     def _count_changes(self) -> list[int]:
-        """How many times each tensor of the state was changed in place."""
+        """The number of in-place changes of each tensor of the state."""
         return [leaf._version for leaf in self._leaves]
 
 
@@ -102,7 +103,7 @@ def _weights(cell: Cell[Any]) -> list[Tensor]:
 
 
 def _options(cell: Cell[Any]) -> list[dict[str, Hashable]]:
-    """What else decides about a cell's results: the public attributes of its modules."""
+    """The public attributes of a cell's modules, which can affect its results."""
     return [
         {
             name: value

@@ -1,4 +1,4 @@
-"""Trace updates: what one pair of activities adds, and what bounds the sum.
+"""Trace updates: learning rules, which compute an increment D, and bounds, which limit the trace H.
 
 With pre-synaptic activity x(t-1) (B, I), post-synaptic activity x(t) (B, O) and trace H (B, O, I):
 
@@ -10,9 +10,9 @@ With pre-synaptic activity x(t-1) (B, I), post-synaptic activity x(t) (B, O) and
     soft    H <- clamp( H + r D - |r D| H, -1, 1 )
     decay   H <- (1 - r) H + r D
 
-The rate r is eta, or the modulation M(t), and under retroactive modulation D is the eligibility
-trace. The soft bound is the papers' max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D, written
-so that its derivative is right at d = 0, too.
+The rate r is eta or the modulation M(t). In retroactive modulation, D is the eligibility trace. The
+soft bound is the papers' max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D, in a form whose
+automatic derivative is also correct at d = 0.
 
 Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
 """
@@ -66,5 +66,5 @@ BOUNDS: dict[str, Bounded] = {"none": unbounded, "hard": hard, "soft": soft, "de
 
 
 def trace_limit(bound: str, clip: float) -> float:
-    """Largest absolute value that a trace can have under a bound; infinity where it has none."""
+    """Largest absolute value that a bound allows a trace; infinity if it sets no limit."""
     return {"hard": clip, "soft": SOFT_LIMIT}.get(bound, math.inf)

@@ -1,4 +1,7 @@
-"""A cell's state: a NamedTuple of tensors, batch first; None where a leaf does not exist."""
+"""Functions on the states of cells.
+
+A state is a NamedTuple of tensors, its leaves, with the batch first; a leaf can be None.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -25,7 +28,7 @@ def leaves(state: tuple[Any, ...]) -> list[Tensor]:
 
 
 def unflatten(template: State, tensors: list[Tensor]) -> State:
-    """A state with ``template``'s type and gaps, filled with ``tensors``: undoes ``leaves``.
+    """Build a state like ``template`` from ``tensors``, the inverse of ``leaves``.
 
     Raises:
         ValueError: if there are more or fewer tensors than the template has.
@@ -39,10 +42,10 @@ def unflatten(template: State, tensors: list[Tensor]) -> State:
 
 
 def select(condition: Tensor, chosen: State, other: State) -> State:
-    """Rows of ``chosen`` where ``condition`` (B,) is true, else of ``other``.
+    """Take rows of ``chosen`` where ``condition`` (B,) is true, else rows of ``other``.
 
-    By selection, never by multiplication: no value of a row that is not chosen gets through, be it
-    infinite or NaN, and the gradient that such a row receives is exactly zero.
+    A row that is not taken has no effect, even if it is infinite or NaN, and its gradient is
+    exactly zero. A multiplication with a mask would not ensure this.
     """
 
     def where(left: Tensor, right: Tensor) -> Tensor:
@@ -53,12 +56,15 @@ def select(condition: Tensor, chosen: State, other: State) -> State:
 
 
 def detach(state: State) -> State:
-    """The same values, cut off from the graph that made them."""
+    """Detach all tensors of a state."""
     return map_leaves(Tensor.detach, state)
 
 
 def check_state(state: Any, template: Any, batch_size: int) -> None:
-    """Raise ``ValueError`` unless ``state`` is like ``template``, with ``batch_size`` rows."""
+    """Raise ``ValueError`` if ``state`` differs from ``template`` in type, shape or dtype.
+
+    The number of its rows must be ``batch_size``.
+    """
     if type(state) is not type(template):
         raise ValueError(f"state must be a {type(template).__name__}, not a {type(state).__name__}")
     for name, leaf, expected in zip(state._fields, state, template, strict=True):

@@ -1,7 +1,7 @@
-"""The way through time: inputs of many steps, a state and episode starts -> outputs and state.
+"""Run a cell over time.
 
-``sequence`` is for learning. ``stepper`` is for acting, one step at a time; it can afterwards give
-the same outputs differentiably.
+``sequence`` runs whole sequences and is differentiable, for training. ``stepper`` runs one step at
+a time without gradient, for acting; it can replay its steps with gradient afterward.
 """
 
 from typing import Generic
@@ -16,7 +16,7 @@ from plasticrl.core.state import State, check_state, leaves
 
 
 class Stepper(Generic[State]):
-    """The object that ``stepper`` makes; arguments as there."""
+    """The object that ``stepper`` returns; the arguments are described there."""
 
     def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
@@ -32,7 +32,7 @@ class Stepper(Generic[State]):
         self._dtype = None if weight is None else weight.dtype
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
-        """Take a step: outputs (B, N) from inputs (B, I) and episode starts (B,).
+        """Take a step and return outputs (B, N), from inputs (B, I) and episode starts (B,).
 
         Raises:
             ValueError: for a shape or dtype that does not fit.
@@ -52,18 +52,18 @@ class Stepper(Generic[State]):
 
     @property
     def can_replay(self) -> bool:
-        """Whether ``replay`` gives the outputs; otherwise it raises an error that says why not."""
+        """Whether ``replay`` returns the outputs; otherwise it raises an error with the reason."""
         return self._obstacle() is None
 
     def replay(self) -> tuple[Tensor, State]:
-        """The first ``n_steps`` steps as ``sequence`` would give them, without an input's gradient.
+        """Return the results of the first ``n_steps`` steps as ``sequence`` would.
 
-        Where the backend kept what the backward pass needs, nothing is computed again. It gives
-        that away, so a second call runs the sequence.
+        If the backend has stored the intermediate results that the backward pass needs, nothing is
+        computed again. They can be used once, so a second call runs the sequence.
 
         Returns:
             Outputs (T, B, N) and the state after these steps, differentiable with respect to the
-            cell's parameters.
+            cell's parameters but not to the inputs.
 
         Raises:
             RuntimeError: if too few steps were taken, if the cell's weights or options have
@@ -93,17 +93,19 @@ def sequence(
     episode_starts: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, State]:
-    """Run a cell over time. A sequence cut in chunks, the state carried over, gives the same.
+    """Run a cell over time.
+
+    Splitting a sequence into chunks and passing the state on gives the same result.
 
     Args:
         cell: any cell.
         inputs: (T, B, I), at least one step.
         state: the cell's state before the first step; None is the initial state.
-        episode_starts: (T, B), true at [t, b] where an episode of row b starts with step t: before
-            that step the row's state becomes the initial state. No value and no gradient crosses.
-        backend: "eager", the readable specification; "fused", the same numbers, fast and in little
-            memory; "auto", fused where it supports the cell, device and dtype, else eager. Higher
-            derivatives and ``torch.func`` need eager.
+        episode_starts: (T, B), true at [t, b] if an episode of row b starts with step t. Before
+            that step, the row's state is reset; no value and no gradient passes the reset.
+        backend: "eager" is the readable specification. "fused" gives the same results, faster and
+            with less memory. "auto" is fused if that supports the cell, device and dtype, else
+            eager. Higher derivatives and ``torch.func`` need eager.
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
@@ -132,19 +134,19 @@ def sequence(
 def stepper(
     cell: Cell[State], state: State, backend: str = "auto", n_steps: int = 0
 ) -> Stepper[State]:
-    """For acting: an object that takes one step per call and changes ``state`` in place.
+    """Make an object that takes one step per call and updates ``state`` in place.
 
-    A call takes inputs (B, I) and optionally episode starts (B,), and gives outputs (B, N) without
-    gradient. The weights must stay as they are: make another stepper when they have changed.
+    A call takes inputs (B, I) and optionally episode starts (B,), and returns outputs (B, N)
+    without gradient. Make a new stepper after the weights have changed.
 
     Args:
         cell: any cell.
-        state: the cell's state before the first step, and after each.
+        state: the cell's state before the first step. Each call updates it in place.
         backend: as in ``sequence``.
-        n_steps: how many steps ``Stepper.replay`` is to give, 0 for none. They take as much memory
-            as a ``sequence`` of so many steps. That ``replay`` refuses when the state was changed
-            in between relies on torch's count of changes in place, which leaves out those through
-            ``state.trace.data`` or a NumPy array.
+        n_steps: the number of steps to record for ``Stepper.replay``; 0 for none. The record takes
+            as much memory as a ``sequence`` of that length. ``replay`` raises an error if the state
+            was changed between two steps, but it cannot detect changes through
+            ``state.trace.data`` or a NumPy array, which torch does not count.
 
     Raises:
         ValueError: for a shape that does not fit, an unknown backend, or a negative ``n_steps``.
@@ -153,7 +155,7 @@ def stepper(
 
 
 def _as_booleans(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
-    """Episode starts as booleans, of the inputs' shape without their last axis."""
+    """Check the shape of episode starts and convert them to booleans."""
     if episode_starts is None:
         return None
     if episode_starts.shape != inputs.shape[:-1]:

@@ -1,10 +1,10 @@
-"""What every run leaves behind: config, metrics, checkpoints; and loading them strictly.
+"""The files of a run (config, metrics, checkpoints), and the session that a training runs in.
 
-Nothing here runs code from a run directory. Every file is either whole or absent: it is written
-under another name, synced, and renamed. ``RunError`` says what is wrong with a file.
+Reading a run directory never runs code from it. Files are written atomically: they are complete or
+absent. ``RunError`` names a damaged file and says what is wrong with it.
 
-Names that need torch, numpy or numba are imported when first used, so that a command that only
-reads a config (and its ``--help``) does not wait for them.
+Names that need torch, NumPy or Numba are imported when they are first used, so that ``--help`` and
+commands that only read a config do not wait for them.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The notice that loops are being compiled: without it a program would be silent for seconds."""
+"""A message while Numba compiles loops, which takes several seconds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ COMPILING = "compiling loops (first run only) ..."
 
 @contextmanager
 def notify_compilation(notify: Callable[[str], None]) -> Iterator[None]:
-    """A context in which ``notify`` is called once, before numba first compiles a function.
+    """A context in which ``notify`` is called once, before Numba first compiles a function.
 
-    Functions that numba finds in its cache on disk are not compiled again.
+    It is not called if all functions are in Numba's cache on disk.
     """
     with install_listener("numba:compile", _FirstCompilation(notify)):
         yield

@@ -1,4 +1,4 @@
-"""Devices, as a command names them."""
+"""Checks the device of a run."""
 
 import torch
 
@@ -6,7 +6,7 @@ from plasticrl.runs.errors import UsageError
 
 
 def check_device(device: str, instead: str) -> None:
-    """Raise ``UsageError`` if torch cannot use this device; ``instead`` names those it can."""
+    """Raise ``UsageError`` if torch cannot use ``device``; ``instead`` says what to use."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

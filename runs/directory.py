@@ -40,7 +40,7 @@ class RunDirectory:
     preset: str
     config: dict[str, Any]
     dropped: dict[str, Any]
-    """Settings of the preset that a flag made meaningless, with the values they had, by name."""
+    """Settings of the preset that no longer have a meaning after a flag changed another setting."""
     versions: dict[str, str]
 
     @classmethod
@@ -60,7 +60,7 @@ class RunDirectory:
             kind: the kind of the run, "rl" or "supervised".
             preset: the name of the preset.
             config: the complete config as JSON data; see ``to_dict``.
-            dropped: settings of the preset that lost their meaning, as JSON data, by name.
+            dropped: settings of the preset that no longer have a meaning, as JSON data, by name.
             versions: versions of libraries besides plasticrl, torch, numpy and Python.
 
         Raises:

@@ -1,9 +1,9 @@
-"""What goes wrong, and can be mended by whoever gave the command."""
+"""Errors that the user can correct."""
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be: one sentence that names it and says what would do."""
+    """An option or a command is wrong; the message is one sentence that names a correct one."""
 
 
 class RunError(UsageError):
-    """Something in a run directory is wrong; the message is one sentence that names it."""
+    """A run directory or a file in it is missing or damaged; the message is one sentence."""

@@ -31,9 +31,9 @@ class CtrlC:
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         self.pressed = True
         signal.signal(signal.SIGINT, self._previous_handler)
-        # The message comes at once, because an update can take long. It may fail: Ctrl-C also ends
-        # the reader of a pipe, and it can come while another message is being written. Such a
-        # failure must not cost the checkpoint.
+        # The message is printed at once, because an update can take long. Printing may fail: Ctrl-C
+        # also ends the reader of a pipe, and it can interrupt the printing of another message. The
+        # checkpoint must be saved even then.
         with suppress(OSError, RuntimeError, ValueError):
             self._notify(STOPPING)
 

@@ -1,4 +1,4 @@
-"""The global random generators of Python, numpy and torch, on the CPU and all CUDA devices."""
+"""The global random number generators of Python, NumPy and torch, CUDA devices included."""
 
 import random
 from typing import Any
@@ -39,7 +39,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
         python_state = _python_state(state["python"])
         numpy_state = _numpy_state(state["numpy"])
         cuda_states = state["cuda"][: torch.cuda.device_count()]
-        # Tested on temporary generators first, so that a malformed state changes nothing.
+        # Temporary generators test the state first, so that a malformed one changes nothing.
         random.Random().setstate(python_state)
         np.random.RandomState().set_state(numpy_state)
         torch.Generator().set_state(state["torch"])

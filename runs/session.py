@@ -1,7 +1,7 @@
-"""A training session: progress, Ctrl-C, the times at which checkpoints are saved, notices.
+"""A training session shows progress, handles Ctrl-C and decides when to save checkpoints.
 
-Both trainers, of agents and of supervised tasks, call it between two updates. How the progress is
-shown is up to the caller: the command line draws a bar.
+Agents and supervised tasks both call it between two updates. The caller chooses how progress is
+shown; the command line draws a bar.
 """
 
 import time
@@ -17,20 +17,20 @@ class Progress(Protocol):
     """Shows how far a training has come."""
 
     def start(self, label: str, unit: str, done: int, total: int) -> None:
-        """A training begins or goes on: ``done`` of ``total`` units are done. A label may be ""."""
+        """Begin at ``done`` of ``total`` units. The label names the net and may be empty."""
 
     def update(self, done: int, figure: str) -> None:
-        """So many units are done; ``figure`` says how good the net is, as in ``reward 13.2``."""
+        """Show ``done`` units, and in ``figure`` how good the net is, as in ``reward 13.2``."""
 
     def notify(self, message: str) -> None:
         """Show a sentence."""
 
     def stop(self) -> None:
-        """The training has ended or was interrupted."""
+        """End, because the training has ended or was interrupted."""
 
 
 class NoProgress:
-    """Shows nothing: what a program wants that trains by itself."""
+    """Shows nothing."""
 
     def start(self, label: str, unit: str, done: int, total: int) -> None:
         """Show nothing."""
@@ -46,7 +46,7 @@ class NoProgress:
 
 
 class TrainingSession:
-    """One sitting of a training.
+    """Shows the progress of a training, handles Ctrl-C and decides when to save.
 
     Args:
         progress: shows how far the training has come; by default nothing is shown.
@@ -71,12 +71,12 @@ class TrainingSession:
 
         Args:
             save: writes a checkpoint.
-            label: names the net; "" if there is only one.
-            unit: what ``done`` and ``total`` count, as in "steps".
-            done: how much was done before.
-            total: how much there is to do.
-            every_updates: updates from one checkpoint to the next.
-            every_seconds: seconds from one checkpoint to the next.
+            label: the name of the net; "" if there is only one.
+            unit: the unit of ``done`` and ``total``, for example "steps".
+            done: the number of units done before.
+            total: the number of units at which the training ends.
+            every_updates: number of updates from one checkpoint to the next.
+            every_seconds: number of seconds from one checkpoint to the next.
         """
         self._save = save
         self._every_updates, self._every_seconds = every_updates, every_seconds
@@ -97,11 +97,11 @@ class TrainingSession:
             n_updates: updates made so far.
             done: units done so far.
             figure: how good the net is, in words.
-            ended: the training has ended, so it is saved in any case.
+            ended: whether the training has ended; then a checkpoint is always saved.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed, and the training has not ended; a checkpoint has
-                been saved then.
+            KeyboardInterrupt: Ctrl-C was pressed before the training ended. A checkpoint has been
+                saved.
         """
         self.progress.update(done, figure)
         if self._updates_saved is None:

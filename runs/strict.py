@@ -92,7 +92,7 @@ def _name_of(cls: type[Any]) -> str | None:
 
 
 def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
-    """The dataclasses below ``cls`` that have a name, by name; none if ``cls`` has one itself."""
+    """The subclasses of ``cls`` that have a name, by name; empty if ``cls`` itself has a name."""
     if _name_of(cls) is not None:
         return {}
     found: dict[str, type[Any]] = {}

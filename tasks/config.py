@@ -1,4 +1,4 @@
-"""The options that all supervised runs share, as frozen dataclasses. This file knows no torch."""
+"""The options that all supervised runs share. This module does not import torch."""
 
 import re
 from dataclasses import dataclass

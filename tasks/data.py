@@ -1,4 +1,7 @@
-"""Data sets that come with the package, and data sets that the user supplies. Knows no torch."""
+"""Data sets that come with the package, and data sets that the user supplies.
+
+This module does not import torch.
+"""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Training a net, update by update: its loss is smoothed for the log, checked, saved and resumed.
+"""The training of a net, which can be saved and resumed. The logged loss is smoothed:
 
 smoothed loss <- .9 smoothed loss + .1 loss
 """
@@ -15,10 +15,10 @@ from plasticrl.runs import TrainingSession, get_rng_state, set_rng_state
 from plasticrl.tasks.config import TaskConfig
 
 Log = Callable[[int, dict[str, float]], None]
-"""Writes metrics, by name, for a number of training episodes."""
+"""Writes metrics, by name, with the number of training episodes so far."""
 
 REPORTS = 50
-"""Lines of metrics that the training of each net writes."""
+"""Number of metrics lines that the training of each net writes."""
 SMOOTHING = 0.9
 SAVED_EVERY = 120.0
 """Seconds from one checkpoint to the next."""
@@ -32,17 +32,15 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "stopped": (str, type(None)),
     "rng": dict,
 }
-"""What a checkpoint holds; a task's training can add to it."""
+"""Keys of a checkpoint and the types of their values; a task can add more."""
 
 
 class Fit(ABC):
-    """The training of a net, in its present state.
-
-    Between two updates, ``state`` holds everything that the next updates depend on.
+    """The training of a net.
 
     Args:
         net: the net, on the config's device.
-        optimizer: owns the parameters that are trained.
+        optimizer: the optimizer of the net's trainable parameters.
         config: the task's settings.
     """
 
@@ -57,18 +55,18 @@ class Fit(ABC):
 
     @abstractmethod
     def loss(self) -> tuple[Tensor, float]:
-        """The loss of the next update, and the number that is shown and logged for it."""
+        """Return the loss of the next update, and the number that is shown and logged for it."""
 
     def learning_rate(self) -> float:
         """The learning rate of the next update."""
         return self.config.learning_rate
 
     def updated(self) -> dict[str, float]:
-        """Called after each update: metrics to log besides the loss and the gradient's norm."""
+        """Return more metrics to log, besides loss and gradient norm; called after each update."""
         return {}
 
     def target_reached(self) -> bool:
-        """Whether the task's target is reached; asked after each update."""
+        """Whether the task's target is reached; called after each update."""
         return False
 
     def run(
@@ -81,10 +79,10 @@ class Fit(ABC):
         """Train to the end.
 
         Args:
-            name: the net's, for messages.
-            log: gets metrics now and then.
-            save: keeps ``state``; called now and then, on Ctrl-C and at the end.
-            session: shows the progress and says when to save; by default nothing is shown.
+            name: the net's name, for messages.
+            log: writes metrics.
+            save: saves ``state``; called from time to time, on Ctrl-C and at the end.
+            session: shows the progress and decides when to save; by default nothing is shown.
 
         Raises:
             FloatingPointError: the loss or its gradient is no longer finite.
@@ -113,7 +111,7 @@ class Fit(ABC):
                 raise KeyboardInterrupt
 
     def update(self, name: str) -> tuple[float, dict[str, float]]:
-        """One update: the smoothed loss, and the metrics to log."""
+        """Make one update; return the smoothed loss, and metrics to log if there are any."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         loss, value = self.loss()
@@ -134,7 +132,7 @@ class Fit(ABC):
             self.stopped = "updates"
 
     def state(self) -> dict[str, Any]:
-        """All that ``restore`` needs, as a checkpoint can hold it."""
+        """Return everything on which the next updates depend, in a form for a checkpoint."""
         return {
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -146,7 +144,7 @@ class Fit(ABC):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state``, to the same bits.
+        """Continue from a ``state``; the result has the same bits as without the interruption.
 
         Raises:
             ValueError, RuntimeError, ...: the state does not fit the net.
@@ -172,7 +170,7 @@ class Fit(ABC):
 
 
 def check_finite(what: str, tensors: Iterable[Tensor]) -> None:
-    """Raise ``ValueError`` for a checkpoint's tensors that hold NaN or infinity."""
+    """Raise ``ValueError`` if tensors of a checkpoint have NaN or infinite values."""
     if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
         raise ValueError(f"its {what} are not finite")
 
@@ -180,11 +178,11 @@ def check_finite(what: str, tensors: Iterable[Tensor]) -> None:
 def step(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float, where: str
 ) -> float:
-    """One update by the gradient of a loss, clipped at ``max_norm``; the norm before clipping.
+    """Make an update with the loss's gradient, clipped at ``max_norm``; return the unclipped norm.
 
     Raises:
-        FloatingPointError: the loss or its gradient is no longer finite; ``where`` begins the
-            message.
+        FloatingPointError: the loss or its gradient is no longer finite; the message begins with
+            ``where``.
     """
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The table of all tasks, with the presets, the data sets and the code of each.
+"""The table of all tasks, with their presets, data sets and code.
 
 A preset is a plain function in the task's folder, whose docstring says where its numbers come
 from. Its name is ``<task>-<scale>``: ``quickstart`` takes minutes, ``paper`` is as published.

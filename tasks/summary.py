@@ -1,4 +1,4 @@
-"""What the values of a metric over many episodes come to, with a 95 % interval."""
+"""Summaries of a metric over many episodes, with 95 % confidence intervals."""
 
 import math
 from typing import NamedTuple
@@ -23,10 +23,11 @@ def mean(values: Tensor) -> Measurement:
 
 
 def median(values: Tensor) -> Measurement:
-    """Median of (n,) values, between the two values whose ranks bound it.
+    """Median of (n,) values, with an interval between two of the sorted values.
 
-    The ranks are k and n + 1 - k, with k = n / 2 - 1.96 sqrt(n) / 2 rounded down (at least 1), from
-    the normal approximation of the binomial (Conover 1999, Practical Nonparametric Statistics).
+    Their ranks are k and n + 1 - k, with k = n / 2 - 1.96 sqrt(n) / 2 rounded down (at least 1),
+    from the normal approximation of the binomial distribution (Conover 1999, Practical
+    Nonparametric Statistics).
     """
     n, ordered = len(values), values.sort().values
     rank = max(1, math.floor(n / 2 - Z95 * math.sqrt(n) / 2))

@@ -26,7 +26,7 @@ class Net(NamedTuple):
 
 
 class Task(ABC, Generic[ConfigT]):
-    """A task, made from its config."""
+    """A supervised task with its config."""
 
     metric: str
     """The name of the measured quantity, as it is printed."""
@@ -37,7 +37,7 @@ class Task(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def nets(self) -> list[Net]:
-        """The plastic net first, then its controls."""
+        """All nets of a run: the plastic net first, then its controls."""
 
     @abstractmethod
     def fit(self, net: nn.Module) -> Fit:
@@ -48,7 +48,7 @@ class Task(ABC, Generic[ConfigT]):
         """Measure the metric on held-out data, which is the same for every net of a run."""
 
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
-        """Draw what the plastic net does and return the files. By default there are none.
+        """Draw pictures of the plastic net and return their files. By default there are none.
 
         Args:
             net: the trained net, on the config's device.

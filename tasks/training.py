@@ -38,19 +38,19 @@ def build_task(config: TaskConfig) -> Task[Any]:
 
 @dataclass
 class SupervisedRun:
-    """A run that is ready to learn: started anew, or as far as it came before it stopped."""
+    """A run that is ready to train, either new or restored after an interruption."""
 
     run: RunDirectory
     task: Task[Any]
     measured: list[dict[str, Any]] = field(default_factory=list)
-    """What ``evaluation.json`` says of the nets that were measured, in order."""
+    """The entries of ``evaluation.json``, one for each net measured so far."""
 
     @classmethod
     def start(cls, config: TaskConfig, preset: str, path: Path) -> "SupervisedRun":
         """Begin a run in a new directory.
 
         Raises:
-            UsageError: the device or the data are missing, or the directory holds something.
+            UsageError: the device or the data are missing, or the directory is not empty.
         """
         task = _prepare(config)
         run = RunDirectory.create(path, kind=KIND, preset=preset, config=to_dict(config))
@@ -58,11 +58,11 @@ class SupervisedRun:
 
     @classmethod
     def resume(cls, path: Path) -> "SupervisedRun":
-        """Go on with a run where it stopped, to the same bits.
+        """Continue a run; the results have the same bits as without the interruption.
 
         Raises:
-            RunError: the run is missing or broken.
-            UsageError: it is finished, or the device or the data are missing.
+            RunError: the run is missing or damaged.
+            UsageError: the run is finished, or the device or the data are missing.
         """
         run, config = open_run(path)
         task = _prepare(config)
@@ -82,7 +82,7 @@ class SupervisedRun:
         return bool(self.measured) and "pictures" in self.measured[0]
 
     def describe_data(self) -> str:
-        """What the task is trained on, and whether that is a stand-in for a user's data set."""
+        """Name the task's data, and say whether they replace a data set of the user."""
         config, made = self.task.config, "made by the program"
         if not isinstance(config, DataTaskConfig):
             return made
@@ -93,16 +93,16 @@ class SupervisedRun:
         return f"{name}, {origin}: a stand-in for data={config.external_data}"
 
     def learn(self, session: TrainingSession | None = None) -> Iterator[dict[str, Any]]:
-        """Train and measure the nets that are still to be measured, and draw the plastic one.
+        """Train and measure the remaining nets, and draw pictures of the plastic net.
 
         Args:
             session: shows progress and saves checkpoints; by default nothing is shown.
 
         Yields:
-            What ``evaluation.json`` says of each net once it has been measured.
+            The entry of each net in ``evaluation.json``, once it has been measured.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed; ``resume`` goes on.
+            KeyboardInterrupt: Ctrl-C was pressed; ``resume`` continues the run.
             FloatingPointError: a loss or its gradient is no longer finite.
         """
         session = session or TrainingSession()
@@ -118,7 +118,7 @@ class SupervisedRun:
             yield self.measured[-1]
 
     def _train(self, position: int, session: TrainingSession) -> tuple[nn.Module, Fit | None]:
-        """A net, trained to the end; one without parameters is not trained."""
+        """Build a net and train it to the end; a net without parameters is not trained."""
         net, config = self.task.nets()[position], self.task.config
         torch.manual_seed(config.seed)
         module = net.build().to(config.device)
@@ -133,14 +133,14 @@ class SupervisedRun:
             metrics.append(step, {f"{prefix}{metric}": value for metric, value in values.items()})
 
         def save() -> None:
-            # After the last update one is enough; until then, one more in case one is damaged.
+            # During the training the last two are kept, in case one is damaged.
             save_checkpoint(folder, fit.n_updates, fit.state(), keep=1 if fit.stopped else 2)
 
         fit.run(net.name, log, save, session)
         return module, fit
 
     def _measure(self, position: int, module: nn.Module, fit: Fit | None) -> dict[str, Any]:
-        """What ``evaluation.json`` says of a net; ``stopped`` is None if it was not trained."""
+        """Evaluate a net and return its entry; ``stopped`` is None if it was not trained."""
         result = self.task.evaluate(module)
         return {
             "net": self.task.nets()[position].name,
@@ -173,10 +173,10 @@ class SupervisedRun:
 
 
 def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
-    """A supervised run and its config.
+    """Open a supervised run and read its config.
 
     Raises:
-        RunError: it is missing, broken, of another format, or of another kind.
+        RunError: the run is missing, damaged, or of another format or kind.
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:
@@ -191,7 +191,7 @@ def _prepare(config: TaskConfig) -> Task[Any]:
 
 
 def _read_measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:
-    """What ``evaluation.json`` says of the nets that were measured before the run stopped."""
+    """The entries of the nets that were measured before the run was interrupted."""
     if not run.evaluation_path.exists():
         return []
     record = run.read_evaluation()

@@ -1,4 +1,4 @@
-"""A run's curriculum and its model, built from its config, untrained."""
+"""Builds the curriculum and the untrained model of a run from its config."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -17,7 +17,7 @@ from plasticrl.runs import UsageError
 
 
 def build_curriculum(config: TrainConfig) -> Curriculum | None:
-    """The run's curriculum, at its first stage."""
+    """The run's curriculum at its first stage; None if the config has none."""
     chosen = config.curriculum
     if chosen.option is None:
         return None
@@ -25,13 +25,13 @@ def build_curriculum(config: TrainConfig) -> Curriculum | None:
 
 
 class RunA2C(RecurrentA2C):
-    """The algorithm of a run: what it logs of time counts on when the run is resumed."""
+    """``RecurrentA2C`` whose log counts time from the start of the run, also when resumed."""
 
     run_started_ns = 0
-    """When it would have started, had it never stopped."""
+    """The current time minus the time trained so far, in nanoseconds, when ``learn`` begins."""
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """As SB3's, for the whole run and not the last call of ``learn``."""
+        """Write the log, with time and steps counted from the start of the run."""
         self.start_time, self._num_timesteps_at_start = self.run_started_ns, 0
         super().dump_logs(self._n_updates + 1)
 
@@ -67,10 +67,10 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
 
 
 def _schedule(start: float, decay: float) -> float | Callable[[float], float]:
-    """SB3's schedule, by the remaining progress from 1 to 0."""
+    """The learning rate as SB3 takes it: a number, or a function of the remaining progress."""
     if not decay:
         return start
-    # Below zero in the last update of a total that is no whole number of rollouts.
+    # The progress can fall below zero in the last update, which may exceed the total of steps.
     return lambda remaining: start * min(1.0, max(0.0, remaining) / decay)
 
 
@@ -83,10 +83,10 @@ def _policy_for(env: VecEnv) -> str:
 
 
 SMALLEST_IMAGE = 36
-"""Pixels a side that SB3's ``NatureCNN`` needs; a smaller one is read as a vector."""
+"""Sides, in pixels, that SB3's ``NatureCNN`` needs; smaller images are flattened to vectors."""
 
 
 def _sides(image: gym.spaces.Space[Any]) -> tuple[int, ...]:
-    """Pixels of an image (H, W, channels) or (channels, H, W), channels left out."""
+    """Height and width, in any order, of an image (H, W, channels) or (channels, H, W)."""
     assert image.shape is not None
     return tuple(sorted(image.shape)[1:])

@@ -1,4 +1,4 @@
-"""What a training run calls between its updates: its session, and TensorBoard's pictures."""
+"""SB3 callbacks of a training run: progress and checkpoints, and pictures for TensorBoard."""
 
 from typing import Any
 
@@ -20,25 +20,21 @@ from plasticrl.viewer.story import absences
 PICTURES_EVERY = 2000
 """Updates from one recorded episode to the next."""
 LONGEST = 500
-"""The most steps of a recorded episode, since some environments never end."""
+"""Steps after which a recorded episode is cut, since some environments never end."""
 N_STILLS = 7
 DRAWN_EVERY = 10
-"""Steps from one rendering to the next, which can be slower than a step. The stills show these."""
+"""Steps from one rendering to the next. The stills are chosen among the rendered steps."""
 
 
 class SessionCallback(BaseCallback):
-    """Tells the training session of every update: progress, checkpoints, Ctrl-C.
-
-    Args:
-        session: the one that the training runs in.
-    """
+    """Reports every update to the training session, for progress, checkpoints and Ctrl-C."""
 
     def __init__(self, session: TrainingSession) -> None:
         super().__init__()
         self.session = session
 
     def _on_rollout_start(self) -> None:
-        # Here, between an update and the next rollout, the run can be saved and resumed exactly.
+        # A run can be saved and resumed exactly only here, between an update and the next rollout.
         self._report()
 
     def _on_step(self) -> bool:
@@ -57,9 +53,9 @@ class SessionCallback(BaseCallback):
 class EpisodePictures(BaseCallback):
     """Plays an episode and writes pictures of it to TensorBoard: stills, and its last trace.
 
-    It does so before the first update, after every `every` updates and at the end, always with the
-    run's own seed. The episode is played in a separate environment, and all random number
-    generators are restored, so that the run learns the same bits with these pictures and without.
+    It does so before the first update, after every ``every`` updates and at the end, always with
+    the run's seed. The episode is played in a separate environment, and all random number
+    generators are restored, so that the pictures do not change the training.
 
     Args:
         run: the run's directory.
@@ -75,7 +71,7 @@ class EpisodePictures(BaseCallback):
         self._step_shown = 0
 
     def _on_training_start(self) -> None:
-        # A resumed run was shown when it stopped.
+        # A resumed run wrote its pictures when it stopped.
         self._step_shown = self.model.num_timesteps
         if self._step_shown == 0:
             self._show()
@@ -96,7 +92,7 @@ class EpisodePictures(BaseCallback):
             self._show()
 
     def _show(self) -> None:
-        """Write the pictures of an episode, or else the reason why there are none."""
+        """Write the pictures of an episode, or the reason why there are none."""
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 writer, step = output.writer, self.model.num_timesteps
@@ -132,7 +128,7 @@ class EpisodePictures(BaseCallback):
 
 
 def _pictures(episode: EpisodeTrace) -> dict[str, Any]:
-    """RGB images by their names in TensorBoard."""
+    """RGB images, with their names in TensorBoard."""
     last = (episode.n_steps - 1) // DRAWN_EVERY
     steps = sorted({DRAWN_EVERY * round(step) for step in np.linspace(0, last, N_STILLS)})
     pictures: dict[str, Any] = {}

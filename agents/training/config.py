@@ -1,4 +1,4 @@
-"""What a training run is, as data. Knows neither torch nor Stable-Baselines3."""
+"""The config of a training run. This module imports neither torch nor Stable-Baselines3."""
 
 import math
 import re
@@ -10,14 +10,14 @@ from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
 from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
 
 KIND = "rl"
-"""The kind of an agent's run directory."""
+"""The ``kind`` that the run directory of an agent has."""
 
 OptionValue = int | float | bool | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class A2CConfig(A2COptions):
-    """The algorithm's options, and those of its optimizer."""
+    """The options of the algorithm and of its optimizer."""
 
     learning_rate_decay: float = 0.0
     """Part of the training, at its end, in which the learning rate falls linearly to zero;
@@ -41,13 +41,13 @@ class CurriculumConfig:
     """An option of the environment that becomes harder while the agent learns."""
 
     option: str | None = None
-    """The environment's option; None: no curriculum."""
+    """Name of the environment's option; None: no curriculum."""
     stages: tuple[int, ...] = ()
-    """Its values, one after the other; evaluation is at the environment's own."""
+    """Values of the option, in order; the evaluation uses the value in env_kwargs."""
     threshold: float = 0.85
     """Reward per trial (per episode, where there are no trials) at which the next stage begins."""
     episodes: int = 100
-    """How many of the last episodes count."""
+    """Number of recent episodes over which the reward is averaged."""
 
     def __post_init__(self) -> None:
         check_count(episodes=self.episodes)
@@ -59,26 +59,26 @@ class CurriculumConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run, whole."""
+    """The complete config of a training run."""
 
     env_id: str = "plasticrl/GridMaze-v0"
     """A registered Gymnasium environment."""
     env_kwargs: dict[str, OptionValue] = field(default_factory=dict)
-    """The environment's options, as name=value; others keep the preset's value."""
+    """Options of the environment, as name=value; the others keep the preset's values."""
     history: bool = False
     """Add previous action, previous reward and time to the observation (RL^2), for
     environments that do not show them."""
     n_envs: int = 30
-    """Environments side by side."""
+    """Number of environments that are stepped together."""
     total_timesteps: int = 1_000_000
-    """Environment steps in all, rounded up to whole rollouts."""
+    """Total number of environment steps, rounded up to whole rollouts."""
     seed: int = 0
-    """Seed of everything."""
+    """Seed of all random numbers."""
     device: str = "cpu"
-    """cpu, cuda (or cuda:1, ...), or auto for cuda where there is one."""
+    """cpu, cuda (or cuda:1, ...), or auto, which is cuda if there is one."""
     threads: int = 1
-    """Threads of torch on the CPU. Small nets run fastest on one, and two programs that both
-    use all cores slow each other down many times."""
+    """Number of CPU threads that torch uses. Small nets run fastest on one, and two programs that
+    both use all cores slow each other down."""
     checkpoint_every: int = 100
     """Updates between checkpoints."""
     core: CellConfig = field(default_factory=PlasticRNNConfig)
@@ -86,7 +86,7 @@ class TrainConfig:
     a2c: A2CConfig = field(default_factory=A2CConfig)
     """The algorithm."""
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    """What becomes harder while the agent learns."""
+    """How the environment becomes harder while the agent learns."""
 
     def __post_init__(self) -> None:
         check_count(
@@ -102,10 +102,10 @@ class TrainConfig:
 
 
 def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
-    """An agent's run and its config.
+    """Open an agent's run and read its config.
 
     Raises:
-        RunError: it is missing, broken, of another format, or of another kind.
+        RunError: the run is missing, damaged, or of another format or kind.
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:

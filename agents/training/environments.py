@@ -1,4 +1,4 @@
-"""A run's environments, built from its config."""
+"""Builds the environments of a run from its config."""
 
 import inspect
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from plasticrl.runs import UsageError, check_device
 
 
 def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> VecEnv:
-    """The run's environment, ``n_envs`` times; ``device`` as in ``make_vec_env``.
+    """Build ``n_envs`` environments of a run; ``device`` is that of ``make_vec_env``.
 
     Raises:
-        UsageError: there is no such environment, it does not take the options, or its spaces are
-            not supported.
+        UsageError: the environment does not exist, does not accept the options, or has spaces that
+            are not supported.
     """
     _check_env_kwargs(config)
     if config.history:
@@ -35,10 +35,10 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
 
 
 def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
-    """The run's environment, once, with a way of rendering.
+    """Build a single environment of a run, with a render mode.
 
     Raises:
-        UsageError: it cannot be made, or does not render in this way.
+        UsageError: the environment cannot be made, or does not have this render mode.
     """
     options: dict[str, Any] = dict(config.env_kwargs)
     if render_mode is not None:
@@ -50,10 +50,10 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
 
 @contextmanager
 def _errors_of_making(config: TrainConfig) -> Iterator[None]:
-    """Turn what a wrong id or option of an environment raises into ``UsageError``.
+    """Turn errors about an environment's id or options into ``UsageError``.
 
-    The options of our own environments are checked by name and raise ``ArgumentError``; somebody
-    else's environment says in its own way what it does not take.
+    Our own environments raise ``ArgumentError`` for a wrong option. Other environments raise
+    various errors, which are caught for these environments only.
     """
     foreign = (ImportError, TypeError, ValueError, AssertionError)
     errors = () if config.env_id in ENV_IDS else foreign
@@ -64,7 +64,7 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """The run's environments on its device, at the first stage of its curriculum if it has one."""
+    """Build a run's environments on its device, at the first stage of its curriculum if any."""
     if config.device != "auto":
         check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
@@ -107,13 +107,13 @@ def _check_spaces(env_id: str, env: VecEnv) -> None:
 def _check_env_kwargs(config: TrainConfig) -> None:
     spec = gym.registry.get(config.env_id)
     if spec is None:
-        return  # Gymnasium says what is wrong with it, or imports it first
+        return  # Gymnasium imports the id's module first, or raises an error
     native = config.env_id in ENV_IDS
     creator = spec.vector_entry_point if native else spec.entry_point
     make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
     parameters = inspect.signature(make).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return  # it takes any name, and says itself what it does not know
+        return  # it takes keyword arguments of any name, and must check them itself
     ours = ("num_envs", "autoreset_mode", "render_mode", "device")
     known = [parameter.name for parameter in parameters if parameter.name not in ours]
     if not native:

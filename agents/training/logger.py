@@ -1,4 +1,4 @@
-"""Where a run's metrics go: TensorBoard, and one JSON object a line."""
+"""The logger of a run, which writes to TensorBoard and to ``metrics.jsonl``."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ class MetricsWriter(KVWriter):
         key_excluded: dict[str, tuple[str, ...]],
         step: int = 0,
     ) -> None:
-        """One line for ``step``."""
+        """Append the line of a step."""
         self.log.append(step, {name: float(value) for name, value in key_values.items()})
 
     def close(self) -> None:
-        """Nothing is open between two lines."""
+        """Do nothing: the file is closed after each line."""
 
 
 class TensorBoardWriter(TensorBoardOutputFormat):
-    """SB3's TensorBoard output, hiding what an interrupted run wrote after its checkpoint.
+    """SB3's TensorBoard output for a run that may have been resumed.
 
     Args:
-        folder: of the event files.
-        step: events of later steps, written before this run was resumed, are purged.
+        folder: the folder of the event files.
+        step: the step of the checkpoint. TensorBoard hides older events of later steps.
     """
 
     def __init__(self, folder: str, step: int) -> None:
@@ -41,21 +41,21 @@ class TensorBoardWriter(TensorBoardOutputFormat):
 
 
 def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Logger:
-    """A run's logger, going on at ``step`` as if the run had never stopped.
+    """Make the logger of a run that starts or resumes at ``step``.
 
-    A new run's settings are TensorBoard's hyper-parameters.
+    For a new run it writes the settings to TensorBoard as hyperparameters.
 
     Args:
-        run: where the metrics go.
+        run: the directory to which the metrics are written.
         step: environment steps so far.
-        recorded: what was recorded and not yet written, by name.
+        recorded: metrics that were recorded but not yet written when the checkpoint was saved.
     """
     log = MetricsLog(run.metrics_path)
     log.rewind(step)
     folder = str(run.tensorboard_path)
     tensorboard = TensorBoardWriter(folder, step)
     if step == 0:
-        # Not by torch's add_hparams, which would make a second run of it.
+        # torch's add_hparams would show a second run in TensorBoard.
         settings = HParam({"preset": run.preset, **flat(run.config)}, {"rollout/ep_rew_mean": 0.0})
         tensorboard.write({"hparams": settings}, {"hparams": ()})
     logger = Logger(folder, [tensorboard, MetricsWriter(log)])

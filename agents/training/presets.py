@@ -1,9 +1,9 @@
-"""Presets: training runs by name, ``<task>-<scale>``.
+"""Presets: configs of training runs, named ``<task>-<scale>``.
 
 ``quickstart`` learns within minutes on two cores, ``tuned`` is the best we know, and ``paper`` is
-as published. A preset is a plain function whose docstring says where its numbers come from. The
-algorithm's options are chosen here on purpose, and differ from the library's defaults for a user's
-own environment (``plasticrl.agents.options``).
+as published. A preset is a plain function whose docstring says where its numbers come from. A
+preset sets the algorithm's options itself: the defaults in ``plasticrl.agents.options`` are meant
+for a user's own environment.
 """
 
 from collections.abc import Callable
@@ -26,17 +26,18 @@ PAPER_A2C = A2CConfig(
     adam_eps=1e-4,
     ortho_init=False,
 )
-"""A2C as in BP 2019 (arXiv 2002.10585) section 4.2, for the maze."""
+"""A2C for the maze, as in BP 2019 (arXiv 2002.10585), section 4.2."""
 QUICKSTART_A2C = replace(PAPER_A2C, learning_rate=1e-3, adam_eps=1e-5)
-"""The same with larger steps of the optimizer, for the presets that train within minutes."""
+"""The same with a larger learning rate, for the presets that train within minutes."""
 
 
 def maze_quickstart() -> TrainConfig:
     """The grid maze of outer size 9, learned in about 3 minutes on one core.
 
-    The papers' net but smaller, and four updates in an episode instead of one: the state is carried
-    over, the gradient ends with the rollout. In the second half the learning rate falls to zero,
-    which was worth some 15 in reward (seeds 0 and 1); see results/quickstart.md.
+    It uses a smaller net than the paper and four updates per episode instead of one. An update
+    keeps the recurrent state and cuts the gradient. The learning rate falls to zero in the second
+    half of the training, which raised the reward by about 15 (seeds 0 and 1); see
+    results/quickstart.md.
     """
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
@@ -58,8 +59,8 @@ def maze_quickstart() -> TrainConfig:
 def maze_paper() -> TrainConfig:
     """The grid maze as in BP 2019 (arXiv 2002.10585) section 4.2: size 11, 200,000 iterations.
 
-    Of its variants the one with simple modulation and fan-out (22,606 parameters); the trace's
-    bound of 2 is ours.
+    This is the paper's variant with simple modulation and fan-out (22,606 parameters). Our one
+    addition is that the trace is clipped at 2.
     """
     return TrainConfig(
         env_id="plasticrl/GridMaze-v0",
@@ -81,8 +82,8 @@ def maze_paper() -> TrainConfig:
 def cue_reward_quickstart() -> TrainConfig:
     """Cue-reward association with 2 cues of 5 bits, learned in about 2 minutes on one core.
 
-    The papers' net but smaller; two updates in an episode, which reached the same reward in half
-    the time (seed 0): see ``maze_quickstart``.
+    It uses a smaller net than the paper and two updates per episode, which reached the same reward
+    in half the time (seed 0); compare ``maze_quickstart``.
     """
     return TrainConfig(
         env_id="plasticrl/CueReward-v0",
@@ -123,11 +124,11 @@ def cue_reward_paper() -> TrainConfig:
 
 
 def cue_reward_tuned() -> TrainConfig:
-    """Cue-reward association at the papers' size, 4 cues of 20 bits, by a curriculum.
+    """Cue-reward association at the papers' size, 4 cues of 20 bits, with a curriculum.
 
-    2 cues, then 3, then 4, with more units and a learning rate that falls to zero in the second
-    half, and otherwise as ``cue_reward_quickstart``: .74 reward per trial in about 7 minutes (seeds
-    0-2, results/quickstart.md).
+    The curriculum has 2 cues, then 3, then 4. There are more units, and the learning rate falls to
+    zero in the second half; the rest is as in ``cue_reward_quickstart``. It reaches .74 reward per
+    trial in about 7 minutes (seeds 0-2, results/quickstart.md).
     """
     quickstart = cue_reward_quickstart()
     return replace(

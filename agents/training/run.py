@@ -1,4 +1,4 @@
-"""Training runs of agents: config -> model -> learn -> run directory; and going on with one."""
+"""Starts, resumes and carries out the training runs of agents."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -45,12 +45,12 @@ class Trained(NamedTuple):
 
     n_timesteps: int
     seconds: float
-    """In all sittings."""
+    """Training time, including the time before the run was resumed."""
 
 
 @dataclass
 class TrainingRun:
-    """A run that is ready to learn: started anew, or restored from its latest checkpoint."""
+    """A run that is ready to train, either new or restored from its latest checkpoint."""
 
     run: RunDirectory
     config: TrainConfig
@@ -59,7 +59,7 @@ class TrainingRun:
     total_timesteps: int
     """Steps at which the training ends."""
     seconds: float = 0.0
-    """Trained in earlier sittings."""
+    """Training time before the run was resumed."""
 
     @classmethod
     def start(
@@ -69,12 +69,12 @@ class TrainingRun:
 
         Args:
             config: the run's settings.
-            preset: the preset they started from.
+            preset: the name of the preset on which the settings are based.
             path: the new directory.
-            dropped: settings of the preset that lost their meaning, by name.
+            dropped: settings of the preset that no longer have a meaning; see ``vary_config``.
 
         Raises:
-            UsageError: the settings do not fit together, or the directory holds something.
+            UsageError: the settings contradict each other, or the directory is not empty.
         """
         torch.set_num_threads(config.threads)
         with _closed_on_error(build_training_env(config)) as env:
@@ -92,15 +92,15 @@ class TrainingRun:
 
     @classmethod
     def resume(cls, path: Path, total_timesteps: int | None = None) -> "TrainingRun":
-        """Go on with a run from its latest checkpoint.
+        """Continue a run from its latest checkpoint.
 
         Args:
             path: the run's directory.
-            total_timesteps: steps at which to end instead of the run's own number.
+            total_timesteps: step at which the training ends; by default the run's own setting.
 
         Raises:
-            RunError: the run is missing or broken.
-            UsageError: it has been trained for so many steps already.
+            RunError: the run is missing or damaged.
+            UsageError: the run has already been trained for that many steps.
         """
         if total_timesteps is not None:
             check_count(total_timesteps=total_timesteps)
@@ -123,7 +123,7 @@ class TrainingRun:
         return cls(run, config, model, curriculum, total, content["elapsed"])
 
     def learn(self, session: TrainingSession | None = None) -> Trained:
-        """Learn to the end.
+        """Train to the end.
 
         Args:
             session: shows progress and saves checkpoints; by default nothing is shown.

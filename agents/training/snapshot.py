@@ -1,4 +1,4 @@
-"""The whole state of a training run between two updates, as a checkpoint holds it."""
+"""Saves and restores the complete state of a training run between two updates."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "environments": (dict, type(None)),
     "curriculum": (dict, type(None)),
 }
-"""What a checkpoint holds."""
+"""Keys of a checkpoint, and the types of their values."""
 
 
 @contextmanager
@@ -41,12 +41,14 @@ def naming(checkpoint: Path) -> Iterator[None]:
 
 
 def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:
-    """Weights, optimizer, counters, random numbers, log, and where it can be had the environments.
+    """Return everything that a checkpoint saves of a run, between two updates.
+
+    The state of the environments is included only if they are a native batch.
 
     Args:
-        model: between two updates.
+        model: the run's model.
         elapsed: seconds trained so far.
-        curriculum: the run's, if it has one.
+        curriculum: the run's curriculum, if it has one.
     """
     native = isinstance(model.env, BatchVecEnv)
     return {
@@ -58,7 +60,7 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
         "episodes": [
             {"r": float(info["r"]), "l": int(info["l"])} for info in model.ep_info_buffer or ()
         ],
-        # What the last update recorded is written together with the next rollout.
+        # The metrics of the last update are written together with those of the next rollout.
         "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
         "rng": get_rng_state(),
         "environments": _environments(model) if native else None,
@@ -80,12 +82,12 @@ def _environments(model: RecurrentA2C) -> dict[str, Any]:
 def restore(
     model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None = None
 ) -> None:
-    """Put an untrained model, and the run's curriculum, where ``take`` found them.
+    """Restore an untrained model and the run's curriculum from the content of a checkpoint.
 
-    Environments without a saved state begin new episodes.
+    Environments whose state was not saved begin new episodes.
 
     Raises:
-        RunError: if the checkpoint does not fit the model.
+        RunError: the checkpoint does not fit the model.
     """
     for name, expected in _TYPES.items():
         if name not in content or not isinstance(content[name], expected):
@@ -106,10 +108,10 @@ def restore(
 
 
 def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
-    """Load the weights alone.
+    """Restore only the weights.
 
     Raises:
-        RunError: if they do not fit, or are not finite.
+        RunError: the weights do not fit the policy, or are not finite.
     """
     try:
         weights = content["policy"]
@@ -126,7 +128,7 @@ def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> 
     if saved is None:
         assert model.env is not None
         assert model.seed is not None
-        model.env.seed(model.seed + model.num_timesteps)  # new episodes, not the first ones again
+        model.env.seed(model.seed + model.num_timesteps)  # other episodes than those at the start
         return
     if not isinstance(model.env, BatchVecEnv):
         raise ValueError("it holds a native batch of environments")

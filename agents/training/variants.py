@@ -1,4 +1,4 @@
-"""Variants of a training run's config: some settings changed, and what depended on them dropped."""
+"""Changes settings of a run's config, and drops settings that no longer have a meaning."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -22,12 +22,12 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
     curriculum.
 
     Args:
-        config: the config to start from, as a preset's.
+        config: the config to change, for example that of a preset.
         changes: new values by dotted names, as in ``{"core.modulation": "none", "n_envs": 60}``.
-            ``env_kwargs`` are merged with the environment's.
+            ``env_kwargs`` are merged with those in ``config``.
 
     Returns:
-        The new config, and the dropped settings by dotted names, with the values they had.
+        The new config, and the old values of the dropped settings by their dotted names.
 
     Raises:
         OptionError: the core cannot have one of the changes.

@@ -1,6 +1,6 @@
-"""Trained agents, measured and watched: evaluation, recording, and the gallery."""
+"""Evaluates and records trained agents; the gallery has agents that come with the package."""
 
 EPISODES = 256
-"""Episodes that an agent is measured over, unless another number is asked for."""
+"""Default number of episodes in an evaluation."""
 SEED = 1_000_000
-"""Seed of the first of them: far from the seeds of trainings."""
+"""Default seed of the first of these episodes. It is far from the usual seeds of trainings."""

@@ -17,7 +17,7 @@ from plasticrl.runs import RunDirectory, UsageError, latest_checkpoint, load_che
 
 @dataclass(frozen=True)
 class TrainedAgent:
-    """What is measured, recorded and shown."""
+    """A trained policy, with the run and the config that it comes from."""
 
     run: RunDirectory
     config: TrainConfig
@@ -27,11 +27,11 @@ class TrainedAgent:
 
     @classmethod
     def load(cls, path: Path) -> "TrainedAgent":
-        """The agent of a run with the weights of its latest checkpoint, on the CPU.
+        """Load the agent of a run with the weights of its latest checkpoint, on the CPU.
 
         Raises:
-            RunError: the run is missing, broken, or not of an agent.
-            UsageError: its environment cannot be made here.
+            RunError: the run is missing, damaged, or not an agent's.
+            UsageError: its environment cannot be made on this machine.
         """
         run, config = open_run(path)
         checkpoint = latest_checkpoint(run.checkpoints_path)
@@ -49,7 +49,7 @@ class TrainedAgent:
 
     @torch.no_grad()
     def ablate(self) -> "TrainedAgent":
-        """A copy with every plasticity coefficient zero, and all other weights as they are.
+        """Return a copy whose plasticity coefficients are zero.
 
         Raises:
             UsageError: the core has no plastic connections.

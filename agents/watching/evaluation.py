@@ -1,4 +1,4 @@
-"""Measuring a trained agent, with its plasticity and without."""
+"""Evaluates a trained agent, with and without its plasticity."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.runs import mean_interval
 
 ROWS = 256
-"""Episodes played side by side. Each environment has its own seed and does not depend on this
-number; the sampled actions do, because all rows share one stream of random numbers."""
+"""Episodes that are played at the same time. Another number would give other sampled actions,
+because all environments share one stream of random numbers; their seeds would not change."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rewards of independent episodes, (episodes,), and their numbers of trials, if any."""
+    """Total rewards of independent episodes, (episodes,), and their numbers of trials, if any."""
 
     rewards: np.ndarray
     trials: np.ndarray | None = None
@@ -39,7 +39,7 @@ class Measurement:
         return mean_interval(self.rewards)
 
     def summary(self, prefix: str = "") -> dict[str, Any]:
-        """The keys of ``evaluation.json`` with their values, each key after a prefix."""
+        """The entries of ``evaluation.json``, with a prefix before each key."""
         values: dict[str, Any] = {
             f"{prefix}reward_mean": self.mean,
             f"{prefix}reward_ci95": list(self.ci95),
@@ -57,14 +57,14 @@ def measure(
     seed: int,
     deterministic: bool = False,
 ) -> Measurement:
-    """Play ``episodes`` episodes, one in each environment; episode k is seeded with seed + k.
+    """Play ``episodes`` episodes; the environment of episode k has the seed ``seed`` + k.
 
     Args:
-        config: says which environment.
-        policy: the agent's; None acts at random.
-        episodes: how many.
-        seed: of the environments and of the actions.
-        deterministic: the most likely action instead of a sample.
+        config: the config of the run; it names the environment and its options.
+        policy: the agent's policy; None takes random actions.
+        episodes: the number of episodes.
+        seed: the seed of the first environment and of the actions.
+        deterministic: take the most likely action instead of a sample.
     """
     torch.manual_seed(seed)
     played = [
@@ -90,10 +90,11 @@ def _play(
 def _steps(
     config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, dict[str, Any]]]]:
-    """The steps until every row has ended its first episode.
+    """Step the environments until each has ended its first episode.
 
     Yields:
-        rewards (rows,), which rows are in their first episode (rows,), infos of those that end it.
+        rewards (rows,); whether each row is in its first episode (rows,); the infos of the rows
+            that end it in this step.
     """
     env = build_env(config, rows)
     try:
@@ -121,7 +122,7 @@ def _steps(
 def rewards_by_step(
     agent: TrainedAgent, episodes: int, seed: int, deterministic: bool
 ) -> list[np.ndarray]:
-    """The rewards (T,) of each of at most ``ROWS`` episodes; arguments as ``measure``."""
+    """The rewards (T,) of each of at most ``ROWS`` episodes; arguments as for ``measure``."""
     torch.manual_seed(seed)
     steps = list(_steps(agent.config, agent.policy, episodes, seed, deterministic))
     rewards = np.stack([step[0] for step in steps], axis=1)
@@ -136,15 +137,15 @@ def evaluate(
     deterministic: bool = False,
     ablate_plasticity: bool = False,
 ) -> dict[str, Any]:
-    """Measure an agent beside a random walk.
+    """Measure an agent, and random actions for comparison.
 
     Args:
         agent: the agent.
-        episodes, seed, deterministic: as ``measure``.
-        ablate_plasticity: measure also with every plasticity coefficient zero.
+        episodes, seed, deterministic: as for ``measure``.
+        ablate_plasticity: also measure the agent with all plasticity coefficients set to zero.
 
     Returns:
-        What ``evaluation.json`` holds.
+        The content of ``evaluation.json``.
 
     Raises:
         UsageError: there is no plasticity to ablate.

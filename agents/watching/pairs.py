@@ -1,4 +1,4 @@
-"""The same episodes with plasticity and without it, for the page that compares the two."""
+"""Plays the same episodes with and without plasticity, for the page that compares them."""
 
 from dataclasses import replace
 
@@ -13,18 +13,18 @@ from plasticrl.viewer.report import shrunk
 
 SHOWN = 4
 COUNTED = 64
-"""Episodes over which the page's first line averages: four would leave the means to chance."""
+"""Episodes in the averages of the page's first line. The few that are shown would not suffice."""
 
 
 def play_pairs(
     agent: TrainedAgent, seed: int, deterministic: bool = False, episodes: int = SHOWN
 ) -> list[Pair]:
-    """Play episodes, each twice if the core is plastic: as trained, and with alpha zero.
+    """Play episodes, each a second time with alpha set to zero if the core is plastic.
 
     Args:
-        agent, deterministic: as ``record_episode``.
-        seed: of the first episode; the others follow.
-        episodes: how many.
+        agent, deterministic: as for ``record_episode``.
+        seed: the seed of the first episode; episode k has the seed ``seed`` + k.
+        episodes: the number of episodes.
     """
     ablated = agent.ablate() if agent.is_plastic else None
     render_mode = frames_mode(agent.config)
@@ -44,7 +44,10 @@ def play_pairs(
 def count_rewards(
     agent: TrainedAgent, seed: int, deterministic: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Rewards (T,) of many episodes, and of the same without plasticity; none without a trace."""
+    """Rewards (T,) of ``COUNTED`` episodes, and of the same episodes without plasticity.
+
+    The second list is empty if the core is not plastic.
+    """
 
     def count(player: TrainedAgent) -> list[np.ndarray]:
         return rewards_by_step(player, COUNTED, seed, deterministic)

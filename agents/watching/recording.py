@@ -1,4 +1,4 @@
-"""One episode of a trained agent, recorded step by step for the viewer."""
+"""Records an episode of a trained agent step by step, for the viewer."""
 
 import math
 from contextlib import closing
@@ -21,12 +21,12 @@ from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder
 from plasticrl.viewer.scene import LARGEST_SIDE
 
 LONGEST_SIDE = 400
-"""Pixels: larger frames are made smaller, by a whole number."""
+"""Pixels. The sides of a larger frame are divided by a whole number."""
 
 
 @dataclass
 class _Columns:
-    """One entry for every step."""
+    """Lists with one entry for every step."""
 
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -48,19 +48,19 @@ def record_episode(
 ) -> EpisodeTrace:
     """Play one episode and record it for the viewer.
 
-    Where the environment describes its scene (``SingleEnv.scene``), the scene is recorded, in any
+    If the environment describes its scene (``SingleEnv.scene``), the scene is recorded with any
     ``render_mode``.
 
     Args:
         agent: the agent.
-        seed: of the environment and of the actions.
-        render_mode: "rgb_array" for frames, "ansi" for texts; None for neither of them.
-        deterministic: the most likely action instead of a sample.
-        longest: steps after which to stop, for environments that may never end.
-        picture_every: steps from one rendering to the next; those between repeat the last one.
+        seed: the seed of the environment and of the actions.
+        render_mode: "rgb_array" records frames and "ansi" texts; None records neither.
+        deterministic: take the most likely action instead of a sample.
+        longest: steps after which the episode is cut; None: it ends when the environment ends it.
+        picture_every: steps from one rendering to the next; the steps between repeat the last one.
 
     Raises:
-        UsageError: the environment cannot be made, or its rendering is no picture.
+        UsageError: the environment cannot be made, or does not render an image or a text.
     """
     config, policy, ablated = agent.config, agent.policy, agent.is_ablated
     with closing(build_single_env(config, render_mode)) as env:
@@ -108,7 +108,7 @@ def record_episode(
 
 
 def _scene_of(env: gym.Env[Any, Any]) -> SceneNow | None:
-    """The environment's scene now; None where it describes none, or a larger one than is drawn."""
+    """The environment's present scene; None if it describes none, or one too large to draw."""
     if not isinstance(env.unwrapped, SingleEnv):
         return None
     scene = env.unwrapped.scene()
@@ -116,7 +116,7 @@ def _scene_of(env: gym.Env[Any, Any]) -> SceneNow | None:
 
 
 def _stacked(scenes: list[SceneNow]) -> Scene | None:
-    """The scenes of an episode's steps as the viewer's."""
+    """The scenes of all steps of an episode, in the viewer's format."""
     if not scenes:
         return None
     first = scenes[0]
@@ -158,7 +158,7 @@ def _repeat_picture(columns: _Columns) -> None:
 
 
 def _why_no_picture(picture: Any) -> str | None:
-    """Why what was drawn is not an image, uint8 (height, width, 3); None if it is one."""
+    """Why a rendering is not an image, uint8 (height, width, 3); None if it is one."""
     found = "None" if picture is None else type(picture).__name__
     if isinstance(picture, np.ndarray):
         if picture.dtype == np.uint8 and picture.shape[2:] == (3,) and picture.size:
@@ -168,7 +168,7 @@ def _why_no_picture(picture: Any) -> str | None:
 
 
 def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame with both sides at most ``LONGEST_SIDE``: means of square blocks."""
+    """The frame with sides of at most ``LONGEST_SIDE`` pixels, by averaging square blocks."""
     factor = -(-max(frame.shape[:2]) // LONGEST_SIDE)
     if factor == 1:
         return frame
@@ -179,7 +179,7 @@ def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def describes_scene(config: TrainConfig) -> bool:
-    """Whether an episode of the environment is recorded with its scene and needs no rendering."""
+    """Whether the environment describes its scene, so that a recording needs no rendering."""
     with closing(build_single_env(config, render_mode=None)) as env:
         if not isinstance(env.unwrapped, SingleEnv):
             return False
@@ -188,7 +188,7 @@ def describes_scene(config: TrainConfig) -> bool:
 
 
 def frames_mode(config: TrainConfig) -> str | None:
-    """The render mode for pages and stills: None where they can be drawn without, or not at all."""
+    """The render mode for pages and stills; None if they need no frames, or none can be had."""
     if describes_scene(config) or why_no_frames(config, render_modes(config)) is not None:
         return None
     return "rgb_array"
@@ -211,22 +211,22 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
             reason = _why_no_picture(env.render())
     except UsageError as error:
         return str(error)
-    # Drawing is another library's work, which may fail in any way without a display or driver.
+    # Rendering may raise any exception, for example without a display or a driver.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     return None if reason is None else f"{config.env_id} gives no pictures: {reason}"
 
 
 def choose_render_mode(config: TrainConfig, prefers_text: bool) -> tuple[str | None, str | None]:
-    """How an episode is to be rendered while it is recorded.
+    """Choose the render mode for recording an episode.
 
     Args:
-        config: names the environment.
-        prefers_text: texts are better than pictures, as in a terminal.
+        config: the config of the run; it names the environment.
+        prefers_text: choose texts if the environment has both, as for a terminal.
 
     Returns:
-        The render mode, None where the scene is recorded or nothing can be rendered; and why there
-        are no pictures, None if there are, or if none are needed.
+        The render mode, or None if the scene is recorded or nothing can be rendered; and the
+        reason why there are no pictures, or None if there are some or none are needed.
     """
     if describes_scene(config):
         return None, None

@@ -1,6 +1,6 @@
-"""The cells, by name: a cell is one file here, a config in ``configs.py``, and a line in ``CELLS``.
+"""The cells, by name. A cell is a file here, a config in ``configs.py`` and a line in ``CELLS``.
 
-The cells themselves need torch and are imported when they are built.
+The files of the cells need torch, so each is imported when its cell is built.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A line of the table."""
+    """An entry of ``CELLS``."""
 
     config: type[CellConfig]
     """The cell's options."""
     code: str
-    """Where the cell is, as ``module:class``."""
+    """The cell's class, as ``module:class``."""
 
     def load(self) -> "Callable[[int, CellConfig], Cell[Any]]":
-        """The cell's class; imports torch."""
+        """Import the cell's class, and torch with it."""
         module, name = self.code.split(":")
         cell: Callable[[int, CellConfig], Cell[Any]] = getattr(
             import_module(f"{__name__}.{module}"), name
@@ -58,7 +58,7 @@ CELLS = {
 
 
 def cell_entry(name: str) -> Entry:
-    """A cell's line of the table.
+    """The entry of a cell in ``CELLS``.
 
     Raises:
         OptionError: for a name that no cell has.
@@ -78,13 +78,18 @@ def cell_fields(name: str) -> tuple[str, ...]:
 
 
 def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell[Any]":
-    """A cell by name, or by config, with its options (plasticity's included) given flat.
+    """Build a cell.
 
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
 
+    Args:
+        cell: the name of a cell, or a config.
+        input_size: width of an input.
+        options: options of the cell, those of its plasticity included; they change the config.
+
     Raises:
-        OptionError: for an unknown name or option, a value out of range, or a combination
-            of options that means nothing; the message names it.
+        OptionError: for an unknown name or option, a value outside its range, or options that
+            contradict each other.
     """
     if not isinstance(cell, str | CellConfig):
         raise OptionError(f"{cell!r} is neither the name of a core nor the config of one")

@@ -1,4 +1,4 @@
-"""What every recurrent cell is: (input, state) -> (output, state)."""
+"""The base class of all recurrent cells: (input, state) -> (output, state)."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,7 @@ CellState = TypeVar("CellState", bound=tuple[Any, ...])
 
 
 class Cell(nn.Module, ABC, Generic[CellState]):
-    """A recurrent cell. Nothing of an episode lives in the module: state in, new state out.
+    """A recurrent cell. It does not store its state: methods take a state and return the new one.
 
     Attributes:
         input_size: width of an input.
@@ -32,26 +32,26 @@ class Cell(nn.Module, ABC, Generic[CellState]):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> CellState:
-        """The state at an episode's start; every leaf is (B, ...)."""
+        """Return the state at the start of an episode; every leaf is (B, ...)."""
 
     def project(self, inputs: Tensor) -> Tensor:
-        """The part of a step that needs no state, for (..., I) inputs of all steps at once."""
+        """Compute the part of a step that needs no state, from all inputs (..., I) at once."""
         return inputs
 
     @abstractmethod
     def step(self, drive: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Output (B, N) and new state from a projected input and the state."""
+        """Return the output (B, N) and the new state, from a projected input and the state."""
 
     def forward(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Output (B, N) and new state from an input (B, I) and the state."""
+        """Return the output (B, N) and the new state, from an input (B, I) and the state."""
         return self.step(self.project(input), state)
 
     def modulating_activity(self, state: CellState) -> Tensor | None:
-        """What the neuromodulator reads of the state after step t, (B, N); None without one."""
+        """The part of the state that the neuromodulator reads, (B, N); None without one."""
         return None
 
     def modulation(self, state: CellState) -> Tensor | None:
-        """M(t), (B, 1) or (B, N), read from the state after step t; None if unmodulated."""
+        """M(t), (B, 1) or (B, N), from the state after step t; None if not modulated."""
         activity = self.modulating_activity(state)
         if activity is None or self.connection is None:
             return None

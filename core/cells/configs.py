@@ -1,7 +1,7 @@
 """The options of every cell, as data. This module does not import torch.
 
-A config class names its cell by ``name``, and lists its options as fields. The command line shows
-these fields with their docstrings as help.
+A config class has the name of its cell in ``name`` and the options as fields. The command line
+shows the fields, with their docstrings as help.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class CellConfig:
     name: ClassVar[str]
     """The cell's name in ``plasticrl.core.CELLS``."""
     conditions: ClassVar[tuple[Condition, ...]] = ()
-    """Which options have a meaning only beside certain values of other options."""
+    """Rules that an option can be used only with certain values of another option."""
 
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
@@ -87,7 +87,8 @@ class PlasticRNNConfig(PlasticConfig):
     name: ClassVar[str] = "plastic_rnn"
 
     input_mode: Literal["weights", "additive", "clamped"] = "weights"
-    """How the input enters. Clamped inputs are values and mask side by side, (B, 2 N)."""
+    """weights: by trained weights; additive: one input per unit; clamped: N values to which the
+    units are set, then N masks, which are 0 where a unit is not set."""
     weight_init: Distribution = "uniform"
     """Distribution of the initial recurrent weights: U(0, weight_scale), N(0, weight_scale^2)."""
     weight_scale: float = 0.01
@@ -143,10 +144,10 @@ class PlasticReadoutConfig(PlasticConfig):
 
 
 def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, Any]]:
-    """Change some options, and drop those that lose their meaning by it.
+    """Change options of a config, and reset those that no longer have a meaning.
 
-    An option that was not changed, and has no meaning beside the changed ones, returns to its
-    default. So one change is enough to take the modulation away from a modulated config.
+    An option that is not in ``changes`` and has no meaning with the new values is reset to its
+    default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
         config: the config to start from.
@@ -154,11 +155,11 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
             are equal to the defaults; ``False`` always has one.
 
     Returns:
-        The new config, and the dropped options with the values they had.
+        The new config, and the old values of the options that were reset.
 
     Raises:
-        OptionError: for an unknown option, a value outside its range, or a change that means
-            nothing beside the other options.
+        OptionError: for an unknown option, a value outside its range, or a change that has no
+            meaning with the other options.
     """
     form = type(config)
     check_options(form, changes)

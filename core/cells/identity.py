@@ -1,4 +1,4 @@
-"""No recurrence at all: the output is the input. A feed-forward agent takes the same path."""
+"""A cell without recurrence, for feed-forward agents: the output is the input."""
 
 from typing import NamedTuple
 

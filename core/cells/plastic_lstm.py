@@ -1,13 +1,13 @@
-"""The plastic LSTM: the hidden-to-candidate block is plastic.
+"""The plastic LSTM, whose connections from the hidden activity to the candidate are plastic.
 
     i, f, o = sigmoid( W u(t) + b + V h(t-1) + c )
     g       = tanh( W_g u(t) + b_g + (w + alpha * H(t)) h(t-1) )       pre = h(t-1), post = g
     c(t)    = f c(t-1) + i g
     h(t)    = o tanh( c(t) )
 
-The modulator reads the new h(t), or as an option the new c(t). Gate order i, f, g, o as in
-torch.nn.LSTMCell; the plastic block has no second bias. Source: BP 2019 (arXiv 2002.10585)
-section 4.3; that the modulator reads the new h(t) follows the authors' published code.
+The neuromodulator reads the new h(t), as in the authors' published code, or optionally the new
+c(t). The gates have the order i, f, g, o of ``torch.nn.LSTMCell``; the plastic connection has no
+second bias. Source: BP 2019 (arXiv 2002.10585) section 4.3.
 """
 
 import math
@@ -22,7 +22,7 @@ from plasticrl.core.connection import PlasticConnection
 
 
 class PlasticLSTMState(NamedTuple):
-    """hidden (B, N), cell (B, N), trace (B, N, N), where retroactive eligibility (B, N, N)."""
+    """hidden, cell (B, N), trace (B, N, N); eligibility (B, N, N) with retroactive modulation."""
 
     hidden: Tensor
     cell: Tensor
@@ -69,7 +69,7 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
     def gate(
         self, drive: Tensor, state: PlasticLSTMState, plastic: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidate, hidden and cell (B, N) from what the plastic connection gives (B, N)."""
+        """Candidate, hidden and cell (B, N), from the plastic connection's output (B, N)."""
         drive_i, drive_f, drive_g, drive_o = drive.chunk(4, dim=1)
         from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
         candidate = torch.tanh(drive_g + plastic)

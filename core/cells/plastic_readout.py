@@ -1,9 +1,9 @@
-"""The plastic readout: a softmax layer that learns classes from labelled examples as it goes.
+"""The plastic readout: a softmax layer that learns classes from labeled examples in an episode.
 
     y = softmax( (w + alpha * H) f + gain * onehot(label) )
 
-f is an embedding; the label, where given, forces the output, and the rule (pre = f, post = y)
-binds the embedding to it. Source: DP 2018 (arXiv 1804.02464) section 4.4.
+f is an embedding. A label forces the output to its class, and the learning rule (pre = f, post = y)
+associates the embedding with it. Source: DP 2018 (arXiv 1804.02464) section 4.4.
 """
 
 from typing import NamedTuple
@@ -24,12 +24,12 @@ class PlasticReadoutState(NamedTuple):
 
 
 class PlasticReadout(Cell[PlasticReadoutState]):
-    """The cell. Its input is the embedding and the one-hot label side by side, (B, F + O).
+    """The cell. Its input is the embedding, then the one-hot label, (B, F + O).
 
-    A label of all zeros is no label.
+    An unlabeled input has zeros as its label.
 
     Raises:
-        OptionError: if the input leaves no room for an embedding.
+        OptionError: if the input is not wider than the label.
     """
 
     connection: PlasticConnection

@@ -2,11 +2,11 @@
 
     x(t) = tanh( I(t) + (w + alpha * H(t)) x(t-1) )
 
-where the input I(t) comes in one of three modes:
+There are three input modes:
 
     weights     I(t) = W_in u(t) + b
-    additive    I(t) = u(t): one input per unit, added to its drive
-    clamped     I(t) = 0, and x(t)[j] = u(t)[j] wherever the mask is set
+    additive    I(t) = u(t), with one input per unit
+    clamped     I(t) = 0, and x(t)[j] = u(t)[j] for the units j whose mask is not 0
 
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
 BP 2019 (arXiv 2002.10585) section 3.
@@ -24,7 +24,7 @@ from plasticrl.core.plasticity import OptionError
 
 
 class PlasticRNNState(NamedTuple):
-    """hidden (B, N), trace (B, N, N), and where retroactive eligibility (B, N, N)."""
+    """hidden (B, N), trace (B, N, N); eligibility (B, N, N) with retroactive modulation."""
 
     hidden: Tensor
     trace: Tensor
@@ -32,7 +32,7 @@ class PlasticRNNState(NamedTuple):
 
 
 class PlasticRNN(Cell[PlasticRNNState]):
-    """The cell. Its modulator reads the new activity x(t).
+    """The cell. Its neuromodulator reads the new activity x(t).
 
     Raises:
         OptionError: if the input's width does not fit the input mode.

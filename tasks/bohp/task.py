@@ -50,9 +50,9 @@ def _equal_units(n_inputs: int, n_outputs: int, n_parameters: int) -> int:
 class BoundedRMSprop(torch.optim.RMSprop):
     """RMSprop with steps of at most ``max_step``, each followed by a shrinkage toward zero.
 
-    The shrinkage by ``shrink`` is the effect of an L1 penalty. It is applied after the step, as in
-    the authors' code: as part of the loss it would be divided by the size of the gradient and
-    outweigh a small error. The parameters in ``non_negative`` are clipped at zero.
+    The shrinkage by ``shrink`` replaces an L1 penalty and is applied after the step, as in the
+    authors' code. In the loss, RMSprop would divide the penalty by the size of the gradient, so
+    that it would outweigh a small error. The parameters in ``non_negative`` are clipped at zero.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ def windows(streams: Tensor, n_steps: int) -> list[Window]:
 
 
 class LanguageFit(Fit):
-    """The training of a language model, which starts the streams anew when they end.
+    """The training of a language model. When the streams end, it reads them again from the start.
 
     Args:
         net: maps tokens and states to an ``Output``.
@@ -82,7 +82,7 @@ class LanguageFit(Fit):
         return losses(self.config, output, window.targets)
 
     def updated(self) -> dict[str, float]:
-        """Update the average weights, take them over at the end, and validate after each round."""
+        """Update the average of the weights, use it at the end, and validate after each round."""
         n_rounds = (self.n_updates - 1) // self.updates_per_round  # completed before this update
         if self.config.average_after and n_rounds >= self.config.average_after:
             self.average = self.average or AveragedModel(self.net)
@@ -96,7 +96,7 @@ class LanguageFit(Fit):
         return {"valid/perplexity": perplexity, "train/rate": learning_rate(self.config, n_rounds)}
 
     def state(self) -> dict[str, Any]:
-        # Cloned, since a state can be a view of all steps of its window, which would all be saved.
+        # A state can be a view of all steps of its window; without clone, all would be saved.
         tensors = [[leaf.clone() for leaf in leaves(state)] for state in self.states or ()]
         average = None if self.average is None else self.average.state_dict()
         return {**super().state(), "states": tensors, "average": average}

@@ -50,7 +50,7 @@ def synthetic(seed: int, max_words: int = N_WORDS) -> Corpus:
     """Make a corpus of three consecutive parts of one random walk through a chain.
 
     Args:
-        seed: of the chain and of the walk.
+        seed: the seed of the chain and of the walk.
         max_words: the number of words of the chain; at most ``N_WORDS`` are used.
     """
     markov_chain = chain(seed, min(max_words, N_WORDS))

@@ -53,8 +53,8 @@ class OmniglotConfig(DataTaskConfig):
     n_ways: int = 5
     """Characters per episode, each shown once with its label."""
     n_queries: int = 1
-    """Unlabeled images per training episode, each classified with the trace that the labeled images
-    left; a held-out episode has one."""
+    """Unlabeled images per training episode, each classified with the trace after the labeled
+    images; a held-out episode has one."""
     channels: int = 64
     """Channels of each of the four convolutions; the last give the size of the embedding."""
     eta_init: float = 0.01

@@ -1,11 +1,10 @@
-"""Trained agents that come with the package, to be watched without training.
+"""Trained agents that come with the package and can be watched without training.
 
-gallery/NAME/config.json                as the training wrote it
-gallery/NAME/checkpoints/step_....pt    the weights alone
-gallery/NAME/about.json                 where the agent comes from, and what it was measured at
+gallery/NAME/config.json                the config of the training run
+gallery/NAME/checkpoints/step_....pt    the weights only
+gallery/NAME/about.json                 the origin of the agent, and its measured rewards
 
-An agent here is a run directory like any other, and is loaded as strictly.
-``tools/build_gallery.py`` makes one.
+Each folder is a run directory, made by ``tools/build_gallery.py``.
 """
 
 import json
@@ -20,23 +19,23 @@ ABOUT_NAME = "about.json"
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Where an agent comes from, and its reward per episode over held-out episodes."""
+    """The origin of an agent, and its mean reward per episode, over held-out episodes."""
 
     preset: str
     seed: int
     steps: int
-    """Environment steps it was trained for."""
+    """Number of environment steps in the training."""
     commit: str
-    """Of the code that trained it."""
+    """Commit of the code that trained the agent."""
     episodes: int
     reward_mean: float
     reward_ci95: tuple[float, ...]
     random_reward_mean: float
-    """A random walk's."""
+    """The reward of random actions."""
     ablated_reward_mean: float
-    """Its own with every plasticity coefficient zero."""
+    """The agent's reward with all plasticity coefficients set to zero."""
     reward_per_trial: float | None
-    """Where an episode has trials; 1 is the most."""
+    """At most 1; None if an episode has no trials."""
 
     def __str__(self) -> str:
         low, high = self.reward_ci95
@@ -50,7 +49,7 @@ class About:
 
 
 def names() -> list[str]:
-    """The agents there are."""
+    """The names of all agents."""
     return sorted(path.parent.name for path in GALLERY.glob(f"*/{CONFIG_NAME}"))
 
 
@@ -58,7 +57,7 @@ def folder(name: str) -> Path:
     """The run directory of an agent.
 
     Raises:
-        UsageError: there is none of that name; says which there are.
+        UsageError: there is no agent of that name.
     """
     if name not in names():
         raise UsageError(f"the gallery has no agent {name!r}; it has {', '.join(names())}")
@@ -66,11 +65,11 @@ def folder(name: str) -> Path:
 
 
 def about(name: str) -> About:
-    """What is said of an agent.
+    """Read the origin and the rewards of an agent.
 
     Raises:
-        UsageError: as `folder`.
-        RunError: what is installed is damaged.
+        UsageError: there is no agent of that name.
+        RunError: its file is missing or damaged.
     """
     path = folder(name) / ABOUT_NAME
     try:
