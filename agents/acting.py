@@ -129,7 +129,7 @@ class Actor:
 
     @torch.no_grad()
     def _hidden_layers(self, latent: Tensor) -> Tensor:
-        if not np.isfinite(latent.numpy()).all():  # tanh would make infinity a finite number
+        if not np.isfinite(latent.numpy()).all():  # tanh would turn infinity into 1
             raise FloatingPointError
         hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return hidden

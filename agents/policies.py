@@ -167,7 +167,7 @@ class PlasticPolicy(ActorCriticPolicy):
     def samples_by_logits(self) -> bool:
         """Whether the actions' probabilities are the softmax of ``action_net``'s output.
 
-        Not so where a subclass, or the policy itself, has a distribution of its own.
+        This is False for a subclass or a policy with its own distribution.
         """
         dist_from_latent = ActorCriticPolicy._get_action_dist_from_latent
         return (
@@ -215,9 +215,9 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_starts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions, values and log-probabilities, as SB3's: in torch alone, and with a gradient.
+        """Return actions, values and log-probabilities as SB3 does, without the new state.
 
-        Arguments as ``step``, which also gives the new state.
+        It consists of torch's operations alone and has a gradient. Arguments are as in ``step``.
         """
         latent, _ = self._advance(obs, state, episode_starts)
         distribution, values = self._heads(latent)
@@ -293,8 +293,8 @@ class PlasticPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return values, log-probabilities and entropy as SB3 does.
 
-        Without ``episode_starts`` every observation is an episode of its own; with
-        ``episode_starts`` (T, B) they are a rollout, as in ``evaluate_rollout``.
+        Without ``episode_starts``, every observation is treated as the first of an episode. With
+        ``episode_starts`` (T, B), the observations are a rollout, as in ``evaluate_rollout``.
 
         Raises:
             ValueError: ``episode_starts`` are not (T, B) for T B observations.

@@ -24,7 +24,7 @@ class DataArguments:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     arguments = parse_flags(DataArguments, argv, prog=command_line("data"))
     with flags_in_errors(DataArguments):
         print(*_lines(arguments.data_root), sep="\n")

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 N_NEAREST = 3
 LEAST_SIMILARITY = 0.6
-"""From 0 to 1: a flag or a preset that is less similar to what was typed is not suggested."""
+"""The similarity, from 0 to 1, that a flag or preset must have to be suggested for a typo."""
 _TRUTH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 _WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
 _SETTING = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)(?:=('[^']*'|[^\s,;:]+))?")

@@ -27,7 +27,7 @@ class Condition(NamedTuple):
     """Values of the option to which the rule applies; by default all but the default value."""
 
     def is_violated(self, values: dict[str, Any], unused: object) -> bool:
-        """Whether the option has a value that means nothing beside the other options' values.
+        """Whether options with these values violate the rule.
 
         Args:
             values: the values of all options.
@@ -35,21 +35,21 @@ class Condition(NamedTuple):
         """
         value = values[self.option]
         concerned = value in self.choices if self.choices else value != unused
-        return bool(concerned and values[self.governor] not in self.values)
+        return bool(concerned and values[self.depends_on] not in self.values)
 
     def check(self, values: dict[str, Any], unused: object) -> None:
         """Raise ``OptionError`` if the condition is violated; see ``is_violated``."""
         if self.is_violated(values, unused):
-            uses = " or ".join(f"{self.governor}={value!r}" for value in self.values)
+            uses = " or ".join(f"{self.depends_on}={value!r}" for value in self.values)
             raise OptionError(
                 f"{self.option}={values[self.option]!r} has no meaning with "
-                f"{self.governor}={values[self.governor]!r}: {self.reason}; leave it out, or use "
-                f"{uses}"
+                f"{self.depends_on}={values[self.depends_on]!r}: {self.reason}; leave it out, or "
+                f"use {uses}"
             )
 
 
 class OptionError(ValueError):
-    """An option of a cell does not exist, or was given a value that it cannot have.
+    """An option of a cell does not exist, or has an invalid value.
 
     A message about a value begins with the option's name.
     """
@@ -92,7 +92,7 @@ class Plasticity:
     """The options of a plastic connection.
 
     Raises:
-        OptionError: for a value outside its range, or one that means nothing beside the value of
+        OptionError: for a value outside its range, or one that has no meaning with the value of
             another option.
     """
 

@@ -103,7 +103,7 @@ def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
 
 
 def _class_named_by(data: dict[str, Any], cls: type[Config], where: str) -> type[Config]:
-    """``cls``, or that one of its subclasses which the data names."""
+    """The subclass of ``cls`` with the name in ``data``; ``cls`` if they have no names."""
     subclasses = _named_subclasses(cls)
     if not subclasses:
         return cls

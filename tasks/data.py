@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from plasticrl.runs import UsageError
 
 DATA_ROOT_VARIABLE = "PLASTICRL_DATA"
-"""The environment variable that is read where ``data_root`` is not given."""
+"""The environment variable that is used if ``data_root`` is not given."""
 
 READ_SIZE = 1 << 20
 """Bytes read at a time when a checksum is computed."""

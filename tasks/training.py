@@ -30,7 +30,7 @@ from plasticrl.tasks.task import Net, Task
 
 
 def build_task(config: TaskConfig) -> Task[Any]:
-    """The task of a config."""
+    """Make the task of a config."""
     module, name = TASKS[config.name].code.split(":")
     task: Task[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
     return task

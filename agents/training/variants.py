@@ -51,7 +51,11 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
     )
     dropped = {
         "core": core_dropped,
-        "env_kwargs": config.env_kwargs if other_env else {},
+        "env_kwargs": {
+            name: value
+            for name, value in config.env_kwargs.items()
+            if other_env and name not in env_kwargs
+        },
         "a2c": a2c_dropped,
         "curriculum": curriculum_dropped,
     }

@@ -150,9 +150,9 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        config: the config to start from.
-        changes: new values by option. These are never dropped, and must have a meaning even if they
-            are equal to the defaults; ``False`` always has one.
+        config: the config to change.
+        changes: the new values by option. They are never reset, and must have a meaning even if
+            they equal the defaults; ``False`` always has one.
 
     Returns:
         The new config, and the old values of the options that were reset.
