@@ -4,6 +4,7 @@
 at once.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,12 +16,9 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
+from plasticrl.agents.divergence import describe_activity
 from plasticrl.core import Cell, stepper
-
-DIVERGED = (
-    "the net's activity is not finite: lower the learning rate, or bound the trace "
-    "(bound='hard' or 'soft')"
-)
+from plasticrl.core.stock import is_stock_linear, is_untouched
 
 
 class ActingPolicy(Protocol):
@@ -51,6 +49,8 @@ class ActingPolicy(Protocol):
     def distribution_of(self, latent: Tensor) -> Distribution: ...
 
     def clip(self, actions: np.ndarray) -> np.ndarray: ...
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
 
 
 class Actor:
@@ -92,6 +92,14 @@ class Actor:
             FloatingPointError: if the core's outputs or a categorical distribution's logits are
                 not finite. (For other distributions, torch raises a ValueError.)
         """
+        try:
+            return self._act(obs, episode_starts, deterministic)
+        except FloatingPointError:
+            raise FloatingPointError(describe_activity(self.policy, obs)) from None
+
+    def _act(
+        self, obs: PyTorchObs, episode_starts: Tensor | None, deterministic: bool
+    ) -> tuple[np.ndarray, Tensor]:
         if self.extracts_features:
             features = self._features(obs)
         else:
@@ -101,7 +109,7 @@ class Actor:
         if self.head is not None and not deterministic:
             return self._sampled(latent, *self.head), latent
         if not latent.isfinite().all():
-            raise FloatingPointError(DIVERGED)
+            raise FloatingPointError
         return self._actions(latent, deterministic), latent
 
     @torch.no_grad()
@@ -115,13 +123,13 @@ class Actor:
         hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
         actions: np.ndarray = _sample(hidden.numpy(), weight, bias, self.uniforms.pop())
         if len(actions) and actions[0] < 0:
-            raise FloatingPointError(DIVERGED)
+            raise FloatingPointError
         return actions
 
     @torch.no_grad()
     def _hidden_layers(self, latent: Tensor) -> Tensor:
         if not np.isfinite(latent.numpy()).all():  # tanh would turn infinity into 1
-            raise FloatingPointError(DIVERGED)
+            raise FloatingPointError
         hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return hidden
 
@@ -141,8 +149,10 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
     of a small step. None if the policy has another kind of distribution, head or extractor, or is
     not on the CPU.
     """
-    head = policy.action_net
-    if not isinstance(head, nn.Linear) or type(policy.mlp_extractor) is not MlpExtractor:
+    head, extractor = policy.action_net, policy.mlp_extractor
+    if not isinstance(head, nn.Linear) or not is_stock_linear(head):
+        return None
+    if type(extractor) is not MlpExtractor or not is_untouched(extractor):
         return None
     if not policy.samples_by_logits or policy.device.type != "cpu":
         return None

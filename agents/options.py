@@ -60,9 +60,11 @@ class A2COptions:
         for name, value in {"gamma": self.gamma, "gae_lambda": self.gae_lambda}.items():
             if not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
-        check_not_negative(ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_not_negative(
+            learning_rate=self.learning_rate, ent_coef=self.ent_coef, vf_coef=self.vf_coef
+        )
         if not (is_number(self.max_grad_norm) and self.max_grad_norm > 0):
-            raise UsageError(f"max_grad_norm must be above 0, not {self.max_grad_norm!r}")
+            raise UsageError(f"max_grad_norm must be a number above 0, not {self.max_grad_norm!r}")
 
 
 def is_number(value: object) -> bool:

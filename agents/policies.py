@@ -32,6 +32,7 @@ from plasticrl.core import CELLS, build_cell, sequence, vary
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
+from plasticrl.core.stock import is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
 
@@ -146,24 +147,34 @@ class PlasticPolicy(ActorCriticPolicy):
         """Whether the features are the observations, which need no scaling and no flattening."""
         space = self.observation_space
         return (
-            type(self.features_extractor) is FlattenExtractor
-            and type(self).extract_features is ActorCriticPolicy.extract_features
+            self.has_stock_extractor
             and isinstance(space, spaces.Box)
             and len(space.shape) == 1
             and space.dtype == np.float32
         )
 
     @property
+    def has_stock_extractor(self) -> bool:
+        """Whether features are extracted by SB3's ``FlattenExtractor``, and by nothing else."""
+        extractor = self.features_extractor
+        return (
+            type(extractor) is FlattenExtractor
+            and is_untouched(extractor)
+            and _is_method(self.extract_features, ActorCriticPolicy.extract_features)
+        )
+
+    @property
     def samples_by_logits(self) -> bool:
         """Whether the actions' probabilities are the softmax of ``action_net``'s output.
 
-        This is False for a subclass with its own distribution.
+        This is False for a subclass or a policy with its own distribution.
         """
-        ours, sb3s = type(self), ActorCriticPolicy
+        dist_from_latent = ActorCriticPolicy._get_action_dist_from_latent
         return (
             type(self.action_dist) is CategoricalDistribution
-            and ours._get_action_dist_from_latent is sb3s._get_action_dist_from_latent
-            and ours.distribution_of is PlasticPolicy.distribution_of
+            and not replaces_methods(self.action_dist)
+            and _is_method(self._get_action_dist_from_latent, dist_from_latent)
+            and _is_method(self.distribution_of, PlasticPolicy.distribution_of)
         )
 
     def initial_state(self, batch_size: int) -> Any:
@@ -185,9 +196,7 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is the first of an episode.
             deterministic: take the most likely action instead of a sample.
         """
-        new_state = (
-            self.initial_state(_n_rows(obs)) if state is None else map_leaves(Tensor.clone, state)
-        )
+        new_state = map_leaves(Tensor.clone, self._as_state(state, _n_rows(obs)))
         chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
         actions = torch.as_tensor(chosen, device=self.device)
         values, log_probs = self.evaluate_outputs(latent, actions)
@@ -206,8 +215,16 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_starts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return actions, values and log-probabilities as SB3 does, without the new state."""
-        return self.step(obs, state, episode_starts, deterministic)[:3]
+        """Return actions, values and log-probabilities as SB3 does, without the new state.
+
+        It consists of torch's operations alone and has a gradient. Arguments are as in ``step``.
+        """
+        latent, _ = self._advance(obs, state, episode_starts)
+        distribution, values = self._heads(latent)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_probs = distribution.log_prob(actions)
+        assert self.action_space.shape is not None
+        return actions.reshape((-1, *self.action_space.shape)), values, log_probs
 
     def predict_values(
         self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
@@ -278,11 +295,15 @@ class PlasticPolicy(ActorCriticPolicy):
 
         Without ``episode_starts``, every observation is treated as the first of an episode. With
         ``episode_starts`` (T, B), the observations are a rollout, as in ``evaluate_rollout``.
+
+        Raises:
+            ValueError: ``episode_starts`` are not (T, B) for T B observations.
         """
+        if episode_starts is not None:
+            _check_rollout_starts(episode_starts, _n_rows(obs))
         if episode_starts is None:
             episode_starts = torch.ones(1, actions.shape[0], device=actions.device)
-        if state is None:
-            state = self.initial_state(episode_starts.shape[1])
+        state = self._as_state(state, episode_starts.shape[1])
         values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)
         return values, log_prob, distribution.entropy()
 
@@ -311,15 +332,7 @@ class PlasticPolicy(ActorCriticPolicy):
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         n_envs = _n_rows(obs)
-        carry = self.initial_state(n_envs)
-        if state is not None:
-            if len(state) != len(leaves(carry)):
-                raise ValueError(
-                    f"state must be the {len(leaves(carry))} arrays that predict returned, "
-                    f"not {len(state)}"
-                )
-            carry = unflatten(carry, [torch.tensor(leaf, device=self.device) for leaf in state])
-            check_state(carry, self.initial_state(0), n_envs)
+        carry = map_leaves(Tensor.clone, self._as_state(state, n_envs))
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies, because SB3's evaluate_policy changes this array later.
         episode_starts = torch.tensor(starts, device=self.device)
@@ -327,6 +340,26 @@ class PlasticPolicy(ActorCriticPolicy):
         actions = self.clip(actions)
         new_state = tuple(leaf.cpu().numpy() for leaf in leaves(carry))
         return (actions if batched else actions.squeeze(axis=0)), new_state
+
+    def _as_state(self, state: Any, n_rows: int) -> Any:
+        """The core's state, from one, from the arrays that ``predict`` returned, or from None.
+
+        Raises:
+            ValueError: it is of another batch size or core.
+        """
+        if state is None:
+            return self.initial_state(n_rows)
+        template = self.initial_state(0)
+        if type(state) is tuple:
+            if len(state) != len(leaves(template)):
+                raise ValueError(
+                    f"state must be the {len(leaves(template))} arrays that predict returned, "
+                    f"not {len(state)}"
+                )
+            arrays = [torch.as_tensor(leaf, device=self.device) for leaf in state]
+            state = unflatten(template, arrays)
+        check_state(state, template, n_rows)
+        return state
 
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Clip the actions of a ``Box`` to its bounds; return others unchanged."""
@@ -343,6 +376,7 @@ class PlasticPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None
     ) -> tuple[Tensor, Any]:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
+        state = self._as_state(state, _n_rows(obs))
         outputs, state = sequence(
             self.core, self._features(obs).unsqueeze(0), state, starts, self.backend
         )
@@ -367,6 +401,19 @@ class MultiInputPlasticPolicy(PlasticPolicy):
     """``PlasticPolicy`` for Dict observations, through SB3's ``CombinedExtractor``."""
 
     default_features_extractor = CombinedExtractor
+
+
+def _check_rollout_starts(episode_starts: Tensor, n_observations: int) -> None:
+    if episode_starts.dim() != 2 or episode_starts.numel() != n_observations:
+        raise ValueError(
+            f"episode_starts must be (T, B) for {n_observations} observations of T steps in B "
+            f"environments, not {tuple(episode_starts.shape)}"
+        )
+
+
+def _is_method(bound: Any, function: Any) -> bool:
+    """Whether a bound method is this function of a class, overridden nowhere."""
+    return getattr(bound, "__func__", None) is function
 
 
 def _n_rows(obs: PyTorchObs) -> int:

@@ -9,6 +9,7 @@ is stored. The loss takes the core's outputs, with gradient, from a replay of th
 (see ``plasticrl.core.stepper``) or runs the core over the rollout again.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
@@ -26,6 +28,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.options import A2COptions
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
@@ -33,7 +36,7 @@ from plasticrl.agents.policies import (
     PlasticPolicy,
     simpson_concentration,
 )
-from plasticrl.agents.rollout import DeviceRollout, HostRollout
+from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.unroll import Stepper
@@ -134,18 +137,27 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 f"RecurrentA2C needs a policy with a recurrent core, not "
                 f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
             )
-        A2COptions(
-            **{
-                item.name: getattr(self, item.name)
-                for item in fields(A2COptions)
-                if item.name != "learning_rate"  # it can be a function, as in SB3
-            }
-        )
+        options = {item.name: getattr(self, item.name) for item in fields(A2COptions)}
+        if callable(self.learning_rate):  # a schedule
+            del options["learning_rate"]
+        A2COptions(**options)
+        for kind, space in (("action", self.action_space), ("observation", self.observation_space)):
+            _check_starts_at_zero(kind, space)
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
-            raise UsageError("entropy='simpson' needs discrete actions, not a Box: use 'shannon'")
+            raise UsageError(
+                "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
+            )
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_last_state", "_start_state", "_stepper", "_modulating"]
+        # A file has no state of the environments: whoever loads it begins new episodes.
+        own = [
+            "_last_obs",
+            "_last_episode_starts",
+            "_last_state",
+            "_start_state",
+            "_stepper",
+            "_modulating",
+        ]
         return [*super()._excluded_save_params(), *own]
 
     def collect_rollouts(
@@ -177,7 +189,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         last = (self._last_obs, self._last_episode_starts)
         n_recorded = n_rollout_steps if self._may_replay() else 0
         rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
-        for n_steps, step in enumerate(rollout):
+        for n_steps, step in enumerate(self._watched(rollout)):
             obs, starts, actions, new_obs, rewards, dones, infos = step
             clipped_actions = self.policy.clip(actions)
             self.num_timesteps += env.num_envs
@@ -187,6 +199,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 # A later call of learn() starts from this observation; it must match env's state.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
+            if problem := describe_rewards(rewards):
+                raise FloatingPointError(f"{problem} {self._progress()}")
             if any_of(dones):
                 self._update_info_buffer(infos, dones)
                 if self.bootstrap_truncated:
@@ -201,13 +215,23 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
+    def _watched(self, rollout: Iterable[Step]) -> Iterator[Step]:
+        """The steps of a rollout; an error about numbers that are not finite names the step."""
+        try:
+            yield from rollout
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} {self._progress()}") from error
+
+    def _progress(self) -> str:
+        return f"(after {self.num_timesteps:,} steps)"
+
     def _may_replay(self) -> bool:
         """Whether the loss can replay the core's steps of the rollout.
 
         It cannot if the gradient is cut within the rollout or must reach a features extractor.
         """
         whole = self.bptt_length is None or self.bptt_length == self.n_steps
-        return whole and not any(True for _ in self.policy.features_extractor.parameters())
+        return whole and self.policy.has_stock_extractor
 
     def _stays_on_device(self, env: VecEnv) -> bool:
         """Whether all steps of a rollout are taken on the device before callbacks see the first.
@@ -243,7 +267,12 @@ class RecurrentA2C(OnPolicyAlgorithm):
         ``state`` is the state after the last step, from which the episode would have continued.
         """
         values = np.zeros(len(dones), dtype=np.float32)
-        rows = [row for row in np.flatnonzero(dones) if infos[row].get("TimeLimit.truncated")]
+        rows = [
+            row
+            for row in np.flatnonzero(dones)
+            if infos[row].get("TimeLimit.truncated")
+            and infos[row].get("terminal_observation") is not None
+        ]
         if rows:
             last = [infos[row]["terminal_observation"] for row in rows]
             obs = self.policy.obs_to_tensor(_stack(last))[0]
@@ -261,7 +290,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
-        advantages = self._to_tensor(buffer.advantages)
+        advantages = self._to_tensor(buffer.advantages).flatten()
         if self.normalize_advantage and advantages.numel() > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
@@ -275,7 +304,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         )
         self._stepper = None
         policy_loss = -(advantages * log_prob).mean()
-        value_loss = F.mse_loss(self._to_tensor(buffer.returns), values.flatten())
+        value_loss = F.mse_loss(self._to_tensor(buffer.returns).flatten(), values.flatten())
         entropy_loss = self._concentration(distribution, log_prob).mean()
         loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
 
@@ -283,10 +312,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not torch.isfinite(grad_norm):
-            raise FloatingPointError(
-                f"the gradient's norm is {float(grad_norm)} after {self.num_timesteps} steps; "
-                "lower the learning rate, or bound the trace (bound='hard' or 'soft')"
-            )
+            losses = {"policy": policy_loss, "value": value_loss, "entropy": entropy_loss}
+            raise FloatingPointError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
         self.policy.optimizer.step()
 
         self._n_updates += 1
@@ -300,6 +327,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         """(T, B, ...) -> (T B, ...) on the device."""
+        buffer = self.rollout_buffer
+        if buffer.generator_ready:  # a callback called its get(), which makes it (B T, ...)
+            array = array.reshape(buffer.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
         return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self.device)
 
     def _rollout_observations(self) -> PyTorchObs:
@@ -359,6 +389,16 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if self.verbose:
             print(message)
 
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        given: Any = env
+        if isinstance(given, VectorEnv):
+            raise UsageError(
+                "this is a vector environment of Gymnasium, not of Stable-Baselines3: make the "
+                "environments with plasticrl.agents.make_vec_env(env_id, n_envs)"
+            )
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
             there = ", ".join(self.policy_aliases)
@@ -366,6 +406,18 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 f"there is no policy {policy_name!r} with a recurrent core: use {there}"
             )
         return super()._get_policy_from_name(policy_name)
+
+
+def _check_starts_at_zero(kind: str, space: spaces.Space[Any]) -> None:
+    """Raise ``UsageError`` for a discrete space with another start, which SB3 does not heed."""
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
+    for part in parts:
+        start = getattr(part, "start", 0)
+        if np.any(start):
+            raise UsageError(
+                f"the {kind} space {part} must start at 0: shift it with a wrapper, as "
+                f"gymnasium.wrappers.Transform{kind.capitalize()}"
+            )
 
 
 def _store(

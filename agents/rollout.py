@@ -15,9 +15,11 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.acting import DIVERGED, ActingPolicy, Actor
+from plasticrl.agents.acting import ActingPolicy, Actor
+from plasticrl.agents.divergence import describe_activity
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
+from plasticrl.core.stock import is_untouched
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import to_host
 
@@ -113,16 +115,26 @@ class DeviceRollout(HostRollout):
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on the policy's device, and the policy has logits."""
+        """Whether ``env`` is a native batch on the policy's device, and actions come by logits.
+
+        Not with hooks on any part of the policy, which a CUDA graph would not call.
+        """
         if not isinstance(env, BatchVecEnv) or env.batch.device is None:
             return False
-        return env.batch.state.rows.key.device == policy.device and policy.samples_by_logits
+        on_device = env.batch.state.rows.key.device == policy.device
+        return (
+            on_device
+            and policy.samples_by_logits
+            and all(map(is_untouched, (policy.core, policy.action_net, policy.mlp_extractor)))
+        )
 
     def __iter__(self) -> Iterator[Step]:
         tape = _Tape(self)
         tape.run()
         if not tape.finite.item():
-            raise FloatingPointError(DIVERGED)
+            raise FloatingPointError(
+                describe_activity(self.policy, tape.first_broken_observations())
+            )
         self.outputs, self.modulating = tape.records["outputs"], tape.modulating()
         self.obs, self.episode_starts = to_host(tape.obs), to_host(tape.starts)
         obs, starts, actions, rewards, dones = (
@@ -221,6 +233,13 @@ class _Tape:
         self.starts.copy_(seen.done)
         self._move(world.leaves())
         self.now += 1
+
+    def first_broken_observations(self) -> Tensor:
+        """The first observations (B, ...) that are not finite, or else the last ones."""
+        obs = self.records["obs"]
+        broken = (~obs.isfinite()).flatten(1).any(dim=1).nonzero()
+        first: Tensor = obs[int(broken[0]) if len(broken) else -1]
+        return first
 
     def modulating(self) -> Tensor | None:
         """The activity that the neuromodulator read, (T, B, N); None without a neuromodulator."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plasticrl.commands.flags import parse_flags
+from plasticrl.commands.flags import flags_in_errors, parse_flags
 from plasticrl.commands.program import command_line
 from plasticrl.tasks.data import (
     DATA_ROOT_VARIABLE,
@@ -25,7 +25,9 @@ class DataArguments:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
-    print(*_lines(parse_flags(DataArguments, argv, prog=command_line("data")).data_root), sep="\n")
+    arguments = parse_flags(DataArguments, argv, prog=command_line("data"))
+    with flags_in_errors(DataArguments):
+        print(*_lines(arguments.data_root), sep="\n")
     return 0
 
 
@@ -42,7 +44,7 @@ def _lines(data_root: str | None) -> Iterator[str]:
     yield f"Not embedded, {where}:"
     for data in DATA_SETS:
         if isinstance(data, ExternalDataSet):
-            yield f"  {data.name} ({data.task}), embedded in its place: {data.substitute_flag}"
+            yield f"  {data.name} ({data.task}); its embedded substitute: --data {data.substitute}"
             yield from (f"    {line}" for line in _found(data, data_root))
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from plasticrl.agents.watching import EPISODES, SEED, gallery
-from plasticrl.commands.flags import given_values, parse_flags
+from plasticrl.commands.flags import flags_in_errors, given_values, parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
 from plasticrl.commands.program import command_line, say, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
-from plasticrl.commands.train import resuming
+from plasticrl.commands.train import PRESETS, resuming
 from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
 from plasticrl.tasks.config import KIND as SUPERVISED
 
@@ -53,7 +53,7 @@ class EvaluateArguments:
             raise UsageError(
                 "name one: a run's folder, an episode's FILE.npz, or --gallery "
                 f"{'|'.join(gallery.names())}, as in: {command_line('evaluate')} "
-                "--gallery maze --watch; --help says more"
+                "--gallery maze --watch; several runs are for --plot FILE; --help says more"
             )
         if self.episodes < 2:
             raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
@@ -77,7 +77,8 @@ def main(argv: Sequence[str]) -> int:
 
     given = {name.rpartition(".")[2] for name in given_values(argv, arguments)}
     try:
-        return _evaluate(arguments, given)
+        with flags_in_errors(EvaluateArguments):
+            return _evaluate(arguments, given)
     except ViewerError as error:
         raise UsageError(str(error)) from error
 
@@ -93,6 +94,11 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
         show_recorded(path, arguments.show)
         return 0
+    if str(path) in PRESETS and not path.exists():
+        raise UsageError(
+            f"there is no run {path}: train it with {command_line('train')} {path}, or evaluate an "
+            f"installed agent with --gallery {'|'.join(gallery.names())}"
+        )
     run = RunDirectory.open(path)  # a broken run is reported before torch is loaded
     if run.kind == SUPERVISED:
         _only(given, ("json",), "a supervised run was measured and drawn when its training ended")

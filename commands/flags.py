@@ -2,8 +2,8 @@
 
 import io
 import re
-from collections.abc import Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass, make_dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from plasticrl.core import OptionError
 from plasticrl.runs import UsageError
 
 T = TypeVar("T")
@@ -18,7 +19,9 @@ T = TypeVar("T")
 N_NEAREST = 3
 LEAST_SIMILARITY = 0.6
 """The similarity, from 0 to 1, that a flag or preset must have to be suggested for a typo."""
+_TRUTH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 _WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
+_SETTING = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)(?:=('[^']*'|[^\s,;:]+))?")
 _BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
 
 
@@ -59,8 +62,13 @@ def _sentence(box: str) -> str:
     text = " ".join(" ".join(lines).split())
     for end in (" Argument helptext:", " For full helptext"):
         text = text.partition(end)[0]
-    if text.startswith("Unrecognized options: ") and not text.startswith("Unrecognized options: -"):
-        text += " (a flag that is true or false takes no value: --flag or --no-flag)"
+    _, found, words = text.partition("Unrecognized options: ")
+    if found and not words.startswith("-"):
+        text = f"{words!r} belongs to no flag: leave it out"
+        if words.lower() in _TRUTH_VALUES:
+            text = (
+                f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
+            )
     return text.removeprefix("Error parsing ")
 
 
@@ -104,6 +112,50 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
             if plain is bool:
                 paths[f"{prefix}no-{item.name.replace('_', '-')}"] = path + item.name
     return paths
+
+
+@contextmanager
+def flags_in_errors(form: type[Any]) -> Iterator[None]:
+    """Replace settings by the flags that set them, in the message of a user's error.
+
+    The library writes ``n_steps must be ...``, ``a2c.n_steps`` or ``n_steps=50``; the user of a
+    command types ``--a2c.n-steps 50``.
+
+    Args:
+        form: the dataclass whose fields are the command's flags.
+
+    Raises:
+        UsageError: in the place of a ``UsageError`` or ``OptionError``.
+    """
+    try:
+        yield
+    except (UsageError, OptionError) as error:
+        raise UsageError(with_flags(str(error), form)) from error
+
+
+def with_flags(message: str, form: type[Any]) -> str:
+    """A message with the flags of a dataclass in the place of the settings; see above."""
+    flags = {path: f"--{flag}" for flag, path in reversed(flag_paths(form).items())}
+    short = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
+
+    def flag_of(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if not (match.start() == 0 or value is not None or "." in name):
+            return match.group()
+        flag = flags.get(name) or short.get(name)
+        if flag is None:
+            return match.group()
+        if value is None or value == "True":
+            return flag
+        return _negated(flag) if value == "False" else f"{flag} {value.strip(chr(39))}"
+
+    return _SETTING.sub(flag_of, message)
+
+
+def _negated(flag: str) -> str:
+    """The flag that sets an option to false: ``--core.no-fan-out`` for ``--core.fan-out``."""
+    parts, dot, option = flag.removeprefix("--").rpartition(".")
+    return f"--{parts}{dot}no-{option}"
 
 
 def nearest(word: str, candidates: Sequence[str]) -> list[str]:

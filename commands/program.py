@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if command not in COMMANDS:
         there = ", ".join(COMMANDS)
-        print(f"error: there is no command {command!r}; there are {there}", file=sys.stderr)
+        print(
+            f"error: there is no command {command!r}; there are {there}, as in: "
+            "plasticrl train maze-quickstart",
+            file=sys.stderr,
+        )
         return BAD_USAGE
     return run_command(command, arguments[1:])
 

@@ -16,14 +16,16 @@ from plasticrl.agents.training.variants import vary_config
 from plasticrl.commands.flags import (
     flag_paths,
     flag_words,
+    flags_in_errors,
     given_values,
     nearest,
     parse_flags,
     unchecked,
+    with_flags,
 )
 from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say, say_loading
 from plasticrl.commands.progress import ProgressBar
-from plasticrl.core import CELLS, OptionConflictError, OptionError
+from plasticrl.core import CELLS
 from plasticrl.runs import RunDirectory, UsageError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
@@ -87,8 +89,9 @@ def _check_preset(argv: Sequence[str]) -> None:
         return
     command = command_line("train")
     if word.startswith("-"):
+        of_script = TASK_PRESETS if command.endswith("train_supervised.py") else AGENT_PRESETS
         raise UsageError(
-            f"name a preset first, as in: {command} {next(iter(PRESETS))}; "
+            f"name a preset first, as in: {command} {next(iter(of_script))}; "
             f"{command} --help lists all of them; to go on with a run: {command} --resume RUN"
         )
     if word in COMMANDS:
@@ -109,7 +112,8 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     from plasticrl.agents.training.run import TrainingRun
 
     path = run_dir or _new_run_dir(preset, chosen.seed)
-    run = TrainingRun.start(chosen, preset, path, dropped)
+    with flags_in_errors(type(_agent_form(chosen, ()))):
+        run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
         say(f"left out of the preset, since the flags make it meaningless: {settings}")
@@ -133,27 +137,9 @@ def parse_agent(
     parsed = parse_flags(type(form), flags, form, prog=_called(preset), description=about)
     given = given_values(flags, parsed)
     run_dir = given.pop("run_dir", None)
-    try:
+    with flags_in_errors(type(form)):
         chosen, dropped = vary_config(config, given)
-    except OptionConflictError as error:
-        raise UsageError(_conflict(error)) from error
-    except OptionError as error:
-        raise UsageError(f"core.{error}") from error
     return chosen, run_dir, dropped
-
-
-def _conflict(error: OptionConflictError) -> str:
-    """A sentence that names two contradicting flags and a solution."""
-    condition = error.condition
-    option, other = (_core_flag(name) for name in (condition.option, condition.depends_on))
-    return (
-        f"{option} {error.value} has no meaning with {other} {error.other_value}: "
-        f"{condition.reason}; leave {option} out, or give {other} {condition.values[0]}"
-    )
-
-
-def _core_flag(option: str) -> str:
-    return f"--core.{option.replace('_', '-')}"
 
 
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
@@ -225,12 +211,14 @@ def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
     form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
     about = f"Train on a supervised task: {preset}. Flags change the preset."
     parsed = parse_flags(form, flags, _copy(config, form), prog=_called(preset), description=about)
-    chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
-    say_loading(preset)
-    from plasticrl.tasks.training import SupervisedRun
+    with flags_in_errors(form):
+        chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
+        say_loading(preset)
+        from plasticrl.tasks.training import SupervisedRun
 
-    path = parsed.run_dir or _new_run_dir(preset, chosen.seed)
-    return _learn_task(SupervisedRun.start(chosen, preset, path))
+        path = parsed.run_dir or _new_run_dir(preset, chosen.seed)
+        run = SupervisedRun.start(chosen, preset, path)
+    return _learn_task(run)
 
 
 def _resume(argv: Sequence[str]) -> int:
@@ -245,7 +233,7 @@ def _resume(argv: Sequence[str]) -> int:
     run = RunDirectory.open(arguments.resume)  # a broken run is reported before torch is loaded
     if run.kind == SUPERVISED and arguments.total_timesteps is not None:
         raise UsageError(
-            "--total-timesteps is for agents: a supervised run ends as its settings say"
+            "--total-timesteps is for agents: leave it out to go on with a supervised run"
         )
     say_loading(f"resuming {arguments.resume}")
     if run.kind == SUPERVISED:
@@ -254,7 +242,9 @@ def _resume(argv: Sequence[str]) -> int:
         return _learn_task(SupervisedRun.resume(arguments.resume))
     from plasticrl.agents.training.run import TrainingRun
 
-    return _learn_agent(TrainingRun.resume(arguments.resume, arguments.total_timesteps))
+    with flags_in_errors(ResumeArguments):
+        agent = TrainingRun.resume(arguments.resume, arguments.total_timesteps)
+    return _learn_agent(agent)
 
 
 def _learn_agent(training: Any) -> int:
@@ -278,7 +268,7 @@ def _learn_task(training: Any) -> int:
 
     run: RunDirectory = training.run
     say(f"run directory: {run.path}")
-    say(f"data: {training.describe_data()}")
+    say(f"data: {with_flags(training.describe_data(), type(training.task.config))}")
     try:
         for record in training.learn(TrainingSession(ProgressBar())):
             say(_measured(training.task.metric, record))

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.core.cells import CELLS, build_cell, cell_fields, vary
-from plasticrl.core.plasticity import OptionConflictError, OptionError, Plasticity
+from plasticrl.core.plasticity import OptionError, Plasticity
 
 if TYPE_CHECKING:
     from plasticrl.core.cells.cell import Cell
@@ -20,7 +20,6 @@ __all__ = [
     "CELLS",
     "Cell",
     "Neuromodulator",
-    "OptionConflictError",
     "OptionError",
     "PlasticConnection",
     "Plasticity",

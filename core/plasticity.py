@@ -26,35 +26,33 @@ class Condition(NamedTuple):
     choices: tuple[str, ...] = ()
     """Values of the option to which the rule applies; by default all but the default value."""
 
-    def is_violated(self, values: dict[str, Any], default: object) -> bool:
-        """Whether options with these values and this default of ``option`` violate the rule."""
+    def is_violated(self, values: dict[str, Any], unused: object) -> bool:
+        """Whether options with these values violate the rule.
+
+        Args:
+            values: the values of all options.
+            unused: the value of the option that is always allowed, since it asks for nothing.
+        """
         value = values[self.option]
-        concerned = value in self.choices if self.choices else value != default
+        concerned = value in self.choices if self.choices else value != unused
         return bool(concerned and values[self.depends_on] not in self.values)
+
+    def check(self, values: dict[str, Any], unused: object) -> None:
+        """Raise ``OptionError`` if the condition is violated; see ``is_violated``."""
+        if self.is_violated(values, unused):
+            uses = " or ".join(f"{self.depends_on}={value!r}" for value in self.values)
+            raise OptionError(
+                f"{self.option}={values[self.option]!r} has no meaning with "
+                f"{self.depends_on}={values[self.depends_on]!r}: {self.reason}; leave it out, or "
+                f"use {uses}"
+            )
 
 
 class OptionError(ValueError):
-    """An option of a cell does not exist, or has an invalid value."""
+    """An option of a cell does not exist, or has an invalid value.
 
-
-class OptionConflictError(OptionError):
-    """An option has a value that has no meaning with the value of another option.
-
-    Attributes:
-        condition: the condition that is violated.
-        value: the option's value.
-        other_value: the value of the option that it depends on.
+    A message about a value begins with the option's name.
     """
-
-    def __init__(self, condition: Condition, values: dict[str, Any]) -> None:
-        self.condition = condition
-        self.value, self.other_value = values[condition.option], values[condition.depends_on]
-        option, other = condition.option, condition.depends_on
-        super().__init__(
-            f"{option}={self.value!r} has no meaning with {other}={self.other_value!r}: "
-            f"{condition.reason}; leave {option} out, or set {other} to "
-            f"{' or '.join(repr(value) for value in condition.values)}"
-        )
 
 
 def defaults(form: type[Any]) -> dict[str, Any]:
@@ -94,8 +92,8 @@ class Plasticity:
     """The options of a plastic connection.
 
     Raises:
-        OptionError: for a value outside its range.
-        OptionConflictError: for a value that has no meaning with the value of another option.
+        OptionError: for a value outside its range, or one that has no meaning with the value of
+            another option.
     """
 
     conditions: ClassVar[tuple[Condition, ...]] = (
@@ -156,8 +154,7 @@ class Plasticity:
         options = defaults(type(self))
         values = {name: getattr(self, name) for name in options}
         for condition in self.conditions:
-            if condition.is_violated(values, options[condition.option]):
-                raise OptionConflictError(condition, values)
+            condition.check(values, unused=options[condition.option])
 
     @property
     def has_eta(self) -> bool:

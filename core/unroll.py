@@ -112,6 +112,11 @@ def sequence(
     Raises:
         ValueError: for a shape that does not fit, or an unknown backend.
     """
+    if torch.compiler.is_dynamo_compiling():
+        outside: tuple[Tensor, State] = torch.compiler.disable(sequence)(  # type: ignore[no-untyped-call]
+            cell, inputs, state, episode_starts, backend
+        )
+        return outside  # torch.compile breaks its graph here
     chosen = choose(backend, cell, inputs)
     if inputs.dim() != 3 or inputs.shape[2] != cell.input_size or inputs.shape[0] == 0:
         raise ValueError(

@@ -52,7 +52,7 @@ __all__ = [
     "wilson_interval",
 ]
 
-_LAZY = {
+_HOMES = {
     "Progress": "session",
     "Series": "series",
     "TrainingSession": "session",
@@ -68,6 +68,6 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -3,7 +3,7 @@
 The type of a field may be int, float, str, bool, None, a Literal, another dataclass,
 ``tuple[X, ...]``, ``dict[str, X]``, or a union of these. A dataclass with a class attribute
 ``name`` has this name in its JSON data too. A field whose type is a base class of several such
-dataclasses holds one of them, and the name says which.
+dataclasses holds one of them; its name decides which class is built.
 """
 
 import dataclasses
@@ -46,6 +46,7 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     """Build the dataclass ``cls`` from JSON data, which must have exactly its fields and types.
 
     Args:
+        cls: the dataclass, or the base of dataclasses with names, one of which the data names.
         where: the name of ``data`` in messages, as in ``config.core.hidden_size must be ...``.
 
     Raises:
@@ -54,6 +55,7 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     """
     if not isinstance(data, dict):
         raise RunError(f"{where} must be an object, not {data!r}")
+    cls = _class_named_by(data, cls, where)
     if _name_of(cls) is not None:
         data = {key: value for key, value in data.items() if key != "name"}
     names = [field.name for field in dataclasses.fields(cls)]
@@ -100,7 +102,7 @@ def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
     return found
 
 
-def _class_named_by(data: Any, cls: type[Any], where: str) -> type[Any]:
+def _class_named_by(data: dict[str, Any], cls: type[Config], where: str) -> type[Config]:
     """The subclass of ``cls`` with the name in ``data``; ``cls`` if they have no names."""
     subclasses = _named_subclasses(cls)
     if not subclasses:
@@ -130,7 +132,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     if not _fits(hint, value):
         raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(_class_named_by(value, hint, where), value, where)
+        return from_dict(hint, value, where)
     if origin is tuple:
         return tuple(
             _decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)

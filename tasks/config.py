@@ -14,7 +14,7 @@ KIND = "supervised"
 class TaskConfig:
     """The options of every task: how its nets are trained and evaluated."""
 
-    task: ClassVar[str]
+    name: ClassVar[str]
     """The task's name."""
 
     seed: int = 0
@@ -66,6 +66,7 @@ class DataTaskConfig(TaskConfig):
     """The value of ``data`` that selects the data set which the user supplies."""
 
     data: str
+    """Name of the data set."""
     data_root: str | None = None
     """Folder of the data sets that are not embedded; by default the value of PLASTICRL_DATA."""
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from plasticrl.runs import UsageError
 
 DATA_ROOT_VARIABLE = "PLASTICRL_DATA"
-"""The environment variable that is used if ``--data-root`` is not given."""
+"""The environment variable that is used if ``data_root`` is not given."""
 
 READ_SIZE = 1 << 20
 """Bytes read at a time when a checksum is computed."""
@@ -76,8 +76,8 @@ class ExternalDataSet(NamedTuple):
     name: str
     task: str
     files: tuple[File, ...]
-    substitute_flag: str
-    """The flag that selects an embedded data set in its place."""
+    substitute: str
+    """The value of ``data`` that selects an embedded data set in its place."""
     alternative_files: tuple[File, ...] = ()
     """The same data as other files. They are used if one of them exists."""
     unpacked_folders: tuple[str, ...] = ()
@@ -97,8 +97,8 @@ class ExternalDataSet(NamedTuple):
         if root is None:
             raise DataError(
                 f"{self.name} is not embedded: name the folder that holds {self._expected()} with "
-                f"--data-root or {DATA_ROOT_VARIABLE}, or use an embedded data set in its place "
-                f"with {self.substitute_flag}"
+                f"data_root=FOLDER or the variable {DATA_ROOT_VARIABLE}, or use an embedded data "
+                f"set in its place with data={self.substitute}"
             )
         folders = [root / name for name in self.unpacked_folders]
         has_files = any(path_exists(root / file.name) for file in self.files)
@@ -113,14 +113,14 @@ class ExternalDataSet(NamedTuple):
         if not path_exists(path):
             raise DataError(
                 f"{self.name} is missing: there is no file {path} (md5 {file.md5}); put it there, "
-                f"or use an embedded data set in its place with {self.substitute_flag}"
+                f"or use an embedded data set in its place with data={self.substitute}"
             )
         actual = md5(path)
         if actual != file.md5:
             raise DataError(
                 f"{path} is not the {self.name} file: its md5 is {actual}, not {file.md5}; "
                 "download it again, or use an embedded data set in its place with "
-                f"{self.substitute_flag}"
+                f"data={self.substitute}"
             )
         return path
 
@@ -140,7 +140,7 @@ def resolve_data_root(data_root: str | None) -> Path | None:
     if not name:
         return None
     if not (path_exists(Path(name)) and Path(name).is_dir()):
-        source = "--data-root" if data_root else DATA_ROOT_VARIABLE
+        source = "data_root" if data_root else DATA_ROOT_VARIABLE
         raise DataError(f"{source}: there is no folder {name}")
     return Path(name)
 

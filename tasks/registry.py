@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 TASKS = {
-    entry.config.task: entry
+    entry.config.name: entry
     for entry in (
         Entry(patterns.PatternsConfig, "patterns.task:Patterns", patterns.PRESETS),
         Entry(images.ImagesConfig, "images.task:Images", images.PRESETS, images.DATA_SETS),

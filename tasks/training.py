@@ -31,7 +31,7 @@ from plasticrl.tasks.task import Net, Task
 
 def build_task(config: TaskConfig) -> Task[Any]:
     """Make the task of a config."""
-    module, name = TASKS[config.task].code.split(":")
+    module, name = TASKS[config.name].code.split(":")
     task: Task[Any] = getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
     return task
 
@@ -53,8 +53,7 @@ class SupervisedRun:
             UsageError: the device or the data are missing, or the directory is not empty.
         """
         task = _prepare(config)
-        resolved = {"task": config.task, **to_dict(config)}
-        run = RunDirectory.create(path, kind=KIND, preset=preset, config=resolved)
+        run = RunDirectory.create(path, kind=KIND, preset=preset, config=to_dict(config))
         return cls(run, task)
 
     @classmethod
@@ -69,7 +68,7 @@ class SupervisedRun:
         task = _prepare(config)
         resumed = cls(run, task, _read_measured(run, task.nets()))
         if len(resumed.measured) >= len(resumed.nets) and resumed.is_drawn:
-            raise UsageError(f"{path} is finished: evaluate.py says what it measured")
+            raise UsageError(f"{path} is finished: its results are in {run.evaluation_path.name}")
         return resumed
 
     @property
@@ -91,7 +90,7 @@ class SupervisedRun:
         if config.data == config.external_data:
             return name
         origin = "embedded" if self.task.data.sha256 else made
-        return f"{name}, {origin}: a stand-in for --data {config.external_data}"
+        return f"{name}, {origin}: a stand-in for data={config.external_data}"
 
     def learn(self, session: TrainingSession | None = None) -> Iterator[dict[str, Any]]:
         """Train and measure the remaining nets, and draw pictures of the plastic net.
@@ -162,7 +161,7 @@ class SupervisedRun:
     def _write(self) -> None:
         self.run.write_evaluation(
             {
-                "task": self.task.config.task,
+                "task": self.task.config.name,
                 "preset": self.run.preset,
                 "data": self.task.data._asdict(),
                 "metric": self.task.metric,
@@ -182,12 +181,7 @@ def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
     run = RunDirectory.open(path)
     if run.kind != KIND:
         raise RunError(f"{path} is a run of kind {run.kind!r}, not a supervised run")
-    where = f"{path / CONFIG_NAME}: config"
-    fields = dict(run.config)
-    task = fields.pop("task", None)
-    if task not in list(TASKS):
-        raise RunError(f"{where}.task must be one of {', '.join(TASKS)}, not {task!r}")
-    return run, from_dict(TASKS[task].config, fields, where)
+    return run, from_dict(TaskConfig, run.config, f"{path / CONFIG_NAME}: config")
 
 
 def _prepare(config: TaskConfig) -> Task[Any]:

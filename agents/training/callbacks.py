@@ -10,6 +10,7 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import frames_mode, record_episode
+from plasticrl.envs import ENV_IDS
 from plasticrl.runs import RunDirectory, TrainingSession, get_rng_state, set_rng_state
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
@@ -92,8 +93,10 @@ class EpisodePictures(BaseCallback):
                 writer, step = output.writer, self.model.num_timesteps
                 try:
                     episode = self._play()
-                # Opening a user's environment a second time may fail; that must not end the run.
                 except Exception as error:
+                    if self.config.env_id in ENV_IDS:
+                        raise
+                    # A second copy of a user's environment may fail in any way: the run goes on.
                     writer.add_text("episode/left_out", str(error), step)
                     continue
                 for name, picture in _pictures(episode).items():

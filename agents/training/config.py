@@ -20,8 +20,8 @@ class A2CConfig(A2COptions):
     """The options of the algorithm and of its optimizer."""
 
     learning_rate_decay: float = 0.0
-    """Share of the training, at its end, during which the learning rate falls linearly to zero;
-    0: it is constant. Resuming with more --total-timesteps raises it again."""
+    """Part of the training, at its end, in which the learning rate falls linearly to zero;
+    0: never. Resuming with more ``total_timesteps`` raises it again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     ortho_init: bool = True
@@ -29,11 +29,7 @@ class A2CConfig(A2COptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_above_zero(
-            learning_rate=self.learning_rate,
-            adam_eps=self.adam_eps,
-            max_grad_norm=self.max_grad_norm,
-        )
+        check_above_zero(adam_eps=self.adam_eps)
         if not 0 <= self.learning_rate_decay <= 1:
             raise UsageError(
                 f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"
@@ -56,7 +52,7 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         check_count(episodes=self.episodes)
         if (self.option is None) != (not self.stages):
-            raise UsageError("option and curriculum.stages must be given together")
+            raise UsageError("curriculum.option and curriculum.stages must be given together")
         if not math.isfinite(self.threshold):
             raise UsageError(f"threshold must be a finite number, not {self.threshold}")
 

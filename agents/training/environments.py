@@ -78,13 +78,13 @@ def build_training_env(config: TrainConfig) -> VecEnv:
 
 def _check_history(config: TrainConfig) -> None:
     if config.env_id in ENV_IDS:
-        raise UsageError(f"--history: {config.env_id} shows its history already")
+        raise UsageError(f"history: {config.env_id} shows its history already")
     spec = gym.registry.get(config.env_id)
     limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
     if limit is None:
         raise UsageError(
-            f"--history: {config.env_id} has no time limit to measure time by; "
-            "give one with --env-kwargs max_episode_steps=N"
+            f"history: {config.env_id} has no time limit to measure time by; give it one in "
+            "env_kwargs, as in max_episode_steps=500"
         )
 
 

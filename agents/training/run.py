@@ -1,13 +1,15 @@
 """Starts, resumes and carries out the training runs of agents."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.options import check_count
@@ -26,6 +28,16 @@ from plasticrl.runs import (
     save_checkpoint,
     to_dict,
 )
+
+
+@contextmanager
+def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
+    """Close the environments if what is done with them fails."""
+    try:
+        yield env
+    except BaseException:
+        env.close()
+        raise
 
 
 class Trained(NamedTuple):
@@ -62,15 +74,16 @@ class TrainingRun:
             UsageError: the settings contradict each other, or the directory is not empty.
         """
         torch.set_num_threads(config.threads)
-        model = build_model(config, build_training_env(config))
-        run = RunDirectory.create(
-            path,
-            kind=KIND,
-            preset=preset,
-            config=to_dict(config),
-            dropped=dropped,
-            versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
-        )
+        with _closed_on_error(build_training_env(config)) as env:
+            model = build_model(config, env)
+            run = RunDirectory.create(
+                path,
+                kind=KIND,
+                preset=preset,
+                config=to_dict(config),
+                dropped=dropped,
+                versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
+            )
         model.set_logger(make_logger(run, 0, {}))
         return cls(run, config, model, build_curriculum(config), config.total_timesteps)
 
@@ -92,15 +105,16 @@ class TrainingRun:
         checkpoint = latest_checkpoint(run.checkpoints_path)
         content = load_checkpoint(checkpoint)
         torch.set_num_threads(config.threads)
-        model = build_model(config, build_training_env(config))
         curriculum = build_curriculum(config)
-        with naming(checkpoint):
-            restore(model, content, curriculum)
-        if model.num_timesteps >= total:
-            raise UsageError(
-                f"{path} is already trained for {model.num_timesteps:,} steps; "
-                "give a larger --total-timesteps to go on"
-            )
+        with _closed_on_error(build_training_env(config)) as env:
+            model = build_model(config, env)
+            with naming(checkpoint):
+                restore(model, content, curriculum)
+            if model.num_timesteps >= total:
+                raise UsageError(
+                    f"total_timesteps must be above {model.num_timesteps:,} to go on: {path} is "
+                    "already trained for so many steps"
+                )
         model.set_logger(make_logger(run, model.num_timesteps, content["recorded"]))
         return cls(run, config, model, curriculum, total, content["elapsed"])
 

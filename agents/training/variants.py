@@ -1,21 +1,25 @@
 """Changes settings of a run's config, and drops settings that no longer have a meaning."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-from plasticrl.agents.training.config import CurriculumConfig, TrainConfig
+from plasticrl.agents.training.config import A2CConfig, CurriculumConfig, TrainConfig
 from plasticrl.core.cells import cell_entry, vary
 from plasticrl.core.cells.configs import CellConfig, check_options
 from plasticrl.core.plasticity import defaults
 from plasticrl.runs import UsageError
 
+Settings = dict[str, Any]
+"""Values by the names of their settings."""
 
-def vary_config(config: TrainConfig, changes: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Change settings of a run, and drop those that no longer have a meaning after the change.
 
-    With another kind of core, only the number of units is kept of the old core's options. With
-    another environment, the old environment's options and their curriculum are dropped. A setting
-    in ``changes`` is never dropped.
+def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Settings]:
+    """Change some settings of a run, and drop those that lose their meaning by it.
+
+    A changed setting is never dropped. Another core keeps the options that both cores have. Another
+    environment drops the options of the old one, a curriculum of them, and Simpson's entropy, which
+    not every action space has. A new value of the option that the curriculum raises ends the
+    curriculum.
 
     Args:
         config: the config to change, for example that of a preset.
@@ -26,53 +30,79 @@ def vary_config(config: TrainConfig, changes: dict[str, Any]) -> tuple[TrainConf
         The new config, and the old values of the dropped settings by their dotted names.
 
     Raises:
-        OptionError: an option that the core does not have, or an invalid value of one.
-        UsageError: an invalid value of any other setting.
+        OptionError: the core cannot have one of the changes.
+        UsageError: another change is to a value that is not allowed.
     """
-    parts: dict[str, dict[str, Any]] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
+    parts: dict[str, Settings] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
     for name, value in changes.items():
         part, _, option = name.rpartition(".")
         parts[part][option] = value
-    core, dropped = _vary_core(config.core, parts["core"])
-    new = parts[""] | {"core": core, "a2c": _vary_part(config, "a2c", parts["a2c"])}
-    if new.get("env_id", config.env_id) == config.env_id:
-        new["env_kwargs"] = config.env_kwargs | new.get("env_kwargs", {})
-        start = config
-    else:
-        new["env_kwargs"] = new.get("env_kwargs", {})
-        dropped |= {f"env_kwargs.{name}": value for name, value in config.env_kwargs.items()}
-        if config.curriculum.option is not None and "option" not in parts["curriculum"]:
-            dropped["curriculum.option"] = config.curriculum.option
-            dropped["curriculum.stages"] = list(config.curriculum.stages)
-        start = replace(config, curriculum=CurriculumConfig())
-    new["curriculum"] = _vary_part(start, "curriculum", parts["curriculum"])
-    return replace(config, **new), dropped
+    general = parts[""]
+    other_env = general.get("env_id", config.env_id) != config.env_id
+    env_kwargs = general.pop("env_kwargs", {})
+    core, core_dropped = _vary_core(config.core, parts["core"])
+    a2c, a2c_dropped = _vary_a2c(config.a2c, parts["a2c"], other_env)
+    raised = config.curriculum.option or ""
+    ends = raised in env_kwargs and env_kwargs[raised] != config.env_kwargs.get(raised)
+    curriculum, curriculum_dropped = _vary_curriculum(
+        config.curriculum,
+        parts["curriculum"],
+        is_obsolete=other_env or (ends and not parts["curriculum"]),
+    )
+    dropped = {
+        "core": core_dropped,
+        "env_kwargs": {
+            name: value
+            for name, value in config.env_kwargs.items()
+            if other_env and name not in env_kwargs
+        },
+        "a2c": a2c_dropped,
+        "curriculum": curriculum_dropped,
+    }
+    new = replace(
+        config,
+        **general,
+        env_kwargs=env_kwargs if other_env else config.env_kwargs | env_kwargs,
+        core=core,
+        a2c=a2c,
+        curriculum=curriculum,
+    )
+    return new, {
+        f"{part}.{n}": value for part, names in dropped.items() for n, value in names.items()
+    }
 
 
-def _vary_core(core: CellConfig, changes: dict[str, Any]) -> tuple[CellConfig, dict[str, Any]]:
+def _vary_core(core: CellConfig, changes: Settings) -> tuple[CellConfig, Settings]:
     options = dict(changes)
-    name = options.pop("name", core.name)
-    if name == core.name:
-        new, dropped = vary(core, options)
-    else:
-        form = cell_entry(name).config
-        check_options(form, options)
-        new, dropped = _other_core(core, form, options)
-    return new, {f"core.{option}": value for option, value in dropped.items()}
-
-
-def _other_core(
-    core: CellConfig, form: type[CellConfig], options: dict[str, Any]
-) -> tuple[CellConfig, dict[str, Any]]:
+    form = cell_entry(options.pop("name", core.name)).config
+    if form is type(core):
+        return vary(core, options)
+    check_options(form, options)
     old = {option: getattr(core, option) for option in defaults(type(core))}
-    shared = {o: v for o, v in old.items() if o == "hidden_size" and o in defaults(form)}
-    chosen = {o: v for o, v in old.items() if v != defaults(type(core))[o]}
-    dropped = {o: v for o, v in chosen.items() if o not in shared and o not in options}
-    return form(**(shared | options)), dropped
+    new, dropped = vary(form(**{o: v for o, v in old.items() if o in defaults(form)}), options)
+    return new, dropped | {
+        option: value
+        for option, value in old.items()
+        if option not in defaults(form) and value != defaults(type(core))[option]
+    }
 
 
-def _vary_part(config: TrainConfig, part: str, changes: dict[str, Any]) -> Any:
-    try:
-        return replace(getattr(config, part), **changes)
-    except UsageError as error:
-        raise UsageError(f"{part}.{error}") from error
+def _vary_a2c(a2c: A2CConfig, changes: Settings, other_env: bool) -> tuple[A2CConfig, Settings]:
+    if not other_env or "entropy" in changes or a2c.entropy == A2CConfig.entropy:
+        return replace(a2c, **changes), {}
+    return replace(a2c, **changes, entropy=A2CConfig.entropy), {"entropy": a2c.entropy}
+
+
+def _vary_curriculum(
+    curriculum: CurriculumConfig, changes: Settings, is_obsolete: bool
+) -> tuple[CurriculumConfig, Settings]:
+    option = changes.get("option", None if is_obsolete else curriculum.option)
+    start = curriculum if option == curriculum.option else CurriculumConfig()
+    if option is None and (needless := [name for name in changes if name != "option"]):
+        raise UsageError(
+            f"curriculum.{needless[0]} has no meaning without a curriculum: leave it out, or give "
+            "curriculum.option and curriculum.stages"
+        )
+    new = replace(start, **changes)
+    old = {item.name: getattr(curriculum, item.name) for item in fields(curriculum)}
+    return new, {n: v for n, v in old.items() if n not in changes and v != getattr(new, n)}

@@ -1,6 +1,7 @@
 """A trained agent: its run, its config and its policy."""
 
 import copy
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +36,8 @@ class TrainedAgent:
         run, config = open_run(path)
         checkpoint = latest_checkpoint(run.checkpoints_path)
         content = load_checkpoint(checkpoint)
-        model = build_model(replace(config, device="cpu"), build_env(config, 1))
+        with closing(build_env(config, 1)) as env:
+            model = build_model(replace(config, device="cpu"), env)
         with naming(checkpoint):
             restore_policy(model.policy, content)
         return cls(run, config, model.policy)
@@ -55,7 +57,7 @@ class TrainedAgent:
         policy = copy.deepcopy(self.policy)
         if policy.core.connection is None:
             raise UsageError(
-                f"--ablate-plasticity: the core {policy.core_name!r} has no plastic connections"
+                f"the core {policy.core_name!r} has no plastic connections that could be ablated"
             )
         policy.core.connection.alpha.zero_()
         return replace(self, policy=policy, is_ablated=True)

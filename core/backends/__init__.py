@@ -11,6 +11,7 @@ from plasticrl.core.backends.recomputed import RECOMPUTED
 from plasticrl.core.backends.torch_rnn import TORCH_RNN
 from plasticrl.core.backends.traceless import TRACELESS
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.observers import is_observed
 from plasticrl.core.state import State
 
 SPECIALIZED: tuple[Backend[Any], ...] = (FUSED, TRACELESS, TORCH_RNN, RECOMPUTED)
@@ -36,7 +37,9 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
         ValueError: for an unknown backend, or "fused" where no backend supports cell and inputs.
     """
     check_backend(backend)
-    for specialized in SPECIALIZED if backend != "eager" else ():
+    if backend == "eager" or (backend == "auto" and is_observed(inputs)):
+        return EAGER
+    for specialized in SPECIALIZED:
         if specialized.supports(cell, inputs):
             return specialized
     if backend == "fused":

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.observers import is_traced
 from plasticrl.core.state import State, map_leaves, select
+from plasticrl.core.stock import is_untouched
 
 
 class EagerStepper(Generic[State]):
@@ -21,7 +23,7 @@ class EagerStepper(Generic[State]):
         # On another device than the CPU, any() would make the host wait.
         if episode_starts is not None and not (episode_starts.is_cpu and not episode_starts.any()):
             before = select(episode_starts, cell.initial_state(len(inputs)), before)
-        output, after = cell.step(cell.project(inputs), before)
+        output, after = cell(inputs, before)
         map_leaves(Tensor.copy_, self._state, after)
         return output.clone() if output is inputs else output  # the caller may change inputs
 
@@ -45,14 +47,27 @@ class EagerBackend(EagerSteps):
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
     ) -> tuple[Tensor, State]:
-        starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
+        if is_untouched(cell) and type(cell).forward is Cell.forward:
+            step, steps = cell.step, cell.project(inputs)
+        else:
+            step, steps = cell, inputs
         outputs = []
-        for t, drive in enumerate(cell.project(inputs)):
-            if episode_starts is not None and starting[t]:
+        for t, is_start in enumerate(_starting(inputs, episode_starts)):
+            if episode_starts is not None and is_start:
                 state = select(episode_starts[t], cell.initial_state(inputs.shape[1]), state)
-            output, state = cell.step(drive, state)
+            output, state = step(steps[t], state)
             outputs.append(output)
         return torch.stack(outputs), state
+
+
+def _starting(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
+    """For each step whether an episode may start in any row."""
+    if episode_starts is None:
+        return [False] * len(inputs)
+    if is_traced():
+        return [True] * len(inputs)
+    starting: list[bool] = episode_starts.any(dim=1).tolist()
+    return starting
 
 
 EAGER = EagerBackend()

@@ -30,8 +30,8 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.connection import PlasticConnection
 from plasticrl.core.state import leaves
+from plasticrl.core.stock import is_stock_cell
 
 
 class KernelStepper(Protocol):
@@ -77,15 +77,14 @@ class FusedBackend:
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
         """Whether the loops were written for this cell; a subclass may step in its own way."""
-        if type(cell) is not PlasticRNN or type(cell.connection) is not PlasticConnection:
+        if not isinstance(cell, PlasticRNN) or not is_stock_cell(cell):
             return False
         plasticity = cell.connection.plasticity
         if plasticity.rule not in SUPPORTED_RULES or plasticity.bound not in SUPPORTED_BOUNDS:
             return False
-        weight = cell.connection.weight
-        same = inputs.device == weight.device and inputs.dtype == weight.dtype
-        floats = weight.dtype in (torch.float32, torch.float64)
-        return same and floats and _has_kernels(weight.device.type)
+        kinds = {(tensor.device, tensor.dtype) for tensor in (inputs, *cell.parameters())}
+        floats = inputs.dtype in (torch.float32, torch.float64)
+        return len(kinds) == 1 and floats and _has_kernels(inputs.device.type)
 
     def run(
         self,

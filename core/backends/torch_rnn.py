@@ -13,6 +13,7 @@ from plasticrl.core.cells.gru import GRU, GRUState
 from plasticrl.core.cells.lstm import LSTM, LSTMState
 from plasticrl.core.cells.rnn import RNN, RNNState
 from plasticrl.core.state import State, select
+from plasticrl.core.stock import is_stock_cell
 
 OPTIONS = (True, 1, 0.0, False, False, False)
 """has_biases, num_layers, dropout, train, bidirectional, batch_first"""
@@ -45,7 +46,7 @@ class TorchRNNBackend(EagerSteps):
     """Runs the cells in ``LOOPS``."""
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
-        return type(cell) in LOOPS
+        return type(cell) in LOOPS and is_stock_cell(cell)
 
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None

@@ -24,7 +24,7 @@ from plasticrl.core.backends.eager import EAGER, EagerSteps
 from plasticrl.core.backends.recomputed import RECOMPUTED
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
-from plasticrl.core.connection import PlasticConnection
+from plasticrl.core.stock import is_stock_cell
 
 CHECKED_STEPS = 8
 """Steps b - a of the upper limit. With more of them it is computed faster, but is less tight."""
@@ -34,7 +34,7 @@ class TracelessBackend(EagerSteps):
     """Runs a ``PlasticLSTM`` where that is faster than step by step."""
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
-        if type(cell) is not PlasticLSTM or type(cell.connection) is not PlasticConnection:
+        if not isinstance(cell, PlasticLSTM) or not is_stock_cell(cell):
             return False
         options = cell.connection.plasticity
         is_sum = options.rule == "hebb" and options.bound in ("hard", "none")

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from plasticrl.core.cells.configs import CellConfig
 from plasticrl.core.connection import PlasticConnection
 
 CellState = TypeVar("CellState", bound=tuple[Any, ...])
@@ -17,15 +18,17 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         input_size: width of an input.
         hidden_size: width of an output.
         connection: the plastic connection, or None in a cell without one.
+        config: the options that the cell was made from; None in a cell that has no config.
     """
 
     connection: PlasticConnection | None
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, config: CellConfig | None = None) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.connection = None
+        self.config = config
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> CellState:

@@ -150,7 +150,8 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        changes: the new values by option.
+        changes: the new values by option. They are never reset, and must have a meaning even if
+            they equal the defaults; ``False`` always has one.
 
     Returns:
         The new config, and the old values of the options that were reset.
@@ -166,7 +167,9 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     dropped = {}
     for condition in form.conditions:
         option, default = condition.option, options[condition.option]
-        if option not in changes and condition.is_violated(values, default):
+        if option in changes:
+            condition.check(values, unused=False)
+        elif condition.is_violated(values, unused=default):
             dropped[option], values[option] = values[option], default
     return form(**values), dropped
 

@@ -18,7 +18,7 @@ class GRU(Cell[GRUState]):
     """``torch.nn.GRUCell``."""
 
     def __init__(self, input_size: int, config: GRUConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         self.cell = nn.GRUCell(input_size, config.hidden_size)
 
     def initial_state(self, batch_size: int) -> GRUState:

@@ -16,7 +16,7 @@ class Identity(Cell[IdentityState]):
     """Output = input, state = ()."""
 
     def __init__(self, input_size: int, config: IdentityConfig) -> None:
-        super().__init__(input_size, input_size)
+        super().__init__(input_size, input_size, config)
 
     def initial_state(self, batch_size: int) -> IdentityState:
         return IdentityState()

@@ -20,7 +20,7 @@ class LSTM(Cell[LSTMState]):
     """``torch.nn.LSTMCell``."""
 
     def __init__(self, input_size: int, config: LSTMConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         self.cell = nn.LSTMCell(input_size, config.hidden_size)
 
     def initial_state(self, batch_size: int) -> LSTMState:

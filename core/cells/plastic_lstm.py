@@ -36,7 +36,7 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
     connection: PlasticConnection
 
     def __init__(self, input_size: int, config: PlasticLSTMConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         self.modulator_input = config.modulator_input
         self.input = nn.Linear(input_size, 4 * self.hidden_size)
         self.gates = nn.Linear(self.hidden_size, 3 * self.hidden_size)

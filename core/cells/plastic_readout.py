@@ -35,7 +35,7 @@ class PlasticReadout(Cell[PlasticReadoutState]):
     connection: PlasticConnection
 
     def __init__(self, input_size: int, config: PlasticReadoutConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         if input_size <= config.hidden_size:
             raise OptionError(
                 f"plastic_readout reads an embedding and a label of {config.hidden_size} classes "

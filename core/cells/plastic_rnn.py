@@ -41,7 +41,7 @@ class PlasticRNN(Cell[PlasticRNNState]):
     connection: PlasticConnection
 
     def __init__(self, input_size: int, config: PlasticRNNConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         self.input_mode = config.input_mode
         widths = {"additive": config.hidden_size, "clamped": 2 * config.hidden_size}
         if input_size != widths.get(config.input_mode, input_size):

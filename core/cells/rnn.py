@@ -19,7 +19,7 @@ class RNN(Cell[RNNState]):
     """``torch.nn.RNNCell`` with one bias instead of two, as in the papers' control nets."""
 
     def __init__(self, input_size: int, config: RNNConfig) -> None:
-        super().__init__(input_size, config.hidden_size)
+        super().__init__(input_size, config.hidden_size, config)
         self.input = nn.Linear(input_size, config.hidden_size)
         self.recurrent = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 

@@ -13,7 +13,7 @@ Problem = Literal["completion", "one-shot", "reversal"]
 class BohpConfig(TaskConfig):
     """Completion, one-shot and reversal learning with one plastic layer; BOHP 2016."""
 
-    task: ClassVar[str] = "bohp"
+    name: ClassVar[str] = "bohp"
 
     problem: Problem = "completion"
     """completion, one-shot or reversal."""

@@ -24,7 +24,7 @@ CIFAR_10 = ExternalDataSet(
     name="CIFAR-10",
     task="images",
     files=(File("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
-    substitute_flag="--data photographs",
+    substitute="photographs",
     alternative_files=(  # the unpacked archive: the training batches, then the test batch
         File(f"{BATCHES}/data_batch_1", "c99cafc152244af753f735de768cd75f"),
         File(f"{BATCHES}/data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -42,7 +42,7 @@ DATA_SETS = (PHOTOGRAPHS, CIFAR_10)
 class ImagesConfig(DataTaskConfig):
     """Memorize pictures, then complete one of them from one half; DP 2018, section 4.2."""
 
-    task: ClassVar[str] = "images"
+    name: ClassVar[str] = "images"
     external_data: ClassVar[str] = "cifar-10"
 
     data: Literal["photographs", "dead-leaves", "cifar-10"] = "photographs"

@@ -69,7 +69,7 @@ class PictureSet:
         fewest = min(len(training), len(held_out))
         if self.n_pictures > fewest:
             raise UsageError(
-                f"n_pictures must be at most {fewest} with --data {config.data}, "
+                f"n_pictures must be at most {fewest} with data={config.data}, "
                 f"not {self.n_pictures}"
             )
 

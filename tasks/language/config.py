@@ -25,7 +25,7 @@ PENN_TREEBANK = ExternalDataSet(
         File("ptb.valid.txt", "aa0affc06ff7c36e977d7cd49e3839bf"),
         File("ptb.test.txt", "8b80168b89c18661a38ef683c0dc3721"),
     ),
-    "--data king-james",
+    "king-james",
 )
 DATA_SETS: tuple[EmbeddedDataSet | ExternalDataSet, ...] = (KING_JAMES, PENN_TREEBANK)
 
@@ -39,7 +39,7 @@ class LanguageConfig(DataTaskConfig):
     ``round_updates`` updates.
     """
 
-    task: ClassVar[str] = "language"
+    name: ClassVar[str] = "language"
     external_data: ClassVar[str] = "penn-treebank"
 
     data: Literal["king-james", "penn-treebank", "synthetic"] = "king-james"

@@ -33,7 +33,7 @@ OMNIGLOT = ExternalDataSet(
         File("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
         File("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
     ),
-    "--data glyphs",
+    "glyphs",
     unpacked_folders=("images_background", "images_evaluation"),
 )
 DATA_SETS = (GLYPHS, GLYPHS_INDEX, OMNIGLOT)
@@ -43,7 +43,7 @@ DATA_SETS = (GLYPHS, GLYPHS_INDEX, OMNIGLOT)
 class OmniglotConfig(DataTaskConfig):
     """Classify characters of unseen scripts after one example of each; DP 2018, section 4.4."""
 
-    task: ClassVar[str] = "omniglot"
+    name: ClassVar[str] = "omniglot"
     external_data: ClassVar[str] = "omniglot"
 
     data: Literal["glyphs", "omniglot"] = "glyphs"
@@ -108,7 +108,7 @@ def omniglot_tuned() -> OmniglotConfig:
 
 
 def omniglot_paper() -> OmniglotConfig:
-    """The paper's net and rates; --data omniglot uses its data; DP 2018 (arXiv 1804.02464) 4.4."""
+    """The paper's net and rates, DP 2018 (arXiv 1804.02464) 4.4; ``data="omniglot"`` its data."""
     return OmniglotConfig(batch_size=1, n_updates=5_000_000, learning_rate=3e-5, threads=2)
 
 

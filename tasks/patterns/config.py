@@ -11,7 +11,7 @@ from plasticrl.tasks.config import TaskConfig
 class PatternsConfig(TaskConfig):
     """Memorize random patterns of bits, then complete one of them; DP 2018, section 4.1."""
 
-    task: ClassVar[str] = "patterns"
+    name: ClassVar[str] = "patterns"
 
     n_bits: int = 1_000
     """Bits per pattern, each -1 or 1."""

@@ -10,20 +10,27 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
+from plasticrl.agents import policies
+from plasticrl.core import cell_fields
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plastic_rnn": {"eta_init": 0.4},
+    "plastic_lstm": {"modulation": "simple", "bound": "soft"},
+}
+"""Options of a core other than its defaults."""
+
+
+def _small(core: str) -> dict[str, Any]:
+    sizes = {"hidden_size": 7} if "hidden_size" in cell_fields(core) else {}
+    return {"core": core, "core_kwargs": sizes | OPTIONS.get(core, {})}
+
+
 CORES: dict[str, dict[str, Any]] = {
     "default": {"core_kwargs": {"hidden_size": 7}},
-    "rnn": {"core": "rnn", "core_kwargs": {"hidden_size": 7}},
-    "gru": {"core": "gru", "core_kwargs": {"hidden_size": 7}},
-    "lstm": {"core": "lstm", "core_kwargs": {"hidden_size": 7}},
-    "identity": {"core": "identity"},
-    "plastic_rnn": {"core": "plastic_rnn", "core_kwargs": {"hidden_size": 7, "eta_init": 0.4}},
+    **{name: _small(name) for name in policies.CORES},
     "plastic_rnn-retroactive": {
         "core": "plastic_rnn",
         "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},
-    },
-    "plastic_lstm": {
-        "core": "plastic_lstm",
-        "core_kwargs": {"hidden_size": 7, "modulation": "simple", "bound": "soft"},
     },
 }
 

@@ -82,8 +82,8 @@ def test_without_the_method_it_says_so() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--curriculum.option=size"], "curriculum.option and curriculum.stages"),
-        (["--curriculum.stages", "2", "3"], "curriculum.option and curriculum.stages"),
+        (["--curriculum.option=size"], "--curriculum.option and --curriculum.stages"),
+        (["--curriculum.stages", "2", "3"], "--curriculum.option and --curriculum.stages"),
         (["--curriculum.option=size", "--curriculum.stages", "5", "7"], "no set_size"),
         (["--curriculum.episodes=0"], "curriculum.episodes"),
     ],

@@ -177,7 +177,7 @@ def test_what_is_saved_has_no_state_of_an_environment(make_vec: Any, tmp_path: P
     for n_envs in (1, 64):
         options = {"core_kwargs": {"hidden_size": 60}}
         model = make(make_vec(n_envs=n_envs), policy_kwargs=options).learn(8 * n_envs)
-        model.save(tmp_path / "agent.zip", exclude=["_last_obs", "_last_episode_starts"])
+        model.save(tmp_path / "agent.zip")
         sizes.append((tmp_path / "agent.zip").stat().st_size)
     traces = 63 * 60 * 60 * 4
     assert sizes[1] - sizes[0] < 0.1 * traces

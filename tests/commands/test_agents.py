@@ -112,20 +112,29 @@ def refused(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--n-envs 0", "n_envs must be an integer of at least 1, not 0"),
-        ("--n-envs -3", "n_envs must be an integer of at least 1, not -3"),
-        ("--total-timesteps 0", "total_timesteps must be an integer of at least 1, not 0"),
+        ("--n-envs 0", "--n-envs must be an integer of at least 1, not 0"),
+        ("--n-envs -3", "--n-envs must be an integer of at least 1, not -3"),
+        ("--total-timesteps 0", "--total-timesteps must be an integer of at least 1, not 0"),
         ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
         ("--threads 0", "threads must be an integer of at least 1, not 0"),
-        ("--checkpoint-every 0", "checkpoint_every must be an integer of at least 1, not 0"),
-        ("--a2c.n-steps 0", "a2c.n_steps must be an integer of at least 1, not 0"),
-        ("--a2c.bptt-length 11", "bptt_length must be from 1 to n_steps=10, or None .*, not 11"),
-        ("--a2c.learning-rate nan", "a2c.learning_rate must be a finite number above 0, not nan"),
-        ("--a2c.learning-rate=-1", "a2c.learning_rate must be a finite number above 0, not -1.0"),
-        ("--a2c.ent-coef inf", "a2c.ent_coef must be a finite number of at least 0, not inf"),
-        ("--a2c.gamma 1.5", "gamma must be from 0 to 1, not 1.5"),
-        ("--device foo", "device must be cpu, cuda, cuda:N or auto, not 'foo'"),
-        ("--device meta", "device must be cpu, cuda, cuda:N or auto, not 'meta'"),
+        ("--checkpoint-every 0", "--checkpoint-every must be an integer of at least 1, not 0"),
+        ("--a2c.n-steps 0", "--a2c.n-steps must be an integer of at least 1, not 0"),
+        (
+            "--a2c.bptt-length 11",
+            "--a2c.bptt-length must be from 1 to --a2c.n-steps 10, or None .*, not 11",
+        ),
+        (
+            "--a2c.learning-rate nan",
+            "--a2c.learning-rate must be a finite number of at least 0, not nan",
+        ),
+        (
+            "--a2c.learning-rate=-1",
+            "--a2c.learning-rate must be a finite number of at least 0, not -1.0",
+        ),
+        ("--a2c.ent-coef inf", "--a2c.ent-coef must be a finite number of at least 0, not inf"),
+        ("--a2c.gamma 1.5", "--a2c.gamma must be from 0 to 1, not 1.5"),
+        ("--device foo", "--device must be cpu, cuda, cuda:N or auto, not 'foo'"),
+        ("--device meta", "--device must be cpu, cuda, cuda:N or auto, not 'meta'"),
         ("--device cuda:77", "device 'cuda:77' is not available here, use cpu or auto: "),
         ("--env-id Foo-v0", "`Foo` doesn't exist"),
         ("--env-id foo:Bar-v0", "No module named 'foo'"),
@@ -133,7 +142,7 @@ def refused(
         ("--env-kwargs size=big", "size must be an integer.* 'big'"),
         (
             "--env-kwargs sizze=9",
-            r"env_kwargs: plasticrl/GridMaze-v0 has no option 'sizze'; it has size, .*random_start",
+            r"--env-kwargs: \S+GridMaze-v0 has no option 'sizze'; it has size, .*random_start",
         ),
         ("--env-kwargs num_envs=9", "has no option 'num_envs'; it has size, "),
         (
@@ -145,16 +154,19 @@ def refused(
             "CartPole-v1 has no option 'size'",
         ),
         ("--history --env-kwargs sizze=9", "plasticrl/GridMaze-v0 has no option 'sizze'"),
-        ("--history", "plasticrl/GridMaze-v0 shows its history already"),
-        ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=N"),
+        ("--history", "--history: plasticrl/GridMaze-v0 shows its history already"),
+        ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=500"),
         ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
         ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
-        ("--env-id Pendulum-v1", "entropy='simpson' needs discrete actions, not a Box"),
+        (
+            "--env-id Pendulum-v1 --a2c.entropy simpson",
+            "--a2c.entropy must be 'shannon' in an environment with continuous actions",
+        ),
         ("--core.name foo", "invalid choice 'foo' for argument '--core.name'"),
         ("--core.name plastic_readout", "invalid choice 'plastic_readout' for argument"),
         ("--core.name lstm --core.modulation simple", "there is no flag --core.modulation here"),
         ("--core.name identity --core.clip 2", "there is no flag --core.hidden-size here"),
-        ("--core.modulation none --core.fan-out", "--core.fan-out True has no meaning with"),
+        ("--core.modulation none --core.fan-out", "--core.fan-out has no meaning with"),
         (
             "--core.modulation some",
             "invalid choice 'some' for argument '--core.modulation'. Expected one of",
@@ -162,9 +174,12 @@ def refused(
         ("--core.bound soft --core.clip 2", "--core.clip 2.0 has no meaning with --core.bound"),
         ("--core.eta-init 0.2", "--core.eta-init 0.2 has no meaning with --core.modulation simple"),
         ("--core.bound decay --core.rule oja", "no meaning with --core.rule oja"),
-        ("--core.hidden-size 0", "hidden_size must be an integer of at least 1, not 0"),
-        ("--core.clip nan", "clip must be a finite number above 0, not nan"),
-        ("--core.input-mode additive", "input_mode='additive' with hidden_size=5 needs input_size"),
+        ("--core.hidden-size 0", "--core.hidden-size must be an integer of at least 1, not 0"),
+        ("--core.clip nan", "--core.clip must be a finite number above 0, not nan"),
+        (
+            "--core.input-mode additive",
+            "--core.input-mode additive with --core.hidden-size 5 needs input_size",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")  # Gymnasium's, of Tower-v0
@@ -259,7 +274,7 @@ def test_evaluate_without_a_run(refused: Refused) -> None:
     """Otherwise the user does not learn how to start."""
     said = refused(evaluate_main)
     assert "name one: a run's folder, " in said
-    assert "plasticrl evaluate --gallery maze --watch; --help says more" in said
+    assert "plasticrl evaluate --gallery maze --watch; several runs are for --plot FILE" in said
 
 
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
@@ -295,14 +310,14 @@ def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
 def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
     """Otherwise a resumed run accepts what a new run rejects."""
     sentence = refused(train_main, "--resume", run, "--total-timesteps", steps)
-    assert f"total_timesteps must be an integer of at least 1, not {steps}" in sentence
+    assert f"--total-timesteps must be an integer of at least 1, not {steps}" in sentence
 
 
 @pytest.mark.parametrize("flags", [[], ["--total-timesteps=30"]])
 def test_a_finished_run_is_not_resumed(flags: list[str], run: Path, refused: Refused) -> None:
     """Otherwise it is trained for too long, or its last checkpoint is lost."""
     sentence = refused(train_main, "--resume", run, *flags)
-    assert f"{run} is already trained for 60 steps; give a larger --total-timesteps" in sentence
+    assert f"--total-timesteps must be above 60 to go on: {run} is already trained" in sentence
 
 
 def no_folder(run: Path) -> None:
@@ -535,7 +550,7 @@ def test_nothing_to_ablate(trained_lstm: Path, refused: Refused) -> None:
     """Otherwise the same agent is evaluated twice."""
     before = contents(trained_lstm)
     sentence = refused(evaluate_main, trained_lstm, "--ablate-plasticity")
-    assert "--ablate-plasticity: the core 'lstm' has no plastic connections" in sentence
+    assert "the core 'lstm' has no plastic connections that could be ablated" in sentence
     assert contents(trained_lstm) == before
 
 
@@ -619,7 +634,7 @@ def test_the_first_line_comes_before_torch() -> None:
     [
         (
             ["train_rl.py", MAZE, "--n-envs", "0"],
-            "error: n_envs must be an integer of at least 1, not 0\n",
+            "error: --n-envs must be an integer of at least 1, not 0\n",
         ),
         (["evaluate.py", "no-run"], "error: run directory no-run does not exist\n"),
         (["train_rl.py", "--resume", "no-run"], "error: run directory no-run does not exist\n"),

@@ -70,7 +70,8 @@ def test_given_values_are_distinguished_from_defaults() -> None:
     [
         (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
         (["--n-envs"], "--n-envs"),
-        (["a", "b"], "unrecognized"),
+        (["a", "b"], "'b' belongs to no flag"),
+        (["a", "--history", "false"], "takes no value, not 'false'"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:

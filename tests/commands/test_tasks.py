@@ -46,7 +46,7 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
     run = tmp_path / "run"
     assert train_main([preset, *SMALL, *sizes, "--run-dir", str(run)]) == 0
     record = json.loads((run / "evaluation.json").read_text())
-    assert record["task"] == PRESETS[preset]().task
+    assert record["task"] == PRESETS[preset]().name
     assert record["preset"] == preset
     assert record["data"].keys() == {"name", "version", "sha256", "split"}
     assert len(record["controls"]) >= 1
@@ -76,11 +76,11 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--n-updates", "0"], "n_updates must be at least 1, not 0"),
-        (["--learning-rate", "nan"], "learning_rate must be a finite number above 0, not nan"),
-        (["--device", "tpu"], "device must be cpu, cuda or cuda:N, not 'tpu'"),
-        (["--seed", "-1"], "seed must be from 0"),
-        (["--n-bits", "1"], "n_bits must be at least 2, not 1"),
+        (["--n-updates", "0"], "--n-updates must be at least 1, not 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
+        (["--device", "tpu"], "--device must be cpu, cuda or cuda:N, not 'tpu'"),
+        (["--seed", "-1"], "--seed must be from 0"),
+        (["--n-bits", "1"], "--n-bits must be at least 2, not 1"),
     ],
 )
 def test_a_bad_value_gets_one_line(

@@ -17,7 +17,7 @@ from plasticrl.tasks.data import (
 WORDS = b"the quick brown fox\n"
 MD5 = hashlib.md5(WORDS, usedforsecurity=False).hexdigest()
 SHA256 = hashlib.sha256(WORDS).hexdigest()
-FOXES = ExternalDataSet("Foxes", "language", (File("fox/words.txt", MD5),), "--data king-james")
+FOXES = ExternalDataSet("Foxes", "language", (File("fox/words.txt", MD5),), "king-james")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_environment_variable_names_the_folder(
 ) -> None:
     monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder))
     assert FOXES.find(None) == [folder / "fox" / "words.txt"]
-    with pytest.raises(DataError, match=r"--data-root: there is no folder .*elsewhere"):
+    with pytest.raises(DataError, match=r"data_root: there is no folder .*elsewhere"):
         FOXES.find(str(folder / "elsewhere"))  # the flag wins
     monkeypatch.setenv(DATA_ROOT_VARIABLE, str(folder / "fox" / "words.txt"))
     with pytest.raises(DataError, match=rf"{DATA_ROOT_VARIABLE}: there is no folder .*words.txt"):
@@ -74,8 +74,8 @@ def test_a_missing_file_is_named_with_its_checksum_and_a_substitute(
         message = str(caught.value)
         assert "words.txt" in message
         assert MD5 in message
-        assert "--data king-james" in message
-    assert "--data-root" in message
+        assert "data=king-james" in message
+    assert "data_root=FOLDER" in message
 
 
 def test_an_altered_embedded_file_is_refused(folder: Path) -> None:

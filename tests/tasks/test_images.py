@@ -146,5 +146,5 @@ def test_impossible_options_are_refused() -> None:
         ImagesConfig(steps_on=0)
     with pytest.raises(UsageError, match="data_root has no meaning with data='photographs'"):
         ImagesConfig(data_root="sets")
-    with pytest.raises(UsageError, match="n_pictures must be at most 707 with --data photographs"):
+    with pytest.raises(UsageError, match="n_pictures must be at most 707 with data=photographs"):
         Images(ImagesConfig(n_pictures=708))

@@ -232,7 +232,7 @@ def test_a_member_that_would_fill_the_memory(
 def test_missing_says_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a user who has unpacked the archive must pack it again."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
-    with pytest.raises(DataError, match=r"tar\.gz \(md5 c58f.* or .*test_batch.*--data p"):
+    with pytest.raises(DataError, match=r"tar\.gz \(md5 c58f.* or .*test_batch.*data=p"):
         Images(ImagesConfig(data="cifar-10"))
 
 

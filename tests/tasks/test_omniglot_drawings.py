@@ -166,7 +166,7 @@ def test_too_few_characters_held_out(zips: Path, capsys: pytest.CaptureFixture[s
     """Otherwise the user reads an error about tensor shapes."""
     flags = ["--data", "omniglot", "--data-root", str(zips), "--n-ways", "4"]
     assert train_main(["omniglot-paper", *flags, "--run-dir", str(zips / "run")]) == 2
-    assert "n_ways must be at most 3" in capsys.readouterr().err
+    assert "--n-ways must be at most 3" in capsys.readouterr().err
 
 
 def test_missing_zips_are_named_with_a_substitute(

@@ -22,7 +22,7 @@ def config_module(entry: Entry) -> ModuleType:
 
 
 def make_task(config: TaskConfig) -> Any:
-    module, name = TASKS[config.task].code.split(":")
+    module, name = TASKS[config.name].code.split(":")
     return getattr(import_module(f"plasticrl.tasks.{module}"), name)(config)
 
 
@@ -43,9 +43,9 @@ def test_every_preset_of_a_task_is_in_the_table(entry: Entry) -> None:
     }
     assert functions == set(entry.presets.values())
     assert len(functions) == len(entry.presets)
-    assert f"{entry.config.task}-quickstart" in entry.presets
+    assert f"{entry.config.name}-quickstart" in entry.presets
     for name, make in entry.presets.items():
-        assert name.startswith(f"{entry.config.task}-")
+        assert name.startswith(f"{entry.config.name}-")
         assert PRESETS[name] is make
         assert make.__doc__
 
@@ -59,7 +59,7 @@ def test_every_data_set_of_a_task_is_in_the_table(entry: Entry) -> None:
         if isinstance(value, EmbeddedDataSet | ExternalDataSet)
     }
     assert defined == set(entry.data_sets)
-    assert all(data.task == entry.config.task for data in defined)
+    assert all(data.task == entry.config.name for data in defined)
     assert defined <= set(DATA_SETS)
 
 
@@ -81,7 +81,7 @@ def test_every_embedded_data_set_is_whole_and_attributed(
 def test_every_choice_of_data_can_be_loaded(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a value of ``--data`` fails, or loads another data set than it names."""
     monkeypatch.delenv("PLASTICRL_DATA", raising=False)
-    config = entry.presets[f"{entry.config.task}-quickstart"]()
+    config = entry.presets[f"{entry.config.name}-quickstart"]()
     if not isinstance(config, DataTaskConfig):
         assert not entry.data_sets
         assert make_task(config).data.name == "procedural"
@@ -91,7 +91,7 @@ def test_every_choice_of_data_can_be_loaded(entry: Entry, monkeypatch: pytest.Mo
     for choice in choices:
         chosen = replace(config, data=choice)
         if choice == config.external_data:
-            with pytest.raises(DataError, match="--data-root"):
+            with pytest.raises(DataError, match="data_root=FOLDER"):
                 make_task(chosen)
         else:
             assert make_task(chosen).data.name == choice

@@ -67,7 +67,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[int]], None]:
 
 def test_every_task_is_tested() -> None:
     """Otherwise no test checks that a new task resumes to the same bits."""
-    assert {name: PRESETS[flags[0]]().task for name, flags in RUNS.items()} == {n: n for n in TASKS}
+    assert {name: PRESETS[flags[0]]().name for name, flags in RUNS.items()} == {n: n for n in TASKS}
 
 
 def same(one: Any, other: Any) -> bool:
@@ -241,7 +241,7 @@ def an_agent_s(run: Path) -> None:
 
 
 def other_task(run: Path) -> None:
-    edit(run / "config.json", config={"task": "chess"})
+    edit(run / "config.json", config={"name": "chess"})
 
 
 def other_size(run: Path) -> None:
@@ -321,8 +321,8 @@ def no_record(run: Path) -> None:
     ("spoil", "sentence"),
     [
         (missing, "run directory {run} does not exist"),
-        (an_agent_s, "{run}/config.json: config.task is unknown"),
-        (other_task, "{run}/config.json: config.task must be one of patterns, "),
+        (an_agent_s, "{run}/config.json: config.name is unknown"),
+        (other_task, "{run}/config.json: config.name must be one of images, "),
         (other_size, "{newest} does not fit the run's config: "),
         (cut, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
         (foreign, "{newest} does not fit the run's config: its 'net' is missing, or not what"),
@@ -375,7 +375,7 @@ def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
     assert train_main(["--resume", str(run)]) == 2
     assert capsys.readouterr().err == (
-        f"error: {run} is finished: evaluate.py says what it measured\n"
+        f"error: {run} is finished: its results are in evaluation.json\n"
     )
 
 

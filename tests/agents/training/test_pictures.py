@@ -195,3 +195,16 @@ def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPa
     after = get_rng_state()
     assert torch.equal(before["torch"], after["torch"])
     assert before["numpy"]["pos"] == after["numpy"]["pos"]
+
+
+def test_a_mistake_of_our_own_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault in the recording of our environments would only be a text in TensorBoard."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(callbacks, "record_episode", broken)
+    with pytest.raises(RuntimeError, match="a fault"):
+        train_main([*MAZE, "--run-dir", str(tmp_path / "run")])

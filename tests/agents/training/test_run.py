@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import A2CConfig, TrainConfig, open_run
 from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import run_command
 from plasticrl.core import cell_fields
 from plasticrl.runs import RunDirectory, read_metrics
@@ -167,3 +170,40 @@ def test_config_json_has_every_setting(run: Path) -> None:
     assert config.keys() == {item.name for item in fields(TrainConfig)}
     assert config["core"].keys() == {"name", *cell_fields("plastic_rnn")}
     assert config["a2c"].keys() == {item.name for item in fields(A2CConfig)}
+
+
+class Counted(gym.Env[Any, Any]):
+    """Continuous actions, and a count of the copies that are open."""
+
+    n_open = 0
+    observation_space = action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self) -> None:
+        Counted.n_open += 1
+
+    def close(self) -> None:
+        Counted.n_open -= 1
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(2, dtype=np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(2, dtype=np.float32), 0.0, False, False, {}
+
+
+gym.register("Counted-v0", Counted, max_episode_steps=5)
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode=.rgb_array.")  # Gymnasium's
+def test_every_environment_is_closed(tmp_path: Path) -> None:
+    """A user's simulators would stay open: after training, loading, and what did not succeed."""
+    run = tmp_path / "run"
+    flags = ["maze-quickstart", *TINY[1:5], "--env-id=Counted-v0", "--run-dir", str(run)]
+    assert train_main([*flags, "--a2c.entropy=simpson"]) == 2
+    assert Counted.n_open == 0
+    assert train_main(flags) == 0
+    assert train_main(flags) == 2
+    assert train_main(["--resume", str(run)]) == 2
+    TrainedAgent.load(run)
+    assert Counted.n_open == 0

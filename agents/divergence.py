@@ -1,0 +1,68 @@
+"""What is said when numbers are no longer finite: where it began, and what helps there."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor, nn
+
+from plasticrl.core import Cell
+
+
+class Network(Protocol):
+    """What is looked at to find the cause; see ``PlasticPolicy``."""
+
+    core: Cell[Any]
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+
+def describe_activity(policy: Network, obs: PyTorchObs) -> str:
+    """One sentence on why the net's activity is not finite.
+
+    Args:
+        policy: the policy that acted.
+        obs: the observations that it acted on, (B, ...) or a dict of such.
+    """
+    for name, values in obs.items() if isinstance(obs, dict) else [("", obs)]:
+        broken = np.flatnonzero(~torch.isfinite(values).flatten(1).all(dim=1).cpu().numpy())
+        if len(broken):
+            part = f" (its part {name!r})" if name else ""
+            return f"environment {broken[0]} gave an observation{part} that is not finite"
+    for name, parameter in policy.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return f"the weights {name} are not finite: lower the learning rate"
+    return f"the net's activity is not finite: {_advice(policy)}"
+
+
+def describe_rewards(rewards: np.ndarray) -> str | None:
+    """One sentence on the first reward of (B,) that is not finite; None if all are."""
+    if np.isfinite(rewards).all():
+        return None
+    row = int(np.flatnonzero(~np.isfinite(rewards))[0])
+    return f"environment {row} gave the reward {rewards[row]}"
+
+
+def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
+    """One sentence on why the gradient is not finite.
+
+    Args:
+        policy: the policy, with its gradients.
+        losses: the parts of the loss by name.
+    """
+    for name, loss in losses.items():
+        if not torch.isfinite(loss):
+            return f"the {name} loss is {loss.item()}: {_advice(policy)}"
+    for name, parameter in policy.named_parameters():
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+            return f"the gradient of {name} is not finite: {_advice(policy)}"
+    return f"the gradient's norm is too large for its number type: {_advice(policy)}"
+
+
+def _advice(policy: Network) -> str:
+    connection = policy.core.connection
+    if connection is None or connection.plasticity.bound in ("hard", "soft"):
+        return "lower the learning rate"
+    return "lower the learning rate, or bound the trace (bound='hard' or 'soft')"
