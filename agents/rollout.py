@@ -115,9 +115,9 @@ class DeviceRollout(HostRollout):
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on the policy's device, and actions come by logits.
+        """Whether ``env`` is a native batch on the policy's device, and the policy has logits.
 
-        Not with hooks on any part of the policy, which a CUDA graph would not call.
+        Hooks on a part of the policy rule it out, because a CUDA graph would not call them.
         """
         if not isinstance(env, BatchVecEnv) or env.batch.device is None:
             return False

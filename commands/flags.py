@@ -116,16 +116,13 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
 
 @contextmanager
 def flags_in_errors(form: type[Any]) -> Iterator[None]:
-    """Replace settings by the flags that set them, in the message of a user's error.
+    """A context that replaces the names of settings in error messages by their flags.
 
     The library writes ``n_steps must be ...``, ``a2c.n_steps`` or ``n_steps=50``; the user of a
-    command types ``--a2c.n-steps 50``.
-
-    Args:
-        form: the dataclass whose fields are the command's flags.
+    command types ``--a2c.n-steps 50``. The flags are those of the dataclass ``form``.
 
     Raises:
-        UsageError: in the place of a ``UsageError`` or ``OptionError``.
+        UsageError: instead of a ``UsageError`` or ``OptionError``.
     """
     try:
         yield
@@ -134,7 +131,7 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
 
 
 def with_flags(message: str, form: type[Any]) -> str:
-    """A message with the flags of a dataclass in the place of the settings; see above."""
+    """Replace the names of settings in a message by the flags of a dataclass."""
     flags = {path: f"--{flag}" for flag, path in reversed(flag_paths(form).items())}
     short = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
 

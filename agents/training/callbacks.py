@@ -96,7 +96,7 @@ class EpisodePictures(BaseCallback):
                 except Exception as error:
                     if self.config.env_id in ENV_IDS:
                         raise
-                    # A second copy of a user's environment may fail in any way: the run goes on.
+                    # Opening a user's environment twice may fail; that must not end the run.
                     writer.add_text("episode/left_out", str(error), step)
                     continue
                 for name, picture in _pictures(episode).items():

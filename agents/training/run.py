@@ -32,7 +32,7 @@ from plasticrl.runs import (
 
 @contextmanager
 def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
-    """Close the environments if what is done with them fails."""
+    """A context that closes the environments if there is an error."""
     try:
         yield env
     except BaseException:
