@@ -101,7 +101,7 @@ class PlasticPolicy(ActorCriticPolicy):
     ) -> None:
         check_backend(backend)
         if use_sde:
-            raise UsageError("state-dependent exploration (use_sde) is not for recurrent policies")
+            raise UsageError("use_sde must be False: recurrent policies do not support gSDE")
         if core is not None and core not in CORES:
             raise UsageError(
                 f"there is no core {core!r} for a policy; there are {', '.join(CORES)}"

@@ -64,7 +64,7 @@ def _sentence(box: str) -> str:
         text = text.partition(end)[0]
     _, found, words = text.partition("Unrecognized options: ")
     if found and not words.startswith("-"):
-        text = f"{words!r} belongs to no flag: leave it out"
+        text = f"{words!r} is not a value of any flag: leave it out"
         if words.lower() in _TRUTH_VALUES:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
@@ -87,7 +87,7 @@ def check_flags(argv: Sequence[str], form: type[Any]) -> None:
             continue
         near = " or ".join(f"--{candidate}" for candidate in nearest(name, list(known)))
         hint = f": did you mean {near}?" if near else ";"
-        raise UsageError(f"there is no flag {flag} here{hint} --help in its place lists all flags")
+        raise UsageError(f"there is no flag {flag} here{hint} --help lists all flags")
 
 
 def given_values(argv: Sequence[str], arguments: Any) -> dict[str, Any]:

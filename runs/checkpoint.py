@@ -54,7 +54,7 @@ def latest_checkpoint(folder: str | Path) -> Path:
     """
     checkpoints = _checkpoints(Path(folder))
     if not checkpoints:
-        raise RunError(f"there is no checkpoint in {folder}: start the run again, elsewhere")
+        raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
     return checkpoints[-1]
 
 

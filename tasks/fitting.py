@@ -149,7 +149,7 @@ class Fit(ABC):
         """
         for name, expected in _TYPES.items():
             if name not in state or not isinstance(state[name], expected):
-                raise ValueError(f"its {name!r} is missing, or not what a run saves")
+                raise ValueError(f"its {name!r} is missing, or of the wrong type")
         if state["stopped"] not in (None, "target", "updates"):
             raise ValueError(f"its 'stopped' is {state['stopped']!r}")
         if not 0 < state["n_updates"] <= self.config.n_updates:
@@ -160,7 +160,7 @@ class Fit(ABC):
         for parameter, kept in self.optimizer.state.items():
             tensors = [one for one in kept.values() if isinstance(one, Tensor) and one.dim()]
             if any(one.shape != parameter.shape for one in tensors):
-                raise ValueError("its optimizer's state has not the shape of the weights")
+                raise ValueError("its optimizer state does not have the shape of the weights")
             check_finite("optimizer's numbers", tensors)
         self.n_updates, self.seconds = state["n_updates"], state["seconds"]
         self.smooth, self.stopped = state["smooth"], state["stopped"]

@@ -112,8 +112,8 @@ class TrainingRun:
                 restore(model, content, curriculum)
             if model.num_timesteps >= total:
                 raise UsageError(
-                    f"total_timesteps must be above {model.num_timesteps:,} to go on: {path} is "
-                    "already trained for so many steps"
+                    f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
+                    "already trained for that many steps"
                 )
         model.set_logger(make_logger(run, model.num_timesteps, content["recorded"]))
         return cls(run, config, model, curriculum, total, content["elapsed"])

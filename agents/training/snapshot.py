@@ -90,7 +90,7 @@ def restore(
     """
     for name, expected in _TYPES.items():
         if name not in content or not isinstance(content[name], expected):
-            raise RunError(f"the checkpoint's {name!r} is missing, or not what a run saves")
+            raise RunError(f"the checkpoint's {name!r} is missing, or of the wrong type")
     restore_policy(model.policy, content)
     try:
         model.policy.optimizer.load_state_dict(content["optimizer"])
@@ -130,7 +130,7 @@ def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> 
         model.env.seed(model.seed + model.num_timesteps)  # other episodes than those at the start
         return
     if not isinstance(model.env, BatchVecEnv):
-        raise ValueError("it holds a native batch of environments")
+        raise ValueError("it has a native batch of environments, and the run does not")
     model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
     model._last_obs = saved["last_obs"].numpy()
     model._last_episode_starts = saved["last_episode_starts"].numpy()

@@ -154,7 +154,10 @@ def refused(
             "CartPole-v1 has no option 'size'",
         ),
         ("--history --env-kwargs sizze=9", "plasticrl/GridMaze-v0 has no option 'sizze'"),
-        ("--history", "--history: plasticrl/GridMaze-v0 shows its history already"),
+        (
+            "--history",
+            "--history: plasticrl/GridMaze-v0 already has its history in the observation",
+        ),
         ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=500"),
         ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
         ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
@@ -228,7 +231,7 @@ def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused
     """Otherwise the user has to search a long message for the correct flag."""
     said = refused(train_main, *argv)
     assert said.startswith(f"error: there is no flag {flag} here: did you mean {near}")
-    assert said.endswith("? --help in its place lists all flags\n")
+    assert said.endswith("? --help lists all flags\n")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_evaluate_without_a_run(refused: Refused) -> None:
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
     """Otherwise an older run is overwritten."""
     sentence = refused(train_main, MAZE, *SIZES, "--run-dir", run)
-    assert f"{run} already holds something: choose another folder" in sentence
+    assert f"{run} is not empty: choose another folder" in sentence
 
 
 @pytest.mark.parametrize("name", ["file", "file/run"])
@@ -302,7 +305,7 @@ def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
     """Otherwise a flag is ignored, or the settings change within a run."""
     flags = ["--seed=3", "--env-kwargs", "size=11", "--core.clip=3", MANY_STEPS]
     sentence = refused(train_main, "--resume", run, *flags)
-    assert "--resume goes on with the run's own settings: leave out " in sentence
+    assert "--resume continues with the run's own settings: leave out " in sentence
     assert sentence.endswith("leave out --seed, --env-kwargs, --core.clip\n")
 
 
@@ -317,7 +320,7 @@ def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
 def test_a_finished_run_is_not_resumed(flags: list[str], run: Path, refused: Refused) -> None:
     """Otherwise it is trained for too long, or its last checkpoint is lost."""
     sentence = refused(train_main, "--resume", run, *flags)
-    assert f"--total-timesteps must be above 60 to go on: {run} is already trained" in sentence
+    assert f"--total-timesteps must be above 60 to continue: {run} is already trained" in sentence
 
 
 def no_folder(run: Path) -> None:
@@ -447,7 +450,7 @@ ANY_BREAKAGE = [
     (impossible_value, r"{run}/config\.json: config: n_envs must be an integer of at least 1"),
     (other_size, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
     (other_core, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
-    (no_checkpoints, r"no checkpoint in {run}/checkpoints: start the run again, elsewhere"),
+    (no_checkpoints, r"no checkpoint in {run}/checkpoints: start a new run in another folder"),
     (truncated_checkpoint, r"{newest} is corrupt or not .*; delete it to go on from .*0030\.pt"),
     (flipped_bit, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
     (foreign_pickle, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
@@ -584,7 +587,7 @@ def script(*argv: object) -> "subprocess.CompletedProcess[str]":
     [
         (["train_rl.py", "paterns-quickstart"], "no preset 'paterns-quickstart': did you mean pat"),
         (["train_supervised.py", "maze-papr"], "no preset 'maze-papr': did you mean maze-paper?"),
-        (["train_rl.py", "data"], "'data' is no preset but a command of its own: "),
+        (["train_rl.py", "data"], "'data' is not a preset but a command: "),
         (["train_rl.py", "chess"], "there is no preset 'chess': there are maze-quickstart, "),
     ],
 )

@@ -70,7 +70,7 @@ def test_given_values_are_distinguished_from_defaults() -> None:
     [
         (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
         (["--n-envs"], "--n-envs"),
-        (["a", "b"], "'b' belongs to no flag"),
+        (["a", "b"], "'b' is not a value of any flag"),
         (["a", "--history", "false"], "takes no value, not 'false'"),
     ],
 )
@@ -98,7 +98,7 @@ def test_the_first_unknown_flag_is_named(argv: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_flags(Outer, argv.split(), prog="x")
     assert str(refused.value).startswith(f"there is no flag {said}")
-    assert str(refused.value).endswith(" --help in its place lists all flags")
+    assert str(refused.value).endswith(" --help lists all flags")
 
 
 def test_nearest_first_and_not_many() -> None:

@@ -148,7 +148,7 @@ def test_runs_that_make_no_curve_together(make_run: MakeRun, refused: Refused) -
     one, other = make_run("one"), make_run("other", 1, core={"modulation": "none"}, n_envs=7)
     assert (
         f"{one} and {other} differ in core.modulation, n_envs: "
-        "tell them apart with --by core.modulation n_envs"
+        "separate them with --by core.modulation n_envs"
     ) in refused(one, other)
     assert f"{one} and {one} have the same seed 0" in refused(one, one)
     late = make_run("late", 1, rows={100: {REWARD: 1}, 200: {REWARD: 2}})
@@ -160,7 +160,7 @@ def test_runs_of_two_kinds(make_run: MakeRun, refused: Refused) -> None:
     one, other = make_run("one"), make_run("other", kind="supervised")
     assert f"{one} is a run of kind 'rl' and {other} of kind 'supervised'" in refused(one, other)
     foreign = make_run("foreign", kind="sweep")
-    assert f"{foreign} is a run of kind 'sweep', which has no curves here" in refused(foreign)
+    assert f"{foreign} is a run of kind 'sweep', which cannot be plotted" in refused(foreign)
 
 
 def test_a_run_without_such_a_curve(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Otherwise a measured run is lost."""
     (tmp_path / "notes.txt").write_text("mine")
     assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(tmp_path)]) == 2
-    assert "already holds something" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -156,7 +156,7 @@ def test_evaluate_says_what_is_not_finite(
     assert "plastic: not finite (not finite to 2)" in capsys.readouterr().out
     run.write_evaluation({**record, "not_measured": [], "ci95": 3.0})
     assert evaluate_main([str(run.path)]) == 2
-    assert "evaluation.json is not as written" in capsys.readouterr().err
+    assert "evaluation.json is damaged" in capsys.readouterr().err
 
 
 def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +164,7 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
     assert evaluate_main([str(run.path)]) == 2
     err = capsys.readouterr().err
-    assert "has no evaluation.json yet: its training did not end" in err
+    assert "has no evaluation.json yet: its training has not ended" in err
     assert err.endswith(f"plasticrl train --resume {run.path}\n")
 
 
