@@ -325,12 +325,15 @@ def no_record(run: Path) -> None:
         (other_task, "{run}/config.json: config.name must be one of images, "),
         (other_size, "{newest} does not fit the run's config: "),
         (cut, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
-        (foreign, "{newest} does not fit the run's config: its 'net' is missing, or not what"),
+        (
+            foreign,
+            "{newest} does not fit the run's config: its 'net' is missing, or of the wrong type",
+        ),
         (hostile, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
         (not_finite, "{newest} does not fit the run's config: its weights are not finite"),
         (
             other_moments,
-            "{newest} does not fit the run's config: its optimizer's state has not the",
+            "{newest} does not fit the run's config: its optimizer state does not have the",
         ),
         (moments_not_finite, "{newest} does not fit the run's config: its optimizer's numbers are"),
         (an_end_of_its_own, "{newest} does not fit the run's config: its 'stopped' is 'x'"),
