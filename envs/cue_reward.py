@@ -32,7 +32,7 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.history import history_table
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
@@ -103,7 +103,6 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         arguments.choice("cue_kind", cue_kind, ("random", "one_hot"))
         self.one_hot_cues = cue_kind == "one_hot"
         most = None if self.one_hot_cues else MAX_BITS
@@ -120,8 +119,8 @@ class CueRewardBatch(BatchEnv[CueWorld]):
             num_envs,
             self._space(),
             Discrete(2),
-            _blank_world(num_envs, n_cues),
-            arguments.integer("episode_length", episode_length, minimum=1),
+            _blank_world(n_cues),
+            episode_length,
             autoreset_mode,
             render_mode,
             device,
@@ -178,7 +177,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         bits = self.cue_bits
         out = rows_of(self._views, _is_go(world) * 3 + rows.previous_action)
         out[:, :bits] = self._bits_in_sight(world)
-        write_history(out[:, bits + 2 :], self._time(rows), rows.previous_reward)
+        self._write_history(out[:, bits + 2 : bits + 4], rows)
         return out
 
     def episode_info(self, world: CueWorld) -> dict[str, Array]:
@@ -310,14 +309,21 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return Box(low, np.ones_like(low), dtype=np.float32)
 
 
-def _blank_world(num_envs: int, n_cues: int) -> CueWorld:
-    zeros = np.zeros(num_envs, dtype=np.int64)
-    number = np.full_like(zeros, n_cues)
-    order = np.tile(np.arange(MAX_CUES), (num_envs, 1))
-    no = np.zeros(num_envs, dtype=np.bool_)
-    none = np.full_like(zeros, -1)
-    cues = np.full_like(order, -1)
-    return CueWorld(number, number, cues, order, zeros, zeros, zeros, zeros, none, no, zeros)
+def _blank_world(n_cues: int) -> CueWorld:
+    """One row before its first reset."""
+    return CueWorld(
+        n_cues=n_cues,
+        next_n_cues=n_cues,
+        cues=np.full(MAX_CUES, -1),
+        order=np.arange(MAX_CUES),
+        target=0,
+        place=0,
+        length=0,
+        shown=0,
+        cue=-1,
+        target_shown=False,
+        trials=0,
+    )
 
 
 def _digit_table() -> HostArray:

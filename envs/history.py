@@ -14,19 +14,7 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import Array, HostArray, Info
-
-
-def write_history(out: Array, time: Array, reward: Array) -> None:
-    """Write the history's first features into ``out``, in place: time, reward.
-
-    Args:
-        out: (..., 2 + n) the part of the observation for the history, whose last n are the action.
-        time: (...) steps so far / episode length.
-        reward: (...) previous reward.
-    """
-    out[..., 0] = time
-    out[..., 1] = reward
+from plasticrl.envs.arrays import HostArray, Info
 
 
 def history_table(n_actions: int, unused: int = 0) -> HostArray:
@@ -108,8 +96,8 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         size = len(observation)
         out = np.zeros(self.observation_space.shape or (), dtype=self.observation_space.dtype)
         out[:size] = observation
+        out[size : size + 2] = time, reward
         out[size + 2 :] = action
-        write_history(out[size:], time, reward)
         return out
 
 

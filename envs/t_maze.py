@@ -22,7 +22,7 @@ from plasticrl.envs import arguments
 from plasticrl.envs.arrays import Bools, Floats, HostArray, Ints, Observations, rows_of
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.history import history_table
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
@@ -73,15 +73,13 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         self.corridor_length = arguments.integer("corridor_length", corridor_length, minimum=1)
-        zeros = np.zeros(num_envs, dtype=np.int64)
         super().__init__(
             num_envs,
             _space(),
             Discrete(len(ACTIONS)),
-            TMazeWorld(place=zeros, goes_down=zeros),
-            arguments.integer("episode_length", episode_length, minimum=1),
+            TMazeWorld(place=0, goes_down=0),
+            episode_length,
             autoreset_mode,
             render_mode,
             device,
@@ -112,7 +110,7 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         """Return (B, 10): cue, junction, bias, time, previous reward, previous action."""
         view = (world.place * 2 + world.goes_down) * (len(ACTIONS) + 1) + rows.previous_action
         out = rows_of(self._views, view)
-        write_history(out[:, SIGHT:], self._time(rows), rows.previous_reward)
+        self._write_history(out[:, SIGHT : SIGHT + 2], rows)
         return out
 
     def scene(self, row: int) -> Scene:
