@@ -34,6 +34,7 @@ from plasticrl.envs.arrays import (
     Info,
     Ints,
     Observations,
+    StateT,
     any_of,
     namespace,
     select,
@@ -144,9 +145,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
         self._terminates = type(self).terminal is not BatchEnv.terminal
-        self._blank = Rows._make(self.put(leaf) for leaf in _blank_rows(num_envs, self.n_actions))
-        rows = (np.repeat(np.asarray(leaf)[None], num_envs, axis=0) for leaf in world)
-        self.state = State(self._blank, type(world)._make(map(self.put, rows)))
+        self._blank = self._repeated(Rows(0, 0, 0, self.n_actions, 0.0, False))
+        self.state = State(self._blank, self._repeated(world))
 
     @property
     def episode_length(self) -> int:
@@ -162,6 +162,11 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def put(self, array: HostArray) -> Array:
         """Copy a numpy array to this batch's device."""
         return self.xp.asarray(array, device=self.device, copy=True)
+
+    def _repeated(self, row: StateT) -> StateT:
+        """Repeat the state of one row in arrays (B, ...)."""
+        leaves = (np.repeat(np.asarray(leaf)[None], self.num_envs, axis=0) for leaf in row)
+        return type(row)._make(map(self.put, leaves))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the namespace: a module can be neither copied nor pickled."""
@@ -213,7 +218,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             The observations (B, features) of all rows, and an empty info.
         """
         mask = checks.reset_mask(options, self.num_envs, self._started)
-        self.seed_rows(mask, [_generator(one) for one in checks.row_seeds(seed, self.num_envs)])
+        seeds = checks.row_seeds(seed, self.num_envs)
+        self.seed_rows(mask, [None if one is None else seeding.np_random(one)[0] for one in seeds])
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
@@ -298,14 +304,12 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             )
             return None
         self._require_reset()
-        return tuple(self._picture(row) for row in range(self.num_envs))
-
-    def _picture(self, row: int) -> Frame | str:
-        """The picture of one row, as ``render_mode`` says."""
-        rows = self.state.rows
-        reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
         draw = draw_text if self.render_mode == "ansi" else draw_frame
-        return draw(self.scene(row), reward, step, self.episode_length)
+        rewards, steps = self.state.rows.previous_reward.tolist(), self.state.rows.steps.tolist()
+        return tuple(
+            draw(self.scene(row), rewards[row], steps[row], self.episode_length)
+            for row in range(self.num_envs)
+        )
 
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (B, ...).
@@ -363,7 +367,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         )
 
     def _write_history(self, out: Observations, rows: Rows) -> None:
-        """Write the time (steps so far / episode length) and the last reward into ``out`` (B, 2)."""
+        """Write time (steps so far / episode length) and previous reward into ``out`` (B, 2)."""
         out[:, 0] = rows.steps / self._divisor
         out[:, 1] = rows.previous_reward
 
@@ -400,16 +404,6 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def _require_reset(self) -> None:
         if not self._started:
             raise ResetNeeded("call reset before step, render or get_state")
-
-
-def _blank_rows(num_envs: int, n_actions: int) -> Rows:
-    zeros = np.zeros(num_envs, dtype=np.int64)
-    none = np.full_like(zeros, n_actions)
-    return Rows(zeros, zeros, zeros, none, zeros.astype(np.float64), zeros.astype(np.bool_))
-
-
-def _generator(seed: int | None) -> np.random.Generator | None:
-    return None if seed is None else seeding.np_random(seed)[0]
 
 
 def _final(observation: HostArray, done: HostArray) -> HostArray:

@@ -13,7 +13,7 @@ shown yet is equally likely. This has the same distribution as a shuffle at the 
 (selection sampling, Knuth, TAOCP vol. 2, 3.4.2 S).
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -71,18 +71,6 @@ class CueWorld(NamedTuple):
     trials: Ints  # answered in this episode
 
 
-class CueArguments(TypedDict, total=False):
-    """Keyword arguments that ``CueReward`` passes on to ``CueRewardBatch``."""
-
-    n_cues: int
-    cue_bits: int
-    episode_length: int
-    reward_flip_probability: float
-    max_extra_blanks: int | None
-    cue_kind: str
-    render_mode: str | None
-
-
 class CueRewardBatch(BatchEnv[CueWorld]):
     """``num_envs`` cue-reward tasks as one vector environment; see ``CueReward`` for the task."""
 
@@ -130,9 +118,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self._digit_places = self.put(np.arange(0, self.cue_bits, DIGIT_BITS))
         self._views = self.put(_views(self.cue_bits))
         self._row_starts = self.put(np.arange(num_envs) * MAX_CUES)
-        self._right, self._wrong, self._no_answer = (
-            self.put(np.full(num_envs, reward)) for reward in (1.0, -1.0, 0.0)
-        )
+        self._wrong = self.put(np.full(num_envs, -1.0))
         self._fresh = self.state.world
 
     def set_n_cues(self, n_cues: int) -> None:
@@ -169,7 +155,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         if self.reward_flip_probability:
             paid = paid != (event < self.reward_flip_probability)
         where = self.xp.where
-        reward = where(go, where(paid, self._right, self._wrong), self._no_answer)
+        reward = where(go, where(paid, 1.0, self._wrong), self._blank.previous_reward)
         return self._moved_on(world, world.trials + go, event, which), reward
 
     def observe(self, rows: Rows, world: CueWorld) -> Observations:
@@ -185,25 +171,10 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return {"trials": world.trials}
 
     @property
-    def target(self) -> HostArray:
-        """(B,) index of the target cue."""
-        return to_host(self.state.world.target)
-
-    @property
-    def target_shown(self) -> HostArray:
-        """(B,) whether the target has been shown in the present trial."""
-        return to_host(self.state.world.target_shown)
-
-    @property
     def cues(self) -> HostArray:
         """(B, MAX_CUES, cue_bits) the cues as they are shown; only the first n_cues matter."""
         codes = self.state.world.cues
         return to_host(self._bits(codes, codes < 0))
-
-    @property
-    def n_cues(self) -> HostArray:
-        """(B,) cues in the present episode."""
-        return to_host(self.state.world.n_cues)
 
     def scene(self, row: int) -> Scene:
         """Show the episode's cues, one a line, which is in sight, the target, and the go light."""
@@ -402,7 +373,7 @@ class CueReward(SingleEnv[CueRewardBatch]):
     - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.1.
     """
 
-    def __init__(self, **options: Unpack[CueArguments]) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(CueRewardBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))
 
     def set_n_cues(self, n_cues: int) -> None:

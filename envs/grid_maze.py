@@ -10,7 +10,7 @@ for the episode. With ``bump`` for a move into a wall and ``hit`` for reaching t
     cell <- a random free cell other than the goal if hit, else cell'
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -52,19 +52,6 @@ class MazeTables(NamedTuple):
     sight: HostArray  # (F, 11) the 3x3 window, the unused input, the bias
     center: int
     goals: HostArray  # (G,) free cells where the goal may be
-
-
-class MazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``GridMaze`` passes on to ``GridMazeBatch``."""
-
-    size: int
-    episode_length: int
-    goal_reward: float
-    wall_penalty: float
-    step_penalty: float
-    goal_region: str
-    random_start: bool
-    render_mode: str | None
 
 
 def build_maze(size: int, goal_region: str) -> MazeTables:
@@ -263,5 +250,5 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     - Miconi, Clune & Stanley 2018, "Differentiable plasticity", arXiv 1804.02464, section 4.5.
     """
 
-    def __init__(self, **options: Unpack[MazeArguments]) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(GridMazeBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))

@@ -15,7 +15,7 @@ def play(batch: CueRewardBatch, policy: str, seed: int = 0) -> tuple[Any, Any, A
     observation, info = batch.reset(seed=seed)
     seen, rewards = [observation], []
     for _ in range(batch.episode_length):
-        answer = batch.target_shown if policy == "oracle" else np.zeros(batch.num_envs)
+        answer = batch.state.world.target_shown if policy == "oracle" else np.zeros(batch.num_envs)
         observation, reward, _, truncated, info = batch.step(answer.astype(np.int64))
         seen.append(observation)
         rewards.append(reward)
@@ -157,7 +157,7 @@ def test_reward_is_for_the_action_at_the_go_step_and_seen_at_the_next() -> None:
     observation, _ = env.reset(seed=4)
     assert observation[20:].tolist() == [0, 1, 0, 0, 0, 0, 0]
     for step in range(1, 120):
-        go, shown = observation[20] == 1, bool(env.batch.target_shown[0])
+        go, shown = observation[20] == 1, bool(env.batch.state.world.target_shown[0])
         action = step % 2
         observation, reward, *_, info = env.step(np.int64(action))
         assert reward == (0 if not go else 1 if (action == 1) == shown else -1)
@@ -203,21 +203,21 @@ def test_curriculum_waits_for_the_next_episode() -> None:
     batch.set_n_cues(4)
     for _ in range(16):  # rows 3 to 5 have begun anew, rows 0 to 2 not
         batch.step(np.zeros(6, dtype=np.int64))
-    assert batch.n_cues.tolist() == [2, 2, 2, 4, 4, 4]
+    assert batch.state.world.n_cues.tolist() == [2, 2, 2, 4, 4, 4]
     for _ in range(5):
         batch.step(np.zeros(6, dtype=np.int64))
-    assert batch.n_cues.tolist() == [4] * 6
+    assert batch.state.world.n_cues.tolist() == [4] * 6
     assert batch.observation_space == space
     other = CueRewardBatch(6, n_cues=2, cue_bits=6, episode_length=20)
     other.set_state(batch.get_state())
-    assert other.n_cues.tolist() == [4] * 6
+    assert other.state.world.n_cues.tolist() == [4] * 6
 
 
 def test_curriculum_before_the_first_reset() -> None:
     batch = CueRewardBatch(2, n_cues=4)
     batch.set_n_cues(2)
     batch.reset(seed=0)
-    assert batch.n_cues.tolist() == [2, 2]
+    assert batch.state.world.n_cues.tolist() == [2, 2]
 
 
 def test_curriculum_reaches_through_wrappers() -> None:
@@ -229,7 +229,7 @@ def test_curriculum_reaches_through_wrappers() -> None:
     vec.env_method("set_n_cues", 2)
     vec.reset()
     for env in vec.envs:
-        assert env.unwrapped.batch.n_cues.tolist() == [2]  # type: ignore[attr-defined]
+        assert env.unwrapped.batch.state.world.n_cues.tolist() == [2]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

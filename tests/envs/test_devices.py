@@ -236,7 +236,7 @@ def test_a_curriculum_moves_on_a_device() -> None:
     for action in actions(made[0], 0, 40):
         observation = made[0].step(action)[0]
         assert_bits(made[1].step(torch.from_numpy(action))[0], observation, "step")
-    assert made[1].n_cues.tolist() == [5] * N_ROWS
+    assert made[1].state.world.n_cues.tolist() == [5] * N_ROWS
 
 
 @all_ids

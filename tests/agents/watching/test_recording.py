@@ -91,7 +91,7 @@ def test_cues_played_again_by_hand() -> None:
         assert obs[5] == (names[step, 0, -1] == "go light, on")
         assert scene.captions[step].startswith("go:") == bool(obs[5])
         obs, *_ = env.step(episode.actions[step])
-    target = env.unwrapped.batch.target[0]
+    target = env.unwrapped.batch.state.world.target[0]
     np.testing.assert_array_equal(
         names[:, :, 1] == "target", np.arange(3) == [[target]] * len(names)
     )
