@@ -171,7 +171,7 @@ DEEP = np.frombuffer(b"[" * 100_000, np.uint8)
         (put("grid", npy(np.zeros((11, 3, 3), np.uint8))), "captions must be 11, not 12"),
         (scene(symbols=[["floor", " ", "empty", "muted"]] * 4), "a symbol must be four texts"),
         (scene(symbols=[3] * 4), "a symbol must be four texts"),
-        (scene(captions=[3] * 12), "captions must be printable text"),
+        (scene(captions=[3] * 12), "captions must be one line of printable text"),
         (scene(goal=3), "scene: goal must be str"),
         (scene(trail="ghost"), "trail must be empty or the name of a symbol"),
         (scene(more=1), "scene must have symbols, .* and nothing else"),
