@@ -113,7 +113,7 @@ def assert_says(browser: Browser, recording: EpisodeTrace, step: int) -> None:
 
 
 def test_it_opens_at_the_first_step(maze: Browser) -> None:
-    assert maze.value("document.title") == "maze-quickstart"
+    assert maze.value("document.title") == "plasticrl/GridMaze-v0"
     assert_says(maze, maze_pairs()[0][0], 1)
 
 
@@ -339,7 +339,7 @@ def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None
     name = "</script></title><img src=x onerror=alert(1)><!--<script>"
     save_report(maze_pairs(preset=name, env_id=name), tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri())
-    assert browser.text("h1") == browser.text(".env") == browser.value("document.title") == name
+    assert browser.text("h1") == browser.text(".preset") == browser.value("document.title") == name
     assert browser.value("document.querySelectorAll('img:not(.still img)').length") == 0
     assert browser.complaints == []
 

@@ -227,7 +227,7 @@ def test_watch_in_a_pipe_is_plain_lines(
     assert evaluate_main([str(path), "--episodes", "2", "--watch"]) == 0
     out, _ = capsys.readouterr()
     assert "\x1b" not in out
-    assert "maze-quickstart, seed 1000000\n" in out
+    assert "plasticrl/GridMaze-v0, seed 1000000\n" in out
     assert " steps, " in out.splitlines()[-1]
 
 
