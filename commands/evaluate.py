@@ -11,7 +11,7 @@ import tyro
 from plasticrl.agents.watching import EPISODES, SEED, gallery
 from plasticrl.commands.flags import flags_in_errors, given_values, parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
-from plasticrl.commands.program import command_line, say, say_loading
+from plasticrl.commands.program import command_line, say, say_damaged, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
 from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
@@ -128,6 +128,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
 
     with notify_compilation(lambda message: None if arguments.json else say(message)):
         agent = TrainedAgent.load(path)
+        say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
         episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)
         if arguments.gallery is not None:

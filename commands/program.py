@@ -121,6 +121,12 @@ def say_loading(what: str) -> None:
         say(f"{what}: loading torch ...")
 
 
+def say_damaged(checkpoints: Sequence[str]) -> None:
+    """Say which checkpoints could not be read, so that an earlier one is used."""
+    for sentence in checkpoints:
+        say(f"note: {sentence}; the checkpoint before it is used")
+
+
 def say(message: str) -> None:
     """Print a sentence for the user on stderr, because stdout is for results."""
     print(message, file=sys.stderr, flush=True)

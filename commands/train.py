@@ -23,7 +23,14 @@ from plasticrl.commands.flags import (
     unchecked,
     with_flags,
 )
-from plasticrl.commands.program import COMMANDS, INTERRUPTED, command_line, say, say_loading
+from plasticrl.commands.program import (
+    COMMANDS,
+    INTERRUPTED,
+    command_line,
+    say,
+    say_damaged,
+    say_loading,
+)
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS
 from plasticrl.runs import RunDirectory, UsageError
@@ -252,6 +259,7 @@ def _learn_agent(training: Any) -> int:
 
     run: RunDirectory = training.run
     say(f"run directory: {run.path}")
+    say_damaged(training.damaged)
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:

@@ -34,6 +34,7 @@ from plasticrl.envs.arrays import (
     Info,
     Ints,
     Observations,
+    StateT,
     any_of,
     namespace,
     select,
@@ -95,17 +96,19 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     later step, bit for bit, on every device.
 
     Args:
-        num_envs: number of rows B.
+        num_envs: number of rows B, at least 1.
         observation_space, action_space: of one row.
-        world: the subclass's part of the state before the first reset, in numpy arrays with B rows.
-        episode_length: steps after which an episode is truncated.
+        world: the subclass's part of one row's state before the first reset: numbers, or numpy
+            arrays without the axis of the rows.
+        episode_length: steps after which an episode is truncated, at least 1.
         autoreset_mode: as in ``gymnasium.vector.SyncVectorEnv``.
         render_mode: None, "rgb_array" or "ansi".
         device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors on it. A step
             never waits for the device, and ``autoreset_mode`` must be ``SAME_STEP``.
 
     Raises:
-        ValueError: an unknown mode or device, or a device with another autoreset mode.
+        ValueError: a number out of range, an unknown mode or device, or a device with another
+            autoreset mode.
     """
 
     start_draws: int  # uniform numbers that a new episode needs, in each row
@@ -122,7 +125,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         render_mode: str | None,
         device: str | None,
     ) -> None:
-        self.num_envs = num_envs
+        self.num_envs = num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         self.single_observation_space: Space[Any] = observation_space
         self.single_action_space: Space[Any] = action_space
         self.observation_space = batch_space(observation_space, num_envs)
@@ -133,7 +136,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.render_mode = arguments.choice("render_mode", render_mode, (None, *RENDER_MODES))
         self.xp = namespace(device)
         self.device = device
-        self.episode_length = episode_length
+        self.episode_length = arguments.integer("episode_length", episode_length, minimum=1)
         self._start_places = self.put(event_places(self.start_draws))
         self._step_places = self.put(event_places(self.step_draws))
         self._next_draws = (
@@ -142,8 +145,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
         self._started = False
         self._terminates = type(self).terminal is not BatchEnv.terminal
-        self._blank = Rows._make(self.put(leaf) for leaf in _blank_rows(num_envs, self.n_actions))
-        self.state = State(self._blank, type(world)._make(self.put(leaf) for leaf in world))
+        self._blank = self._repeated(Rows(0, 0, 0, self.n_actions, 0.0, False))
+        self.state = State(self._blank, self._repeated(world))
 
     @property
     def episode_length(self) -> int:
@@ -159,6 +162,11 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def put(self, array: HostArray) -> Array:
         """Copy a numpy array to this batch's device."""
         return self.xp.asarray(array, device=self.device, copy=True)
+
+    def _repeated(self, row: StateT) -> StateT:
+        """Repeat the state of one row in arrays (B, ...)."""
+        leaves = (np.repeat(np.asarray(leaf)[None], self.num_envs, axis=0) for leaf in row)
+        return type(row)._make(map(self.put, leaves))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the namespace: a module can be neither copied nor pickled."""
@@ -210,7 +218,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             The observations (B, features) of all rows, and an empty info.
         """
         mask = checks.reset_mask(options, self.num_envs, self._started)
-        self.seed_rows(mask, [_generator(one) for one in checks.row_seeds(seed, self.num_envs)])
+        seeds = checks.row_seeds(seed, self.num_envs)
+        self.seed_rows(mask, [None if one is None else seeding.np_random(one)[0] for one in seeds])
         return self.begin(mask), {}
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
@@ -247,19 +256,17 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             action: (B,) int64. The values are not checked, since a check would wait for the device.
                 A value out of range raises an index error or gives meaningless results.
         """
-        moved = self._moved(state, action)
+        moved, terminated = self._moved(state, action)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             moved = self._renewed(state.rows.done, state, moved)
+            terminated = terminated & moved.rows.done  # false in the rows that begin anew
         after, seen = moved, self.observe(*moved)
         observation = seen
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             after = self._renewed(moved.rows.done, moved, moved)
             observation = seen if after is moved else self.observe(*after)
         rows, info = moved.rows, self.episode_info(moved.world)
-        terminated, truncated = self._blank.done, rows.done
-        if self._terminates:
-            terminated = self.terminal(moved.world)
-            truncated = rows.steps >= self._episode_length
+        truncated = rows.steps >= self._episode_length if self._terminates else rows.done
         return after, Transition(
             observation, rows.previous_reward, terminated, truncated, rows.done, seen, info
         )
@@ -297,14 +304,12 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             )
             return None
         self._require_reset()
-        return tuple(self._picture(row) for row in range(self.num_envs))
-
-    def _picture(self, row: int) -> Frame | str:
-        """The picture of one row, as ``render_mode`` says."""
-        rows = self.state.rows
-        reward, step = float(rows.previous_reward[row]), int(rows.steps[row])
         draw = draw_text if self.render_mode == "ansi" else draw_frame
-        return draw(self.scene(row), reward, step, self.episode_length)
+        rewards, steps = self.state.rows.previous_reward.tolist(), self.state.rows.steps.tolist()
+        return tuple(
+            draw(self.scene(row), rewards[row], steps[row], self.episode_length)
+            for row in range(self.num_envs)
+        )
 
     def get_state(self) -> dict[str, HostArray]:
         """Return copies of every array that decides what happens from here on, each (B, ...).
@@ -330,16 +335,17 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         leaves = {**self.state.rows._asdict(), **self.state.world._asdict()}
         return {name: to_host(leaf) for name, leaf in leaves.items()}
 
-    def _moved(self, state: State[WorldT], action: Ints) -> State[WorldT]:
-        """The state after one step in every row, without autoreset."""
+    def _moved(self, state: State[WorldT], action: Ints) -> tuple[State[WorldT], Bools]:
+        """The state after one step in every row, without autoreset; and which are terminal."""
         rows = state.rows
         draws, counter = self._next_draws(rows.key, rows.counter)
         world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
-        done = steps >= self._episode_length
+        done, terminated = steps >= self._episode_length, self._blank.done
         if self._terminates:
-            done = done | self.terminal(world)
-        return State(Rows(rows.key, counter, steps, action, reward, done), world)
+            terminated = self.terminal(world)
+            done = done | terminated
+        return State(Rows(rows.key, counter, steps, action, reward, done), world), terminated
 
     def _uniforms_now(self, key: Ints, counter: Ints) -> tuple[Floats, Ints]:
         """As ``UniformsAhead``, for this event alone."""
@@ -360,9 +366,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             select(self.xp, mask, self.start(world, draws), state.world),
         )
 
-    def _time(self, rows: Rows) -> Floats:
-        """(B,) steps so far / episode length."""
-        return rows.steps / self._divisor
+    def _write_history(self, out: Observations, rows: Rows) -> None:
+        """Write time (steps so far / episode length) and previous reward into ``out`` (B, 2)."""
+        out[:, 0] = rows.steps / self._divisor
+        out[:, 1] = rows.previous_reward
 
     def _copy(self, array: Array) -> Array:
         """A copy for the caller, who may write into it."""
@@ -397,16 +404,6 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
     def _require_reset(self) -> None:
         if not self._started:
             raise ResetNeeded("call reset before step, render or get_state")
-
-
-def _blank_rows(num_envs: int, n_actions: int) -> Rows:
-    zeros = np.zeros(num_envs, dtype=np.int64)
-    none = np.full_like(zeros, n_actions)
-    return Rows(zeros, zeros, zeros, none, zeros.astype(np.float64), zeros.astype(np.bool_))
-
-
-def _generator(seed: int | None) -> np.random.Generator | None:
-    return None if seed is None else seeding.np_random(seed)[0]
 
 
 def _final(observation: HostArray, done: HostArray) -> HostArray:

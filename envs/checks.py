@@ -21,9 +21,8 @@ def actions(given: Array, n_rows: int, n_actions: int) -> HostArray:
             f"got {array.dtype} of shape {array.shape}"
         )
     copied = array.astype(np.int64)
-    if any_of(
-        copied.view(np.uint64) >= n_actions
-    ):  # negative numbers are large when read as unsigned ones
+    # Negative numbers are large when they are read as unsigned ones.
+    if any_of(copied.view(np.uint64) >= n_actions):
         raise InvalidAction(f"actions must be in 0 .. {n_actions - 1}, got {given!r}")
     return copied
 

@@ -13,7 +13,7 @@ shown yet is equally likely. This has the same distribution as a shuffle at the 
 (selection sampling, Knuth, TAOCP vol. 2, 3.4.2 S).
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -32,7 +32,7 @@ from plasticrl.envs.arrays import (
 )
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.history import history_table
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
@@ -71,18 +71,6 @@ class CueWorld(NamedTuple):
     trials: Ints  # answered in this episode
 
 
-class CueArguments(TypedDict, total=False):
-    """Keyword arguments that ``CueReward`` passes on to ``CueRewardBatch``."""
-
-    n_cues: int
-    cue_bits: int
-    episode_length: int
-    reward_flip_probability: float
-    max_extra_blanks: int | None
-    cue_kind: str
-    render_mode: str | None
-
-
 class CueRewardBatch(BatchEnv[CueWorld]):
     """``num_envs`` cue-reward tasks as one vector environment; see ``CueReward`` for the task."""
 
@@ -103,7 +91,6 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         arguments.choice("cue_kind", cue_kind, ("random", "one_hot"))
         self.one_hot_cues = cue_kind == "one_hot"
         most = None if self.one_hot_cues else MAX_BITS
@@ -120,8 +107,8 @@ class CueRewardBatch(BatchEnv[CueWorld]):
             num_envs,
             self._space(),
             Discrete(2),
-            _blank_world(num_envs, n_cues),
-            arguments.integer("episode_length", episode_length, minimum=1),
+            _blank_world(n_cues),
+            episode_length,
             autoreset_mode,
             render_mode,
             device,
@@ -131,9 +118,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self._digit_places = self.put(np.arange(0, self.cue_bits, DIGIT_BITS))
         self._views = self.put(_views(self.cue_bits))
         self._row_starts = self.put(np.arange(num_envs) * MAX_CUES)
-        self._right, self._wrong, self._no_answer = (
-            self.put(np.full(num_envs, reward)) for reward in (1.0, -1.0, 0.0)
-        )
+        self._wrong = self.put(np.full(num_envs, -1.0))
         self._fresh = self.state.world
 
     def set_n_cues(self, n_cues: int) -> None:
@@ -170,7 +155,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         if self.reward_flip_probability:
             paid = paid != (event < self.reward_flip_probability)
         where = self.xp.where
-        reward = where(go, where(paid, self._right, self._wrong), self._no_answer)
+        reward = where(go, where(paid, 1.0, self._wrong), self._blank.previous_reward)
         return self._moved_on(world, world.trials + go, event, which), reward
 
     def observe(self, rows: Rows, world: CueWorld) -> Observations:
@@ -178,7 +163,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         bits = self.cue_bits
         out = rows_of(self._views, _is_go(world) * 3 + rows.previous_action)
         out[:, :bits] = self._bits_in_sight(world)
-        write_history(out[:, bits + 2 :], self._time(rows), rows.previous_reward)
+        self._write_history(out[:, bits + 2 : bits + 4], rows)
         return out
 
     def episode_info(self, world: CueWorld) -> dict[str, Array]:
@@ -186,25 +171,10 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return {"trials": world.trials}
 
     @property
-    def target(self) -> HostArray:
-        """(B,) index of the target cue."""
-        return to_host(self.state.world.target)
-
-    @property
-    def target_shown(self) -> HostArray:
-        """(B,) whether the target has been shown in the present trial."""
-        return to_host(self.state.world.target_shown)
-
-    @property
     def cues(self) -> HostArray:
         """(B, MAX_CUES, cue_bits) the cues as they are shown; only the first n_cues matter."""
         codes = self.state.world.cues
         return to_host(self._bits(codes, codes < 0))
-
-    @property
-    def n_cues(self) -> HostArray:
-        """(B,) cues in the present episode."""
-        return to_host(self.state.world.n_cues)
 
     def scene(self, row: int) -> Scene:
         """Show the episode's cues, one a line, which is in sight, the target, and the go light."""
@@ -310,14 +280,21 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         return Box(low, np.ones_like(low), dtype=np.float32)
 
 
-def _blank_world(num_envs: int, n_cues: int) -> CueWorld:
-    zeros = np.zeros(num_envs, dtype=np.int64)
-    number = np.full_like(zeros, n_cues)
-    order = np.tile(np.arange(MAX_CUES), (num_envs, 1))
-    no = np.zeros(num_envs, dtype=np.bool_)
-    none = np.full_like(zeros, -1)
-    cues = np.full_like(order, -1)
-    return CueWorld(number, number, cues, order, zeros, zeros, zeros, zeros, none, no, zeros)
+def _blank_world(n_cues: int) -> CueWorld:
+    """One row before its first reset."""
+    return CueWorld(
+        n_cues=n_cues,
+        next_n_cues=n_cues,
+        cues=np.full(MAX_CUES, -1),
+        order=np.arange(MAX_CUES),
+        target=0,
+        place=0,
+        length=0,
+        shown=0,
+        cue=-1,
+        target_shown=False,
+        trials=0,
+    )
 
 
 def _digit_table() -> HostArray:
@@ -396,7 +373,7 @@ class CueReward(SingleEnv[CueRewardBatch]):
     - Miconi, Rawal, Clune & Stanley 2019, "Backpropamine", arXiv 2002.10585, section 4.1.
     """
 
-    def __init__(self, **options: Unpack[CueArguments]) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(CueRewardBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))
 
     def set_n_cues(self, n_cues: int) -> None:

@@ -10,24 +10,17 @@ for the episode. With ``bump`` for a move into a wall and ``hit`` for reaching t
     cell <- a random free cell other than the goal if hit, else cell'
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import (
-    Floats,
-    HostArray,
-    Ints,
-    Observations,
-    rows_of,
-    to_host,
-)
+from plasticrl.envs.arrays import Floats, HostArray, Ints, Observations, rows_of, to_host
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.history import history_table
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
@@ -59,19 +52,6 @@ class MazeTables(NamedTuple):
     sight: HostArray  # (F, 11) the 3x3 window, the unused input, the bias
     center: int
     goals: HostArray  # (G,) free cells where the goal may be
-
-
-class MazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``GridMaze`` passes on to ``GridMazeBatch``."""
-
-    size: int
-    episode_length: int
-    goal_reward: float
-    wall_penalty: float
-    step_penalty: float
-    goal_region: str
-    random_start: bool
-    render_mode: str | None
 
 
 def build_maze(size: int, goal_region: str) -> MazeTables:
@@ -131,7 +111,6 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         size = arguments.integer("size", size, minimum=5)
         if size % 2 == 0:
             raise arguments.ArgumentError(
@@ -143,13 +122,12 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self.step_penalty = arguments.number("step_penalty", step_penalty)
         self.random_start = arguments.flag("random_start", random_start)
         self.maze = build_maze(size, goal_region)
-        center = np.full(num_envs, self.maze.center)
         super().__init__(
             num_envs,
             self._space(),
             Discrete(len(MOVES)),
-            MazeWorld(agent=center, goal=center),
-            arguments.integer("episode_length", episode_length, minimum=1),
+            MazeWorld(agent=self.maze.center, goal=self.maze.center),
+            episode_length,
             autoreset_mode,
             render_mode,
             device,
@@ -157,7 +135,6 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self._next_cell = self.put(self.maze.next_cell.ravel())
         self._goals = self.put(self.maze.goals)
         self._views = self.put(_views(self.maze.sight))
-        self._no_reward = self.put(np.zeros(num_envs))
 
     def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
         """Draw a goal, and a start if it is random; ``draws`` is (2, B)."""
@@ -171,7 +148,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         where = self.xp.where
         cell = self._next_cell[world.agent * len(MOVES) + action]
         hit = cell == world.goal
-        reward = where(hit, self.goal_reward, self._no_reward)
+        reward = where(hit, self.goal_reward, self._blank.previous_reward)
         if self.wall_penalty:
             reward = where(cell == world.agent, reward - self.wall_penalty, reward)
         if self.step_penalty:
@@ -183,7 +160,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         """Return (B, 17): window, unused, bias, time, previous reward, previous action."""
         view = world.agent * (len(MOVES) + 1) + rows.previous_action
         out = rows_of(self._views, view)
-        write_history(out[:, WINDOW + 2 :], self._time(rows), rows.previous_reward)
+        self._write_history(out[:, WINDOW + 2 : WINDOW + 4], rows)
         return out
 
     @property
@@ -273,5 +250,5 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     - Miconi, Clune & Stanley 2018, "Differentiable plasticity", arXiv 1804.02464, section 4.5.
     """
 
-    def __init__(self, **options: Unpack[MazeArguments]) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(GridMazeBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))

@@ -14,19 +14,7 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 
 from plasticrl.envs import arguments
-from plasticrl.envs.arrays import Array, HostArray, Info
-
-
-def write_history(out: Array, time: Array, reward: Array) -> None:
-    """Write the history's first features into ``out``, in place: time, reward.
-
-    Args:
-        out: (..., 2 + n) the part of the observation for the history, whose last n are the action.
-        time: (...) steps so far / episode length.
-        reward: (...) previous reward.
-    """
-    out[..., 0] = time
-    out[..., 1] = reward
+from plasticrl.envs.arrays import HostArray, Info
 
 
 def history_table(n_actions: int, unused: int = 0) -> HostArray:
@@ -66,11 +54,8 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         actions = _action_box(env.action_space)
         space = env.observation_space
         self._flat = isinstance(space, Box) and len(space.shape) == 1 and space.dtype.kind == "f"
-        self.observation_space = (
-            _longer(space, actions)
-            if isinstance(space, Box) and self._flat
-            else _dict(space, actions)
-        )
+        make_space: Any = _longer if self._flat else _dict
+        self.observation_space = make_space(space, actions)
         self._actions = actions
         self._nothing = np.zeros(actions.shape, dtype=actions.dtype)
         self._steps = 0
@@ -88,13 +73,8 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         code = np.asarray(flatten(self.env.action_space, action), dtype=self._actions.dtype)
         # A Gaussian policy's action may lie outside the space, but the observation must not.
         code = np.clip(code, self._actions.low, self._actions.high)
-        return (
-            self._with_history(observation, float(reward), code),
-            reward,
-            terminated,
-            truncated,
-            info,
-        )
+        seen = self._with_history(observation, float(reward), code)
+        return seen, reward, terminated, truncated, info
 
     def _with_history(self, observation: Any, reward: float, action: HostArray) -> Any:
         time = min(self._steps / self.horizon, 1.0)
@@ -108,8 +88,8 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         size = len(observation)
         out = np.zeros(self.observation_space.shape or (), dtype=self.observation_space.dtype)
         out[:size] = observation
+        out[size : size + 2] = time, reward
         out[size + 2 :] = action
-        write_history(out[size:], time, reward)
         return out
 
 

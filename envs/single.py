@@ -3,12 +3,12 @@
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from gymnasium import Env, logger
+from gymnasium import Env
 from gymnasium.error import InvalidAction
 
 from plasticrl.envs import checks
 from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
-from plasticrl.envs.batch import METADATA, RENDER_MODES, BatchEnv
+from plasticrl.envs.batch import METADATA, BatchEnv
 from plasticrl.envs.scene import Scene
 
 BatchT = TypeVar("BatchT", bound=BatchEnv[Any])
@@ -53,11 +53,6 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
 
     def render(self) -> Frame | str | None:
         """Return a frame (``rgb_array``) or a text (``ansi``)."""
-        if self.render_mode is None:
-            logger.warn(
-                f"render needs a render_mode: pass one of {RENDER_MODES} when making the env"
-            )
-            return None
         frames = self.batch.render()
         return None if frames is None else frames[0]
 

@@ -12,7 +12,7 @@ length L, the places are numbered
     reward = +1 at the end of the arm that the cue showed, -1 at that of the other one, else 0
 """
 
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -22,7 +22,7 @@ from plasticrl.envs import arguments
 from plasticrl.envs.arrays import Bools, Floats, HostArray, Ints, Observations, rows_of
 from plasticrl.envs.batch import BatchEnv, Rows
 from plasticrl.envs.counter_random import integers
-from plasticrl.envs.history import history_table, write_history
+from plasticrl.envs.history import history_table
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 
@@ -49,14 +49,6 @@ class TMazeWorld(NamedTuple):
     goes_down: Ints  # 1 if the reward is at the end of the lower arm, 0 for the upper one
 
 
-class TMazeArguments(TypedDict, total=False):
-    """Keyword arguments that ``TMaze`` passes on to ``TMazeBatch``."""
-
-    corridor_length: int
-    episode_length: int
-    render_mode: str | None
-
-
 class TMazeBatch(BatchEnv[TMazeWorld]):
     """``num_envs`` T-mazes as one vector environment; see ``TMaze`` for the task."""
 
@@ -73,24 +65,20 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        num_envs = arguments.integer("num_envs", num_envs, minimum=1)
         self.corridor_length = arguments.integer("corridor_length", corridor_length, minimum=1)
-        zeros = np.zeros(num_envs, dtype=np.int64)
         super().__init__(
             num_envs,
             _space(),
             Discrete(len(ACTIONS)),
-            TMazeWorld(place=zeros, goes_down=zeros),
-            arguments.integer("episode_length", episode_length, minimum=1),
+            TMazeWorld(place=0, goes_down=0),
+            episode_length,
             autoreset_mode,
             render_mode,
             device,
         )
         self._next_place = self.put(_next_places(self.corridor_length).ravel())
         self._views = self.put(_views(self.corridor_length))
-        self._right, self._wrong, self._no_reward = (
-            self.put(np.full(num_envs, reward)) for reward in (1.0, -1.0, 0.0)
-        )
+        self._wrong = self.put(np.full(num_envs, -1.0))
 
     def start(self, world: TMazeWorld, draws: Floats) -> TMazeWorld:
         """Put the agent at the start and draw the side; ``draws`` is (1, B)."""
@@ -98,11 +86,11 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
 
     def advance(self, world: TMazeWorld, action: Ints, draws: Floats) -> tuple[TMazeWorld, Floats]:
         """Move; ``draws`` is (0, B), as nothing is random."""
-        where = self.xp.where
+        where, goal = self.xp.where, self.corridor_length + 1 + world.goes_down
         place = self._next_place[world.place * len(ACTIONS) + action]
-        paid = where(self._goal(world) == place, self._right, self._wrong)
-        reward = where(place > self.corridor_length, paid, self._no_reward)
-        return world._replace(place=place), reward
+        world = world._replace(place=place)
+        paid = where(place == goal, 1.0, self._wrong)
+        return world, where(self.terminal(world), paid, self._blank.previous_reward)
 
     def terminal(self, world: TMazeWorld) -> Bools:
         """Return which agents (B,) are at the end of an arm."""
@@ -112,7 +100,7 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         """Return (B, 10): cue, junction, bias, time, previous reward, previous action."""
         view = (world.place * 2 + world.goes_down) * (len(ACTIONS) + 1) + rows.previous_action
         out = rows_of(self._views, view)
-        write_history(out[:, SIGHT:], self._time(rows), rows.previous_reward)
+        self._write_history(out[:, SIGHT : SIGHT + 2], rows)
         return out
 
     def scene(self, row: int) -> Scene:
@@ -126,10 +114,6 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         grid[(2, 1, 3)[max(0, place - length)], 1 + min(place, length)] = AGENT
         caption = "the cue is in sight" if place == 0 else "turn here" if place == length else ""
         return Scene(SYMBOLS, grid, caption, ACTIONS, trail="agent", goal="goal")
-
-    def _goal(self, world: TMazeWorld) -> Ints:
-        """(B,) the place of the reward."""
-        return world.goes_down + (self.corridor_length + 1)
 
 
 def _next_places(length: int) -> HostArray:
@@ -205,5 +189,5 @@ class TMaze(SingleEnv[TMazeBatch]):
     - Bakker 2001, "Reinforcement learning with long short-term memory", NIPS 14, section 5.
     """
 
-    def __init__(self, **options: Unpack[TMazeArguments]) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(TMazeBatch(1, autoreset_mode=AutoresetMode.DISABLED, **options))

@@ -18,7 +18,12 @@ from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
-    from plasticrl.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+    from plasticrl.runs.checkpoint import (
+        latest_checkpoint,
+        load_checkpoint,
+        load_latest,
+        save_checkpoint,
+    )
     from plasticrl.runs.compiling import notify_compilation
     from plasticrl.runs.devices import check_device
     from plasticrl.runs.rng import get_rng_state, set_rng_state
@@ -41,6 +46,7 @@ __all__ = [
     "get_rng_state",
     "latest_checkpoint",
     "load_checkpoint",
+    "load_latest",
     "mean_interval",
     "notify_compilation",
     "null_non_finite",
@@ -60,6 +66,7 @@ _MODULES = {
     "get_rng_state": "rng",
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",
+    "load_latest": "checkpoint",
     "notify_compilation": "compiling",
     "read_series": "series",
     "save_checkpoint": "checkpoint",

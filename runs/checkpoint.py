@@ -1,17 +1,27 @@
-"""Checkpoints ``step_000000012000.pt``, written atomically and read without running code."""
+"""Checkpoints ``step_000000012000.pt``, written atomically and read without running code.
 
+A checkpoint is what ``torch.save`` writes, which is a zip file, with a comment at its end: the
+SHA-256 checksum of everything before it.
+"""
+
+import hashlib
 import io
 import re
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from plasticrl.runs.errors import RunError
-from plasticrl.runs.files import atomic_write
+from plasticrl.runs.files import atomic_write, read_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+LARGEST = 1 << 32
+"""Bytes of the largest file that is read as a checkpoint."""
+_DIGITS = 64
+"""The length of a SHA-256 checksum in hexadecimal digits."""
+_NO_COMMENT, _COMMENT = (0).to_bytes(2, "little"), _DIGITS.to_bytes(2, "little")
+"""The last two bytes of a zip file before its comment: the comment's length."""
 _NAME = re.compile(r"step_(\d{12,})\.pt")
 _SCALARS = (int, float, str, bool, type(None))
 
@@ -36,18 +46,19 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     saved = {"format_version": FORMAT_VERSION, "content": _plain(content, "content")}
     buffer = io.BytesIO()
     torch.save(saved, buffer)
+    contents = _with_checksum(buffer.getvalue())
     path = Path(folder) / f"step_{step:012d}.pt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot create the folder {folder}: {error.strerror or error}") from error
-    atomic_write(path, buffer.getbuffer())
+    atomic_write(path, contents)
     _remove_old(path, keep)
     return path
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
-    """Return the checkpoint with the highest step.
+    """Return the checkpoint with the highest step, which may be damaged.
 
     Raises:
         RunError: there is no checkpoint.
@@ -58,46 +69,71 @@ def latest_checkpoint(folder: str | Path) -> Path:
     return checkpoints[-1]
 
 
+class Checkpoint(NamedTuple):
+    """A loaded checkpoint."""
+
+    path: Path
+    content: dict[str, Any]
+    """What was passed to ``save_checkpoint``."""
+    damaged: tuple[str, ...] = ()
+    """A sentence for each later checkpoint that could not be read."""
+
+
+def load_latest(folder: str | Path) -> Checkpoint:
+    """Load the checkpoint with the highest step; if it is damaged, the one before it.
+
+    Raises:
+        RunError: there is no checkpoint, or all are damaged.
+    """
+    damaged: list[str] = []
+    for path in reversed(_checkpoints(Path(folder))):
+        try:
+            return Checkpoint(path, load_checkpoint(path), tuple(damaged))
+        except RunError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise RunError(damaged[0])
+    raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load the content that was passed to ``save_checkpoint``. No code from the file is run.
 
     Raises:
-        RunError: the file is missing, damaged, not a plasticrl checkpoint, or from a newer
-            plasticrl.
+        RunError: the file is missing, damaged, not a plasticrl checkpoint, or from another version
+            of the format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise RunError(f"checkpoint {path} does not exist")
+    contents = read_bytes(path, LARGEST)
+    if not _has_its_checksum(contents):
+        raise RunError(
+            f"{path} is damaged, or not a plasticrl checkpoint: it does not end with the checksum "
+            "of its contents"
+        )
     try:
-        _verify_checksums(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True)
         version, content = saved["format_version"], saved["content"]
         if type(version) is not int or type(content) is not dict:
             raise TypeError("its fields have the wrong types")
-    # The zip reader and the unpickler can raise any exception for a damaged or foreign file.
+    # The zip reader and the unpickler can raise any exception for a foreign file.
     except Exception as error:
+        raise RunError(f"{path} is not a plasticrl checkpoint") from error
+    if version != FORMAT_VERSION:
         raise RunError(
-            f"{path} is corrupt or not a plasticrl checkpoint{_suggestion(path)}"
-        ) from error
-    if version > FORMAT_VERSION:
-        raise RunError(
-            f"{path} has format {version}, but this plasticrl reads up to {FORMAT_VERSION}: "
-            "upgrade plasticrl"
+            f"{path} has format {version}, but this plasticrl reads format {FORMAT_VERSION}: use "
+            "the version of plasticrl that wrote it"
         )
     return content
 
 
-def _verify_checksums(path: Path) -> None:
-    """Check the zip's checksums, which ``torch.load`` ignores, so that no weight is corrupt."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"wrong checksum in {damaged}")
+def _with_checksum(contents: bytes) -> bytes:
+    body = contents[: -len(_NO_COMMENT)] + _COMMENT
+    return body + hashlib.sha256(body).hexdigest().encode()
 
 
-def _suggestion(path: Path) -> str:
-    older = [other for other in _checkpoints(path.parent) if _step(other) < _step(path)]
-    return f"; delete it to go on from the previous one, {older[-1].name}" if older else ""
+def _has_its_checksum(contents: bytes) -> bool:
+    body, checksum = contents[:-_DIGITS], contents[-_DIGITS:]
+    return hashlib.sha256(body).hexdigest().encode() == checksum
 
 
 def _step(path: Path) -> int:

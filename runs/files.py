@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,16 +42,33 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, largest: int = 1 << 20) -> bytes:
     """Read a file.
 
+    Args:
+        path: the file.
+        largest: the number of bytes that the file may have.
+
     Raises:
-        RunError: the file is missing or cannot be read.
+        RunError: the file is missing, no regular file (a pipe would be read forever), too large, or
+            cannot be read.
     """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+        # A pipe that nobody writes to would make open() wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise RunError(f"cannot read {path}: it is not a regular file")
+            if status.st_size > largest:
+                raise RunError(
+                    f"cannot read {path}: it has {status.st_size:,} bytes, and at most "
+                    f"{largest:,} are read"
+                )
+            return file.read(largest)
+    except (OSError, ValueError) as error:  # ValueError: the path has a null character
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot read {path}: {reason}") from error
 
 
 def write_json(path: Path, value: object) -> None:

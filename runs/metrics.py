@@ -8,6 +8,9 @@ from typing import Any
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import atomic_write, null_non_finite, read_bytes
 
+LARGEST = 1 << 30
+"""Bytes of the largest metrics file that is read."""
+
 
 class MetricsLog:
     """Appends lines to a metrics file and flushes each, so that it survives if the process dies."""
@@ -57,7 +60,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file is missing, or another line is not an object with an integer step.
     """
-    *lines, _unfinished = read_bytes(Path(path)).split(b"\n")
+    *lines, _unfinished = read_bytes(Path(path), LARGEST).split(b"\n")
     return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from plasticrl.runs import RunError
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.summary import Measurement, mean
 from plasticrl.tasks.task import ConfigT, Task
@@ -100,6 +101,12 @@ class EpisodicFit(Fit):
     def state(self) -> dict[str, Any]:
         return {**super().state(), "episodes": self.generator.get_state()}
 
+    def form(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {**super().form(state), "episodes": self.generator.get_state()}
+
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.generator.set_state(state["episodes"])
+        try:
+            self.generator.set_state(state["episodes"])
+        except RuntimeError as error:
+            raise RunError("its 'episodes' is not the state of a generator") from error

@@ -5,13 +5,14 @@ smoothed loss <- .9 smoothed loss + .1 loss
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from plasticrl.runs import TrainingSession, get_rng_state, set_rng_state
+from plasticrl.runs import RunError, TrainingSession, get_rng_state, set_rng_state
+from plasticrl.runs.matching import check_at_least, check_like, check_optimizer
 from plasticrl.tasks.config import TaskConfig
 
 Log = Callable[[int, dict[str, float]], None]
@@ -22,17 +23,6 @@ REPORTS = 50
 SMOOTHING = 0.9
 SAVED_EVERY = 120.0
 """Seconds from one checkpoint to the next."""
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "net": dict,
-    "optimizer": dict,
-    "n_updates": int,
-    "seconds": float,
-    "smooth": (float, type(None)),
-    "stopped": (str, type(None)),
-    "rng": dict,
-}
-"""Keys of a checkpoint and the types of their values; a task can add more."""
 
 
 class Fit(ABC):
@@ -132,7 +122,7 @@ class Fit(ABC):
     def state(self) -> dict[str, Any]:
         """Return everything on which the next updates depend, in a form for a checkpoint."""
         return {
-            "net": self.net.state_dict(),
+            "net": dict(self.net.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "n_updates": self.n_updates,
             "seconds": self.seconds,
@@ -141,36 +131,44 @@ class Fit(ABC):
             "rng": get_rng_state(),
         }
 
+    def form(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return data of the form that a ``state`` of this training must have.
+
+        A task that saves more than ``state`` does here extends this too.
+
+        Args:
+            state: the data to be checked. It decides between forms if there are several.
+        """
+        return {
+            "net": dict(self.net.state_dict()),
+            "n_updates": 0,
+            "seconds": 0.0,
+            "smooth": 0.0,
+            "stopped": None if state.get("stopped") is None else "updates",
+        }
+
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state``; the result has the same bits as without the interruption.
 
         Raises:
-            ValueError, RuntimeError, ...: the state does not fit the net.
+            RunError: the state does not have what this training saves.
         """
-        for name, expected in _TYPES.items():
-            if name not in state or not isinstance(state[name], expected):
-                raise ValueError(f"its {name!r} is missing, or of the wrong type")
+        form = self.form(state)
+        if state.keys() != form.keys() | {"optimizer", "rng"}:
+            raise RunError("it is not a checkpoint of this task")
+        for name, template in form.items():
+            check_like(state[name], template, f"its {name!r}")
         if state["stopped"] not in (None, "target", "updates"):
-            raise ValueError(f"its 'stopped' is {state['stopped']!r}")
+            raise RunError(f"its 'stopped' is {state['stopped']!r}")
         if not 0 < state["n_updates"] <= self.config.n_updates:
-            raise ValueError(f"its 'n_updates' is {state['n_updates']}")
+            raise RunError(f"its 'n_updates' is {state['n_updates']}")
+        check_at_least(0, **{"its 'seconds'": state["seconds"]})
+        check_optimizer(state["optimizer"], self.optimizer, True, "its 'optimizer'")
         self.net.load_state_dict(state["net"])
-        check_finite("weights", self.net.state_dict().values())
         self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, kept in self.optimizer.state.items():
-            tensors = [one for one in kept.values() if isinstance(one, Tensor) and one.dim()]
-            if any(one.shape != parameter.shape for one in tensors):
-                raise ValueError("its optimizer state does not have the shape of the weights")
-            check_finite("optimizer's numbers", tensors)
         self.n_updates, self.seconds = state["n_updates"], state["seconds"]
         self.smooth, self.stopped = state["smooth"], state["stopped"]
         set_rng_state(state["rng"])
-
-
-def check_finite(what: str, tensors: Iterable[Tensor]) -> None:
-    """Raise ``ValueError`` if tensors of a checkpoint have NaN or infinite values."""
-    if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
-        raise ValueError(f"its {what} are not finite")
 
 
 def step(

@@ -18,8 +18,7 @@ from plasticrl.runs import (
     UsageError,
     check_device,
     from_dict,
-    latest_checkpoint,
-    load_checkpoint,
+    load_latest,
     save_checkpoint,
     to_dict,
 )
@@ -125,7 +124,8 @@ class SupervisedRun:
         if not _n_parameters(module):
             return module, None
         fit, folder = self.task.fit(module), self.run.checkpoints_path / f"{position}"
-        _restore(fit, folder)
+        if folder.exists():
+            _restore(fit, folder, session)
         metrics, prefix = MetricsLog(self.run.metrics_path), f"{net.name}/" if position else ""
         metrics.rewind(fit.n_updates * config.batch_size, prefix)
 
@@ -205,17 +205,14 @@ def _read_measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:
     return measured
 
 
-def _restore(fit: Fit, folder: Path) -> None:
+def _restore(fit: Fit, folder: Path, session: TrainingSession) -> None:
+    checkpoint = load_latest(folder)
+    for sentence in checkpoint.damaged:
+        session.progress.notify(f"{sentence}; the checkpoint before it is used")
     try:
-        path = latest_checkpoint(folder)
-    except RunError:  # this net's training has not begun
-        return
-    content = load_checkpoint(path)
-    try:
-        fit.restore(content)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"{path} does not fit the run's config: {reason}") from error
+        fit.restore(checkpoint.content)
+    except RunError as error:
+        raise RunError(f"{checkpoint.path} does not fit the run's config: {error}") from error
 
 
 def _n_parameters(module: nn.Module) -> int:

@@ -22,8 +22,7 @@ from plasticrl.runs import (
     UsageError,
     atomic_write,
     from_dict,
-    latest_checkpoint,
-    load_checkpoint,
+    load_latest,
     save_checkpoint,
     to_dict,
 )
@@ -49,8 +48,7 @@ def build(path: Path, name: str, commit: str) -> About:
     if sum(weight.nbytes for weight in weights.values()) > MAX_WEIGHT_BYTES:
         raise UsageError(f"the weights of {path} take more than {MAX_WEIGHT_BYTES:,} bytes")
     result = evaluate(agent, EPISODES, SEED, ablate_plasticity=True)
-    checkpoint = latest_checkpoint(agent.run.checkpoints_path)
-    steps = load_checkpoint(checkpoint)["num_timesteps"]
+    steps = load_latest(agent.run.checkpoints_path).content["num_timesteps"]
     values = {name: result.get(name) for name in About.__annotations__}
     values |= {"seed": agent.config.seed, "steps": steps, "commit": commit}
     about = from_dict(About, values, "about")

@@ -45,6 +45,7 @@ _META: dict[str, tuple[type, ...]] = {
     "texts": (list, type(None)),
     "synapses": (dict, type(None)),
 }
+_PLAIN = ("title", "env_id", "preset", "seed", "ablated", "terminated")
 _SYNAPSES: dict[str, tuple[type, ...]] = {
     "trace_scale": (float,),
     "change_scale": (float,),
@@ -52,7 +53,6 @@ _SYNAPSES: dict[str, tuple[type, ...]] = {
     "block": (int,),
     "eta": (float, type(None)),
 }
-_PLAIN = ("title", "env_id", "preset", "seed", "ablated", "terminated")
 _SCENE: dict[str, tuple[type, ...]] = {
     "symbols": (list,),
     "captions": (list,),
@@ -101,23 +101,12 @@ def load_npz(path: str | Path) -> EpisodeTrace:
 
 
 def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
-    meta: dict[str, Any] = {
-        "format": FORMAT,
-        "title": episode.title,
-        "env_id": episode.env_id,
-        "preset": episode.preset,
-        "seed": episode.seed,
-        "ablated": episode.ablated,
-        "terminated": episode.terminated,
-        "scene": None,
-        "texts": None if episode.texts is None else list(episode.texts),
-        "synapses": None,
-    }
+    """All arrays of the file, ``meta`` included."""
+    meta: dict[str, Any] = {"format": FORMAT, "scene": None, "synapses": None}
+    meta |= {name: getattr(episode, name) for name in (*_PLAIN, "texts")}
     arrays = {name: getattr(episode, name) for name in _EPISODE_ARRAYS}
-    if arrays["frames"] is not None:
-        frames = arrays["frames"].copy()
-        frames[1:] ^= arrays["frames"][:-1]
-        arrays["frames"] = frames
+    if (frames := arrays["frames"]) is not None:
+        arrays["frames"] = np.concatenate([frames[:1], frames[1:] ^ frames[:-1]])
     if (scene := episode.scene) is not None:
         meta["scene"] = {name: getattr(scene, name) for name in _SCENE}
         arrays["grid"] = scene.grid
@@ -125,7 +114,7 @@ def _arrays(episode: EpisodeTrace) -> dict[str, NDArray[Any]]:
         meta["synapses"] = {
             "trace_scale": float(synapses.trace.scale),
             "change_scale": float(synapses.change.scale),
-            "shape": list(synapses.shape),
+            "shape": synapses.shape,
             "block": synapses.block,
             "eta": None if synapses.eta is None else float(synapses.eta),
         }
@@ -175,8 +164,6 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
 
 def _episode(arrays: dict[str, NDArray[Any]]) -> EpisodeTrace:
     meta = _meta(arrays)
-    if any(not isinstance(text, str) for text in meta["texts"] or ()):
-        raise ValueError("texts must be strings")
     scene = None if meta["scene"] is None else _scene(meta["scene"], arrays)
     synapses = None if meta["synapses"] is None else _synapses(meta["synapses"], arrays)
     fields: dict[str, Any] = {name: arrays.pop(name, None) for name in _EPISODE_ARRAYS}
@@ -185,8 +172,7 @@ def _episode(arrays: dict[str, NDArray[Any]]) -> EpisodeTrace:
             raise ValueError(f"{name} are missing")
     for name in arrays:
         raise ValueError(f"{name!r:.60} does not belong in it")
-    if fields["frames"] is not None:
-        frames = fields["frames"]
+    if (frames := fields["frames"]) is not None:
         if frames.dtype != np.uint8 or frames.ndim != 4:
             raise ValueError(f"frames must be uint8 of four axes, not {frames.dtype}")
         fields["frames"] = np.bitwise_xor.accumulate(frames, axis=0)
@@ -210,6 +196,8 @@ def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}, the only one that this version reads")
     _check_fields("meta", meta, _META)
+    if any(not isinstance(text, str) for text in meta["texts"] or ()):
+        raise ValueError("texts must be strings")
     return meta
 
 
@@ -220,40 +208,23 @@ def _scene(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Scene:
     for symbol in meta["symbols"]:
         if not isinstance(symbol, list) or tuple(map(type, symbol)) != _SYMBOL:
             raise ValueError("a symbol must be four texts and true or false")
-    return Scene(
-        symbols=tuple(Symbol(*symbol) for symbol in meta["symbols"]),
-        grid=arrays.pop("grid"),
-        captions=tuple(meta["captions"]),
-        actions=tuple(meta["actions"]),
-        trail=meta["trail"],
-        goal=meta["goal"],
-    )
+    lists = {name: tuple(meta[name]) for name in ("captions", "actions")}
+    symbols = tuple(Symbol(*symbol) for symbol in meta["symbols"])
+    return Scene(**(meta | lists | {"symbols": symbols, "grid": arrays.pop("grid")}))
 
 
 def _synapses(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Synapses:
     _check_fields("synapses", meta, _SYNAPSES)
-    fields = {name: arrays.pop(name, None) for name in _SYNAPSE_ARRAYS}
+    fields: dict[str, Any] = {name: arrays.pop(name, None) for name in _SYNAPSE_ARRAYS}
     for name, array in fields.items():
         if array is None and name != "trace_saturation":
             raise ValueError(f"{name} is missing")
-    post, pre = _shape(meta["shape"])
-    trace, change = fields.pop("trace"), fields.pop("change")
-    assert trace is not None
-    assert change is not None
-    return Synapses(
-        trace=Quantized(trace, meta["trace_scale"]),
-        change=Quantized(change, meta["change_scale"]),
-        shape=(post, pre),
-        block=meta["block"],
-        eta=meta["eta"],
-        **fields,  # type: ignore[arg-type]
-    )
-
-
-def _shape(shape: list[Any]) -> tuple[int, int]:
-    if [type(size) for size in shape] != [int, int]:
+    if list(map(type, meta["shape"])) != [int, int]:
         raise ValueError("shape must be two integers")
-    return shape[0], shape[1]
+    for name in ("trace", "change"):
+        fields[name] = Quantized(fields[name], meta[f"{name}_scale"])
+    shape = tuple(meta["shape"])
+    return Synapses(**fields, shape=shape, block=meta["block"], eta=meta["eta"])
 
 
 def _check_fields(

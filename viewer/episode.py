@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.viewer.scene import Scene
+from plasticrl.viewer.scene import Scene, check_line
 from plasticrl.viewer.synapses import Synapses
 
 _LONGEST_LINE = 500
@@ -56,24 +56,27 @@ class EpisodeTrace:
 
     def __post_init__(self) -> None:
         for name in ("title", "env_id", "preset"):
-            _check_line(name, getattr(self, name))
+            check_line(name, getattr(self, name), _LONGEST_LINE)
         if np.ndim(self.rewards) != 1 or len(self.rewards) == 0:
             raise ValueError(f"rewards must be (T,) with T >= 1, not {np.shape(self.rewards)}")
         for name in ("rewards", "values", "modulation"):
             if (array := getattr(self, name)) is not None:
-                self._check_series(name, array)
-        self._check_per_step("actions", self.actions)
-        if self.texts is not None:
-            self._check_texts(self.texts)
-        self._check_frames()
-        if self.synapses is not None and len(self.synapses.trace) != self.n_steps:
-            raise ValueError(
-                f"the trace must have {self.n_steps} steps, not {len(self.synapses.trace)}"
-            )
-        if self.scene is not None and len(self.scene.grid) != self.n_steps:
-            raise ValueError(
-                f"the scene must have {self.n_steps} steps, not {len(self.scene.grid)}"
-            )
+                if array.shape != (self.n_steps,):
+                    raise ValueError(f"{name} must be ({self.n_steps},), not {array.shape}")
+                _check_numbers(name, array, kinds="iuf")
+        if np.ndim(self.actions) == 0 or len(self.actions) != self.n_steps:
+            found = np.shape(self.actions)
+            raise ValueError(f"actions must be ({self.n_steps}, ...) as rewards are, not {found}")
+        _check_numbers("actions", self.actions, kinds="biuf")
+        trace = None if self.synapses is None else self.synapses.trace
+        grid = None if self.scene is None else self.scene.grid
+        for name, steps in (("texts", self.texts), ("trace", trace), ("scene", grid)):
+            if steps is not None and len(steps) != self.n_steps:
+                raise ValueError(f"the {name} must have {self.n_steps} steps, not {len(steps)}")
+        if not "".join(self.texts or ()).translate(_IN_TEXTS).isprintable():
+            raise ValueError("texts must be printable")
+        if self.frames is not None:
+            self._check_frames(self.frames)
 
     @property
     def n_steps(self) -> int:
@@ -96,42 +99,16 @@ class EpisodeTrace:
         action = int(self.actions[step])
         return names[action] if 0 <= action < len(names) else str(action)
 
-    def _check_per_step(self, name: str, array: NDArray[Any]) -> None:
-        if np.ndim(array) == 0 or len(array) != self.n_steps:
-            raise ValueError(
-                f"{name} must be ({self.n_steps}, ...) as rewards are, not {np.shape(array)}"
-            )
-        _check_numbers(name, array)
-
-    def _check_series(self, name: str, array: NDArray[Any]) -> None:
-        if array.shape != (self.n_steps,):
-            raise ValueError(f"{name} must be ({self.n_steps},), not {array.shape}")
-        _check_numbers(name, array, kinds="iuf")
-
-    def _check_texts(self, texts: tuple[str, ...]) -> None:
-        if len(texts) != self.n_steps:
-            raise ValueError(f"texts must be {self.n_steps}, not {len(texts)}")
-        if not "".join(texts).translate(_IN_TEXTS).isprintable():
-            raise ValueError("texts must be printable")
-
-    def _check_frames(self) -> None:
-        if self.frames is None:
-            return
-        shape = self.frames.shape
+    def _check_frames(self, frames: NDArray[np.uint8]) -> None:
+        shape = frames.shape
         expected = len(shape) == 4 and shape[0] == self.n_steps and shape[3] == 3 and all(shape)
-        if self.frames.dtype != np.uint8 or not expected:
+        if frames.dtype != np.uint8 or not expected:
             raise ValueError(
                 f"frames must be uint8 ({self.n_steps}, height, width, 3), "
-                f"not {self.frames.dtype} {shape}"
+                f"not {frames.dtype} {shape}"
             )
 
 
-def _check_line(name: str, text: str) -> None:
-    # A terminal would obey the escape codes in a file.
-    if not (isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_LINE):
-        raise ValueError(f"{name} must be one line of printable text, not {text!r:.60}")
-
-
-def _check_numbers(name: str, array: NDArray[Any], kinds: str = "biuf") -> None:
+def _check_numbers(name: str, array: NDArray[Any], kinds: str) -> None:
     if array.dtype.kind not in kinds or not (np.abs(array) < _TOO_LARGE).all():
         raise ValueError(f"{name} must hold finite numbers, below {_TOO_LARGE:.0e} in size")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,29 +73,11 @@ def _check_ffmpeg(path: Path) -> None:
         ) from error
 
 
-def _durations(n_frames: int, fps: float) -> list[int]:
-    step_ms = round(1000 / fps)
-    return [step_ms] * (n_frames - 1) + [max(step_ms, _HOLD_MS)]
-
-
-def _write_gif(drawn: FilmFrames, path: Path, fps: float) -> None:
-    _save_with_pillow(drawn, path, fps, format="GIF", optimize=True)
-
-
-def _write_webp(drawn: FilmFrames, path: Path, fps: float) -> None:
-    # Lossless compression is four times as good as lossy one for the flat squares of a heat map.
-    _save_with_pillow(drawn, path, fps, format="WEBP", lossless=True, quality=20, method=1)
-
-
-def _save_with_pillow(drawn: FilmFrames, path: Path, fps: float, **options: Any) -> None:
-    frames = _with_one_palette(drawn)
+def _write_with_pillow(drawn: FilmFrames, path: Path, fps: float, **options: Any) -> None:
+    frames, step_ms = _with_one_palette(drawn), round(1000 / fps)
+    durations = [step_ms] * (drawn.episode.n_steps - 1) + [max(step_ms, _HOLD_MS)]
     next(frames).save(
-        path,
-        save_all=True,
-        append_images=frames,
-        duration=_durations(drawn.episode.n_steps, fps),
-        loop=0,
-        **options,
+        path, save_all=True, append_images=frames, duration=durations, loop=0, **options
     )
 
 
@@ -127,8 +110,10 @@ def _write_mp4(drawn: FilmFrames, path: Path, fps: float) -> None:
             writer.send(frame.tobytes())
 
 
+# Lossless WebP is four times as small as lossy one for the flat squares of a heat map.
+_WEBP: dict[str, Any] = {"format": "WEBP", "lossless": True, "quality": 20, "method": 1}
 _WRITERS: dict[str, Callable[[FilmFrames, Path, float], None]] = {
-    ".gif": _write_gif,
-    ".webp": _write_webp,
+    ".gif": partial(_write_with_pillow, format="GIF", optimize=True),
+    ".webp": partial(_write_with_pillow, **_WEBP),
     ".mp4": _write_mp4,
 }

@@ -43,7 +43,7 @@ class FilmFrames:
     def __init__(self, episode: EpisodeTrace) -> None:
         self.episode = episode
         self.totals = np.cumsum(episode.rewards)
-        self.absences = story.absences(episode)
+        self.absences = story.absences(episode, shows_texts=False)
         self.trace = None if episode.synapses is None else episode.synapses.trace
         self.strips = self._strips(_PANELS_TOP + panels.SIDE + MARGIN)
         self.still = self._still()
@@ -79,17 +79,15 @@ class FilmFrames:
         title = _shortened(self.episode.title, _font(17, bold=True), _STRIP_WIDTH)
         draw.text((MARGIN, 30), title, theme.TEXT, _font(17, bold=True), anchor="ls")
         _caption(draw, _PANELS_TOP, "environment", left=MARGIN)
+        trace = "trace"
         if (synapses := self.episode.synapses) is not None:
-            pooled = f", {synapses.pooling}" if synapses.pooling else ""
-            _caption(draw, _PANELS_TOP, f"trace{pooled}", left=_TRACE_LEFT)
+            trace += f", {synapses.pooling}" if synapses.pooling else ""
             self._draw_legend(still, draw, synapses.trace.scale)
-        else:
-            _caption(draw, _PANELS_TOP, "trace", left=_TRACE_LEFT)
+        _caption(draw, _PANELS_TOP, trace, left=_TRACE_LEFT)
         for part, left in (("environment", MARGIN), ("trace", _TRACE_LEFT)):
-            no_picture = part == "environment" and not self.episode.has_picture
-            if part in self.absences or no_picture:
-                note = self.absences.get(part, f"no picture of {self.episode.env_id}")
-                still.paste(panels.empty(note, _font(13)), (left, _PANELS_TOP))
+            if part in self.absences:
+                panel = panels.empty(self.absences[part], _font(13))
+                still.paste(panel, (left, _PANELS_TOP))
         if "modulation" in self.absences:
             top = self.strips[0].top
             _caption(draw, top, self.absences["modulation"], left=MARGIN)

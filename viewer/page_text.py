@@ -23,7 +23,6 @@ _READING = (
 )
 _ABLATED = "Ablated means &alpha; = 0: the trace moves and changes nothing."
 
-
 _TITLES = {"agent": "agent", "intact": "plastic", "ablated": "plasticity ablated"}
 _NAMES = {
     "agent": "the agent",
@@ -72,9 +71,7 @@ def notes(pairs: Sequence[Pair]) -> str:
     """Say how to read the page, and what is left out because it was not recorded."""
     recording, twin = pairs[0]
     alone = twin is None and _kind(recording) == "intact"
-    absent = absences(recording)
-    if not recording.has_picture:
-        absent["environment"] = f"no picture of {recording.env_id}"
+    absent = absences(recording, shows_texts=False)
     if not waits_are_informative(rewards_of(pairs)[0]):
         absent["waits"] = "no steps to each reward: rewards are not rare, or none is above 0"
     if recording.synapses is None:
@@ -118,19 +115,16 @@ def _tile(recording: EpisodeTrace, waiting: bool) -> str:
     kind = _kind(recording)
     waits = Waits.of(recording.rewards)
     first, after = first_and_after([waits])
-    facts = []
+    facts = {f"earned in {recording.n_steps} steps": number(float(recording.rewards.sum()))}
     if waiting:
         more = "&gt; " if after is not None and not waits.steps[1:] else ""
-        facts.append((_or_dash(first), "steps to first reward"))
-        facts.append((more + _or_dash(after), "to each later"))
-        facts.append((str(len(waits.steps)), "rewards" if len(waits.steps) != 1 else "reward"))
-    else:
-        facts.append(
-            (number(float(recording.rewards.sum())), f"earned in {recording.n_steps} steps")
-        )
-    content = "".join(f"<span><b>{value}</b>{escape(text)}</span>" for value, text in facts)
-    heading = _TITLES[kind]
-    return f'<section class="tile {kind}"><h2>{heading}</h2>{content}</section>'
+        facts = {
+            "steps to first reward": _or_dash(first),
+            "to each later": more + _or_dash(after),
+            "reward" if len(waits.steps) == 1 else "rewards": str(len(waits.steps)),
+        }
+    content = "".join(f"<span><b>{value}</b>{text}</span>" for text, value in facts.items())
+    return f'<section class="tile {kind}"><h2>{_TITLES[kind]}</h2>{content}</section>'
 
 
 def _or_dash(value: float | None) -> str:

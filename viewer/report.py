@@ -107,11 +107,16 @@ def page(
     for detail in DETAILS:
         packer = Packer()
         try:
-            episodes = [{"recordings": _recordings(pair, packer, detail)} for pair in pairs]
+            episodes = [
+                {"recordings": [_recording(one, packer, detail) for one in pair if one is not None]}
+                for pair in pairs
+            ]
         except _TooLargeError:
             continue
-        manifest = _json({"waits": waits, "episodes": episodes})
-        html = _template().substitute(fixed, manifest=manifest, arrays=packer.text())
+        manifest = json.dumps({"waits": waits, "episodes": episodes}, allow_nan=False)
+        # Without "<", nothing can end the script element that holds the manifest.
+        fixed["manifest"] = manifest.replace("<", "\\u003c")
+        html = Template(_text("page.html")).substitute(fixed, arrays=packer.text())
         if len(html.encode()) <= max_bytes:
             return html
     steps = max(pair[0].n_steps for pair in pairs)
@@ -120,19 +125,14 @@ def page(
     )
 
 
-def _json(value: dict[str, Any]) -> str:
-    """JSON for a script element, in which nothing can end the element."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
-
-
 def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) -> dict[str, str]:
     """The parts of the page that do not depend on the resolution."""
     first = pairs[0][0]
     return {
         "css": _text("page.css"),
         "script": "\n".join(_text(name) for name in _SCRIPTS),
-        "title": escape(first.preset),
-        "env": escape(first.env_id),
+        "title": escape(first.env_id),
+        "preset": escape(first.preset),
         "options": "".join(
             f'<option value="{index}">seed {recording.seed}</option>'
             for index, (recording, _) in enumerate(pairs)
@@ -146,10 +146,6 @@ def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) ->
 
 def _text(name: str) -> str:
     return resources.files("plasticrl.viewer").joinpath("page", name).read_text("utf-8")
-
-
-def _template() -> Template:
-    return Template(_text("page.html"))
 
 
 def _still(pair: page_text.Pair) -> str:
@@ -172,30 +168,16 @@ def _still(pair: page_text.Pair) -> str:
     )
 
 
-def _recordings(pair: page_text.Pair, packer: Packer, detail: Detail) -> list[dict[str, Any]]:
-    return [_recording(recording, packer, detail) for recording in pair if recording is not None]
-
-
 def _recording(recording: EpisodeTrace, packer: Packer, detail: Detail) -> dict[str, Any]:
-    """The data of one episode for the script; an array is described by where it is packed."""
-
-    def series(array: NDArray[Any] | None) -> dict[str, Any] | None:
-        return None if array is None else packer.add(array, "f8")
-
-    described: dict[str, Any] = {
-        "env": recording.env_id,
-        "seed": recording.seed,
-        "ablated": recording.ablated,
-        "rewards": series(recording.rewards),
-        "values": series(recording.values),
-        "modulation": series(recording.modulation),
-        "actions": packer.add(recording.actions, "i4") if recording.has_discrete_actions else None,
-        "synapses": None
-        if recording.synapses is None
-        else _synapses(recording.synapses, packer, detail),
-        "scene": None,
-        "frames": None,
-    }
+    """The data of one episode for the script, which has only the parts that were recorded."""
+    described: dict[str, Any] = {"env": recording.env_id, "ablated": recording.ablated}
+    for name in ("rewards", "values", "modulation"):
+        if (series := getattr(recording, name)) is not None:
+            described[name] = packer.add(series, "f8")
+    if recording.has_discrete_actions:
+        described["actions"] = packer.add(recording.actions, "i4")
+    if recording.synapses is not None:
+        described["synapses"] = _synapses(recording.synapses, packer, detail)
     if recording.scene is not None:
         described["scene"] = _scene(recording.scene, packer)
     elif recording.frames is not None:

@@ -24,14 +24,10 @@ class Symbol(NamedTuple):
     """One kind of cell."""
 
     name: str
-    text: str
-    """One character, for terminals."""
-    shape: str
-    """One of ``SHAPES``."""
-    color: str
-    """One of ``COLORS``."""
-    faint: bool
-    """Whether it is drawn pale."""
+    text: str  # one character, for terminals
+    shape: str  # one of SHAPES
+    color: str  # one of COLORS
+    faint: bool  # whether it is drawn pale
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,9 +68,9 @@ class Scene:
         if len(self.captions) != len(self.grid):
             raise ValueError(f"captions must be {len(self.grid)}, not {len(self.captions)}")
         for caption in self.captions:
-            _check_line("captions", caption, _LONGEST_CAPTION)
+            check_line("captions", caption, _LONGEST_CAPTION)
         for action in self.actions:
-            _check_line("actions", action, _LONGEST_NAME)
+            check_line("actions", action, _LONGEST_NAME)
         names = {"", *(symbol.name for symbol in self.symbols)}
         if len(names) <= len(self.symbols):
             raise ValueError("every symbol must have a name of its own")
@@ -108,8 +104,8 @@ class Scene:
 
 
 def _check_symbol(symbol: Symbol) -> None:
-    _check_line("symbol", symbol.name, _LONGEST_NAME)
-    _check_line("text of a symbol", symbol.text, 1)
+    check_line("symbol", symbol.name, _LONGEST_NAME)
+    check_line("text of a symbol", symbol.text, 1)
     if cell_len(symbol.text) != 1:
         raise ValueError(f"text of a symbol must be one character, not {symbol.text!r}")
     if symbol.shape not in SHAPES or symbol.color not in COLORS:
@@ -119,9 +115,11 @@ def _check_symbol(symbol: Symbol) -> None:
         )
 
 
-def _check_line(name: str, text: str, longest: int) -> None:
-    # A terminal would obey the escape codes in a file.
+def check_line(name: str, text: str, longest: int) -> None:
+    """Raise ``ValueError`` unless ``text`` is a short line without escape codes.
+
+    A terminal would obey the escape codes in a file.
+    """
     if not (isinstance(text, str) and text.isprintable() and len(text) <= longest):
-        raise ValueError(
-            f"{name} must be printable text of at most {longest} characters, not {text!r:.60}"
-        )
+        line = f"one line of printable text of at most {longest} characters"
+        raise ValueError(f"{name} must be {line}, not {text!r:.60}")

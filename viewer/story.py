@@ -6,13 +6,14 @@ from numpy.typing import NDArray
 from plasticrl.viewer.episode import EpisodeTrace
 
 
-def absences(episode: EpisodeTrace) -> dict[str, str]:
-    """Say what was not recorded, and why: part -> a line to show in its place.
+def absences(episode: EpisodeTrace, shows_texts: bool = True) -> dict[str, str]:
+    """Say what cannot be shown, and why: part -> a line to show in its place.
 
-    The parts are ``environment``, ``trace`` and ``modulation``.
+    The parts are ``environment``, ``trace`` and ``modulation``. Without ``shows_texts``, a text is
+    no picture of the environment.
     """
     lines = {}
-    if not episode.has_picture and episode.texts is None:
+    if not episode.has_picture and not (shows_texts and episode.texts is not None):
         lines["environment"] = f"no picture of {episode.env_id}"
     if episode.synapses is None:
         lines["trace"] = "no trace or modulation: no plastic connections"

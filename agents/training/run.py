@@ -23,8 +23,7 @@ from plasticrl.runs import (
     RunDirectory,
     TrainingSession,
     UsageError,
-    latest_checkpoint,
-    load_checkpoint,
+    load_latest,
     save_checkpoint,
     to_dict,
 )
@@ -60,6 +59,8 @@ class TrainingRun:
     """Steps at which the training ends."""
     seconds: float = 0.0
     """Training time before the run was resumed."""
+    damaged: tuple[str, ...] = ()
+    """A sentence for each later checkpoint that could not be read."""
 
     @classmethod
     def start(
@@ -102,21 +103,21 @@ class TrainingRun:
             check_count(total_timesteps=total_timesteps)
         run, config = open_run(path)
         total = total_timesteps or config.total_timesteps
-        checkpoint = latest_checkpoint(run.checkpoints_path)
-        content = load_checkpoint(checkpoint)
+        checkpoint = load_latest(run.checkpoints_path)
         torch.set_num_threads(config.threads)
         curriculum = build_curriculum(config)
         with _closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
-            with naming(checkpoint):
-                restore(model, content, curriculum)
+            with naming(checkpoint.path):
+                restore(model, checkpoint.content, curriculum)
             if model.num_timesteps >= total:
                 raise UsageError(
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
                     "already trained for that many steps"
                 )
-        model.set_logger(make_logger(run, model.num_timesteps, content["recorded"]))
-        return cls(run, config, model, curriculum, total, content["elapsed"])
+        model.set_logger(make_logger(run, model.num_timesteps, checkpoint.content["recorded"]))
+        seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
+        return cls(run, config, model, curriculum, total, seconds, damaged)
 
     def learn(self, session: TrainingSession | None = None) -> Trained:
         """Train to the end.

@@ -15,29 +15,16 @@ from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.state import leaves, unflatten
 from plasticrl.runs import RunError, get_rng_state, set_rng_state
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "policy": dict,
-    "optimizer": dict,
-    "num_timesteps": int,
-    "n_updates": int,
-    "elapsed": float,
-    "episodes": list,
-    "recorded": dict,
-    "rng": dict,
-    "environments": (dict, type(None)),
-    "curriculum": (dict, type(None)),
-}
-"""Keys of a checkpoint, and the types of their values."""
+from plasticrl.runs.matching import check_at_least, check_like, check_optimizer
 
 
 @contextmanager
 def naming(checkpoint: Path) -> Iterator[None]:
-    """Put the checkpoint's path before the message of a ``RunError``."""
+    """Name the checkpoint in the message of a ``RunError`` about its content."""
     try:
         yield
     except RunError as error:
-        raise RunError(f"{checkpoint}: {error}") from error
+        raise RunError(f"{checkpoint} does not fit the run's config: {error}") from error
 
 
 def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:
@@ -51,7 +38,7 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
     """
     native = isinstance(model.env, BatchVecEnv)
     return {
-        "policy": model.policy.state_dict(),
+        "policy": dict(model.policy.state_dict()),
         "optimizer": model.policy.optimizer.state_dict(),
         "num_timesteps": model.num_timesteps,
         "n_updates": model._n_updates,
@@ -86,24 +73,78 @@ def restore(
     Environments whose state was not saved begin new episodes.
 
     Raises:
-        RunError: the checkpoint does not fit the model.
+        RunError: the checkpoint does not have what this run saves.
     """
-    for name, expected in _TYPES.items():
-        if name not in content or not isinstance(content[name], expected):
-            raise RunError(f"the checkpoint's {name!r} is missing, or of the wrong type")
-    restore_policy(model.policy, content)
+    _check(model, content, curriculum)
+    restore_policy(model.policy, content)  # after the check, for which the optimizer makes a step
+    model.policy.optimizer.load_state_dict(content["optimizer"])
+    model.num_timesteps = content["num_timesteps"]
+    model._n_updates = content["n_updates"]
+    model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     try:
-        model.policy.optimizer.load_state_dict(content["optimizer"])
-        model.num_timesteps = content["num_timesteps"]
-        model._n_updates = content["n_updates"]
-        model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
-        model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         _restore_environments(model, content["environments"])
         if curriculum is not None:
             curriculum.restore(content["curriculum"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise RunError(f"the checkpoint does not fit the run's config: {error!r}") from error
+    except ValueError as error:
+        raise RunError(str(error)) from error
     set_rng_state(content["rng"])
+
+
+def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None) -> None:
+    """Raise ``RunError`` unless the content has the form of one that the run saves."""
+    form = {
+        "num_timesteps": 0,
+        "n_updates": 0,
+        "elapsed": 0.0,
+        "episodes": [{"r": 0.0, "l": 0}] * _length(content, "episodes"),
+        "recorded": dict.fromkeys(_names(content, "recorded"), 0.0),
+    }
+    parts = {"policy", "optimizer", "rng", "environments", "curriculum"}
+    if content.keys() != form.keys() | parts:
+        raise RunError("it is not a checkpoint of an agent's run")
+    for name, template in form.items():
+        check_like(content[name], template, name)
+    check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
+    _check_policy(model.policy, content)
+    has_stepped = content["n_updates"] > 0
+    check_optimizer(content["optimizer"], model.policy.optimizer, has_stepped, "optimizer")
+    if isinstance(model.env, BatchVecEnv):
+        model.env.reset()  # before, it has no state to compare with
+        check_like(content["environments"], _environments_form(model, content), "environments")
+    elif content["environments"] is not None:
+        raise RunError("environments must be absent: those of this run cannot be saved")
+    if curriculum is None:
+        check_like(content["curriculum"], None, "curriculum")
+    else:
+        window = [[0.0, 0]] * _length(content["curriculum"], "window")
+        check_like(content["curriculum"], {"stage": 0, "window": window}, "curriculum")
+
+
+def _length(content: Any, name: str) -> int:
+    part = content.get(name) if isinstance(content, dict) else None
+    return len(part) if isinstance(part, list) else 0
+
+
+def _names(content: dict[str, Any], name: str) -> list[str]:
+    part = content.get(name)
+    return [key for key in part if isinstance(key, str)] if isinstance(part, dict) else []
+
+
+def _environments_form(model: RecurrentA2C, content: dict[str, Any]) -> dict[str, Any]:
+    assert isinstance(model.env, BatchVecEnv)
+    space = model.env.observation_space
+    assert space.shape is not None
+    saved = content["environments"]
+    before_the_first_step = isinstance(saved, dict) and saved.get("state") == []
+    state = [] if before_the_first_step else leaves(model.policy.initial_state(model.n_envs))
+    last_obs = np.zeros((model.n_envs, *space.shape), space.dtype)
+    return {
+        "batch": {name: torch.from_numpy(leaf) for name, leaf in model.env.get_state().items()},
+        "last_obs": torch.from_numpy(last_obs),
+        "last_episode_starts": torch.zeros(model.n_envs, dtype=torch.bool),
+        "state": [leaf.cpu() for leaf in state],
+    }
 
 
 def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
@@ -112,15 +153,12 @@ def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
     Raises:
         RunError: the weights do not fit the policy, or are not finite.
     """
-    try:
-        weights = content["policy"]
-        policy.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"the checkpoint's weights do not fit the run's config: {reason}") from error
-    for name, parameter in policy.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise RunError(f"the checkpoint's {name} is not finite")
+    _check_policy(policy, content)
+    policy.load_state_dict(content["policy"])
+
+
+def _check_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
+    check_like(content.get("policy"), dict(policy.state_dict()), "policy")
 
 
 def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> None:
@@ -129,8 +167,7 @@ def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> 
         assert model.seed is not None
         model.env.seed(model.seed + model.num_timesteps)  # other episodes than those at the start
         return
-    if not isinstance(model.env, BatchVecEnv):
-        raise ValueError("it has a native batch of environments, and the run does not")
+    assert isinstance(model.env, BatchVecEnv)
     model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
     model._last_obs = saved["last_obs"].numpy()
     model._last_episode_starts = saved["last_episode_starts"].numpy()

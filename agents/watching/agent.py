@@ -12,7 +12,7 @@ from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import TrainConfig, open_run
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.snapshot import naming, restore_policy
-from plasticrl.runs import RunDirectory, UsageError, latest_checkpoint, load_checkpoint
+from plasticrl.runs import RunDirectory, UsageError, load_latest
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class TrainedAgent:
     policy: PlasticPolicy
     is_ablated: bool = False
     """Whether its plasticity coefficients have been set to zero."""
+    damaged: tuple[str, ...] = ()
+    """A sentence for each later checkpoint of the run that could not be read."""
 
     @classmethod
     def load(cls, path: Path) -> "TrainedAgent":
@@ -34,13 +36,12 @@ class TrainedAgent:
             UsageError: its environment cannot be made on this machine.
         """
         run, config = open_run(path)
-        checkpoint = latest_checkpoint(run.checkpoints_path)
-        content = load_checkpoint(checkpoint)
+        checkpoint = load_latest(run.checkpoints_path)
         with closing(build_env(config, 1)) as env:
             model = build_model(replace(config, device="cpu"), env)
-        with naming(checkpoint):
-            restore_policy(model.policy, content)
-        return cls(run, config, model.policy)
+        with naming(checkpoint.path):
+            restore_policy(model.policy, checkpoint.content)
+        return cls(run, config, model.policy, damaged=checkpoint.damaged)
 
     @property
     def is_plastic(self) -> bool:

@@ -89,7 +89,7 @@ def record_episode(
             if synapses is not None:
                 synapses.add(state.trace[0].cpu().numpy())
     return EpisodeTrace(
-        title=f"{agent.run.preset}, seed {seed}" + (", plasticity ablated" if ablated else ""),
+        title=f"{config.env_id}, seed {seed}" + (", plasticity ablated" if ablated else ""),
         env_id=config.env_id,
         preset=agent.run.preset,
         seed=seed,

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from plasticrl.core.state import check_state, leaves, unflatten
-from plasticrl.tasks.fitting import Fit, check_finite
+from plasticrl.core.state import leaves, unflatten
+from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.language.config import LanguageConfig
 from plasticrl.tasks.language.model import Output
 
@@ -98,27 +98,34 @@ class LanguageFit(Fit):
     def state(self) -> dict[str, Any]:
         # A state can be a view of all steps of its window; without clone, all would be saved.
         tensors = [[leaf.clone() for leaf in leaves(state)] for state in self.states or ()]
-        average = None if self.average is None else self.average.state_dict()
+        average = None if self.average is None else dict(self.average.state_dict())
         return {**super().state(), "states": tensors, "average": average}
+
+    def form(self, state: dict[str, Any]) -> dict[str, Any]:
+        tensors = [
+            [leaf.cpu() for leaf in leaves(layer.initial_state(self.config.batch_size))]
+            for layer in self._layers
+        ]
+        is_averaged = state.get("average") is not None
+        average = dict(AveragedModel(self.net).state_dict()) if is_averaged else None
+        return {**super().form(state), "states": tensors, "average": average}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        layers: Any = self.net.layers
         self.states = tuple(
             unflatten(
                 layer.initial_state(self.config.batch_size),
                 [leaf.to(self.config.device) for leaf in tensors],
             )
-            for layer, tensors in zip(layers, state["states"], strict=True)
+            for layer, tensors in zip(self._layers, state["states"], strict=True)
         )
-        for layer, layer_state in zip(layers, self.states, strict=True):
-            size = self.config.batch_size
-            check_state(layer_state, layer.initial_state(size), size)
-            check_finite("states", leaves(layer_state))
         if state["average"] is not None:
             self.average = AveragedModel(self.net)
             self.average.load_state_dict(state["average"])
-            check_finite("averaged weights", self.average.state_dict().values())
+
+    @property
+    def _layers(self) -> Any:
+        return self.net.layers
 
 
 def learning_rate(config: LanguageConfig, n_rounds: int) -> float:

@@ -1,5 +1,6 @@
 """Bad input gives one clear sentence and exit status 2, and changes no file."""
 
+import io
 import json
 import os
 import pickle
@@ -20,8 +21,10 @@ import torch
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import evaluation
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import main, run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.runs.checkpoint import _with_checksum
 
 evaluate_main = partial(run_command, "evaluate")
 train_main = partial(run_command, "train")
@@ -416,11 +419,18 @@ class Hostile:
 
 
 def hostile_pickle(run: Path) -> None:
-    torch.save({"format_version": 1, "content": {"policy": Hostile()}}, newest(run))
+    seal({"format_version": 2, "content": {"policy": Hostile()}}, newest(run))
 
 
 def newer_checkpoint(run: Path) -> None:
-    torch.save({"format_version": 99, "content": {}}, newest(run))
+    seal({"format_version": 99, "content": {}}, newest(run))
+
+
+def seal(saved: Any, path: Path) -> None:
+    """Write a checkpoint whose checksum is right."""
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    path.write_bytes(_with_checksum(buffer.getvalue()))
 
 
 def change(run: Path, **values: Any) -> None:
@@ -448,16 +458,19 @@ ANY_BREAKAGE = [
     (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are hidden_size, "),
     (wrong_type, r"{run}/config\.json: config\.n_envs must be an integer, not 'many'"),
     (impossible_value, r"{run}/config\.json: config: n_envs must be an integer of at least 1"),
-    (other_size, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
-    (other_core, r"{newest}: the checkpoint's weights do not fit the run's config: .*core\."),
+    (other_size, r"{newest} does not fit the run's config: policy\.core\..* must be \("),
+    (other_core, r"{newest} does not fit the run's config: policy has other parts"),
     (no_checkpoints, r"no checkpoint in {run}/checkpoints: start a new run in another folder"),
-    (truncated_checkpoint, r"{newest} is corrupt or not .*; delete it to go on from .*0030\.pt"),
-    (flipped_bit, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
-    (foreign_pickle, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
-    (hostile_pickle, r"{newest} is corrupt or not a plasticrl checkpoint; delete it"),
-    (newer_checkpoint, r"{newest} has format 99, .* reads up to 1: upgrade plasticrl"),
-    (other_content, r"{newest}: the checkpoint's (weights do not fit|'policy' is missing)"),
-    (nan_weights, r"{newest}: the checkpoint's core\.connection\.alpha is not finite"),
+    (other_content, r"{newest} does not fit the run's config: (it is not a ch|policy must be of)"),
+    (nan_weights, r"{newest} does not fit the run's config: policy.*\.alpha is not finite"),
+]
+
+DAMAGE = [
+    (truncated_checkpoint, r"{newest} is damaged, or not a plasticrl checkpoint"),
+    (flipped_bit, r"{newest} is damaged, or not a plasticrl checkpoint"),
+    (foreign_pickle, r"{newest} is damaged, or not a plasticrl checkpoint"),
+    (hostile_pickle, r"{newest} is not a plasticrl checkpoint"),
+    (newer_checkpoint, r"{newest} has format 99, .* reads format 2"),
 ]
 
 
@@ -478,6 +491,42 @@ def test_a_broken_run(
     assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
     assert_sentence(refused(evaluate_main, run, "--json"), sentence, run)
     assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), DAMAGE, ids=[spoil.__name__ for spoil, _ in DAMAGE])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
+    spoil: Callable[[Path], None],
+    sentence: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise damaged weights are used, a run with good checkpoints is lost, or code is run."""
+    monkeypatch.chdir(tmp_path)
+    weights = load_checkpoint(newest(run))["policy"]
+    spoil(run)
+    before = load_checkpoint(run / "checkpoints" / "step_000000000030.pt")["policy"]
+    capsys.readouterr()
+    assert evaluate_main([str(run), "--episodes", "2"]) == 0
+    assert_sentence(capsys.readouterr().err, f"note: {sentence}.*; the checkpoint before", run)
+    agent = TrainedAgent.load(run)
+    assert all(
+        torch.equal(before[name], value) for name, value in agent.policy.state_dict().items()
+    )
+    assert train_main(["--resume", str(run)]) == 0
+    assert_sentence(capsys.readouterr().err, f"note: {sentence}.*; the checkpoint before", run)
+    again = load_checkpoint(newest(run))["policy"]
+    assert all(torch.equal(weights[name], value) for name, value in again.items())
+    assert not Path("hacked").exists()
+
+
+def test_all_checkpoints_are_damaged(run: Path, refused: Refused) -> None:
+    """Otherwise a run is evaluated with untrained weights."""
+    for path in (run / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    sentence = refused(evaluate_main, run)
+    assert_sentence(sentence, r"{newest} is damaged, or not a plasticrl checkpoint", run)
 
 
 def test_the_hostile_pickle_is_hostile(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -516,14 +565,11 @@ def spoiled_metrics(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (other_envs, r"{newest}: the checkpoint does not fit the run's config"),
-        (foreign_env, r"{newest}: the checkpoint does not fit the run's config"),
-        (no_optimizer, r"{newest}: the checkpoint does not fit the run's config"),
-        (no_random_numbers, r"{newest}: the random-number state is malformed"),
-        (
-            steps_in_words,
-            r"{newest}: the checkpoint's 'num_timesteps' is missing, or of the wrong type",
-        ),
+        (other_envs, r"{newest} does not fit the run's config: environments\.batch\."),
+        (foreign_env, r"{newest} does not fit the run's config: environments\.batch has other"),
+        (no_optimizer, r"{newest} does not fit the run's config: optimizer has other parts"),
+        (no_random_numbers, r"{newest} does not fit .*: the random-number state is malformed"),
+        (steps_in_words, r"{newest} does not fit .*: num_timesteps must be of type int, not str"),
         (spoiled_metrics, r"{run}/metrics\.jsonl, line 2 is not valid JSON"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -88,7 +88,7 @@ def test_watched_live_and_replayed_are_the_same(
     live, _ = capsys.readouterr()
     assert evaluate_main([str(recorded), "--watch"]) == 0
     replayed, _ = capsys.readouterr()
-    assert replayed.startswith("maze-quickstart, seed 1000000\n")
+    assert replayed.startswith("plasticrl/GridMaze-v0, seed 1000000\n")
     assert live.endswith(replayed)
 
 
@@ -114,7 +114,7 @@ def test_a_replay_without_torch(recorded: Path, tmp_path: Path, output: str) -> 
     )
     assert done.returncode == 0, done.stderr
     if output == "--watch":
-        assert done.stdout.startswith("maze-quickstart, seed 1000000\n")
+        assert done.stdout.startswith("plasticrl/GridMaze-v0, seed 1000000\n")
     else:
         assert done.stderr == f"recorded {tmp_path / 'episode.gif'}\n"
         with Image.open(tmp_path / "episode.gif") as gif:

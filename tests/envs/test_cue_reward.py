@@ -1,4 +1,4 @@
-"""Cue-reward: a trial's parts, the draws' distributions, perfect and blind play, the curriculum."""
+"""Cue-reward: the parts of a trial, the distributions of draws, the players' rewards."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from plasticrl.envs import CueReward, CueRewardBatch, HistoryObservation
 
 
 def play(batch: CueRewardBatch, policy: str, seed: int = 0) -> tuple[Any, Any, Any]:
-    """One episode: observations (T + 1, B, F), rewards (T, B), trials (B,)."""
+    """Play one episode; return observations (T + 1, B, F), rewards (T, B) and trials (B,)."""
     observation, info = batch.reset(seed=seed)
     seen, rewards = [observation], []
     for _ in range(batch.episode_length):
-        answer = batch.target_shown if policy == "oracle" else np.zeros(batch.num_envs)
+        answer = batch.state.world.target_shown if policy == "oracle" else np.zeros(batch.num_envs)
         observation, reward, _, truncated, info = batch.step(answer.astype(np.int64))
         seen.append(observation)
         rewards.append(reward)
@@ -33,7 +33,7 @@ def trials_of(seen: Any, bits: int) -> list[Any]:
 
 @pytest.mark.parametrize(("n_cues", "bits"), [(4, 20), (2, 1), (3, 2), (5, 8)])
 def test_trial_structure(n_cues: int, bits: int) -> None:
-    """Blank, the cues once each among blanks, go, blank; lengths uniform over their range."""
+    """A trial would lack a part or repeat a cue, or its length would not be uniform."""
     batch = CueRewardBatch(60, n_cues=n_cues, cue_bits=bits, episode_length=400)
     seen, _, _ = play(batch, "oracle")
     lengths: list[int] = []
@@ -60,7 +60,7 @@ def test_trial_structure(n_cues: int, bits: int) -> None:
 
 
 def test_papers_lengths() -> None:
-    """4 cues: 5 to 8 steps; the extra blanks can be fixed."""
+    """With 4 cues, a trial would not have 5 to 8 steps, or the fixed number of extra blanks."""
     for extra, expected in ((None, {5, 6, 7, 8}), (0, {5}), (2, {5, 6, 7})):
         batch = CueRewardBatch(30, max_extra_blanks=extra)
         seen, _, _ = play(batch, "oracle")
@@ -69,12 +69,12 @@ def test_papers_lengths() -> None:
 
 
 def _starts(seen: Any) -> Any:
-    """The trials' first steps: two after a go."""
+    """Return the first steps of the trials, each two after a go."""
     return [0, *(np.flatnonzero(seen[:, 20]) + 2)]
 
 
 def test_every_place_and_every_cue_is_as_likely() -> None:
-    """First trials with 2 cues in 3 places: each place and each ordered pair as often."""
+    """Some place or ordered pair would be more frequent in first trials with 2 cues in 3 places."""
     n = 20_000
     batch = CueRewardBatch(n, max_extra_blanks=1)
     batch.reset(seed=1)
@@ -100,7 +100,7 @@ def test_every_place_and_every_cue_is_as_likely() -> None:
 
 @pytest.mark.parametrize(("bits", "n_cues"), [(1, 2), (2, 3), (2, 4), (3, 4)])
 def test_every_set_of_cues_is_as_likely(bits: int, n_cues: int) -> None:
-    """Exact sampling without replacement, even where the cues are all the codes there are."""
+    """Cues would be equal or not uniform, in particular where every code is a cue."""
     batch = CueRewardBatch(20_000, cue_bits=bits, n_cues=n_cues)
     batch.reset(seed=2)
     state = batch.get_state()
@@ -138,7 +138,7 @@ def test_perfect_play_is_paid_one_a_trial() -> None:
 
 @pytest.mark.parametrize("n_cues", [2, 3, 4, 5])
 def test_always_zero_is_paid_by_how_often_the_target_is_absent(n_cues: int) -> None:
-    """P(absent) - P(shown) = 1 - 2 (n // 2) / n."""
+    """A constant answer would not earn P(absent) - P(shown) = 1 - 2 (n // 2) / n."""
     _, rewards, trials = play(CueRewardBatch(3_000, n_cues=n_cues), "zero")
     expected = 1 - 2 * (n_cues // 2) / n_cues
     assert rewards.sum() / trials.sum() == pytest.approx(expected, abs=0.015)
@@ -157,7 +157,7 @@ def test_reward_is_for_the_action_at_the_go_step_and_seen_at_the_next() -> None:
     observation, _ = env.reset(seed=4)
     assert observation[20:].tolist() == [0, 1, 0, 0, 0, 0, 0]
     for step in range(1, 120):
-        go, shown = observation[20] == 1, bool(env.batch.target_shown[0])
+        go, shown = observation[20] == 1, bool(env.batch.state.world.target_shown[0])
         action = step % 2
         observation, reward, *_, info = env.step(np.int64(action))
         assert reward == (0 if not go else 1 if (action == 1) == shown else -1)
@@ -172,7 +172,7 @@ def test_reward_is_for_the_action_at_the_go_step_and_seen_at_the_next() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_target_is_what_the_rewards_say(seed: int) -> None:
-    """A player that sees observations alone and keeps the cues in line with every reward so far."""
+    """Play from observations alone, by the cues that agree with every reward so far."""
     env = CueReward(episode_length=400)
     observation, _ = env.reset(seed=seed)
     candidates = {tuple(cue) for cue in env.batch.cues[0, :4].tolist()}
@@ -203,21 +203,21 @@ def test_curriculum_waits_for_the_next_episode() -> None:
     batch.set_n_cues(4)
     for _ in range(16):  # rows 3 to 5 have begun anew, rows 0 to 2 not
         batch.step(np.zeros(6, dtype=np.int64))
-    assert batch.n_cues.tolist() == [2, 2, 2, 4, 4, 4]
+    assert batch.state.world.n_cues.tolist() == [2, 2, 2, 4, 4, 4]
     for _ in range(5):
         batch.step(np.zeros(6, dtype=np.int64))
-    assert batch.n_cues.tolist() == [4] * 6
+    assert batch.state.world.n_cues.tolist() == [4] * 6
     assert batch.observation_space == space
     other = CueRewardBatch(6, n_cues=2, cue_bits=6, episode_length=20)
     other.set_state(batch.get_state())
-    assert other.n_cues.tolist() == [4] * 6
+    assert other.state.world.n_cues.tolist() == [4] * 6
 
 
 def test_curriculum_before_the_first_reset() -> None:
     batch = CueRewardBatch(2, n_cues=4)
     batch.set_n_cues(2)
     batch.reset(seed=0)
-    assert batch.n_cues.tolist() == [2, 2]
+    assert batch.state.world.n_cues.tolist() == [2, 2]
 
 
 def test_curriculum_reaches_through_wrappers() -> None:
@@ -229,7 +229,7 @@ def test_curriculum_reaches_through_wrappers() -> None:
     vec.env_method("set_n_cues", 2)
     vec.reset()
     for env in vec.envs:
-        assert env.unwrapped.batch.n_cues.tolist() == [2]  # type: ignore[attr-defined]
+        assert env.unwrapped.batch.state.world.n_cues.tolist() == [2]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def make(env_id: str, device: str | None = "cpu", **options: Any) -> Any:
 
 
 def assert_bits(ours: Any, theirs: Any, where: str) -> None:
-    """A tensor has the dtype, the shape and the bits of an array."""
+    """Check that a tensor has the dtype, the shape and the bits of an array."""
     assert isinstance(ours, torch.Tensor), where
     host = ours.cpu().numpy()
     assert (host.dtype, host.shape) == (theirs.dtype, theirs.shape), where
@@ -60,7 +60,7 @@ def leaves(state: State[Any]) -> list[torch.Tensor]:
 def test_a_device_plays_numpys_episodes_bit_for_bit(
     env_id: str, options: dict[str, Any], device: str
 ) -> None:
-    """Otherwise a run on a GPU is another experiment; rows end out of step with each other."""
+    """A run on a GPU would be another experiment than one in numpy."""
     host, batch = make(env_id, None, **options), make(env_id, device, **options)
     assert_bits(batch.reset(seed=7)[0], host.reset(seed=7)[0], "reset")
     ended = np.zeros(N_ROWS, dtype=np.int64)
@@ -90,7 +90,7 @@ def test_a_device_plays_numpys_episodes_bit_for_bit(
 def test_a_saved_state_moves_between_numpy_and_a_device(
     env_id: str, options: dict[str, Any]
 ) -> None:
-    """Otherwise a run that began on a GPU cannot be looked at elsewhere."""
+    """A run that began on a GPU could not be continued on another machine."""
     host, batch = make(env_id, None, **options), make(env_id, **options)
     host.reset(seed=1)
     for action in actions(host, 0, 9):
@@ -104,7 +104,7 @@ def test_a_saved_state_moves_between_numpy_and_a_device(
 
 
 class NoMasks(TorchDispatchMode):
-    """Refuse indexing with a mask: how many entries it has, only the device knows."""
+    """Refuse indexing with a mask, whose number of true entries only the device knows."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_):
@@ -114,7 +114,7 @@ class NoMasks(TorchDispatchMode):
 
 @all_cases
 def test_a_transition_never_waits_for_the_device(env_id: str, options: dict[str, Any]) -> None:
-    """Otherwise every step has a round trip to the host, and no graph can capture it."""
+    """A step would wait for the host, and no graph could capture it."""
     batch = make(env_id, "meta", **options)
     action = torch.zeros(N_ROWS, dtype=torch.int64, device="meta")
     with NoMasks():
@@ -149,7 +149,7 @@ def test_the_test_before_this_one_sees_it(wait: Any) -> None:
 def test_a_transition_is_a_pure_function(
     env_id: str, options: dict[str, Any], device: str | None
 ) -> None:
-    """Same state and action, same result, at any time; neither they nor the batch change."""
+    """A transition would depend on more than state and action, or change one of them."""
 
     def bits(value: Any) -> Any:
         if isinstance(value, tuple | dict):
@@ -178,7 +178,7 @@ def test_a_transition_is_a_pure_function(
 
 @all_cases
 def test_no_two_arrays_of_a_devices_state_are_one(env_id: str, options: dict[str, Any]) -> None:
-    """Otherwise a graph's owner, who copies into the state in place, writes one over another."""
+    """Two leaves would share memory, and a copy into one would overwrite the other."""
     batch = make(env_id, **options)
     batch.reset(seed=0)
     for action in tensors(batch, 0, 3):
@@ -189,7 +189,7 @@ def test_no_two_arrays_of_a_devices_state_are_one(env_id: str, options: dict[str
 
 @all_ids
 def test_what_a_device_gave_is_the_callers(env_id: str) -> None:
-    """Writing into what step gave and the action changes nothing in the environment."""
+    """A caller who writes into the arrays of step or the action would change the episode."""
     one, other = make(env_id, episode_length=7), make(env_id, episode_length=7)
     one.reset(seed=0)
     other.reset(seed=0)[0][:] = 9
@@ -204,7 +204,7 @@ def test_what_a_device_gave_is_the_callers(env_id: str) -> None:
 
 @all_ids
 def test_views_are_numpys(env_id: str) -> None:
-    """Pictures and properties are looked at on the host."""
+    """Pictures and properties of a batch on a device would not be numpy arrays."""
     pictures = []
     for device in (None, "cpu"):
         batch = make(env_id, device, render_mode="rgb_array")
@@ -220,7 +220,7 @@ def test_views_are_numpys(env_id: str) -> None:
 
 
 def test_a_curriculum_moves_on_a_device() -> None:
-    """More cues than there were when the batch was made, or than a loaded state has."""
+    """A batch could not have more cues than at its start, or than a loaded state has."""
     made: list[Any] = []
     for device in (None, "cpu"):
         batch = CueRewardBatch(
@@ -236,7 +236,7 @@ def test_a_curriculum_moves_on_a_device() -> None:
     for action in actions(made[0], 0, 40):
         observation = made[0].step(action)[0]
         assert_bits(made[1].step(torch.from_numpy(action))[0], observation, "step")
-    assert made[1].n_cues.tolist() == [5] * N_ROWS
+    assert made[1].state.world.n_cues.tolist() == [5] * N_ROWS
 
 
 @all_ids

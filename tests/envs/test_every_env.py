@@ -1,4 +1,4 @@
-"""What every environment of the table promises: a new row of the table is tested here as it is."""
+"""The contract of every environment in the table; a new row is tested without a change here."""
 
 import copy
 import importlib
@@ -54,7 +54,7 @@ def make_sync(env_id: str, mode: AutoresetMode, options: dict[str, Any]) -> Sync
 
 
 def assert_same(ours: Any, theirs: Any, where: str) -> None:
-    """Same structure, same dtypes, same values."""
+    """Check that two values have the same structure, dtypes and numbers."""
     if isinstance(theirs, dict):
         assert ours.keys() == theirs.keys(), where
         for key in theirs:
@@ -73,7 +73,7 @@ def assert_same(ours: Any, theirs: Any, where: str) -> None:
 
 
 def reset_where_over(batch: Any) -> None:
-    """With autoreset disabled, as its caller would."""
+    """Reset finished rows as a caller would, where autoreset is disabled."""
     done = batch.get_state()["done"]
     if batch.autoreset_mode is AutoresetMode.DISABLED and done.any():
         batch.reset(options={"reset_mask": done})
@@ -100,7 +100,7 @@ def test_stable_baselines_finds_nothing_to_complain_about(env_id: str) -> None:
 def test_batch_is_syncvectorenv_of_single_envs(
     env_id: str, options: dict[str, Any], mode: AutoresetMode
 ) -> None:
-    """Every value of every step, with rows out of step and reset by hand in between."""
+    """Some value of some step would differ from SyncVectorEnv's, also after resets by hand."""
     batch = make_batch(env_id, autoreset_mode=mode, **options)
     sync = make_sync(env_id, mode, options)
     assert batch.metadata["autoreset_mode"] is mode
@@ -168,7 +168,7 @@ def test_seeds_matter_and_no_seed_is_fresh(env_id: str) -> None:
 def test_saved_state_continues_bit_for_bit(
     env_id: str, options: dict[str, Any], mode: AutoresetMode
 ) -> None:
-    """Saved in the middle of an episode and just after its end, loaded into a new batch."""
+    """A state saved within an episode, or just after its end, would continue differently."""
     for steps in (10, options["episode_length"]):
         batch = make_batch(env_id, autoreset_mode=mode, **options)
         batch.reset(seed=5)
@@ -189,7 +189,7 @@ def test_saved_state_continues_bit_for_bit(
 @all_ids
 @pytest.mark.parametrize("device", [None, "cpu"])
 def test_copies_and_pickles_go_their_own_way(env_id: str, device: str | None) -> None:
-    """A planner copies its environment and tries what would happen."""
+    """A planner that tries actions on a copy would change the original environment."""
     batch = make_batch(env_id, autoreset_mode="SameStep", episode_length=7, device=device)
     batch.reset(seed=0)
     path = [one if device is None else torch.from_numpy(one) for one in actions(batch, 0, 20)]
@@ -232,7 +232,7 @@ def test_set_state_is_strict(env_id: str) -> None:
 
 @all_ids
 def test_returned_arrays_are_the_callers(env_id: str) -> None:
-    """Writing into what reset, step and the action gave changes nothing in the environment."""
+    """A caller who writes into the arrays of reset, step or the action would change the episode."""
     one, other = make_batch(env_id), make_batch(env_id)
     one.reset(seed=0)
     other.reset(seed=0)[0][:] = 9
@@ -339,7 +339,7 @@ def test_bad_common_arguments(env_id: str, name: str, value: Any) -> None:
 
 @all_ids
 def test_rendering(env_id: str) -> None:
-    """A frame per row, big enough to see, that changes with time; a text."""
+    """A rendering would be missing, too small, or the same at every step."""
     batch = make_batch(env_id, render_mode="rgb_array")
     batch.reset(seed=0)
     before = batch.render()

@@ -1,4 +1,4 @@
-"""The maze: its layout, its moves by hand, and the numbers of a random walk and of perfect play."""
+"""The maze: layout and moves checked by hand, and the rewards of random and of perfect play."""
 
 from collections import deque
 from typing import Any
@@ -34,7 +34,7 @@ def test_outer_goals_are_the_ring_along_the_wall() -> None:
 
 
 def place(env: GridMaze, agent: tuple[int, int], goal: tuple[int, int]) -> None:
-    """Put the agent and the goal somewhere, through the saved state."""
+    """Place the agent and the goal through the saved state."""
     cells = env.batch.maze.cells.tolist()
     state = env.get_state()
     state["agent"][:], state["goal"][:] = cells.index(list(agent)), cells.index(list(goal))
@@ -77,7 +77,7 @@ def test_moves_by_hand() -> None:
 
 
 def test_window_is_row_major() -> None:
-    """At (1, 2) of a maze of 7: border above, a pillar below, free cells on both sides."""
+    """The window at (1, 2) of a maze of size 7 would be wrong: border above, pillar below."""
     env = GridMaze(size=7)
     env.reset(seed=0)
     place(env, (1, 1), (5, 5))
@@ -131,7 +131,7 @@ def test_episode_is_truncated_at_its_length_and_never_terminated() -> None:
 
 
 def shortest_moves(size: int) -> Any:
-    """(F, F) best first move from every free cell to every goal, by breadth-first search."""
+    """Return the best first moves (F, F) from every cell to every goal, by breadth-first search."""
     maze = build_maze(size, "all")
     places = [tuple(cell) for cell in maze.cells.tolist()]
     best = np.zeros((len(places), len(places)), dtype=np.int64)
@@ -183,7 +183,7 @@ def expected_reward(size: int, best: Any = None) -> float:
     [(7, 27.6, 554.0), (9, 14.8, 411.0), (11, 7.6, 321.0), (13, 5.4, 267.0)],
 )
 def test_known_numbers(size: int, random_walk: float, perfect: float) -> None:
-    """Mean reward of 200 steps: as the exact one, and within 5 % of the design's table.
+    """The mean reward of 200 steps would differ from the exact one or from the design's table.
 
     The table says 5.8 for the random walk at size 13, a sample: the exact number is 5.38.
     """

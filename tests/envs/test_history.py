@@ -13,7 +13,7 @@ from plasticrl.envs import HistoryObservation
 
 
 class Toy(gym.Env[Any, Any]):
-    """Any spaces; observations are samples, step t is paid t / 2."""
+    """Any spaces: observations are samples of theirs, and step t earns t / 2."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 

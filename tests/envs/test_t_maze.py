@@ -13,7 +13,7 @@ UP, DOWN, LEFT, RIGHT = range(4)
 
 
 def at_start(goes_down: int, **options: Any) -> TMaze:
-    """An environment in which the cue says up or down."""
+    """Make an environment in which the cue shows the given side."""
     env = TMaze(**options)
     for seed in range(100):
         observation, _ = env.reset(seed=seed)
@@ -29,7 +29,7 @@ def walk(env: TMaze, *actions: int) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("goes_down", [0, 1])
 @pytest.mark.parametrize("turn", [UP, DOWN])
 def test_a_path_by_hand(goes_down: int, turn: int) -> None:
-    """Bump into a wall, go to the junction and turn."""
+    """Walk into a wall, to the junction and into an arm."""
     env = at_start(goes_down, corridor_length=2, episode_length=10)
     steps = walk(env, LEFT, UP, RIGHT, DOWN, RIGHT, RIGHT, turn)
     cue = [1.0 - goes_down, float(goes_down)]
@@ -45,14 +45,14 @@ def test_a_path_by_hand(goes_down: int, turn: int) -> None:
 
 
 def test_an_episode_ends_at_its_time_limit_or_in_an_arm_or_both() -> None:
-    """As Gymnasium's TimeLimit: an end at the last step is both."""
+    """A terminal state at the last step would not be both, as with Gymnasium's TimeLimit."""
     for length, ends in [(1, (False, True)), (2, (True, True)), (3, (True, False))]:
         steps = walk(at_start(0, corridor_length=1, episode_length=length), *[RIGHT, UP][:length])
         assert steps[-1][2:4] == ends
 
 
 def totals(remembers: bool, n: int = 4000) -> np.ndarray:
-    """Rewards of episodes that go straight to the junction and turn as the cue says, or up."""
+    """Return the rewards of episodes that turn as the cue shows, or always up."""
     batch = TMazeBatch(n, corridor_length=3, autoreset_mode=AutoresetMode.SAME_STEP)
     goes_down = batch.reset(seed=0)[0][:, 1] == 1.0
     for _ in range(3):
@@ -95,7 +95,7 @@ def test_a_corridor_of_no_length(length: Any) -> None:
 
 @pytest.mark.parametrize("goes_down", [0, 1])
 def test_the_scene_shows_where_everything_is(goes_down: int) -> None:
-    """Cue and goal on the same side; the cue pale once the agent has left the first cell."""
+    """The cue would be on another side than the goal, or not pale after the first cell."""
     env = at_start(goes_down, corridor_length=2)
 
     def names() -> list[list[str]]:

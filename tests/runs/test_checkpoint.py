@@ -1,6 +1,7 @@
 """Checkpoints are exact, atomic and limited in number, and loading one runs no code."""
 
 import errno
+import io
 import os
 import pickle
 import zipfile
@@ -12,7 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from plasticrl.runs import RunError, latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.runs import (
+    RunError,
+    latest_checkpoint,
+    load_checkpoint,
+    load_latest,
+    save_checkpoint,
+)
+from plasticrl.runs.checkpoint import _with_checksum
 
 CONTENT: dict[str, Any] = {
     "policy": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},
@@ -131,43 +139,64 @@ def test_no_checkpoint_yet(tmp_path: Path, folder: str) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="does not exist"):
+    with pytest.raises(RunError, match="No such file"):
         load_checkpoint(tmp_path / "step_000000000001.pt")
 
 
-def test_truncated_file_names_itself_and_the_previous_one(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 1, {})
+def test_truncated_file_names_itself(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, 2, CONTENT)
     whole = path.read_bytes()
     for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(RunError, match=r"000002\.pt is corrupt .* previous one, .*000001\.pt$"):
+        with pytest.raises(RunError, match=r"000002\.pt is damaged, or not a plasticrl checkpoint"):
             load_checkpoint(path)
 
 
-def test_a_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, 1, {"weight": torch.arange(8.0), "lr": 0.5})
-    expected, whole, refused = load_checkpoint(path), path.read_bytes(), 0
-    for index in range(0, len(whole), 3):
+    whole = path.read_bytes()
+    for index in range(len(whole)):
         damaged = bytearray(whole)
         damaged[index] ^= 1 << index % 8
         path.write_bytes(damaged)
-        try:
-            assert same(load_checkpoint(path), expected)  # the zip's padding, dates and the like
-        except RunError:
-            refused += 1
-    assert refused > 100
+        with pytest.raises(RunError, match="is damaged, or not a plasticrl checkpoint"):
+            load_checkpoint(path)
 
 
-@pytest.mark.parametrize("value", [1.0, 2.5])
-def test_a_flipped_weight_is_found(tmp_path: Path, value: float) -> None:
-    path = save_checkpoint(tmp_path, 1, {"weight": torch.full((64,), value)})
-    whole = bytearray(path.read_bytes())
-    data = torch.full((64,), value).numpy().tobytes()
-    whole[whole.index(data) + 10] ^= 1
-    path.write_bytes(whole)
-    with pytest.raises(RunError, match=r"or not a plasticrl checkpoint$"):
-        load_checkpoint(path)
+def test_the_latest_whole_one_is_loaded_and_the_others_are_named(tmp_path: Path) -> None:
+    paths = [save_checkpoint(tmp_path, step, {"step": step}) for step in (1, 2, 3)]
+    for path in paths[1:]:
+        path.write_bytes(path.read_bytes()[1:])
+    loaded = load_latest(tmp_path)
+    assert (loaded.path, loaded.content) == (paths[0], {"step": 1})
+    assert [sentence.partition(" is damaged")[0] for sentence in loaded.damaged] == [
+        str(paths[2]),
+        str(paths[1]),
+    ]
+    paths[0].write_bytes(b"")
+    with pytest.raises(RunError, match=r"000003\.pt is damaged"):
+        load_latest(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_no_checkpoint_to_load(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(RunError, match="there is no checkpoint in"):
+        load_latest(tmp_path / folder)
+
+
+def test_torch_reads_it_without_us(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, {"weight": torch.arange(8.0)})
+    assert torch.equal(torch.load(path, weights_only=True)["content"]["weight"], torch.arange(8.0))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(archive.comment) == 64
+
+
+def seal(saved: object, path: Path) -> None:
+    """Write a checkpoint whose checksum is right."""
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    path.write_bytes(_with_checksum(buffer.getvalue()))
 
 
 class Hostile:
@@ -182,10 +211,10 @@ class Hostile:
 def test_a_hostile_pickle_does_not_run(tmp_path: Path, as_zip: bool) -> None:
     path, target = tmp_path / "step_000000000001.pt", tmp_path / "broken-into"
     if as_zip:
-        torch.save({"format_version": 1, "content": {"a": Hostile(target)}}, path)
+        seal({"format_version": 2, "content": {"a": Hostile(target)}}, path)
     else:
         path.write_bytes(pickle.dumps(Hostile(target)))
-    with pytest.raises(RunError, match="is corrupt or not a plasticrl checkpoint"):
+    with pytest.raises(RunError, match="not a plasticrl checkpoint"):
         load_checkpoint(path)
     assert not target.exists()
 
@@ -195,13 +224,13 @@ def test_a_hostile_pickle_does_not_run(tmp_path: Path, as_zip: bool) -> None:
     [
         {"weight": torch.ones(1)},
         [1, 2],
-        {"format_version": "1", "content": {}},
-        {"format_version": 1, "content": []},
-        {"format_version": 1, "content": OrderedDict()},
+        {"format_version": "2", "content": {}},
+        {"format_version": 2, "content": []},
+        {"format_version": 2, "content": OrderedDict()},
     ],
 )
 def test_foreign_files(tmp_path: Path, saved: object) -> None:
-    torch.save(saved, tmp_path / "other.pt")
+    seal(saved, tmp_path / "other.pt")
     with pytest.raises(RunError, match="not a plasticrl checkpoint"):
         load_checkpoint(tmp_path / "other.pt")
 
@@ -209,12 +238,13 @@ def test_foreign_files(tmp_path: Path, saved: object) -> None:
 def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("data", "{}")
-    with pytest.raises(RunError, match=r"model\.zip is corrupt or not"):
+    with pytest.raises(RunError, match=r"model\.zip is damaged, or not"):
         load_checkpoint(tmp_path / "model.zip")
 
 
-def test_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format_is_named(tmp_path: Path, version: int) -> None:
     path = tmp_path / "step_000000000001.pt"
-    torch.save({"format_version": 2, "content": {}}, path)
-    with pytest.raises(RunError, match=r"has format 2, but .* up to 1: upgrade plasticrl"):
+    seal({"format_version": version, "content": {}}, path)
+    with pytest.raises(RunError, match=rf"has format {version}, but .* reads format 2: use the ve"):
         load_checkpoint(path)

@@ -1,5 +1,6 @@
 """A supervised run that is interrupted and resumed equals an uninterrupted one, bit for bit."""
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import torch
 
 from plasticrl.commands import run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.runs.checkpoint import _with_checksum
 from plasticrl.tasks import fitting, training
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import PRESETS, TASKS
@@ -263,7 +265,9 @@ class Hostile:
 
 
 def hostile(run: Path) -> None:
-    torch.save({"format_version": 1, "content": {"net": Hostile()}}, newest(run))
+    buffer = io.BytesIO()
+    torch.save({"format_version": 2, "content": {"net": Hostile()}}, buffer)
+    newest(run).write_bytes(_with_checksum(buffer.getvalue()))
 
 
 def not_finite(run: Path) -> None:
@@ -324,22 +328,17 @@ def no_record(run: Path) -> None:
         (an_agent_s, "{run}/config.json: config.name is unknown"),
         (other_task, "{run}/config.json: config.name must be one of images, "),
         (other_size, "{newest} does not fit the run's config: "),
-        (cut, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
+        (foreign, "{newest} does not fit the run's config: it is not a checkpoint of this task"),
+        (not_finite, "{newest} does not fit the run's config: its 'net'.weight is not finite"),
+        (other_moments, "{newest} does not fit the run's config: its 'optimizer'.state.0.exp_avg "),
         (
-            foreign,
-            "{newest} does not fit the run's config: its 'net' is missing, or of the wrong type",
+            moments_not_finite,
+            "{newest} does not fit the run's config: its 'optimizer'.state.0.exp_avg is not finite",
         ),
-        (hostile, "{newest} is corrupt or not a plasticrl checkpoint; delete it to go on from"),
-        (not_finite, "{newest} does not fit the run's config: its weights are not finite"),
-        (
-            other_moments,
-            "{newest} does not fit the run's config: its optimizer state does not have the",
-        ),
-        (moments_not_finite, "{newest} does not fit the run's config: its optimizer's numbers are"),
         (an_end_of_its_own, "{newest} does not fit the run's config: its 'stopped' is 'x'"),
         (too_many_updates, "{newest} does not fit the run's config: its 'n_updates' is 7"),
-        (no_optimizer, "{newest} does not fit the run's config: "),
-        (no_episodes, "{newest} does not fit the run's config: "),
+        (no_optimizer, "{newest} does not fit the run's config: its 'optimizer' has other parts"),
+        (no_episodes, "{newest} does not fit the run's config: its 'episodes' must be (5056,) of "),
         (no_random_numbers, "{newest} does not fit the run's config: the random-number state"),
         (spoiled_metrics, "{run}/metrics.jsonl, line 2 is not valid JSON"),
         (other_nets, "{run}/evaluation.json has other nets than the run: ['LSTM']"),
@@ -368,6 +367,25 @@ def test_a_run_that_cannot_be_continued(
     )
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
+    assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize("spoil", [cut, hostile])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
+    spoil: Callable[[Path], None],
+    stopped: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a run with a good checkpoint is lost, or another net is trained."""
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    spoil(run)
+    assert train_main(["--resume", str(run)]) == 0
+    assert f"{newest(run)} is " in capsys.readouterr().err
+    assert train_main([*PATTERNS, "--run-dir", str(tmp_path / "unbroken")]) == 0
+    assert_same_run(run, tmp_path / "unbroken")
     assert not Path("hacked").exists()
 
 

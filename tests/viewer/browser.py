@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through the pipe of its DevTools protocol; nothing else is needed."""
+"""A headless Chromium, which is controlled through the pipe of its DevTools protocol."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0
-"""Seconds: after which a browser that does not answer is an error."""
+"""Seconds after which a browser that does not answer is an error."""
 
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -38,12 +38,12 @@ _KEYS = {
 
 
 def find() -> str | None:
-    """Where a Chromium is; None if there is none."""
+    """Return the path of a Chromium, or None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One page in a browser of its own.
+    """One page in a separate browser.
 
     Attributes:
         complaints: errors and warnings of the page's console, and exceptions that nobody caught.
@@ -90,7 +90,7 @@ class Browser:
         os.close(self._answers)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol, and its answer."""
+        """Send one command of the protocol and return its answer."""
         self._count += 1
         command: dict[str, Any] = {"id": self._count, "method": method, "params": params}
         if self._session is not None:
@@ -115,7 +115,7 @@ class Browser:
         self.wait("document.documentElement.dataset.ready === 'true'")
 
     def go(self, address: str) -> None:
-        """Load a page, with all that it asks for."""
+        """Load a page and everything that it requests."""
         before = self._loads
         self.call("Page.navigate", url=address)
 
@@ -130,7 +130,7 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def value(self, script: str) -> Any:
-        """What an expression of the page's script is worth."""
+        """Return the value of an expression of the page's script."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
@@ -140,7 +140,7 @@ class Browser:
         return str(self.value(f"document.querySelector({selector!r}).textContent"))
 
     def wait(self, script: str) -> None:
-        """Until an expression is true."""
+        """Wait until an expression is true."""
         _until(lambda: bool(self.value(script)), script)
 
     def press(self, key: str, shift: bool = False) -> None:
@@ -168,13 +168,13 @@ class Browser:
         return mouse
 
     def click(self, selector: str, across: float = 0.5) -> None:
-        """Press and let go in the middle of an element, or this share of the way across it."""
+        """Click an element at the share ``across`` of its width."""
         mouse = self.point(selector, across) | {"button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, **mouse)
 
     def screenshot(self) -> bytes:
-        """The window as a PNG."""
+        """Return a picture of the window as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def _receive(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ N_STEPS = 12
 
 
 def make_synapses(traces: np.ndarray, bound: float | None = 1.0) -> Synapses:
-    """Of `traces` (T, post, pre), with random weights and alpha."""
+    """Record `traces` (T, post, pre) with random weights and alpha."""
     rng = np.random.default_rng(1)
     weight, alpha = rng.normal(size=(2, *traces.shape[1:])).astype(np.float32)
     recorder = SynapseRecorder(weight, alpha, bound, eta=0.25)
@@ -29,7 +29,7 @@ SYMBOLS = (
 
 
 def make_scene(walls: np.ndarray, goal: tuple[int, int], agent: np.ndarray, **more: Any) -> Scene:
-    """Of a maze with `walls` (h, w), and the agent's places (T, 2)."""
+    """Make the scene of a maze with `walls` (h, w) and the agent's places (T, 2)."""
     grid = np.tile(walls.astype(np.uint8), (len(agent), 1, 1))
     grid[:, *goal] = 2
     grid[np.arange(len(agent)), *agent.T] = 3
@@ -66,7 +66,7 @@ def make_fields() -> dict[str, Any]:
 
 
 def make_maze(n_rows: int = 9) -> dict[str, Any]:
-    """Scene and rewards: to and fro in a corridor, with rewards at steps 3 and 7."""
+    """Make a scene and rewards: an agent in a corridor, with rewards at steps 3 and 7."""
     walls = np.ones((n_rows, 9), dtype=bool)
     walls[1, 1:8] = False
     rewards = np.zeros(N_STEPS)

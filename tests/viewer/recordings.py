@@ -1,4 +1,4 @@
-"""Episodes for the page: a maze with and without plasticity, and ones with less to show."""
+"""Episodes for the page: a maze with and without plasticity, and others with fewer parts."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ SIZE = 7
 
 
 def walls() -> np.ndarray:
-    """A maze of 7 x 7 with pillars, its center free."""
+    """A maze of 7 x 7 with pillars, whose center is free."""
     there = np.zeros((SIZE, SIZE), dtype=bool)
     there[::2, ::2] = True
     there[[0, -1], :] = there[:, [0, -1]] = True
@@ -35,7 +35,7 @@ def synapses(neurons: int, seed: int, ablated: bool, n_steps: int) -> Synapses:
 def maze_recording(
     seed: int, ablated: bool, rewarded: tuple[int, ...], neurons: int = 12, **fields: Any
 ) -> EpisodeTrace:
-    """Walks to and fro along the second row; 10 at each of the `rewarded` steps, from 1."""
+    """An agent that walks along the second row and back; `rewarded` steps, from 1, earn 10."""
     rng = np.random.default_rng(seed + 100 * ablated)
     rewards = np.zeros(N_STEPS)
     rewards[[step - 1 for step in rewarded]] = 10.0
@@ -62,7 +62,7 @@ def maze_recording(
 
 
 def maze_pairs(**fields: Any) -> list[tuple[EpisodeTrace, EpisodeTrace | None]]:
-    """Two episodes; plastic, the waits shorten: 10, then 5 and 5 with 20 more steps."""
+    """Two episodes. With plasticity, the waits are 10, 5 and 5, and 20 more steps follow."""
     return [
         (
             maze_recording(seed, False, (10, 15, 20), **fields),

@@ -18,7 +18,7 @@ def column(*values: float) -> np.ndarray:
 
 
 def test_equal_steps_are_the_grid() -> None:
-    """What was measured would be replaced by something in between."""
+    """Measured values would be replaced by interpolated ones."""
     curve = average_runs("a", [points([10, 20, 40], [1, 2, 3]), points([10, 20, 40], [3, 2, 5])])
     assert curve.steps.tolist() == [10, 20, 40]
     assert curve.runs.tolist() == [[1, 2, 3], [3, 2, 5]]
@@ -37,7 +37,7 @@ def test_other_steps_are_interpolated_in_the_range_of_both() -> None:
 
 
 def test_a_long_run_is_thinned_and_keeps_its_ends() -> None:
-    """A picture of 100,000 points would take minutes, or end before its run does."""
+    """A picture of 100,000 points would take minutes, or end before the run does."""
     steps = list(range(5, 40_005, 2))
     grid = common_grid([points(steps, [0.0] * len(steps))])
     assert (len(grid), grid[0], grid[-1]) == (GRID, 5, 40_003)
@@ -45,7 +45,7 @@ def test_a_long_run_is_thinned_and_keeps_its_ends() -> None:
 
 
 def test_a_single_run_has_no_interval() -> None:
-    """One seed would look as if it were known how seeds differ."""
+    """A single seed would have an interval, although nothing is known about other seeds."""
     curve = average_runs("a", [points([1, 2], [5, 6])])
     assert (curve.low, curve.high) == (None, None)
     assert curve.center.tolist() == [5, 6]
@@ -63,20 +63,20 @@ def test_a_single_run_has_no_interval() -> None:
     ],
 )
 def test_the_interquartile_mean_by_hand(values: tuple[float, ...], expected: float) -> None:
-    """One collapsed seed would still pull it, or it would be a median."""
+    """A single collapsed seed would still change the average, or the average would be a median."""
     assert center(column(*values), "iqm") == pytest.approx(expected)
     assert center(column(*values), "mean") == pytest.approx(np.mean(values))
 
 
 def test_the_interval_of_two_runs_is_the_runs() -> None:
-    """Both resamples of one run alone, 1 in 4 each, are within 95 %."""
+    """The two resamples that hold a single run, each 1 in 4, lie within the 95 % interval."""
     low, high = bootstrap(np.array([[1.0, 8.0], [3.0, 2.0]]), "mean")
     assert (low.tolist(), high.tolist()) == ([1, 2], [3, 8])
 
 
 @pytest.mark.parametrize("average", ["mean", "iqm"])
 def test_the_interval_against_all_resamples(average: str) -> None:
-    """The band would be too narrow or too wide. All 4^4 resamples of 4 runs, none by chance."""
+    """The band would be too narrow or too wide. The oracle uses all 4^4 resamples of 4 runs."""
     values = column(0.0, 1.0, 4.0, 16.0)
     every = [center(values[list(chosen)], average)[0] for chosen in product(range(4), repeat=4)]
     low, high = bootstrap(values, average)
@@ -88,7 +88,7 @@ def test_the_interval_against_all_resamples(average: str) -> None:
 
 
 def test_the_interval_of_a_normal_sample() -> None:
-    """Oracle: 1.96 s / sqrt(n), n = 100; the bootstrap's own noise is some hundredths of it."""
+    """The oracle is 1.96 s / sqrt(n) with n = 100; the bootstrap's noise is a few percent of it."""
     values = np.random.default_rng(3).normal(size=(100, 1))
     low, high = bootstrap(values, "mean")
     half = 1.96 * values.std(ddof=1) / 10
@@ -109,7 +109,7 @@ def test_the_interval_is_always_the_same() -> None:
 
 
 def test_no_range_in_common() -> None:
-    """The curve would be an extrapolation."""
+    """The curve would be extrapolated."""
     early, late = points([0, 10], [0, 1], "early"), points([10, 1000], [0, 1], "late")
     with pytest.raises(
         ViewerError, match=r"late begins at step 10, where early has ended \(step 10\)"

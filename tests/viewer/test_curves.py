@@ -1,4 +1,4 @@
-"""The picture of curves: its numbers, read back out of the file that was written."""
+"""The picture of curves, whose numbers are read back from the file that was written."""
 
 import re
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_band_only_where_there_are_several_runs(tmp_path: Path) -> None:
 
 
 def test_a_png_is_as_large_as_said_and_has_every_color(tmp_path: Path) -> None:
-    """Nothing would be seen, or curves not be told apart."""
+    """Curves would be invisible, or look alike."""
     path = draw(tmp_path / "a.PNG", curve("a", 2, 1.0), curve("b", 2, 0.2))
     with Image.open(path) as picture:
         assert (picture.format, picture.size) == ("PNG", (1152, 672))
@@ -94,7 +94,7 @@ def test_a_label_is_no_formula(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_cannot_be(name: str, sentence: str, tmp_path: Path) -> None:
-    """A traceback at the end of the work."""
+    """The work would end with a traceback."""
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ViewerError, match=sentence):
         draw(tmp_path / name, curve("a", 2, 1.0))

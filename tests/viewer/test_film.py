@@ -1,4 +1,4 @@
-"""The film: one frame a step, the parts that were recorded, whole or not there at all."""
+"""Films: one frame for each step, with the parts that were recorded, and no partial files."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ def test_the_environment_is_shown_pixel_for_pixel(fields: dict[str, Any]) -> Non
 
 
 def test_a_scene_is_drawn_with_its_trail(fields: dict[str, Any]) -> None:
-    """Its frames show no path."""
+    """An environment without a scene would be drawn with a path."""
     changes = make_maze()
     walls = changes["scene"].grid[0] == 1
     frames = list(FilmFrames(EpisodeTrace(**{**fields, **changes})).frames())
@@ -98,7 +98,7 @@ def test_a_scene_is_drawn_with_its_trail(fields: dict[str, Any]) -> None:
 
 
 def test_the_trace_is_shown_entry_by_entry(fields: dict[str, Any]) -> None:
-    """A heat map upside down, transposed, or of another step."""
+    """The heat map would be upside down, transposed, or of another step."""
     trace = np.random.default_rng(0).uniform(-1, 1, (12, 9, 9)).astype(np.float32)
     trace[0, 0, 0] = 1.0  # the scale
     episode = EpisodeTrace(**{**fields, "synapses": make_synapses(trace)})
@@ -149,7 +149,7 @@ def test_short_silent_episodes_with_long_titles(tmp_path: Path, n_steps: int, su
 
 
 def test_two_hundred_steps_of_the_largest_trace_are_small(tmp_path: Path) -> None:
-    """A recording would be too large to show. The trace grows out of zero, saturates, flickers."""
+    """A film would be too large to show. This trace grows from zero, saturates and flickers."""
     rng = np.random.default_rng(0)
     trace = np.zeros((200, 64, 64), np.float32)
     for step in range(1, 200):
@@ -220,7 +220,7 @@ def test_a_film_that_is_too_long(
 
 
 def test_an_mp4_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ImportError, and only after the episode has been played."""
+    """The missing package would be reported only after the episode was played."""
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ViewerError, match=r"\.mp4 needs the extra `video`") as raised:
         check_record_path(tmp_path / "run.mp4")

@@ -1,4 +1,4 @@
-"""The page without a browser: what is packed, what is said, how large it may get."""
+"""The page without a browser: its arrays, its text and its size."""
 
 import base64
 import gzip
@@ -37,7 +37,7 @@ def test_arrays_lie_end_to_end_where_they_are_said_to_be() -> None:
 
 
 def test_changes_wrap_around() -> None:
-    """From -127 to 127 is 254, which is -2 modulo 256."""
+    """A difference beyond the range of int8 (254, or -2 modulo 256) would be unpacked wrongly."""
     packer = Packer()
     packer.add(np.array([[-127], [127], [120]]), "i1", changes=True)
     assert unpacked(packer)[:3] == np.array([-127, -2, -7], np.int8).tobytes()
@@ -51,7 +51,7 @@ def test_equal_arrays_are_kept_once() -> None:
 
 
 class Scripts(HTMLParser):
-    """The elements of a page, and its scripts as a browser would tell them apart."""
+    """The elements of a page, and its scripts as a browser separates them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def manifest_of(html: str) -> dict[str, Any]:
 
 
 def test_the_page_asks_for_nothing() -> None:
-    """No address but data: ones, in what it loads."""
+    """The page would load something from the network: only data: addresses are allowed."""
     html = page(maze_pairs())
     for _, attributes in Scripts(html).elements:
         for name in ("src", "href"):
@@ -87,7 +87,7 @@ def test_the_page_asks_for_nothing() -> None:
     "name", ["</script><script>alert(1)</script>", "<!-- <script>", '"><img src=x>', "&lt;b&gt;"]
 )
 def test_names_are_escaped(name: str) -> None:
-    """A name from a run folder of somebody else must not become code."""
+    """A name in another person's run folder would be run as code."""
     html, plain = page(maze_pairs(preset=name, env_id=name)), page(maze_pairs())
     tags = [tag for tag, _ in Scripts(html).elements]
     assert tags == [tag for tag, _ in Scripts(plain).elements]
@@ -101,7 +101,7 @@ def text_of(html: str, start: str, end: str) -> str:
 
 
 def test_the_story_by_hand() -> None:
-    """Rewards at 10, 15, 20 of 40: later waits 5, 5, 20; ablated at 12, 36: 24 and 4."""
+    """Rewards at 10, 15, 20 of 40 give later waits 5, 5, 20; ablated, 12 and 36 give 24 and 4."""
     html = page(maze_pairs())
     assert text_of(html, '<p class="headline">', "</p>") == (
         "Over 2 episodes the plastic network took 10 steps to the first reward, 10 to each later "
@@ -149,7 +149,7 @@ def test_more_episodes_than_are_shown_tell_the_story() -> None:
 
 
 def test_who_does_not_learn_has_both_waits_alike() -> None:
-    """Rewards by chance, in easy episodes and hard ones: neither wait is the longer."""
+    """An agent with random rewards in easy and hard episodes would seem to learn or to forget."""
     rng = np.random.default_rng(0)
     chances = 1 / rng.uniform(8, 150, 4000)
     first, after = first_and_after([Waits.of(rng.random(200) < chance) for chance in chances])
@@ -183,7 +183,7 @@ def test_what_is_missing_is_said() -> None:
 def test_ablation_is_explained_where_it_is_shown(
     ablated: bool, twin: bool, told: tuple[bool, bool]
 ) -> None:
-    """A page from an .npz has one recording."""
+    """A page made from an .npz file, which has one recording, would name an ablated twin."""
     pair = maze_recording(3, ablated, (10,)), maze_recording(3, True, (12,)) if twin else None
     notes = text_of(page([pair]), '<p class="notes">', "</p>")
     said = "Ablated means" in notes, notes.endswith("Recorded without its ablated twin.")
@@ -202,7 +202,7 @@ def test_without_javascript_there_is_a_filmstrip() -> None:
 
 
 def test_levels_of_a_trace_come_back() -> None:
-    """At the finest detail the page has the recorded bytes."""
+    """At the finest detail the page would not have the recorded bytes."""
     recording = maze_pairs()[0][0]
     assert recording.synapses is not None
     html = page([(recording, None)])
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_kept_coarser() -> None:
 
 
 def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WebP's sides end at 16,383 pixels: 40 frames are 7 across, every second one of them 5."""
+    """A sheet would exceed WebP's limit of 16,383 pixels: 40 frames need 7 columns, 20 need 5."""
     pairs = [(cart_pole(frames=np.zeros((40, 40, 60, 3), np.uint8)), None)]
     for limit, every in ((16_383, 1), (420, 1), (419, 2), (300, 2), (299, 4)):
         monkeypatch.setattr(report, "MAX_SHEET", limit)
@@ -241,14 +241,14 @@ def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.Monkey
 
 
 def test_the_largest_picture_is_webps() -> None:
-    """One pixel more than `MAX_SHEET` cannot be written."""
+    """`MAX_SHEET` would not be WebP's limit: one pixel more cannot be written."""
     report._webp(Image.new("RGB", (report.MAX_SHEET, 1)))
     with pytest.raises(ValueError, match="encoding error"):
         report._webp(Image.new("RGB", (report.MAX_SHEET + 1, 1)))
 
 
 def test_eight_recordings_of_two_hundred_steps_fit() -> None:
-    """The trace is noise here, which packs worse than any agent's."""
+    """The page would be too large. The trace is noise, which packs worse than any agent's."""
     steps = 200
     rng = np.random.default_rng(0)
 

@@ -46,7 +46,7 @@ def maze_page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def maze(browser: Browser, maze_page: str) -> Iterator[Browser]:
-    """The page of two mazes at its first step; and no complaint or request when all is done."""
+    """The page of two mazes at its first step, which must end without complaints or requests."""
     browser.open(maze_page)
     yield browser
     assert browser.complaints == []
@@ -75,7 +75,7 @@ def heat(value: float, scale: float, dark: bool = False) -> np.ndarray:
 def assert_matrix(
     browser: Browser, selector: str, matrix: np.ndarray, scale: float, dark: bool = False
 ) -> None:
-    """A sample of the entries, each at its place and in its color."""
+    """Check that a sample of the entries are at their places and in their colors."""
     rows, columns = matrix.shape
     for row, column in [(0, 0), (rows - 1, 1), (2, columns - 1), (rows // 2, columns // 3)]:
         place = (column + 0.5) / columns, (row + 0.5) / rows
@@ -93,7 +93,7 @@ def step_shown(browser: Browser) -> int:
 
 
 def assert_says(browser: Browser, recording: EpisodeTrace, step: int) -> None:
-    """The numbers of one step, and the trace's picture."""
+    """Check the numbers of one step and the picture of the trace."""
     assert recording.synapses is not None
     assert recording.modulation is not None
     assert browser.text("#clock") == f"step {step} / {N_STEPS}"
@@ -113,7 +113,7 @@ def assert_says(browser: Browser, recording: EpisodeTrace, step: int) -> None:
 
 
 def test_it_opens_at_the_first_step(maze: Browser) -> None:
-    assert maze.value("document.title") == "maze-quickstart"
+    assert maze.value("document.title") == "plasticrl/GridMaze-v0"
     assert_says(maze, maze_pairs()[0][0], 1)
 
 
@@ -147,7 +147,7 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
 
 
 def test_the_goal_is_lit_at_the_steps_that_earned(browser: Browser, maze_page: str) -> None:
-    """The same steps as in the film and the stills."""
+    """The page would light the goal at other steps than films and stills do."""
     recording = maze_pairs()[0][0]
     for step in (9, 10, 11, 15):
         browser.open(f"{maze_page}#t={step}")
@@ -195,7 +195,7 @@ def test_the_weights_with_the_trace_alone_and_the_difference(
 
 
 def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
-    """A mean of alpha times a mean of the trace is not the mean of alpha times the trace."""
+    """The page would multiply the means of alpha and trace, not take the mean of products."""
     pair = maze_recording(3, False, (10,), neurons=70), None
     save_report([pair], tmp_path / "pooled.html")
     browser.open((tmp_path / "pooled.html").as_uri() + "#t=40")
@@ -265,7 +265,7 @@ def test_it_plays_to_the_end_and_from_there_from_the_start(maze: Browser) -> Non
 
 
 def test_one_loop_plays_at_a_time(maze: Browser) -> None:
-    """Stopped and played before the next frame is drawn, two loops would go on."""
+    """Stopping and playing before the next frame is drawn would start a second loop."""
     waiting = maze.value(
         "(() => { const waiting = new Set();"
         "const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];"
@@ -328,7 +328,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, maze_page: str, widt
 
 
 def test_the_panels_fit_a_small_laptop(browser: Browser, maze_page: str) -> None:
-    """All panels above the controls at 1280 x 800, without scrolling."""
+    """A reader would have to scroll to see all panels at 1280 x 800."""
     browser.open(maze_page)
     bottom = "document.getElementById('panels').getBoundingClientRect().bottom"
     top = "document.querySelector('footer').getBoundingClientRect().top"
@@ -339,13 +339,13 @@ def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None
     name = "</script></title><img src=x onerror=alert(1)><!--<script>"
     save_report(maze_pairs(preset=name, env_id=name), tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri())
-    assert browser.text("h1") == browser.text(".env") == browser.value("document.title") == name
+    assert browser.text("h1") == browser.text(".preset") == browser.value("document.title") == name
     assert browser.value("document.querySelectorAll('img:not(.still img)').length") == 0
     assert browser.complaints == []
 
 
 def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
-    """What there is: the critic's value. Nothing else is drawn, and the page says what not."""
+    """The page would draw more than the critic's value, or not say which parts are missing."""
     save_report([(cart_pole(), None)], tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri() + "#t=40&ablated")
     assert browser.value("document.querySelectorAll('.panel').length") == 1
@@ -358,7 +358,7 @@ def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_frames_of_any_environment(browser: Browser, tmp_path: Path) -> None:
-    """Each step's frame, out of one sheet; a recording that ends early stays at its last."""
+    """A wrong frame would be taken from the sheet; a shorter recording stays at its last frame."""
     shades = np.linspace(20, 230, N_STEPS).astype(np.uint8)
     frames = np.broadcast_to(shades[:, None, None, None], (N_STEPS, 40, 60, 3)).copy()
     frames[:, :, 30:] = 255 - frames[:, :, 30:]
@@ -388,7 +388,7 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
 def test_a_script_that_fails_leaves_the_filmstrip(
     browser: Browser, tmp_path: Path, broken: str
 ) -> None:
-    """A blank page, of a file cut short or a browser that is too old."""
+    """A truncated file or an old browser would show a blank page."""
     save_report(maze_pairs(), tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     html, n = re.subn('(id="arrays">)[^<]*', rf"\g<1>{broken}", html)

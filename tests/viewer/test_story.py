@@ -1,4 +1,4 @@
-"""What is said of an episode: counted by hand."""
+"""The facts about an episode, compared with counts made by hand."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from plasticrl.viewer.still import GAP, SIDE, filmstrip
 
 
 def test_steps_to_each_reward() -> None:
-    """Off by one, or counted from the wrong end."""
+    """The counts would be off by one, or start at the wrong end."""
     assert story.steps_to_rewards(np.array([0.0, 0.0, 10.0, 0.0, 10.0, 10.0, 0.0])) == [3, 2, 1]
     assert story.steps_to_rewards(np.array([1.0, 0.0, -1.0, 2.0])) == [1, 3]
     assert story.steps_to_rewards(np.zeros(3)) == []
@@ -27,7 +27,7 @@ def test_whether_they_are_worth_counting(rewards: list[float], worth: bool) -> N
 
 
 def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
-    """The reward teleports: a line across the maze would be no path."""
+    """A reward moves the agent to another cell, and a line to it would look like a path."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
     scene = episode.scene
     assert scene is not None
@@ -37,7 +37,7 @@ def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
 
 
 def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, Any]) -> None:
-    """The film lit it one step later than the page and its stills."""
+    """The film would light the goal one step later than the page and its stills."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
     lit = [step for step in range(12) if story.is_hit(episode, step)]
     assert lit == [3, 7]

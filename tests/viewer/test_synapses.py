@@ -1,4 +1,4 @@
-"""The plastic connection: pooled by means, in bytes, measured before both."""
+"""The plastic connection: pooled by means and rounded to bytes, but measured before both."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ def test_pooling_by_hand_with_blocks_cut_short_at_the_edge() -> None:
 
 
 def test_bytes_by_hand() -> None:
-    """127 levels on either side of 0, the largest value at the last of them."""
+    """There are 127 levels on either side of 0, and the largest value is at the last one."""
     quantized = Quantized.of(np.array([[[-2.0, 0.0, 1.0, 2.0]]]))
     np.testing.assert_array_equal(quantized.levels, [[[-127, 0, 64, 127]]])
     assert quantized.scale == 2.0
@@ -49,7 +49,7 @@ def test_a_small_connection_is_kept_entry_by_entry() -> None:
 
 
 def test_what_is_pooled_is_the_change_and_not_its_factors() -> None:
-    """alpha and trace that cancel: means of 0 each, and a change of 1 everywhere."""
+    """The change, which is 1 everywhere, would be 0 as the means of alpha and trace are."""
     sign = np.where(np.indices((128, 128)).sum(axis=0) % 2, 1.0, -1.0)
     recorder = SynapseRecorder(np.zeros((128, 128)), sign, bound=None, eta=None)
     recorder.add(sign)
@@ -60,7 +60,7 @@ def test_what_is_pooled_is_the_change_and_not_its_factors() -> None:
 
 
 def test_the_statistics_are_of_the_whole_trace() -> None:
-    """Pooled, the mean of |trace| and the share at the bound would be 0 here."""
+    """After pooling, the mean of |trace| and the share at the bound would be 0 here."""
     trace = np.zeros((128, 128))
     trace[:, ::2], trace[:, 1::2] = 1.0, -1.0
     trace[0] = 0.5

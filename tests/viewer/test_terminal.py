@@ -1,4 +1,4 @@
-"""The terminal: everything within its size; plain lines where nothing can be drawn."""
+"""The terminal: nothing exceeds its size; plain lines are printed where nothing can be drawn."""
 
 import re
 from io import StringIO
@@ -53,7 +53,7 @@ def test_what_is_on_the_screen(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_a_maze_with_its_path(fields: dict[str, Any], no_color: bool) -> None:
-    """At step 6 the path is that since the reward of step 3: it began at column 1."""
+    """At step 6 the path since the reward of step 3 is shown, which began at column 1."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
     lines = lines_of(Screen(episode, ConsoleDimensions(80, 24), no_color), 6)
     assert lines[2].startswith("██" * 9 + " ")
@@ -86,7 +86,7 @@ def test_the_last_rewards_are_told_where_not_all_find_room(
 
 
 def test_a_maze_is_larger_where_there_is_room(fields: dict[str, Any]) -> None:
-    """Four pixels to a cell's side: walls are solid, the agent's corners are floor."""
+    """A cell has 4 x 4 pixels: walls fill it, and the agent leaves the floor at the corners."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
     picture = Screen(episode, ConsoleDimensions(120, 40), no_color=False).picture(6)
     line = picture.split("\n", allow_blank=True)[2 + 2]  # the upper half of the corridor
@@ -100,7 +100,7 @@ def test_a_maze_is_larger_where_there_is_room(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("no_color", "n_lines"), [(False, 25), (True, 0)])
 def test_a_maze_that_is_too_large(fields: dict[str, Any], no_color: bool, n_lines: int) -> None:
-    """A pixel to a cell, or left out where there are no pixels."""
+    """A cell has one pixel; the scene is left out where pixels cannot be drawn."""
     episode = EpisodeTrace(**{**fields, **make_maze(n_rows=50), "synapses": None})
     screen = Screen(episode, ConsoleDimensions(80, 31), no_color)
     assert len([line for line in lines_of(screen, 6) if line.startswith("▀" * 9)]) == n_lines
@@ -134,7 +134,7 @@ def rows_of_symbols(n_rows: int, n_columns: int) -> Scene:
 def test_rows_of_symbols_with_a_caption(
     fields: dict[str, Any], n_columns: int, rows: dict[int, list[str]]
 ) -> None:
-    """Two columns to a cell, or one where there is less room."""
+    """A cell has two columns, or one where there is less room."""
     changes = {"scene": rows_of_symbols(2, n_columns), "actions": np.ones(12, int)}
     screen = Screen(EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(80, 20), no_color=True)
     for step, expected in rows.items():
@@ -145,7 +145,7 @@ def test_rows_of_symbols_with_a_caption(
 
 
 def test_shapes_in_large_cells(fields: dict[str, Any]) -> None:
-    """Tiles leave a gap, what is faint is pale, and an empty cell is background."""
+    """Tiles leave a gap, faint symbols are pale, and an empty cell has the background's color."""
     changes = {"scene": rows_of_symbols(2, 3)}
     screen = Screen(
         EpisodeTrace(**{**fields, **changes}), ConsoleDimensions(120, 40), no_color=False
@@ -162,7 +162,7 @@ def test_shapes_in_large_cells(fields: dict[str, Any]) -> None:
 
 
 def test_a_picture_in_half_blocks(fields: dict[str, Any]) -> None:
-    """An environment of which nothing but frames is known: red above, blue below."""
+    """An environment of which only frames are known, with red above and blue below."""
     frames = np.zeros((12, 40, 40, 3), np.uint8)
     frames[:, :20, :, 0] = frames[:, 20:, :, 2] = 255
     changes = {"frames": frames, "texts": None, "scene": None, "synapses": None}
@@ -195,7 +195,7 @@ def test_the_strips_stand_still_while_the_numbers_grow(fields: dict[str, Any]) -
 
 
 def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from somebody else would clear the screen, or set its title."""
+    """A file from another person would clear the screen or set its title."""
     text = "\x1b[2J\x1b]0;owned\x1b\\\x1b(0\x1bc\x1b[31mred\x1b[0m"
     changes = {"texts": (text,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
@@ -205,7 +205,7 @@ def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]
 
 
 def test_links_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from somebody else would have a reader click on its address; colors stay."""
+    """A file from another person could show links to any address; colors stay."""
     link = "\x1b[31mA\x1b]8;;https://example.com/owned\x1b\\B\x1b]8;;\x1b\\"
     changes = {"texts": (link,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
@@ -251,7 +251,7 @@ def test_sparklines_by_hand() -> None:
 
 
 def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -> None:
-    """CartPole would fill the log."""
+    """CartPole, with a reward at every step, would fill the log."""
     episode = EpisodeTrace(**{**fields, "rewards": np.ones(12), "synapses": None})
     assert played(episode, force_terminal=False) == (
         "maze [bold]9 x 9[/bold]\n"
@@ -265,7 +265,7 @@ def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -
 def test_numbers_of_any_size_and_nets_of_any_shape(
     fields: dict[str, Any], tmp_path: Path, size: float, shape: tuple[int, int]
 ) -> None:
-    """A file from somebody else would end in a traceback, or the last trace before a collapse."""
+    """A file from another person, or a trace of extreme numbers, would end in a traceback."""
     series = np.linspace(-size, size, 12)
     trace = np.clip(series, -1e38, 1e38)[:, None, None] * np.ones(shape)
     changes = {"rewards": series, "values": series, "modulation": series}

@@ -217,9 +217,11 @@ def test_recording_changes_no_number(
     assert json.loads(capsys.readouterr().out) == plain
 
 
-@pytest.mark.parametrize("run", ["maze", "cart_pole"])
+@pytest.mark.parametrize(
+    ("run", "env_id"), [("maze", "plasticrl/GridMaze-v0"), ("cart_pole", "CartPole-v1")]
+)
 def test_watch_in_a_pipe_is_plain_lines(
-    run: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    run: str, env_id: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise a log file has escape codes, or nothing is shown without pictures."""
     path: Path = request.getfixturevalue(run)
@@ -227,7 +229,7 @@ def test_watch_in_a_pipe_is_plain_lines(
     assert evaluate_main([str(path), "--episodes", "2", "--watch"]) == 0
     out, _ = capsys.readouterr()
     assert "\x1b" not in out
-    assert "maze-quickstart, seed 1000000\n" in out
+    assert f"\n{env_id}, seed 1000000\n" in out
     assert " steps, " in out.splitlines()[-1]
 
 

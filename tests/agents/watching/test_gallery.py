@@ -91,7 +91,7 @@ def test_watching_starts_at_once_and_writes_nothing(
     before = contents(gallery.GALLERY)
     assert evaluate_main(["--gallery", "maze", "--watch"]) == 0
     out, err = capsys.readouterr()
-    assert "maze-quickstart, seed 1000000" in out
+    assert "plasticrl/GridMaze-v0, seed 1000000" in out
     about = gallery.about("maze")
     assert f"commit {about.commit}; reward {about.reward_mean:.1f} (" in err
     assert contents(gallery.GALLERY) == before

@@ -91,7 +91,7 @@ def test_cues_played_again_by_hand() -> None:
         assert obs[5] == (names[step, 0, -1] == "go light, on")
         assert scene.captions[step].startswith("go:") == bool(obs[5])
         obs, *_ = env.step(episode.actions[step])
-    target = env.unwrapped.batch.target[0]
+    target = env.unwrapped.batch.state.world.target[0]
     np.testing.assert_array_equal(
         names[:, :, 1] == "target", np.arange(3) == [[target]] * len(names)
     )
@@ -162,8 +162,9 @@ def test_the_ablated_agent_is_labeled_and_has_the_same_episode() -> None:
     core = {"name": "plastic_rnn", "hidden_size": 8}
     agent = untrained("plasticrl/GridMaze-v0", MAZE, **core)
     whole, ablated = record(agent), record(agent.ablate())
-    assert (whole.title, whole.ablated) == ("mine, seed 3", False)
-    assert (ablated.title, ablated.ablated) == ("mine, seed 3, plasticity ablated", True)
+    assert (whole.title, whole.ablated) == ("plasticrl/GridMaze-v0, seed 3", False)
+    title = "plasticrl/GridMaze-v0, seed 3, plasticity ablated"
+    assert (ablated.title, ablated.ablated) == (title, True)
     np.testing.assert_array_equal(places(whole, "goal")[0], places(ablated, "goal")[0])
     assert ablated.synapses is not None
     assert not ablated.synapses.alpha.any()
