@@ -1,4 +1,4 @@
-"""Whether loaded data has the form of the data that the run itself would save."""
+"""Checks that loaded data has the form of the data that the run itself saves."""
 
 import math
 
@@ -59,9 +59,9 @@ def check_optimizer(
     """Check the saved state of an optimizer against the optimizer that is to load it.
 
     Args:
-        state: what ``state_dict`` gave.
+        state: the saved ``state_dict``.
         optimizer: an optimizer of the same parameters and options; the learning rate may differ.
-            It makes a step, so that it has a state too: load its parameters afterwards.
+            It makes a step, to have a state too, so load its parameters afterward.
         has_stepped: whether the saved optimizer had made a step.
         where: the name of ``state`` in messages.
 

@@ -76,7 +76,7 @@ def restore(
         RunError: the checkpoint does not have what this run saves.
     """
     _check(model, content, curriculum)
-    restore_policy(model.policy, content)  # after the check, for which the optimizer makes a step
+    restore_policy(model.policy, content)  # after the check, which makes a step of the optimizer
     model.policy.optimizer.load_state_dict(content["optimizer"])
     model.num_timesteps = content["num_timesteps"]
     model._n_updates = content["n_updates"]
@@ -110,7 +110,7 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
     has_stepped = content["n_updates"] > 0
     check_optimizer(content["optimizer"], model.policy.optimizer, has_stepped, "optimizer")
     if isinstance(model.env, BatchVecEnv):
-        model.env.reset()  # before, it has no state to compare with
+        model.env.reset()  # without it there is no state to compare with
         check_like(content["environments"], _environments_form(model, content), "environments")
     elif content["environments"] is not None:
         raise RunError("environments must be absent: those of this run cannot be saved")
