@@ -27,7 +27,7 @@ def agent(env: VecEnv | None = None) -> RecurrentA2C:
 
 def cues(model: RecurrentA2C) -> list[int]:
     assert model.env is not None
-    numbers: list[int] = model.env.get_attr("n_cues")[0].tolist()
+    numbers: list[int] = model.env.get_attr("state")[0].world.n_cues.tolist()
     return numbers
 
 
