@@ -1,4 +1,4 @@
-# The commands make their own .venv; nothing else on the machine is touched.
+# The commands install everything into .venv and change nothing else on the machine.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := logs/demo-$(shell date +%Y%m%d-%H%M%S)
@@ -36,11 +36,11 @@ format: .venv/dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	@echo "installing into .venv: some minutes"
+	@echo "installing into .venv, which takes some minutes"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt
-	@echo "installing into .venv, the tests' tools too: some minutes"
+	@echo "installing into .venv, including the tools for the tests, which takes some minutes"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/installed

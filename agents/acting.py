@@ -59,7 +59,6 @@ class Actor:
     The policy's weights must not change while it acts.
 
     Args:
-        policy: the policy.
         state: the core's state before the first step. Each call updates it in place.
         n_steps: the number of steps for which random numbers are drawn at once.
         n_recorded: the number of steps to record for ``stepper.replay``; see ``core.stepper``.

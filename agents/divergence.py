@@ -1,4 +1,4 @@
-"""What is said when numbers are no longer finite: where it began, and what helps there."""
+"""Error messages for numbers that are not finite, with the cause and a remedy."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from plasticrl.core import Cell
 
 
 class Network(Protocol):
-    """What is looked at to find the cause; see ``PlasticPolicy``."""
+    """The part of ``PlasticPolicy`` in which the cause is looked for."""
 
     core: Cell[Any]
 
@@ -20,12 +20,7 @@ class Network(Protocol):
 
 
 def describe_activity(policy: Network, obs: PyTorchObs) -> str:
-    """One sentence on why the net's activity is not finite.
-
-    Args:
-        policy: the policy that acted.
-        obs: the observations that it acted on, (B, ...) or a dict of such.
-    """
+    """Say why the net's activity is not finite, after observations (B, ...) or a dict of such."""
     for name, values in obs.items() if isinstance(obs, dict) else [("", obs)]:
         broken = np.flatnonzero(~torch.isfinite(values).flatten(1).all(dim=1).cpu().numpy())
         if len(broken):
@@ -38,7 +33,7 @@ def describe_activity(policy: Network, obs: PyTorchObs) -> str:
 
 
 def describe_rewards(rewards: np.ndarray) -> str | None:
-    """One sentence on the first reward of (B,) that is not finite; None if all are."""
+    """Name the first of the rewards (B,) that is not finite; None if all are finite."""
     if np.isfinite(rewards).all():
         return None
     row = int(np.flatnonzero(~np.isfinite(rewards))[0])
@@ -46,12 +41,7 @@ def describe_rewards(rewards: np.ndarray) -> str | None:
 
 
 def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
-    """One sentence on why the gradient is not finite.
-
-    Args:
-        policy: the policy, with its gradients.
-        losses: the parts of the loss by name.
-    """
+    """Say why the gradient is not finite, given the parts of the loss by name."""
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             return f"the {name} loss is {loss.item()}: {_advice(policy)}"

@@ -101,7 +101,7 @@ class PlasticPolicy(ActorCriticPolicy):
     ) -> None:
         check_backend(backend)
         if use_sde:
-            raise UsageError("state-dependent exploration (use_sde) is not for recurrent policies")
+            raise UsageError("use_sde must be False: recurrent policies do not support gSDE")
         if core is not None and core not in CORES:
             raise UsageError(
                 f"there is no core {core!r} for a policy; there are {', '.join(CORES)}"
@@ -155,7 +155,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def has_stock_extractor(self) -> bool:
-        """Whether features are extracted by SB3's ``FlattenExtractor``, and by nothing else."""
+        """Whether the features extractor is SB3's ``FlattenExtractor``, unmodified."""
         extractor = self.features_extractor
         return (
             type(extractor) is FlattenExtractor
@@ -217,7 +217,7 @@ class PlasticPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log-probabilities as SB3 does, without the new state.
 
-        It consists of torch's operations alone and has a gradient. Arguments are as in ``step``.
+        It has a gradient, and uses plain torch operations only. The arguments are as for ``step``.
         """
         latent, _ = self._advance(obs, state, episode_starts)
         distribution, values = self._heads(latent)
@@ -297,7 +297,7 @@ class PlasticPolicy(ActorCriticPolicy):
         ``episode_starts`` (T, B), the observations are a rollout, as in ``evaluate_rollout``.
 
         Raises:
-            ValueError: ``episode_starts`` are not (T, B) for T B observations.
+            ValueError: ``episode_starts`` is not (T, B) for T B observations.
         """
         if episode_starts is not None:
             _check_rollout_starts(episode_starts, _n_rows(obs))
@@ -342,10 +342,10 @@ class PlasticPolicy(ActorCriticPolicy):
         return (actions if batched else actions.squeeze(axis=0)), new_state
 
     def _as_state(self, state: Any, n_rows: int) -> Any:
-        """The core's state, from one, from the arrays that ``predict`` returned, or from None.
+        """Convert a state, the arrays that ``predict`` returned, or None to the core's state.
 
         Raises:
-            ValueError: it is of another batch size or core.
+            ValueError: the state has another batch size or is of another core.
         """
         if state is None:
             return self.initial_state(n_rows)
@@ -412,7 +412,7 @@ def _check_rollout_starts(episode_starts: Tensor, n_observations: int) -> None:
 
 
 def _is_method(bound: Any, function: Any) -> bool:
-    """Whether a bound method is this function of a class, overridden nowhere."""
+    """Whether a bound method is this function of a class, not an override."""
     return getattr(bound, "__func__", None) is function
 
 

@@ -149,7 +149,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             )
 
     def _excluded_save_params(self) -> list[str]:
-        # A file has no state of the environments: whoever loads it begins new episodes.
+        # The state of the environments is not saved, so a loaded model begins new episodes.
         own = [
             "_last_obs",
             "_last_episode_starts",
@@ -216,7 +216,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return True
 
     def _watched(self, rollout: Iterable[Step]) -> Iterator[Step]:
-        """The steps of a rollout; an error about numbers that are not finite names the step."""
+        """Yield the steps of a rollout; add the step to an error about non-finite numbers."""
         try:
             yield from rollout
         except FloatingPointError as error:
@@ -328,7 +328,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         """(T, B, ...) -> (T B, ...) on the device."""
         buffer = self.rollout_buffer
-        if buffer.generator_ready:  # a callback called its get(), which makes it (B T, ...)
+        if buffer.generator_ready:  # after get() in a callback, arrays are (B T, ...)
             array = array.reshape(buffer.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
         return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self.device)
 
@@ -409,7 +409,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
 
 def _check_starts_at_zero(kind: str, space: spaces.Space[Any]) -> None:
-    """Raise ``UsageError`` for a discrete space with another start, which SB3 does not heed."""
+    """Raise ``UsageError`` for a discrete space with another start, which SB3 ignores."""
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
     for part in parts:
         start = getattr(part, "start", 0)

@@ -49,12 +49,9 @@ class HostRollout:
     Iterating raises ``FloatingPointError`` if the core's outputs are no longer finite.
 
     Args:
-        policy: the policy that acts.
-        env: any ``VecEnv``.
         state: the core's state before the first step. It is updated in place.
         obs: the observations before the first step.
         episode_starts: (B,), true where ``obs`` is the first of an episode.
-        n_steps: the number of steps to take.
         n_recorded: the number of steps to record for ``stepper.replay``.
 
     Attributes:
@@ -112,18 +109,15 @@ def _to_device(array: Any, device: torch.device) -> Any:
 
 
 class DeviceRollout(HostRollout):
-    """A rollout whose environments are a native batch on the policy's device.
-
-    Its arguments and attributes are those of ``HostRollout``.
-    """
+    """A ``HostRollout`` whose environments are a native batch on the policy's device."""
 
     env: BatchVecEnv
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on the policy's device, and actions come by logits.
+        """Whether ``env`` is a native batch on the policy's device, and the policy has logits.
 
-        Not with hooks on any part of the policy, which a CUDA graph would not call.
+        Hooks on a part of the policy rule it out, because a CUDA graph would not call them.
         """
         if not isinstance(env, BatchVecEnv) or env.batch.device is None:
             return False

@@ -16,8 +16,7 @@ def plasticity_statistics(
     """Return scalars for the log; none for a core without plastic connections.
 
     Args:
-        core: the cell.
-        state: its state at the rollout's end.
+        state: the core's state at the rollout's end.
         modulating: the activity that the neuromodulator read in the rollout, (T, B, N); None if
             there is no neuromodulator.
 

@@ -183,10 +183,7 @@ def make_vec_env(
     environments at once (called a native batch). Any other becomes SB3's own ``VecEnv``.
 
     Args:
-        env_id: a registered environment.
-        n_envs: number of environments.
         seed: environment k is seeded with seed + k at the next reset.
-        env_kwargs: options of the environment.
         wrapper_class: a wrapper for each environment; with it, SB3's ``VecEnv`` is used.
         device: None for NumPy arrays, or the torch device on which a native batch keeps its
             tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,

@@ -60,9 +60,7 @@ class EvaluateArguments:
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if self.json and self.show.watch:
-            raise UsageError(
-                "--json prints JSON alone on stdout: give --watch in a call of its own"
-            )
+            raise UsageError("--json prints only JSON on stdout: use --watch in a separate call")
 
     @property
     def measures(self) -> bool:
@@ -87,7 +85,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     if arguments.curves.plot is not None:
         _only(given, ("plot", "metric", "by", "average"), "--plot draws curves and nothing else")
         return plot(arguments.runs, arguments.curves)
-    _only(given, given - {"metric", "by", "average"}, "these belong to --plot FILE")
+    _only(given, given - {"metric", "by", "average"}, "these need --plot FILE")
     arguments.check()
     path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
     if path.suffix.lower() == ".npz" and not path.is_dir():
@@ -187,8 +185,8 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
     """Print the results of a supervised run."""
     if not run.evaluation_path.exists():
         raise RunError(
-            f"{run.path} has no {run.evaluation_path.name} yet: its training did not end; "
-            f"if it was interrupted, go on with: {resuming(run.path)}"
+            f"{run.path} has no {run.evaluation_path.name} yet: its training has not ended; "
+            f"if it was interrupted, continue with: {resuming(run.path)}"
         )
     record = run.read_evaluation()
     if as_json:
@@ -197,7 +195,7 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
     try:
         lines = list(_lines(record))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
+        raise RunError(f"{run.evaluation_path} is damaged: {error!r}") from error
     print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
 
 

@@ -36,8 +36,6 @@ def parse_flags(
     """Parse command-line arguments into a dataclass.
 
     Args:
-        form: the dataclass.
-        argv: the arguments.
         default: the values of flags that are not given; None: the defaults of the dataclass.
         prog: the command as the user types it, for ``--help``.
         description: the description of the command, for ``--help``.
@@ -66,7 +64,7 @@ def _sentence(box: str) -> str:
         text = text.partition(end)[0]
     _, found, words = text.partition("Unrecognized options: ")
     if found and not words.startswith("-"):
-        text = f"{words!r} belongs to no flag: leave it out"
+        text = f"{words!r} is not a value of any flag: leave it out"
         if words.lower() in _TRUTH_VALUES:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
@@ -89,7 +87,7 @@ def check_flags(argv: Sequence[str], form: type[Any]) -> None:
             continue
         near = " or ".join(f"--{candidate}" for candidate in nearest(name, list(known)))
         hint = f": did you mean {near}?" if near else ";"
-        raise UsageError(f"there is no flag {flag} here{hint} --help in its place lists all flags")
+        raise UsageError(f"there is no flag {flag} here{hint} --help lists all flags")
 
 
 def given_values(argv: Sequence[str], arguments: Any) -> dict[str, Any]:
@@ -118,16 +116,13 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
 
 @contextmanager
 def flags_in_errors(form: type[Any]) -> Iterator[None]:
-    """Replace settings by the flags that set them, in the message of a user's error.
+    """A context that replaces the names of settings in error messages by their flags.
 
     The library writes ``n_steps must be ...``, ``a2c.n_steps`` or ``n_steps=50``; the user of a
-    command types ``--a2c.n-steps 50``.
-
-    Args:
-        form: the dataclass whose fields are the command's flags.
+    command types ``--a2c.n-steps 50``. The flags are those of the dataclass ``form``.
 
     Raises:
-        UsageError: in the place of a ``UsageError`` or ``OptionError``.
+        UsageError: instead of a ``UsageError`` or ``OptionError``.
     """
     try:
         yield
@@ -136,7 +131,7 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
 
 
 def with_flags(message: str, form: type[Any]) -> str:
-    """A message with the flags of a dataclass in the place of the settings; see above."""
+    """Replace the names of settings in a message by the flags of a dataclass."""
     flags = {path: f"--{flag}" for flag, path in reversed(flag_paths(form).items())}
     short = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
 

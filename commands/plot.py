@@ -80,11 +80,11 @@ def _axes(runs: Sequence[RunDirectory]) -> Axes:
     first = runs[0]
     for run in runs:
         if run.kind not in AXES:
-            raise UsageError(f"{run.path} is a run of kind {run.kind!r}, which has no curves here")
+            raise UsageError(f"{run.path} is a run of kind {run.kind!r}, which cannot be plotted")
         if run.kind != first.kind:
             raise UsageError(
                 f"{first.path} is a run of kind {first.kind!r} and {run.path} of kind "
-                f"{run.kind!r}: their steps are not the same, plot them apart"
+                f"{run.kind!r}: they count different steps, so plot them separately"
             )
     return AXES[first.kind]
 
@@ -164,13 +164,13 @@ def _check_alike(group: Sequence[RunDirectory]) -> None:
         if different:
             raise UsageError(
                 f"{group[0].path} and {run.path} differ in {', '.join(different)}: "
-                f"tell them apart with --by {' '.join(different)}"
+                f"separate them with --by {' '.join(different)}"
             )
         seed = settings.get("seed")
         if seed in seeds:
             raise UsageError(
                 f"{seeds[seed].path} and {run.path} have the same seed {seed}: "
-                "runs of one curve must differ in it"
+                "the runs of a curve need different seeds"
             )
         seeds[seed] = run
 

@@ -17,7 +17,7 @@ from plasticrl.runs import UsageError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 COMMANDS = {
-    "train": "train an agent, or a net on a supervised task; go on with a run",
+    "train": "train an agent or a net on a supervised task, or continue a run",
     "evaluate": "measure, watch, record or plot what was trained",
     "data": "say which data sets are embedded, found, missing",
 }

@@ -99,10 +99,10 @@ def _check_preset(argv: Sequence[str]) -> None:
         of_script = TASK_PRESETS if command.endswith("train_supervised.py") else AGENT_PRESETS
         raise UsageError(
             f"name a preset first, as in: {command} {next(iter(of_script))}; "
-            f"{command} --help lists all of them; to go on with a run: {command} --resume RUN"
+            f"{command} --help lists all of them; to continue a run: {command} --resume RUN"
         )
     if word in COMMANDS:
-        raise UsageError(f"{word!r} is no preset but a command of its own: {command_line(word)}")
+        raise UsageError(f"{word!r} is not a preset but a command: {command_line(word)}")
     close = [name for name in PRESETS if name.startswith(f"{word}-")]
     close = close or nearest(word, list(PRESETS))
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(PRESETS)}"
@@ -123,7 +123,7 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
         run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
-        say(f"left out of the preset, since the flags make it meaningless: {settings}")
+        say(f"dropped from the preset, because the flags make it meaningless: {settings}")
     return _learn_agent(run)
 
 
@@ -234,13 +234,13 @@ def _resume(argv: Sequence[str]) -> int:
     others += [flag for flag in flag_words(argv) if not nearest(flag[2:], [*known, "help"])]
     if others:
         raise UsageError(
-            f"--resume goes on with the run's own settings: leave out {', '.join(others)}"
+            f"--resume continues with the run's own settings: leave out {', '.join(others)}"
         )
     arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
     run = RunDirectory.open(arguments.resume)  # a broken run is reported before torch is loaded
     if run.kind == SUPERVISED and arguments.total_timesteps is not None:
         raise UsageError(
-            "--total-timesteps is for agents: leave it out to go on with a supervised run"
+            "--total-timesteps is for agents: leave it out to continue a supervised run"
         )
     say_loading(f"resuming {arguments.resume}")
     if run.kind == SUPERVISED:
@@ -284,7 +284,7 @@ def _learn_task(training: Any) -> int:
                 say(f"picture: {run.path / name}")
     except KeyboardInterrupt:
         return _interrupted(run)
-    say(f"to see this again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
+    say(f"to see these results again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
     return 0
 
 
@@ -299,7 +299,7 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
 def _interrupted(run: RunDirectory) -> int:
     """Say how to continue the run, and return the exit status."""
     if any(run.checkpoints_path.rglob("*.pt")):
-        how = f"go on with: {resuming(run.path)}"
+        how = f"continue with: {resuming(run.path)}"
     else:
         how = f"nothing was saved yet: start again, and remove {run.path} if you like"
     say(f"interrupted; {how}")

@@ -25,7 +25,6 @@ class Neuromodulator(nn.Linear):
 
     Args:
         input_size: number of activities that it reads.
-        output_size: number of target neurons.
         activation: "tanh", "sigmoid" or "linear".
         fan_out: compute one modulation per target neuron, with a ``Linear(1, output_size)``.
     """

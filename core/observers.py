@@ -1,13 +1,13 @@
-"""Whether torch follows or replaces single operations, so that only plain ones will do."""
+"""Checks whether torch records or replaces operations, so that plain ones must be used."""
 
 import torch
 from torch import Tensor
 
 
 def is_traced() -> bool:
-    """Whether operations are recorded for later, when their numbers will be others.
+    """Whether operations are recorded, to be repeated later with other numbers.
 
-    So it is in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``.
+    This is the case in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``.
     """
     return (
         torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -17,7 +17,7 @@ def is_traced() -> bool:
 
 
 def is_observed(inputs: Tensor) -> bool:
-    """Whether operations on such inputs are recorded, or run in another precision by autocast."""
+    """Whether operations on these inputs are recorded, or change their precision by autocast."""
     kind = inputs.device.type
     return is_traced() or (
         torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

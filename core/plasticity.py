@@ -31,7 +31,7 @@ class Condition(NamedTuple):
 
         Args:
             values: the values of all options.
-            unused: the value of the option that is always allowed, since it asks for nothing.
+            unused: the value of ``option`` that is always allowed, such as its default.
         """
         value = values[self.option]
         concerned = value in self.choices if self.choices else value != unused

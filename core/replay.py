@@ -14,7 +14,6 @@ class StepRecord(Generic[State]):
     """Copies of everything that determines the results of the first ``n_steps`` steps.
 
     Args:
-        cell: the cell that is stepped.
         state: the state before the first step. The steps change it in place.
         n_steps: the number of steps to record, T, at least 1.
 
@@ -80,10 +79,7 @@ class StepRecord(Generic[State]):
         )
 
     def _state_was_changed(self) -> bool:
-        """Whether anything but the steps has changed the state.
-
-        Every step changes each tensor equally often, so the first step gives the expected number.
-        """
+        """Whether anything but the steps changed the state; steps make equally many changes."""
         made, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
         return made != before or last != expected

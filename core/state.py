@@ -1,7 +1,4 @@
-"""Functions on the states of cells.
-
-A state is a NamedTuple of tensors, its leaves, with the batch first; a leaf can be None.
-"""
+"""The states of cells: NamedTuples of tensors (leaves) with the batch first; a leaf can be None."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -61,10 +58,7 @@ def detach(state: State) -> State:
 
 
 def check_state(state: Any, template: Any, batch_size: int) -> None:
-    """Raise ``ValueError`` if ``state`` differs from ``template`` in type, shape or dtype.
-
-    The number of its rows must be ``batch_size``.
-    """
+    """Raise ``ValueError`` unless ``state`` is like ``template``, but with ``batch_size`` rows."""
     if type(state) is not type(template):
         raise ValueError(f"state must be a {type(template).__name__}, not a {type(state).__name__}")
     for name, leaf, expected in zip(state._fields, state, template, strict=True):

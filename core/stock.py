@@ -1,7 +1,7 @@
-"""Whether a module computes what its class says, so that a fast path may read its weights alone.
+"""Checks that a module was not modified, so that a fast path can use its weights directly.
 
-Whatever fails these checks is called in the plain way, as a module: a hook fires, a replaced part
-takes part, a mask of pruned weights holds.
+A module that fails these checks is called as a module, so that its hooks, replaced parts or pruning
+masks have their effect.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ _HOOKS = (
 
 
 def is_stock_cell(cell: nn.Module) -> bool:
-    """Whether a cell is as its class makes it from its config, in all its parts.
+    """Whether a cell has exactly the structure that its class builds from its config.
 
-    Not so with a hook, a method replaced on the instance, a subclass, a parametrization or pruning,
-    or a part that was added, removed or replaced by one of another type, size or with other
-    parameters. The values of the weights may be any.
+    A hook, a method replaced on the instance, a subclass, a parametrization, pruning, or a part
+    that was added, removed or replaced by one of another type, size or with other parameters makes
+    this False. The values of the weights do not matter.
     """
     if not isinstance(cell, Cell) or cell.config is None or cell.config.name not in CELLS:
         return False
@@ -41,7 +41,7 @@ def is_stock_cell(cell: nn.Module) -> bool:
 
 
 def is_stock_linear(module: nn.Module) -> bool:
-    """Whether a module is a ``torch.nn.Linear`` with a bias, and nothing else; see above."""
+    """Whether a module is an unmodified ``torch.nn.Linear`` with a bias."""
     names = {name for name, value in module.named_parameters(recurse=False)}
     return type(module) is nn.Linear and names == {"weight", "bias"} and is_untouched(module)
 
@@ -57,7 +57,7 @@ def is_untouched(module: nn.Module) -> bool:
 
 
 def replaces_methods(instance: object) -> bool:
-    """Whether an object has an attribute of its own in the place of a method of its class."""
+    """Whether an attribute of an object replaces a method of its class."""
     form: Any = type(instance)
     return not _methods(form).isdisjoint(vars(instance))
 

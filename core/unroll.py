@@ -98,7 +98,6 @@ def sequence(
     Splitting a sequence into chunks and passing the state on gives the same result.
 
     Args:
-        cell: any cell.
         inputs: (T, B, I), at least one step.
         state: the cell's state before the first step; None is the initial state.
         episode_starts: (T, B), true at [t, b] if an episode of row b starts with step t. Before
@@ -140,7 +139,6 @@ def stepper(
     without gradient. Make a new stepper after the weights have changed.
 
     Args:
-        cell: any cell.
         state: the cell's state before the first step. Each call updates it in place.
         backend: as in ``sequence``.
         n_steps: the number of steps to record for ``Stepper.replay``; 0 for none. The record takes

@@ -58,7 +58,7 @@ __all__ = [
     "wilson_interval",
 ]
 
-_HOMES = {
+_MODULES = {
     "Progress": "session",
     "Series": "series",
     "TrainingSession": "session",
@@ -75,6 +75,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

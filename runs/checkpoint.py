@@ -65,7 +65,7 @@ def latest_checkpoint(folder: str | Path) -> Path:
     """
     checkpoints = _checkpoints(Path(folder))
     if not checkpoints:
-        raise RunError(f"there is no checkpoint in {folder}: start the run again, elsewhere")
+        raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
     return checkpoints[-1]
 
 
@@ -93,7 +93,7 @@ def load_latest(folder: str | Path) -> Checkpoint:
             damaged.append(str(error))
     if damaged:
         raise RunError(damaged[0])
-    raise RunError(f"there is no checkpoint in {folder}: start the run again, elsewhere")
+    raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

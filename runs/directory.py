@@ -115,7 +115,7 @@ class RunDirectory:
         """
         file = self.evaluation_path
         if not file.exists():
-            raise RunError(f"{self.path} has no {EVALUATION_NAME} yet: its training did not end")
+            raise RunError(f"{self.path} has no {EVALUATION_NAME} yet: its training has not ended")
         return _read_object(file)
 
     def write_evaluation(self, evaluation: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def _make_empty_folder(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
-        raise RunError(f"{path} already holds something: choose another folder")
+        raise RunError(f"{path} is not empty: choose another folder")
 
 
 def _read_object(file: Path) -> dict[str, Any]:

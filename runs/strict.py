@@ -46,7 +46,7 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     """Build the dataclass ``cls`` from JSON data, which must have exactly its fields and types.
 
     Args:
-        cls: the dataclass, or the base of dataclasses with names, one of which the data names.
+        cls: the dataclass, or a base class of dataclasses with names; the data then has a name.
         where: the name of ``data`` in messages, as in ``config.core.hidden_size must be ...``.
 
     Raises:

@@ -1,7 +1,4 @@
-"""Data sets that come with the package, and data sets that the user supplies.
-
-This module does not import torch.
-"""
+"""Data sets of the package and of the user. This module does not import torch."""
 
 import hashlib
 import os

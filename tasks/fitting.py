@@ -31,7 +31,6 @@ class Fit(ABC):
     Args:
         net: the net, on the config's device.
         optimizer: the optimizer of the net's trainable parameters.
-        config: the task's settings.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Fit(ABC):
 
         Args:
             name: the net's name, for messages.
-            log: writes metrics.
             save: saves ``state``; called from time to time, on Ctrl-C and at the end.
             session: shows the progress and decides when to save; by default nothing is shown.
 
@@ -153,7 +151,7 @@ class Fit(ABC):
         """Continue from a ``state``; the result has the same bits as without the interruption.
 
         Raises:
-            RunError: the state is not one that this training would save.
+            RunError: the state does not have what this training saves.
         """
         form = self.form(state)
         if state.keys() != form.keys() | {"optimizer", "rng"}:

@@ -89,7 +89,7 @@ class SupervisedRun:
         if config.data == config.external_data:
             return name
         origin = "embedded" if self.task.data.sha256 else made
-        return f"{name}, {origin}: a stand-in for data={config.external_data}"
+        return f"{name}, {origin}: a substitute for data={config.external_data}"
 
     def learn(self, session: TrainingSession | None = None) -> Iterator[dict[str, Any]]:
         """Train and measure the remaining nets, and draw pictures of the plastic net.
@@ -199,9 +199,9 @@ def _read_measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:
         measured = [record, *record["controls"]]
         names = [one["net"] for one in measured]
     except (KeyError, TypeError) as error:
-        raise RunError(f"{run.evaluation_path} is not as written: {error!r}") from error
+        raise RunError(f"{run.evaluation_path} is damaged: {error!r}") from error
     if names != [net.name for net in nets[: len(names)]]:
-        raise RunError(f"{run.evaluation_path} is of other nets than the run's: {names}")
+        raise RunError(f"{run.evaluation_path} has other nets than the run: {names}")
     return measured
 
 

@@ -31,7 +31,7 @@ def test_every_public_name_is_there(folder: str) -> None:
     package = importlib.import_module(f"plasticrl.{folder}")
     public = getattr(package, "__all__", ())
     missing = [name for name in public if not hasattr(package, name)]
-    late = getattr(package, "_HOMES", {})
+    late = getattr(package, "_MODULES", {})
     assert (missing, set(late) - set(public)) == ([], set())
 
 

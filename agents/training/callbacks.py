@@ -56,11 +56,6 @@ class EpisodePictures(BaseCallback):
     It does so before the first update, after every ``every`` updates and at the end, always with
     the run's seed. The episode is played in a separate environment, and all random number
     generators are restored, so that the pictures do not change the training.
-
-    Args:
-        run: the run's directory.
-        config: the run's settings.
-        every: updates between two episodes.
     """
 
     def __init__(self, run: RunDirectory, config: TrainConfig, every: int = PICTURES_EVERY) -> None:
@@ -101,7 +96,7 @@ class EpisodePictures(BaseCallback):
                 except Exception as error:
                     if self.config.env_id in ENV_IDS:
                         raise
-                    # A second copy of a user's environment may fail in any way: the run goes on.
+                    # Opening a user's environment twice may fail; that must not end the run.
                     writer.add_text("episode/left_out", str(error), step)
                     continue
                 for name, picture in _pictures(episode).items():

@@ -20,8 +20,8 @@ class A2CConfig(A2COptions):
     """The options of the algorithm and of its optimizer."""
 
     learning_rate_decay: float = 0.0
-    """Part of the training, at its end, in which the learning rate falls linearly to zero;
-    0: never. Resuming with more ``total_timesteps`` raises it again."""
+    """Share of the training, at its end, during which the learning rate falls linearly to zero;
+    0: it is constant. Resuming with more ``total_timesteps`` raises it again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     ortho_init: bool = True

@@ -78,7 +78,7 @@ def build_training_env(config: TrainConfig) -> VecEnv:
 
 def _check_history(config: TrainConfig) -> None:
     if config.env_id in ENV_IDS:
-        raise UsageError(f"history: {config.env_id} shows its history already")
+        raise UsageError(f"history: {config.env_id} already has its history in the observation")
     spec = gym.registry.get(config.env_id)
     limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
     if limit is None:

@@ -46,7 +46,6 @@ def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Log
     For a new run it writes the settings to TensorBoard as hyperparameters.
 
     Args:
-        run: the directory to which the metrics are written.
         step: environment steps so far.
         recorded: metrics that were recorded but not yet written when the checkpoint was saved.
     """

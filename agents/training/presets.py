@@ -105,8 +105,8 @@ def cue_reward_quickstart() -> TrainConfig:
 def cue_reward_paper() -> TrainConfig:
     """Cue-reward association as in BP 2019 section 4.1: 4 cues of 20 bits, 200,000 iterations.
 
-    Episode length and gradient norm are those of the authors' published code (the paper: 200, 7).
-    Of its variants the one with simple modulation; ``core.modulation`` names the others.
+    Episode length and gradient norm are from the authors' published code (the paper says 200 and
+    7). This is the paper's variant with simple modulation; ``core.modulation`` selects the others.
     """
     return TrainConfig(
         env_id="plasticrl/CueReward-v0",

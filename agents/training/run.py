@@ -31,7 +31,7 @@ from plasticrl.runs import (
 
 @contextmanager
 def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
-    """Close the environments if what is done with them fails."""
+    """A context that closes the environments if there is an error."""
     try:
         yield env
     except BaseException:
@@ -69,9 +69,6 @@ class TrainingRun:
         """Begin a run in a new directory.
 
         Args:
-            config: the run's settings.
-            preset: the name of the preset on which the settings are based.
-            path: the new directory.
             dropped: settings of the preset that no longer have a meaning; see ``vary_config``.
 
         Raises:
@@ -96,7 +93,6 @@ class TrainingRun:
         """Continue a run from its latest checkpoint.
 
         Args:
-            path: the run's directory.
             total_timesteps: step at which the training ends; by default the run's own setting.
 
         Raises:
@@ -116,8 +112,8 @@ class TrainingRun:
                 restore(model, checkpoint.content, curriculum)
             if model.num_timesteps >= total:
                 raise UsageError(
-                    f"total_timesteps must be above {model.num_timesteps:,} to go on: {path} is "
-                    "already trained for so many steps"
+                    f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
+                    "already trained for that many steps"
                 )
         model.set_logger(make_logger(run, model.num_timesteps, checkpoint.content["recorded"]))
         seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged

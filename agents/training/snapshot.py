@@ -33,7 +33,6 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
     The state of the environments is included only if they are a native batch.
 
     Args:
-        model: the run's model.
         elapsed: seconds trained so far.
         curriculum: the run's curriculum, if it has one.
     """
@@ -74,7 +73,7 @@ def restore(
     Environments whose state was not saved begin new episodes.
 
     Raises:
-        RunError: the checkpoint is not one that this run would save.
+        RunError: the checkpoint does not have what this run saves.
     """
     _check(model, content, curriculum)
     restore_policy(model.policy, content)  # after the check, for which the optimizer makes a step

@@ -10,16 +10,16 @@ from plasticrl.core.plasticity import defaults
 from plasticrl.runs import UsageError
 
 Settings = dict[str, Any]
-"""Values by the names of their settings."""
+"""Values of settings, by name."""
 
 
 def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Settings]:
-    """Change some settings of a run, and drop those that lose their meaning by it.
+    """Change settings of a run, and drop those that no longer have a meaning after the change.
 
-    A changed setting is never dropped. Another core keeps the options that both cores have. Another
-    environment drops the options of the old one, a curriculum of them, and Simpson's entropy, which
-    not every action space has. A new value of the option that the curriculum raises ends the
-    curriculum.
+    A setting in ``changes`` is never dropped. With another core, the options that both cores have
+    are kept. With another environment, the options of the old one are dropped, and so are their
+    curriculum and Simpson's entropy, which some action spaces do not support. A new value of the
+    option that the curriculum changes ends the curriculum.
 
     Args:
         config: the config to change, for example that of a preset.
@@ -30,8 +30,8 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         The new config, and the old values of the dropped settings by their dotted names.
 
     Raises:
-        OptionError: the core cannot have one of the changes.
-        UsageError: another change is to a value that is not allowed.
+        OptionError: an option that the core does not have, or an invalid value of one.
+        UsageError: an invalid value of any other setting.
     """
     parts: dict[str, Settings] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
     for name, value in changes.items():

@@ -62,7 +62,6 @@ def measure(
     Args:
         config: the config of the run; it names the environment and its options.
         policy: the agent's policy; None takes random actions.
-        episodes: the number of episodes.
         seed: the seed of the first environment and of the actions.
         deterministic: take the most likely action instead of a sample.
     """
@@ -140,7 +139,6 @@ def evaluate(
     """Measure an agent, and random actions for comparison.
 
     Args:
-        agent: the agent.
         episodes, seed, deterministic: as for ``measure``.
         ablate_plasticity: also measure the agent with all plasticity coefficients set to zero.
 

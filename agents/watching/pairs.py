@@ -24,7 +24,6 @@ def play_pairs(
     Args:
         agent, deterministic: as for ``record_episode``.
         seed: the seed of the first episode; episode k has the seed ``seed`` + k.
-        episodes: the number of episodes.
     """
     ablated = agent.ablate() if agent.is_plastic else None
     render_mode = frames_mode(agent.config)
@@ -44,10 +43,7 @@ def play_pairs(
 def count_rewards(
     agent: TrainedAgent, seed: int, deterministic: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Rewards (T,) of ``COUNTED`` episodes, and of the same episodes without plasticity.
-
-    The second list is empty if the core is not plastic.
-    """
+    """Rewards (T,) of ``COUNTED`` episodes, and of the same without plasticity (if plastic)."""
 
     def count(player: TrainedAgent) -> list[np.ndarray]:
         return rewards_by_step(player, COUNTED, seed, deterministic)

@@ -52,7 +52,6 @@ def record_episode(
     ``render_mode``.
 
     Args:
-        agent: the agent.
         seed: the seed of the environment and of the actions.
         render_mode: "rgb_array" records frames and "ansi" texts; None records neither.
         deterministic: take the most likely action instead of a sample.

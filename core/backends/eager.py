@@ -61,7 +61,7 @@ class EagerBackend(EagerSteps):
 
 
 def _starting(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
-    """For each step whether an episode may start in any row."""
+    """Whether an episode may start in any row, for each step."""
     if episode_starts is None:
         return [False] * len(inputs)
     if is_traced():

@@ -150,9 +150,8 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        config: the config to change.
-        changes: the new values by option. They are never reset, and must have a meaning even if
-            they equal the defaults; ``False`` always has one.
+        changes: the new values by option. They are never reset, and must have a meaning with the
+            other options even if they are the defaults; only ``False`` is always allowed.
 
     Returns:
         The new config, and the old values of the options that were reset.

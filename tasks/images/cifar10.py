@@ -130,4 +130,4 @@ class _BatchUnpickler(pickle.Unpickler):
         try:
             return self.replacements[module, name]
         except KeyError:
-            raise DataError(f"asks for {module}.{name}, which no batch needs: not run") from None
+            raise DataError(f"asks for {module}.{name}, which no batch needs") from None

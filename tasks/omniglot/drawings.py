@@ -151,7 +151,7 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _check_size(path: Path, name: str, n_bytes: int) -> None:
     if n_bytes > MAX_BYTES:
-        raise DataError(f"{path}: {name} has {n_bytes:,} bytes, which no drawing has")
+        raise DataError(f"{path}: {name} has {n_bytes:,} bytes, more than any drawing")
 
 
 def _ink(path: Path, name: str, contents: bytes) -> NDArray[np.uint8]:

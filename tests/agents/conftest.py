@@ -1,4 +1,4 @@
-"""What the agents' tests share: small cores, small spaces, and an environment made of any two."""
+"""Shared by the agents' tests: small cores, spaces, and an environment with any two spaces."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -52,9 +52,9 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
 
 
 class SpaceEnv(gym.Env[Any, Any]):
-    """Random observations and rewards; an episode of ``length`` steps, terminated or truncated.
+    """Random observations and rewards; episodes of ``length`` steps, terminated or truncated.
 
-    ``actions`` keeps what the environment was given; a reward is NaN from step ``nan_after`` on.
+    ``actions`` collects the actions taken. Rewards are NaN from step ``nan_after`` on.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
@@ -99,13 +99,13 @@ MakeVecEnv = Callable[..., VecMonitor]
 
 @pytest.fixture
 def make_env() -> type[SpaceEnv]:
-    """One environment; arguments as ``SpaceEnv``."""
+    """Make one environment; the arguments are those of ``SpaceEnv``."""
     return SpaceEnv
 
 
 @pytest.fixture
 def make_vec() -> MakeVecEnv:
-    """Several environments whose episodes end at different times; options as ``SpaceEnv``."""
+    """Make several environments whose episodes end at different times."""
 
     def make(n_envs: int = 3, lengths: tuple[int, ...] | None = None, **options: Any) -> VecMonitor:
         lengths = lengths or tuple(range(3, 3 + n_envs))
@@ -120,7 +120,7 @@ def make_vec() -> MakeVecEnv:
 
 @pytest.fixture(params=CORES.values(), ids=CORES)
 def core(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The policy arguments of every core."""
+    """The policy arguments that select a core, for every core."""
     kwargs: dict[str, Any] = request.param
     return kwargs
 

@@ -1,4 +1,4 @@
-"""Acting without gradient: the same net, and actions as likely as it says."""
+"""Acting without gradient takes actions with the probabilities of the policy."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def policy(**options: Any) -> PlasticPolicy:
 
 @pytest.mark.parametrize("net_arch", [[], [5]])
 def test_actions_are_as_frequent_as_the_policy_says(net_arch: list[int]) -> None:
-    """Otherwise the agent explores by another distribution than its loss is of."""
+    """Otherwise the agent samples from another distribution than the one in the loss."""
     agent = policy(net_arch=net_arch, ortho_init=False)
     with torch.no_grad():
         agent.action_net.bias.copy_(torch.tensor([1.0, -1.5, 0.3]))
@@ -41,7 +41,7 @@ def test_actions_are_as_frequent_as_the_policy_says(net_arch: list[int]) -> None
 
 
 def test_an_action_without_a_chance_is_never_taken() -> None:
-    """Otherwise rounding ends in the last action, or in one beyond."""
+    """Otherwise rounding selects the last action, or one after it."""
     agent = policy()
     with torch.no_grad():
         agent.action_net.weight.zero_()
@@ -62,7 +62,7 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("net_arch", [[], [5]])
 def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
-    """Otherwise it goes on with the last action, for ever."""
+    """Otherwise it takes the last action forever."""
     agent = policy(net_arch=net_arch)
     with torch.no_grad():
         agent.action_net.bias[1] = torch.nan
@@ -73,21 +73,21 @@ def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("net_arch", [[], [5]])
 def test_a_core_that_has_diverged_says_so(net_arch: list[int], deterministic: bool) -> None:
-    """Otherwise the error is another one for every kind of action."""
+    """Otherwise the error depends on the kind of action space."""
     agent = policy(net_arch=net_arch)
     with pytest.raises(FloatingPointError, match="not finite"):
         Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.nan), None, deterministic)
 
 
 def test_a_hidden_layer_hides_no_infinity() -> None:
-    """Otherwise tanh makes a one of it, and the agent goes on."""
+    """Otherwise tanh turns infinity into 1, and the agent continues."""
     agent = policy(core="identity", core_kwargs={}, net_arch=[5])
     with pytest.raises(FloatingPointError, match="not finite"):
         Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.inf))
 
 
 class Masked(PlasticPolicy):
-    """Never takes the first action."""
+    """A policy that never takes the first action."""
 
     def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> Distribution:
         logits = self.action_net(latent_pi).index_fill(1, torch.tensor([0]), -1e9)
@@ -95,7 +95,7 @@ class Masked(PlasticPolicy):
 
 
 def test_a_subclass_acts_by_its_own_distribution() -> None:
-    """Otherwise it acts by one distribution and learns by another."""
+    """Otherwise it acts with one distribution and learns with another."""
     box = spaces.Box(-1, 1, (3,), np.float32)
     agent = Masked(box, spaces.Discrete(3), lambda _: 1e-3, core="rnn", net_arch=[])
     actions, _ = Actor(agent, agent.initial_state(500))(torch.zeros(500, 3))
@@ -103,7 +103,7 @@ def test_a_subclass_acts_by_its_own_distribution() -> None:
 
 
 class Doubled(nn.Module):
-    """An extractor of another kind: no ``policy_net``."""
+    """An extractor of another class, without ``policy_net``."""
 
     latent_dim_pi = latent_dim_vf = 4
 
@@ -114,7 +114,7 @@ class Doubled(nn.Module):
 
 
 class WithDoubled(PlasticPolicy):
-    """Its heads read twice the core's output."""
+    """A policy whose heads read the core's output twice."""
 
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()
@@ -122,7 +122,7 @@ class WithDoubled(PlasticPolicy):
 
 
 def test_a_subclass_may_have_an_extractor_of_its_own() -> None:
-    """Otherwise only SB3's own can act."""
+    """Otherwise only policies with SB3's extractor can act."""
     box = spaces.Box(-1, 1, (3,), np.float32)
     kwargs = {"core": "rnn", "core_kwargs": {"hidden_size": 4}}
     agent = WithDoubled(box, spaces.Discrete(3), lambda _: 1e-3, **kwargs)

@@ -1,4 +1,4 @@
-"""The curriculum: when it moves on, what it changes, and what it says when it cannot."""
+"""When a curriculum moves on, what it changes, and its errors."""
 
 from functools import partial
 from typing import Any
@@ -32,7 +32,7 @@ def cues(model: RecurrentA2C) -> list[int]:
 
 
 def test_it_moves_on_when_enough_episodes_are_good_enough() -> None:
-    """Three environments end an episode in every rollout; six episodes are two rollouts."""
+    """Each rollout ends three episodes, so six episodes are two rollouts."""
     model, curriculum = agent(), Curriculum("n_cues", (2, 3, 5), threshold=-9.0, episodes=6)
     model.learn(3 * LENGTH, callback=curriculum)
     assert curriculum.stage == 0
@@ -45,7 +45,7 @@ def test_it_moves_on_when_enough_episodes_are_good_enough() -> None:
 
 
 def test_it_stays_while_the_reward_is_too_small() -> None:
-    """Otherwise an agent that has learned nothing is given the hardest task."""
+    """Otherwise an agent that has learned nothing gets the hardest task."""
     model, curriculum = agent(), Curriculum("n_cues", (2, 3), threshold=1.1, episodes=3)
     model.learn(3 * LENGTH * 5, callback=curriculum)
     assert curriculum.stage == 0
@@ -53,7 +53,7 @@ def test_it_stays_while_the_reward_is_too_small() -> None:
 
 
 def test_reward_per_trial_by_hand() -> None:
-    """Two episodes, 3 and 1 points in 4 and 4 trials: .5 a trial."""
+    """Two episodes with rewards 3 and 1 in 4 and 4 trials have .5 per trial."""
     for threshold, stage in ((0.5, 1), (0.51, 0)):
         model, curriculum = agent(), Curriculum("n_cues", (2, 3), threshold, episodes=2)
         curriculum.init_callback(model)
@@ -66,14 +66,14 @@ def test_reward_per_trial_by_hand() -> None:
 
 
 class Recorder:
-    """A logger that forgets."""
+    """A logger that ignores everything."""
 
     def record(self, *_: Any) -> None:
-        """Nothing."""
+        """Ignore the value."""
 
 
 def test_without_the_method_it_says_so() -> None:
-    """Otherwise the error is an AttributeError from the depths of a VecEnv."""
+    """Otherwise the user reads an AttributeError from inside a VecEnv."""
     maze = make_vec_env("plasticrl/GridMaze-v0", 2, 0, {"size": 5})
     with pytest.raises(UsageError, match="no set_size"):
         agent(maze).learn(20, callback=Curriculum("size", (5, 7), 1.0))
@@ -88,17 +88,17 @@ def test_without_the_method_it_says_so() -> None:
         (["--curriculum.episodes=0"], "curriculum.episodes"),
     ],
 )
-def test_a_curriculum_that_cannot_be(
+def test_an_invalid_curriculum_is_refused(
     flags: list[str], words: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence, exit 2."""
+    """The error is one sentence with exit status 2."""
     argv = ["maze-quickstart", *flags, "--run-dir", str(tmp_path / "run")]
     assert train_main(argv) == 2
     assert words in capsys.readouterr().err
 
 
 def test_it_works_beside_any_environment() -> None:
-    """A VecEnv of SB3's calls the method of every environment, through its wrappers."""
+    """SB3's VecEnv calls the method of every environment, through its wrappers."""
 
     class Tower(gym.Wrapper[Any, Any, Any, Any]):
         level = 0

@@ -1,4 +1,4 @@
-"""The policies alone: state in, state out, and nothing of any environment kept."""
+"""The policies, which take a state, return the new one and store none."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def make(
     action_space: spaces.Space[Any] = CHOICE,
     **options: Any,
 ) -> PlasticPolicy:
-    """A policy with weights that matter: N(0, .5^2), so that states and traces move."""
+    """A policy with weights from N(0, .5^2), large enough that states and traces change."""
     torch.manual_seed(1)
     policy = policy_class(observation_space, action_space, lambda _: 1e-3, **options)
     for parameter in policy.parameters():
@@ -79,14 +79,14 @@ def clone(arrays: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...]:
 
 @pytest.mark.parametrize("name", CORES)
 def test_every_core_by_name(name: str) -> None:
-    """Otherwise a name in the documentation is not the core that is built."""
+    """Otherwise a documented name builds another core."""
     policy = make(core=name)
     expected = {"plastic_rnn": "PlasticRNN", "plastic_lstm": "PlasticLSTM", "identity": "Identity"}
     assert type(policy.core).__name__ == expected.get(name, name.upper())
 
 
 def test_the_default_core_is_modulated_with_fan_out() -> None:
-    """Otherwise a user without arguments gets another agent than the documentation says."""
+    """Otherwise the default agent is not the documented one."""
     policy = make()
     plasticity = policy.core.connection.plasticity  # type: ignore[union-attr]
     assert type(policy.core).__name__ == "PlasticRNN"
@@ -110,20 +110,20 @@ def test_the_default_core_is_modulated_with_fan_out() -> None:
     ],
 )
 def test_a_bad_argument_is_named(options: dict[str, Any], words: str) -> None:
-    """Otherwise an option does nothing, or the user has to guess which one is wrong."""
+    """Otherwise an option is ignored, or the user has to guess which one is wrong."""
     with pytest.raises(ValueError, match=words):
         make(**options)
 
 
 def test_the_default_core_can_do_without_modulation() -> None:
-    """Otherwise the error is about an option of the default's that the user never set."""
+    """Otherwise the error is about a default option that the user never set."""
     policy = make(core_kwargs={"modulation": "none", "hidden_size": 4})
     assert policy.core.connection.modulator is None  # type: ignore[union-attr]
 
 
 @all_kinds
 def test_one_optimizer_owns_every_parameter_once(kind: Kind, core: dict[str, Any]) -> None:
-    """Otherwise a part of the net never learns, or learns twice."""
+    """Otherwise a part of the net is not trained, or is updated twice."""
     policy = make(*kind, **core)
     owned = [id(p) for group in policy.optimizer.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned))
@@ -133,7 +133,7 @@ def test_one_optimizer_owns_every_parameter_once(kind: Kind, core: dict[str, Any
 
 
 def test_the_net_arch_lies_between_core_and_heads() -> None:
-    """Otherwise ``net_arch`` does nothing."""
+    """Otherwise ``net_arch`` has no effect."""
     policy = make(net_arch={"pi": [5], "vf": [4, 6]}, activation_fn=torch.nn.ReLU)
     assert policy.action_net.in_features == 5
     assert policy.value_net.in_features == 6
@@ -148,7 +148,7 @@ def test_the_net_arch_lies_between_core_and_heads() -> None:
 
 @all_kinds
 def test_a_policy_saved_alone_loads_with_its_own_sizes(kind: Kind, tmp_path: Path) -> None:
-    """Otherwise loading fails or makes another net (a defect of sb3-contrib's)."""
+    """Otherwise loading fails or makes another net, as in sb3-contrib."""
     options = {
         "core": "plastic_lstm",
         "core_kwargs": {"hidden_size": 5, "modulation": "retroactive", "clip": 0.3},
@@ -179,7 +179,7 @@ def test_every_argument_is_saved() -> None:
 
 
 def test_the_weights_know_nothing_of_the_environments(core: dict[str, Any]) -> None:
-    """Otherwise a model cannot be loaded with another number of environments."""
+    """Otherwise a model cannot be loaded for another number of environments."""
     policy = make(**core)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     for n_envs in (3, 5):
@@ -210,7 +210,7 @@ def test_an_unbatched_observation_is_a_batch_of_one(kind: Kind, core: dict[str, 
 
 
 def test_every_observation_and_action_space(observation: str, action: str, make_env: Any) -> None:
-    """Otherwise ``predict`` returns an action that the environment does not take."""
+    """Otherwise ``predict`` returns an action that the environment rejects."""
     env = make_env(observation, action)
     policy_class = MultiInputPlasticPolicy if observation == "Dict" else PlasticPolicy
     policy = make(policy_class, env.observation_space, env.action_space)
@@ -224,7 +224,7 @@ def test_every_observation_and_action_space(observation: str, action: str, make_
 
 
 def test_no_state_is_the_initial_state() -> None:
-    """Otherwise the first action of an evaluation depends on what came before it."""
+    """Otherwise the first action of an evaluation depends on earlier calls."""
     policy = make()
     obs = observations(VECTOR, 2)
     _, used = policy.predict(obs)
@@ -238,7 +238,7 @@ def test_no_state_is_the_initial_state() -> None:
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_an_episode_start_resets_its_own_row_only(name: str) -> None:
-    """Otherwise memory of one episode leaks into the next, or is lost in the middle of one."""
+    """Otherwise memory leaks into the next episode, or is lost within one."""
     policy = make(core=name)
     obs = observations(VECTOR, 2)
     first = policy.predict(obs)[1]
@@ -251,7 +251,7 @@ def test_an_episode_start_resets_its_own_row_only(name: str) -> None:
 
 
 def test_later_edits_of_the_arrays_change_nothing(core: dict[str, Any]) -> None:
-    """Otherwise SB3's ``evaluate_policy``, which edits its arrays in place, changes the past."""
+    """Otherwise SB3's ``evaluate_policy``, which changes its arrays, changes earlier results."""
     policy = make(**core)
     obs, starts = observations(VECTOR, 2), np.array([True, True])
     _, state = policy.predict(obs, None, starts)
@@ -268,7 +268,7 @@ def test_later_edits_of_the_arrays_change_nothing(core: dict[str, Any]) -> None:
 
 
 def test_the_given_arrays_are_left_alone() -> None:
-    """Otherwise a caller's own state changes under his hands."""
+    """Otherwise ``predict`` changes the state of its caller."""
     policy = make()
     obs, starts = observations(VECTOR, 2), np.array([True, False])
     state = clone(policy.predict(obs)[1])
@@ -279,7 +279,7 @@ def test_the_given_arrays_are_left_alone() -> None:
 
 
 def test_obs_and_info_together_give_sb3s_error() -> None:
-    """Otherwise the commonest slip of a Gymnasium beginner gets an obscure message."""
+    """Otherwise a common mistake with Gymnasium gives an obscure message."""
     pair = (observations(VECTOR, 1)[0], {})
     plain = ActorCriticPolicy(VECTOR, CHOICE, lambda _: 1e-3)
     with pytest.raises(ValueError, match="tuple") as theirs:
@@ -294,20 +294,20 @@ def test_obs_and_info_together_give_sb3s_error() -> None:
     [("plastic_rnn", 3), ("lstm", 2), ("rnn", 2), ("identity", 2), ("plastic_lstm", 2)],
 )
 def test_a_state_that_does_not_fit_is_an_error(other: str, n_envs: int) -> None:
-    """Otherwise a state of another batch or another net is used silently, or ends obscurely."""
+    """Otherwise a state of another batch or net is used, or the message is obscure."""
     state = make(core=other).predict(observations(VECTOR, n_envs))[1]
     with pytest.raises(ValueError, match="state"):
         make(core="plastic_rnn").predict(observations(VECTOR, 2), state)
 
 
 def test_episode_starts_of_another_batch_are_an_error() -> None:
-    """Otherwise they are broadcast, and the wrong rows start anew."""
+    """Otherwise they are broadcast, and the wrong rows are reset."""
     with pytest.raises(ValueError, match="episode_starts"):
         make().predict(observations(VECTOR, 2), None, np.array([True]))
 
 
 def test_box_actions_are_clipped_and_others_are_not_touched() -> None:
-    """Otherwise an environment gets an action out of its bounds."""
+    """Otherwise an environment gets an action outside its bounds."""
     low_high = spaces.Box(np.float32([-0.1, 0.0]), np.float32([0.1, 2.0]))
     policy = make(action_space=low_high)
     np.testing.assert_allclose(
@@ -318,7 +318,7 @@ def test_box_actions_are_clipped_and_others_are_not_touched() -> None:
 
 
 def test_deterministic_takes_the_most_likely_action() -> None:
-    """Otherwise an evaluation is noisy, or training does not explore."""
+    """Otherwise an evaluation is noisy, or the training does not explore."""
     policy = make()
     obs = observations(VECTOR, 1).repeat(200, axis=0)
     certain, _ = policy.predict(obs, deterministic=True)
@@ -332,7 +332,7 @@ def test_deterministic_takes_the_most_likely_action() -> None:
 
 
 def test_feed_forward_calls_agree_with_the_step(core: dict[str, Any]) -> None:
-    """Otherwise tools written for SB3's policies, which pass no state, get other numbers."""
+    """Otherwise tools for SB3's policies, which pass no state, get other results."""
     policy = make(**core)
     obs = torch.as_tensor(observations(VECTOR, 4))
     step = policy.step(obs, deterministic=True)
@@ -348,7 +348,7 @@ def test_feed_forward_calls_agree_with_the_step(core: dict[str, Any]) -> None:
 
 
 def test_evaluate_actions_of_a_rollout_is_the_rollout(core: dict[str, Any]) -> None:
-    """Otherwise the loss is computed for other probabilities than those acted with."""
+    """Otherwise the loss has other probabilities than those of the actions taken."""
     policy = make(**core)
     n_steps, n_envs = 6, 3
     obs = torch.as_tensor(observations(VECTOR, n_steps * n_envs)).view(n_steps, n_envs, 3)
@@ -396,7 +396,7 @@ class Rollout:
         return self.gradient(values, log_probs)
 
     def by_hand(self, length: int) -> tuple[Tensor, Tensor]:
-        """Step by step, the state detached before every step whose number ``length`` divides."""
+        """Run step by step, and detach the state before every ``length``-th step."""
         state, outputs = self.state, []
         features = self.policy.extract_features(self.obs).view(self.n_steps, self.n_envs, -1)
         for t in range(self.n_steps):
@@ -416,7 +416,7 @@ class Rollout:
 @pytest.mark.parametrize("length", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", RECURRENT)
 def test_bptt_length_cuts_the_gradient_and_not_the_value(name: str, length: int) -> None:
-    """Otherwise ``bptt_length`` does nothing, cuts elsewhere, or changes the loss itself."""
+    """Otherwise ``bptt_length`` has no effect, cuts elsewhere, or changes the loss."""
     rollout = Rollout(make(core=name, core_kwargs={"hidden_size": 4}, net_arch=[]))
     loss, gradient = rollout.truncated(length)
     hand_loss, hand_gradient = rollout.by_hand(length)
@@ -429,7 +429,7 @@ def test_bptt_length_cuts_the_gradient_and_not_the_value(name: str, length: int)
 
 @pytest.mark.parametrize("name", CORES)
 def test_bptt_over_all_steps_is_no_truncation(name: str) -> None:
-    """Otherwise ``None`` means something else than the whole rollout."""
+    """Otherwise ``None`` is not the whole rollout."""
     rollout = Rollout(make(core=name))
     for left, right in zip(rollout.truncated(9), rollout.truncated(None), strict=True):
         assert torch.equal(left, right)
@@ -439,14 +439,14 @@ def test_bptt_over_all_steps_is_no_truncation(name: str) -> None:
 
 
 def test_simpson_of_one_choice() -> None:
-    """Otherwise the papers' penalty is another number."""
+    """Otherwise the papers' penalty has another value."""
     probs = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
     distribution = CategoricalDistribution(3).proba_distribution(probs.log().clamp(min=-1e9))
     torch.testing.assert_close(simpson_concentration(distribution), torch.tensor([0.375, 1, 1 / 3]))
 
 
 def test_simpson_of_several_choices_adds_up() -> None:
-    """Otherwise a second action dimension is not penalised."""
+    """Otherwise a second action dimension is not penalized."""
     logits = torch.tensor([[0.5, 0.5, 0.7, 0.2, 0.1], [0.9, 0.1, 0.25, 0.25, 0.5]]).log()
     distribution = MultiCategoricalDistribution([2, 3]).proba_distribution(logits)
     expected = torch.tensor([0.5 + 0.54, 0.82 + 0.375])
@@ -454,7 +454,7 @@ def test_simpson_of_several_choices_adds_up() -> None:
 
 
 def test_simpson_of_bits_counts_both_outcomes() -> None:
-    """Otherwise a bit that is surely 0 counts as undecided."""
+    """Otherwise a bit that is certainly 0 counts as uncertain."""
     logits = torch.tensor([[0.5, 0.2], [0.9, 0.5]]).logit()
     distribution = BernoulliDistribution(2).proba_distribution(logits)
     expected = torch.tensor([0.5 + 0.68, 0.82 + 0.5])
@@ -462,14 +462,14 @@ def test_simpson_of_bits_counts_both_outcomes() -> None:
 
 
 def test_simpson_of_a_box_is_an_error() -> None:
-    """Otherwise a density is taken for a probability."""
+    """Otherwise a density is used as a probability."""
     gaussian = DiagGaussianDistribution(2).proba_distribution(torch.zeros(1, 2), torch.zeros(2))
     with pytest.raises(ValueError, match="simpson"):
         simpson_concentration(gaussian)
 
 
 @pytest.mark.parametrize("name", ["MlpPolicy", "PlasticPoliccy"])
-def test_a_policy_that_is_none_is_told_with_those_there_are(name: str) -> None:
-    """The first slip of whoever knows SB3 would be told as unknown, and no more."""
+def test_an_unknown_policy_is_refused_with_a_list_of_policies(name: str) -> None:
+    """Otherwise SB3's error would not say which policies there are."""
     with pytest.raises(ValueError, match=f"no policy '{name}' with.* use PlasticPolicy, CnnPla"):
         RecurrentA2C(name, "CartPole-v1")

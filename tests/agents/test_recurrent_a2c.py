@@ -1,4 +1,4 @@
-"""The algorithm: what is collected, what the loss is, and what carries over."""
+"""The algorithm: the rollouts, the loss, and the state that is carried over."""
 
 import pickle
 from collections.abc import Callable
@@ -28,7 +28,7 @@ PLAIN = {"normalize_advantage": False, "ent_coef": 0.0, "vf_coef": 0.05, "max_gr
 
 
 def make(env: Any, policy: str = "PlasticPolicy", **options: Any) -> RecurrentA2C:
-    """A small model with weights that matter, so that its state makes a difference."""
+    """A small model with weights large enough that its state makes a difference."""
     given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **PLAIN, **options}
     model = RecurrentA2C(policy, env, **given)
     generator = torch.Generator().manual_seed(1)
@@ -47,12 +47,12 @@ def same_weights(left: RecurrentA2C, right: RecurrentA2C) -> bool:
 
 
 def collect(model: RecurrentA2C, updates: int = 1) -> RecurrentA2C:
-    """Learn for some updates; the buffer then holds the last rollout."""
+    """Learn for some updates; the buffer then has the last rollout."""
     return model.learn(updates * model.n_steps * model.n_envs, log_interval=1)
 
 
 class Recorder(KVWriter):
-    """Keeps what is logged: name -> values."""
+    """Stores what is logged: name -> values."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[Any]] = {}
@@ -66,7 +66,7 @@ class Recorder(KVWriter):
 
 
 def recorded(model: RecurrentA2C, updates: int = 1) -> dict[str, Any]:
-    """Learn for some updates; the last values of all that was logged."""
+    """Learn for some updates and return the last value of each logged name."""
     recorder = Recorder()
     model.set_logger(Logger(None, [recorder]))
     collect(model, updates)
@@ -74,7 +74,7 @@ def recorded(model: RecurrentA2C, updates: int = 1) -> dict[str, Any]:
 
 
 class Each(BaseCallback):
-    """Calls a function with the locals of every step; its result says whether to go on."""
+    """Calls a function with the locals of every step; its result says whether to continue."""
 
     def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def learn_and_predict(env: Any, policy: str, core: dict[str, Any]) -> None:
 
 
 def test_every_pair_of_spaces(observation: str, action: str, make_vec: Any) -> None:
-    """Otherwise an environment of the field cannot be trained on."""
+    """Otherwise some environments cannot be used for training."""
     env = make_vec(observation=observation, action=action, truncates=True)
     learn_and_predict(env, POLICY.get(observation, "PlasticPolicy"), SMALL)
 
@@ -116,13 +116,13 @@ def test_every_core(observation: str, core: dict[str, Any], make_vec: Any) -> No
 
 
 def test_images_with_every_action_space(action: str, make_vec: Any) -> None:
-    """Otherwise an agent with a camera cannot move."""
+    """Otherwise an agent with image observations cannot act in some spaces."""
     env = make_vec(n_envs=2, observation="image", action=action, truncates=True)
     learn_and_predict(env, "CnnPlasticPolicy", SMALL)
 
 
 def test_images_are_normalised_once_and_seen_as_they_are(make_vec: Any) -> None:
-    """Otherwise collecting and the loss see different pictures."""
+    """Otherwise the rollout and the loss see different images."""
     model = make(make_vec(observation="image"), "CnnPlasticPolicy")
     assert isinstance(model.policy, CnnPlasticPolicy)
     _, log_probs = recomputed(model, updates=2)
@@ -130,7 +130,7 @@ def test_images_are_normalised_once_and_seen_as_they_are(make_vec: Any) -> None:
 
 
 def test_the_environment_gets_clipped_actions_and_the_buffer_raw_ones(make_vec: Any) -> None:
-    """Otherwise an action is out of bounds, or its log-probability is another action's."""
+    """Otherwise an action is out of bounds, or has the log-probability of another one."""
     env = make_vec(n_envs=2, action="Box")
     model = collect(make(env))
     taken = np.stack(env.get_attr("actions"), axis=1)
@@ -146,7 +146,7 @@ def test_the_environment_gets_clipped_actions_and_the_buffer_raw_ones(make_vec: 
 def recomputed(
     model: RecurrentA2C, updates: int = 5
 ) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """(collected, run again) values and log-probabilities of every update."""
+    """Values and log-probabilities of every update, as (collected, run again)."""
     values, log_probs = [], []
     evaluate, buffer = model.policy.evaluate_rollout, model.rollout_buffer
 
@@ -176,8 +176,10 @@ def test_the_loss_sees_the_probabilities_that_were_acted_with(
 
 
 @pytest.mark.parametrize("observation", ["Box", "Discrete", "MultiDiscrete", "Dict"])
-def test_so_it_does_on_other_spaces(observation: str, action: str, make_vec: Any) -> None:
-    """Otherwise a shape is lost between the environment, the buffer and the loss."""
+def test_the_loss_sees_those_probabilities_on_other_spaces(
+    observation: str, action: str, make_vec: Any
+) -> None:
+    """Otherwise a shape is wrong between the environment, the buffer and the loss."""
     env = make_vec(observation=observation, action=action, truncates=True)
     model = make(env, POLICY.get(observation, "PlasticPolicy"), bptt_length=3)
     for pairs in recomputed(model, updates=3):
@@ -187,7 +189,7 @@ def test_so_it_does_on_other_spaces(observation: str, action: str, make_vec: Any
 
 @pytest.mark.parametrize("core", ["rnn", "gru", "lstm", "plastic_rnn", "plastic_lstm"])
 def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> None:
-    """Otherwise the tests above would pass with a state that is thrown away."""
+    """Otherwise the tests above also pass with a state that is ignored."""
     model = make(make_vec(lengths=(50, 50)), policy_kwargs={"core": core, **SMALL})
     evaluate = model.policy.evaluate_rollout
     differs = []
@@ -208,7 +210,7 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
 def test_steps_that_the_core_has_recorded_are_not_computed_again(
     bptt_length: int | None, make_vec: Any
 ) -> None:
-    """Otherwise a quarter of an update is done for nothing; or a cut gradient is not cut."""
+    """Otherwise a quarter of an update is wasted, or a gradient is not cut."""
     core = {"core": "plastic_rnn", **SMALL}
     model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
     run, lengths = NumbaKernels().forward, []
@@ -223,14 +225,14 @@ def test_steps_that_the_core_has_recorded_are_not_computed_again(
 
 
 def test_a_model_that_has_learned_can_be_pickled() -> None:
-    """Otherwise the record of steps keeps the model from another process."""
+    """Otherwise the record of steps prevents sending the model to another process."""
     model = collect(make("CartPole-v1"))
     again = pickle.loads(pickle.dumps(model))
     assert same_weights(again, model)
 
 
 def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any) -> None:
-    """Otherwise the gradient is that of the net before."""
+    """Otherwise the gradient is that of the old weights."""
 
     class Disturb(BaseCallback):
         def _on_step(self) -> bool:
@@ -255,7 +257,7 @@ def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any)
 
 
 def steps_of(model: RecurrentA2C, updates: int = 1) -> dict[str, np.ndarray]:
-    """What the environment really gave during the last rollout: rewards, dones (T, B)."""
+    """Rewards and dones (T, B) that the environments returned in the last rollout."""
     rewards: list[np.ndarray] = []
     dones: list[np.ndarray] = []
 
@@ -276,7 +278,7 @@ def gae(
     g: float,
     lam: float,
 ) -> np.ndarray:
-    """Generalised advantages (T, B), written from the definition, element by element."""
+    """Generalized advantages (T, B), computed from the definition, element by element."""
     n_steps, n_envs = rewards.shape
     advantages = np.zeros((n_steps, n_envs))
     for b in range(n_envs):
@@ -298,7 +300,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def concentration(entropy: str, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) and its gradient by the logits (N, A), by calculus."""
+    """The concentration (N,) and its derivative with respect to the logits (N, A)."""
     if entropy == "simpson":
         value = (probs**2).sum(axis=1)
         return value, 2 * probs * (probs - value[:, None])
@@ -312,7 +314,7 @@ def concentration(entropy: str, probs: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def test_the_loss_worked_by_hand(
     entropy: str, gae_lambda: float, normalize: bool, make_vec: Any
 ) -> None:
-    """Otherwise the loss is another: baseline, discount, sign, mean or a weight is wrong."""
+    """Otherwise the loss has a wrong baseline, discount, sign, mean or weight."""
     model = make(
         make_vec(),
         gamma=0.8,
@@ -374,7 +376,7 @@ def constant_value(model: RecurrentA2C, value: float) -> RecurrentA2C:
 
 
 def test_advantages_of_a_constant_value_function(make_vec: Any) -> None:
-    """Otherwise an advantage reaches over an episode's end, or stops before the rollout's."""
+    """Otherwise an advantage passes an episode's end, or stops before the rollout's."""
     gamma, lam, value, length = 0.9, 0.7, 2.0, 5
     model = make(make_vec(lengths=(length,)), n_steps=8, gamma=gamma, gae_lambda=lam)
     constant_value(model, value)
@@ -393,7 +395,7 @@ def test_advantages_of_a_constant_value_function(make_vec: Any) -> None:
 
 
 def test_what_follows_the_rollout_is_what_the_next_one_starts_with(make_vec: Any) -> None:
-    """Otherwise the last step is judged without the memory, or with that of an ended episode."""
+    """Otherwise the last value lacks the state, or uses that of an ended episode."""
     model = make(make_vec(lengths=(8, 50)), learning_rate=0.0)
     last: list[np.ndarray] = []
     value_of = model.policy.predict_values
@@ -413,7 +415,7 @@ def test_what_follows_the_rollout_is_what_the_next_one_starts_with(make_vec: Any
 
 
 def value_after(model: RecurrentA2C, obs: list[Any], terminal: Any, steps: int) -> float:
-    """V of the terminal observation, with the state after ``steps`` of the episode's steps."""
+    """The value of the last observation, with the state after ``steps`` steps of the episode."""
     state = None
     with torch.no_grad():
         for t in range(steps):
@@ -425,7 +427,7 @@ def value_after(model: RecurrentA2C, obs: list[Any], terminal: Any, steps: int) 
 def test_the_time_limits_value_is_that_of_the_state_after_the_last_step(
     core: str, make_vec: Any
 ) -> None:
-    """Otherwise what would have come is judged by a memory that lacks the last step, or by none."""
+    """Otherwise the value after a time limit has a state without the last step, or none."""
     env = make_vec(lengths=(5, 99), truncates=True)
     model = make(
         env, n_steps=5, gamma=0.9, policy_kwargs={"core": core, **SMALL}, learning_rate=0.0
@@ -457,7 +459,7 @@ def test_the_time_limits_value_is_that_of_the_state_after_the_last_step(
 def test_only_a_time_limit_is_bootstrapped(
     observation: str, truncates: bool, bootstrap: bool, expected: bool, make_vec: Any
 ) -> None:
-    """Otherwise an end counts as a time limit, or ``bootstrap_truncated`` does nothing."""
+    """Otherwise a terminal state is bootstrapped, or ``bootstrap_truncated`` has no effect."""
     env = make_vec(observation=observation, truncates=truncates)
     policy = POLICY.get(observation, "PlasticPolicy")
     model = constant_value(make(env, policy, bootstrap_truncated=bootstrap, gamma=0.5), 4.0)
@@ -490,7 +492,7 @@ def test_two_short_calls_of_learn_are_one_long_call(core: dict[str, Any], make_v
 
 
 def test_set_env_without_a_reset_goes_on(make_vec: Any) -> None:
-    """Otherwise ``force_reset=False`` keeps the observation and loses the memory of it."""
+    """Otherwise ``force_reset=False`` keeps the observation but loses the state."""
     one = collect(make(make_vec(lengths=(7, 30))), updates=4)
     two = collect(make(make_vec(lengths=(7, 30))), updates=2)
     env = two.get_env()
@@ -500,7 +502,7 @@ def test_set_env_without_a_reset_goes_on(make_vec: Any) -> None:
 
 
 def test_a_new_learn_starts_new_episodes(make_vec: Any) -> None:
-    """Otherwise the memory of the last episode of one call leaks into the first of the next."""
+    """Otherwise the last episode's state leaks into the next call of ``learn``."""
     model = collect(make(make_vec(lengths=(50, 50))))
     collect(model)
     assert model.rollout_buffer.episode_starts[0].all()
@@ -513,7 +515,7 @@ def test_a_new_learn_starts_new_episodes(make_vec: Any) -> None:
 def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
     make_vec: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the observation is of one moment and the state of another."""
+    """Otherwise the observation and the state are from different steps."""
     model, whole = make(make_vec(lengths=(50, 50))), make(make_vec(lengths=(50, 50)))
     whole.policy.load_state_dict(model.policy.state_dict())
     seen: list[list[Tensor]] = []
@@ -536,7 +538,7 @@ def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
 
 
 def test_the_learning_rate_follows_its_schedule(make_vec: Any) -> None:
-    """Otherwise a schedule does nothing."""
+    """Otherwise a schedule has no effect."""
     model = make(make_vec(), learning_rate=lambda remaining: 0.5 * remaining)
     collect(model, updates=4)
     assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
@@ -544,7 +546,7 @@ def test_the_learning_rate_follows_its_schedule(make_vec: Any) -> None:
 
 
 def test_the_gradient_is_clipped_at_its_norm(make_vec: Any) -> None:
-    """Otherwise ``max_grad_norm`` does nothing, or the norm in the log is the clipped one."""
+    """Otherwise ``max_grad_norm`` has no effect, or the clipped norm is logged."""
     model = collect(make(make_vec(), max_grad_norm=1e-3))
     gradients = [p.grad.norm() for p in model.policy.parameters() if p.grad is not None]
     assert torch.stack(gradients).norm() == pytest.approx(1e-3, rel=1e-3)
@@ -555,7 +557,7 @@ def test_the_gradient_is_clipped_at_its_norm(make_vec: Any) -> None:
 def test_a_gradient_that_is_not_finite_stops_and_changes_nothing(
     max_grad_norm: float, make_vec: Any
 ) -> None:
-    """Otherwise one bad number destroys the weights of a long run."""
+    """Otherwise one NaN destroys the weights of a long run."""
     model = collect(make(make_vec(), max_grad_norm=max_grad_norm), updates=2)
     before = weights(model)
     model.rollout_buffer.returns[3, 1] = np.nan
@@ -603,7 +605,7 @@ LOGGED: list[tuple[str, dict[str, Any], set[str]]] = [
 def test_the_names_in_the_log(
     core: str, options: dict[str, Any], plastic: set[str], action: str, make_vec: Any
 ) -> None:
-    """Otherwise a curve is missing in TensorBoard, or shows a number that means nothing."""
+    """Otherwise TensorBoard lacks a curve, or shows one without a meaning."""
     core_kwargs = {"hidden_size": 7, **options}
     env = make_vec(action=action)
     model = make(env, policy_kwargs={"core": core, "core_kwargs": core_kwargs}, learning_rate=1e-3)
@@ -617,7 +619,7 @@ def test_the_names_in_the_log(
 
 
 def test_the_numbers_in_the_log(make_vec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a curve is there, but of something else."""
+    """Otherwise a curve shows another quantity."""
     core_kwargs = {"hidden_size": 7, "modulation": "simple", "clip": 0.05}
     model = make(make_vec(), policy_kwargs={"core_kwargs": core_kwargs}, learning_rate=0.0)
     signals: list[Tensor] = []
@@ -643,7 +645,7 @@ def test_the_numbers_in_the_log(make_vec: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
-    """Otherwise the deviation of a single modulation is NaN, with a warning."""
+    """Otherwise the standard deviation of a single modulation is NaN, with a warning."""
     model = make(
         make_vec(lengths=(3,)),
         n_steps=1,
@@ -684,13 +686,13 @@ def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
     ],
 )
 def test_a_bad_argument_is_named(options: dict[str, Any], words: str, make_vec: Any) -> None:
-    """Otherwise a mistake is trained for hours."""
+    """Otherwise a training with a mistake runs for hours."""
     with pytest.raises(ValueError, match=words):
         make(make_vec(), **options)
 
 
 def test_a_policy_class_without_a_core_is_an_error(make_vec: Any) -> None:
-    """Otherwise the first rollout fails somewhere inside."""
+    """Otherwise the first rollout fails with an obscure error."""
     from stable_baselines3.common.policies import ActorCriticPolicy
 
     with pytest.raises(ValueError, match="ActorCriticPolicy"):
@@ -706,19 +708,19 @@ def test_simpson_with_continuous_actions_is_an_error(make_vec: Any) -> None:
 
 @pytest.mark.parametrize("action", ["Discrete", "MultiDiscrete", "MultiBinary"])
 def test_simpson_with_every_discrete_action(action: str, make_vec: Any) -> None:
-    """Otherwise the papers' penalty works with one kind of choice only."""
+    """Otherwise the papers' penalty works with one kind of action only."""
     collect(make(make_vec(action=action), entropy="simpson", ent_coef=0.1), updates=2)
 
 
 def test_bptt_length_reaches_the_loss(make_vec: Any) -> None:
-    """Otherwise the option is taken and ignored."""
+    """Otherwise the option is ignored."""
     run = [collect(make(make_vec(), bptt_length=k), updates=2) for k in (None, 8, 2)]
     assert same_weights(run[0], run[1])
     assert not same_weights(run[0], run[2])
 
 
 class Compiling(BaseCallback):
-    """As if loops were compiled in every step."""
+    """A callback that acts as if loops were compiled in every step."""
 
     def _on_step(self) -> bool:
         with trigger_event("numba:compile"):
@@ -726,10 +728,8 @@ class Compiling(BaseCallback):
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_compiling_is_told_by_who_is_verbose(
-    verbose: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A first call of learn would be silent for the better part of a minute."""
+def test_verbose_reports_compilation(verbose: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the first call of ``learn`` shows nothing for most of a minute."""
     model = RecurrentA2C("PlasticPolicy", "CartPole-v1", n_steps=4, verbose=verbose)
     model.learn(8, Compiling())
     assert capsys.readouterr().out.count(COMPILING) == verbose

@@ -1,4 +1,4 @@
-"""A rollout on a device equals the one on the host; here the device is torch's CPU."""
+"""A rollout on a device equals one on the host; the device here is torch's CPU."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ CORES: list[tuple[str, dict[str, Any]]] = [
 
 
 def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: bool) -> np.ndarray:
-    """``Actor``'s own draw, by the numbers that ``DeviceRollout`` would take."""
+    """Sample as ``Actor`` does, with the random numbers of ``DeviceRollout``."""
     if not act.uniforms:
         act.uniforms = list(torch.rand(act.n_steps, len(latent)).numpy()[::-1])
     logits = act.policy.action_net(act.policy.mlp_extractor.forward_actor(latent))
@@ -39,7 +39,7 @@ def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: boo
 
 
 class Episodes(BaseCallback):
-    """Keeps every step's rewards and dones, and what infos say of finished episodes."""
+    """Stores every step's rewards and dones, and the infos of finished episodes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,10 +79,10 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
 @pytest.mark.parametrize("n_steps", [1, N_STEPS])
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
-def test_the_device_sees_learns_and_tells_what_the_host_does(
+def test_the_device_gives_the_same_results_as_the_host(
     place: str, env: int, core: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise an agent trained on a GPU is another one."""
+    """Otherwise training on a GPU gives another agent."""
     n_updates = 3 * N_STEPS // n_steps
     models, told = [], []
     for device in (None, place):
@@ -109,7 +109,7 @@ def test_the_device_sees_learns_and_tells_what_the_host_does(
 
 
 def test_the_bootstrap_at_a_time_limit_goes_through_the_host() -> None:
-    """Otherwise values after a time limit are of a state that has moved on."""
+    """Otherwise values after a time limit have the state of a later step."""
     model = learner("cpu", 0, 0)
     assert model._stays_on_device(model.env)  # type: ignore[arg-type]
     model.bootstrap_truncated = True
@@ -118,7 +118,7 @@ def test_the_bootstrap_at_a_time_limit_goes_through_the_host() -> None:
 
 
 def test_a_callback_stops_it_between_rollouts() -> None:
-    """Otherwise observations of one step are continued with the environments of another."""
+    """Otherwise the next observation does not belong to the environments' state."""
 
     class Stop(BaseCallback):
         def _on_step(self) -> bool:
@@ -136,7 +136,7 @@ def test_a_callback_stops_it_between_rollouts() -> None:
 
 
 def test_a_diverged_core_says_so() -> None:
-    """Otherwise NaN goes on as an action."""
+    """Otherwise NaN is used as an action."""
     model = learner("cpu", 0, 3)
     with torch.no_grad():
         model.policy.core.connection.weight.fill_(torch.nan)
@@ -152,7 +152,7 @@ def test_a_diverged_core_says_so() -> None:
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
 def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
-    """Otherwise it cannot be captured. On torch's meta device there are no values to wait for."""
+    """Otherwise it cannot be captured. Torch's meta tensors have no values to wait for."""
     model = learner("cpu", env, core)
     policy = model.policy.to("meta")
     vec_env = make_vec_env(ENVS[env][0], N_ENVS, 3, ENVS[env][1], device="meta")
@@ -166,7 +166,7 @@ def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
 
 
 def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
-    """Otherwise its tensors meet those of another device in the middle of a step."""
+    """Otherwise a step mixes tensors of two devices."""
     model = learner("cpu", 0, 0)
     elsewhere = make_vec_env(ENVS[0][0], N_ENVS, 3, ENVS[0][1], device="meta")
     assert not DeviceRollout.possible(model.policy, elsewhere)
@@ -174,12 +174,12 @@ def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
 
 def test_a_device_without_a_native_batch_is_refused() -> None:
     """Otherwise the option is ignored."""
-    with pytest.raises(ValueError, match="native batch, which CartPole-v1 is not"):
+    with pytest.raises(ValueError, match="native batch, and CartPole-v1 has none"):
         make_vec_env("CartPole-v1", 2, 0, device="cpu")
 
 
 def test_an_environment_without_a_native_batch_is_stepped_on_the_host() -> None:
-    """Otherwise other environments cannot be trained with a GPU's net."""
+    """Otherwise a net on a GPU cannot be trained in other environments."""
     env = make_vec_env("CartPole-v1", 2, 0)
     model = RecurrentA2C("PlasticPolicy", env, n_steps=4, bootstrap_truncated=False, device="cpu")
     assert not DeviceRollout.possible(model.policy, env)
@@ -187,7 +187,7 @@ def test_an_environment_without_a_native_batch_is_stepped_on_the_host() -> None:
 
 
 def test_an_action_is_where_the_probabilities_reach_the_number() -> None:
-    """Otherwise actions are drawn from another distribution; worked by hand."""
+    """Worked by hand; otherwise actions have another distribution."""
     probs = torch.tensor([[0.2, 0.3, 0.5]]).repeat(6, 1)
     uniform = torch.tensor([0.0, 0.19, 0.2, 0.49, 0.51, 0.999])
     assert _choose(probs, uniform).tolist() == [0, 0, 1, 1, 2, 2]

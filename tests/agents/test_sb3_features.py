@@ -1,4 +1,4 @@
-"""What a user of Stable-Baselines3 expects of an algorithm, with its own tools."""
+"""RecurrentA2C works with the tools of Stable-Baselines3."""
 
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def same_weights(left: RecurrentA2C, right: RecurrentA2C) -> bool:
 
 
 def actions_of(model: RecurrentA2C, n_envs: int, steps: int = 6) -> np.ndarray:
-    """Deterministic actions of a made-up walk: what a loaded model has to repeat."""
+    """Deterministic actions for fixed observations, which a loaded model has to repeat."""
     generator = np.random.default_rng(0)
     state, taken = None, []
     shape = model.observation_space.shape
@@ -59,7 +59,7 @@ def actions_of(model: RecurrentA2C, n_envs: int, steps: int = 6) -> np.ndarray:
 
 
 def by_hand(model: RecurrentA2C, env: VecEnv, n_episodes: int) -> list[float]:
-    """Returns of the first episodes, with one state and one mask, as the documentation has it."""
+    """Returns of the first episodes, with the loop that SB3 documents."""
     obs, state, starts = env.reset(), None, np.ones(env.num_envs, bool)
     quota = np.array([(n_episodes + k) // env.num_envs for k in range(env.num_envs)])
     returns: list[float] = []
@@ -75,7 +75,7 @@ def by_hand(model: RecurrentA2C, env: VecEnv, n_episodes: int) -> list[float]:
 
 
 def test_evaluate_policy_resets_and_carries_the_state(core: dict[str, Any], make_vec: Any) -> None:
-    """Otherwise SB3's evaluation measures another agent than the one that acts."""
+    """Otherwise SB3's evaluation measures another agent."""
     model = make(make_vec(), policy_kwargs=core).learn(3 * ROUND)
     evaluation = [make_vec(), make_vec()]
     for env in evaluation:
@@ -90,7 +90,7 @@ def test_evaluate_policy_resets_and_carries_the_state(core: dict[str, Any], make
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_evaluate_policy_on_the_native_batch(env_id: str) -> None:
-    """Otherwise our own environments cannot be evaluated with SB3's tool."""
+    """Otherwise SB3's tool cannot be used with our own environments."""
     options = {"episode_length": 11}
     model = make(make_vec_env(env_id, 3, 0, options)).learn(2 * ROUND)
     env = make_vec_env(env_id, 4, 1, options)
@@ -104,7 +104,7 @@ def test_evaluate_policy_on_the_native_batch(env_id: str) -> None:
 def test_an_evaluation_in_the_middle_changes_nothing_of_the_training(
     n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:
-    """Otherwise a run depends on how often it is watched."""
+    """Otherwise a training depends on how often it is evaluated."""
     plain = make(make_vec(), policy_kwargs=core).learn(5 * ROUND)
     callback = EvalCallback(
         make_vec(n_envs=n_envs, truncates=True),
@@ -126,7 +126,7 @@ def test_an_evaluation_in_the_middle_changes_nothing_of_the_training(
 
 
 def test_checkpoints_load_and_act_the_same(make_vec: Any, tmp_path: Path) -> None:
-    """Otherwise a long run leaves files that are of no use."""
+    """Otherwise the checkpoints of a long run are useless."""
     callback = CheckpointCallback(save_freq=16, save_path=str(tmp_path), name_prefix="agent")
     model = make(make_vec()).learn(4 * ROUND, callback=callback)
     files = sorted(path.name for path in tmp_path.iterdir())
@@ -141,7 +141,7 @@ def test_checkpoints_load_and_act_the_same(make_vec: Any, tmp_path: Path) -> Non
 def test_a_saved_model_goes_on_with_another_number_of_environments(
     n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:
-    """Otherwise an agent is bound to the number of environments it grew up with."""
+    """Otherwise an agent works only with its original number of environments."""
     options = {"bptt_length": 4, "bootstrap_truncated": False, "normalize_advantage": True}
     model = make(make_vec(), policy_kwargs=core, entropy="simpson", **options).learn(2 * ROUND)
     model.save(tmp_path / "agent.zip")
@@ -157,7 +157,7 @@ def test_a_saved_model_goes_on_with_another_number_of_environments(
 
 
 def test_a_loaded_model_goes_on_as_the_saved_one(make_vec: Any, tmp_path: Path) -> None:
-    """Otherwise the optimizer's moments are lost with ``save``."""
+    """Otherwise ``save`` loses the optimizer's moments."""
     model = make(make_vec()).learn(3 * ROUND)
     model.save(tmp_path / "agent.zip")
     loaded = RecurrentA2C.load(tmp_path / "agent.zip", device="cpu")
@@ -172,7 +172,7 @@ def test_a_loaded_model_goes_on_as_the_saved_one(make_vec: Any, tmp_path: Path) 
 
 
 def test_what_is_saved_has_no_state_of_an_environment(make_vec: Any, tmp_path: Path) -> None:
-    """Otherwise files grow with the number of environments, by N x N each."""
+    """Otherwise each environment adds N x N numbers to the file."""
     sizes = []
     for n_envs in (1, 64):
         options = {"core_kwargs": {"hidden_size": 60}}
@@ -184,7 +184,7 @@ def test_what_is_saved_has_no_state_of_an_environment(make_vec: Any, tmp_path: P
 
 
 def test_set_env(make_vec: Any) -> None:
-    """Otherwise training cannot go on in another environment, or goes on with an old memory."""
+    """Otherwise training in another environment fails, or starts with an old state."""
     model = make(make_vec(lengths=(50, 50, 50))).learn(ROUND)
     model.set_env(make_vec(lengths=(60, 60, 60)))
     model.learn(ROUND, reset_num_timesteps=False)
@@ -210,7 +210,7 @@ def test_set_parameters(make_vec: Any) -> None:
 
 
 def test_vec_normalize(make_vec: Any) -> None:
-    """Otherwise an observation is normalised twice, or the one at the time limit not at all."""
+    """Otherwise an observation is normalized twice, or the last one not at all."""
     env = VecNormalize(make_vec(truncates=True), gamma=0.9)
     model = make(env, gamma=0.9).learn(4 * ROUND)
     assert model.get_vec_normalize_env() is env
@@ -225,14 +225,14 @@ def test_vec_normalize(make_vec: Any) -> None:
 @pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.parametrize("wrapper", [VecNormalize, lambda env: VecFrameStack(env, n_stack=2)])
 def test_wrappers_around_the_native_batch(env_id: str, wrapper: Any) -> None:
-    """Otherwise our own environments are not SB3's."""
+    """Otherwise SB3's wrappers cannot be used with our own environments."""
     env = wrapper(make_vec_env(env_id, 3, 0, {"episode_length": 6}))
     model = make(env).learn(3 * ROUND)
     assert len(model.ep_info_buffer) == 3 * (3 * 8 // 6)  # type: ignore[arg-type]
 
 
 def test_subprocesses_give_the_same_weights() -> None:
-    """Otherwise the agent depends on where its environments run."""
+    """Otherwise the result depends on where the environments run."""
     runs = []
     for kind in (DummyVecEnv, SubprocVecEnv):
         env = make_sb3_vec_env("CartPole-v1", 2, seed=0, vec_env_cls=kind)
@@ -242,7 +242,7 @@ def test_subprocesses_give_the_same_weights() -> None:
 
 
 def test_an_id_of_ours_is_enough() -> None:
-    """Otherwise ``RecurrentA2C("PlasticPolicy", id)`` is not a user's three lines."""
+    """Otherwise ``RecurrentA2C("PlasticPolicy", id)`` does not work."""
     model = make(ENV_IDS[0]).learn(16)
     assert model.num_timesteps == 16
 
@@ -274,7 +274,7 @@ def test_a_video_gets_its_frames_and_their_rate(
 ) -> None:
     """Otherwise SB3's recorder finds no pictures, or plays them at another rate.
 
-    Its encoder, moviepy, is not needed here: a stand-in takes what it would get.
+    The encoder, moviepy, is replaced by an object that stores its arguments.
     """
     clips: list[tuple[list[np.ndarray], float]] = []
 
@@ -320,7 +320,7 @@ def test_every_row_has_its_own_picture(env_id: str) -> None:
 
 
 def test_vec_video_recorder_writes_a_file(tmp_path: Path) -> None:
-    """Otherwise SB3's own way to a video fails, where its encoder is installed."""
+    """Otherwise SB3's recorder fails if its encoder is installed."""
     pytest.importorskip("moviepy", reason="VecVideoRecorder encodes with moviepy, not a dependency")
     env = record(ENV_IDS[0], tmp_path)
     assert Path(env.video_path).stat().st_size > 0

@@ -1,4 +1,4 @@
-"""The native batch as SB3's VecEnv: the same as single environments, step for step."""
+"""The native batch as an SB3 ``VecEnv`` equals single environments, step for step."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def actions(env: VecEnv, n_steps: int = N_STEPS) -> np.ndarray:
 
 
 def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """Time apart; and SB3 tells ``TimeLimit.truncated`` false also where no episode ends."""
+    """Compare infos without time; SB3 also sets ``TimeLimit.truncated`` where no episode ends."""
     for mine, other in zip(ours, theirs, strict=True):
         expected = dict(other)
         if "episode" not in other:
@@ -60,7 +60,7 @@ def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) 
 
 @all_ids
 def test_it_is_sb3s_own_vec_env_step_for_step(env_id: str) -> None:
-    """Otherwise an agent trained on the batch has seen another environment."""
+    """Otherwise training with the batch uses another environment."""
     batch, reference = make_vec_env(env_id, N_ENVS, 5, SHORT), singles(env_id, 5)
     assert isinstance(batch, BatchVecEnv)
     assert batch.observation_space == reference.observation_space
@@ -77,10 +77,10 @@ def test_it_is_sb3s_own_vec_env_step_for_step(env_id: str) -> None:
     assert ends >= 3 * N_ENVS
 
 
-def test_a_time_limit_is_told_from_a_terminal_state() -> None:
-    """Otherwise the value after a terminal state would be bootstrapped, or that after a limit not.
+def test_time_limits_and_terminal_states_are_distinguished() -> None:
+    """Otherwise terminal states are bootstrapped, or time limits are not.
 
-    The reference is SB3's ``DummyVecEnv``; short corridors have ends of either kind, and of both.
+    The reference is SB3's ``DummyVecEnv``; episodes in short corridors end in both ways.
     """
     options = {"corridor_length": 1, "episode_length": 4}
     batch = make_vec_env("plasticrl/TMaze-v0", N_ENVS, 5, options)
@@ -103,7 +103,7 @@ def test_a_time_limit_is_told_from_a_terminal_state() -> None:
 
 @all_ids
 def test_a_reset_in_the_middle_forgets_the_sums(env_id: str) -> None:
-    """Otherwise an episode's return has a part of the one before."""
+    """Otherwise an episode's return includes rewards of the one before."""
     batch, reference = make_vec_env(env_id, N_ENVS, 5, SHORT), singles(env_id, 5)
     for env in (batch, reference):
         env.reset()
@@ -117,7 +117,7 @@ def test_a_reset_in_the_middle_forgets_the_sums(env_id: str) -> None:
 
 @all_ids
 def test_seeds(env_id: str) -> None:
-    """Otherwise a run cannot be repeated, or all environments are the same one."""
+    """Otherwise a run cannot be repeated, or all environments are the same."""
     first, again, other = (make_vec_env(env_id, N_ENVS, s, SHORT) for s in (5, 5, 6))
     walks = []
     for env in (first, again, other):
@@ -148,7 +148,7 @@ def test_a_second_reset_goes_on_with_the_random_numbers(env_id: str) -> None:
 
 @all_ids
 def test_a_saved_state_continues_bit_for_bit(env_id: str) -> None:
-    """Otherwise a resumed run is another run."""
+    """Otherwise a resumed run differs from one that was not interrupted."""
     one, two = make_vec_env(env_id, N_ENVS, 5, SHORT), make_vec_env(env_id, N_ENVS, 99, SHORT)
     assert isinstance(one, BatchVecEnv)
     assert isinstance(two, BatchVecEnv)
@@ -169,7 +169,7 @@ def test_a_saved_state_continues_bit_for_bit(env_id: str) -> None:
 
 @pytest.mark.parametrize("broken", ["monitor.returns", "monitor.lengths", "key"])
 def test_a_state_that_lacks_something_is_an_error(broken: str) -> None:
-    """Otherwise a resumed run goes on with sums of its own making."""
+    """Otherwise a resumed run continues with wrong sums."""
     env = make_vec_env(ENV_IDS[0], N_ENVS, 5, SHORT)
     assert isinstance(env, BatchVecEnv)
     env.reset()
@@ -187,7 +187,7 @@ def test_a_state_that_lacks_something_is_an_error(broken: str) -> None:
 
 
 def test_the_number_of_cues_changes_everywhere() -> None:
-    """Otherwise a curriculum cannot move on."""
+    """Otherwise a curriculum has no effect."""
     env = make_vec_env("plasticrl/CueReward-v0", N_ENVS, 5, {**SHORT, "n_cues": 2})
     env.reset()
     assert env.env_method("set_n_cues", 3) == [None] * N_ENVS
@@ -198,7 +198,7 @@ def test_the_number_of_cues_changes_everywhere() -> None:
 
 
 def test_attributes_are_the_batchs() -> None:
-    """Otherwise ``set_attr`` is lost, as it would be on a wrapper."""
+    """Otherwise ``set_attr`` has no effect, as on a wrapper."""
     env = make_vec_env(ENV_IDS[0], N_ENVS, 5, SHORT)
     assert env.get_attr("episode_length") == [LENGTH] * N_ENVS
     assert env.get_attr("episode_length", indices=[0, 2]) == [LENGTH] * 2
@@ -231,21 +231,21 @@ def test_reset_options_are_an_error() -> None:
 
 
 def test_it_monitors_itself() -> None:
-    """Otherwise SB3 warns that returns are not those of the environment."""
+    """Otherwise SB3 warns that the returns may be changed by wrappers."""
     env = make_vec_env(ENV_IDS[0], N_ENVS, 5, SHORT)
     assert env.env_is_wrapped(Monitor) == [True] * N_ENVS
     assert env.env_is_wrapped(HistoryObservation, indices=[1]) == [False]
 
 
 def test_another_autoreset_mode_is_an_error() -> None:
-    """Otherwise an episode's first observation is lost or its last one is."""
+    """Otherwise the first or the last observation of an episode is lost."""
     batch = gym.make_vec(ENV_IDS[0], num_envs=2, autoreset_mode=AutoresetMode.NEXT_STEP)
     with pytest.raises(ValueError, match="SAME_STEP"):
         BatchVecEnv(batch)  # type: ignore[arg-type]
 
 
 def test_without_a_render_mode_there_are_no_pictures() -> None:
-    """Otherwise a recorder takes a text or nothing for a picture."""
+    """Otherwise a recorder gets a text or None as a picture."""
     env = make_vec_env(ENV_IDS[0], 2, 5, {**SHORT, "render_mode": "ansi"})
     env.reset()
     assert env.render_mode == "ansi"
@@ -269,7 +269,7 @@ def test_a_wrapper_takes_single_environments() -> None:
 
 
 def test_a_foreign_environment_is_sb3s() -> None:
-    """Otherwise only our own environments could be trained from the command line."""
+    """Otherwise only our own environments can be trained from the command line."""
     env = make_vec_env("CartPole-v1", 3, 5)
     assert isinstance(env, DummyVecEnv)
     assert env.env_is_wrapped(Monitor) == [True] * 3
@@ -278,7 +278,7 @@ def test_a_foreign_environment_is_sb3s() -> None:
 
 
 def test_a_bad_option_or_id_is_an_error() -> None:
-    """Otherwise a misspelt option is ignored."""
+    """Otherwise a misspelled option is ignored."""
     with pytest.raises(TypeError, match="episode_lenth"):
         make_vec_env(ENV_IDS[0], 2, 5, {"episode_lenth": 3})
     with pytest.raises(gym.error.Error, match="NoSuchThing"):
@@ -296,7 +296,7 @@ def test_a_bad_option_or_id_is_an_error() -> None:
 )
 @pytest.mark.filterwarnings("ignore:The environment is already wrapped:UserWarning")
 def test_sb3s_wrappers_do_the_same_around_both(env_id: str, wrap: Any) -> None:
-    """Otherwise a wrapper reads something from infos that the batch does not say."""
+    """Otherwise a wrapper needs an info that the batch does not give."""
     batch = wrap(make_vec_env(env_id, N_ENVS, 5, SHORT))
     reference = wrap(singles(env_id, 5))
     np.testing.assert_array_equal(batch.reset(), reference.reset())

@@ -1,4 +1,4 @@
-"""Bad input: one clear sentence that names it, exit status 2, and every file as it was."""
+"""Bad input gives one clear sentence and exit status 2, and changes no file."""
 
 import io
 import json
@@ -36,7 +36,7 @@ MANY_STEPS = "--total-timesteps=300"
 
 
 class Tower(gym.Env[Any, Any]):
-    """Somebody's environment: small images, no time limit, no ``render_mode``."""
+    """An environment of a user, with small images, no time limit and no ``render_mode``."""
 
     def __init__(self, observes: str = "image", acts: str = "discrete") -> None:
         image = gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)
@@ -77,12 +77,12 @@ def trained_lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A run of one's own to break."""
+    """A run that a test may damage."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
-    """Every file's bytes, and the folders."""
+    """The names of all files and folders, with the bytes of the files."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
@@ -93,7 +93,7 @@ Refused = Callable[..., str]
 def refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Refused:
-    """Call a script's main function, which must refuse; the sentence it says."""
+    """Call a script's main function, which must fail, and return its error message."""
     monkeypatch.chdir(tmp_path)
     # What is refused is refused before the work, not after it.
     monkeypatch.setattr(RecurrentA2C, "learn", lambda *_, **__: pytest.fail("trained"))
@@ -157,7 +157,10 @@ def refused(
             "CartPole-v1 has no option 'size'",
         ),
         ("--history --env-kwargs sizze=9", "plasticrl/GridMaze-v0 has no option 'sizze'"),
-        ("--history", "--history: plasticrl/GridMaze-v0 shows its history already"),
+        (
+            "--history",
+            "--history: plasticrl/GridMaze-v0 already has its history in the observation",
+        ),
         ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=500"),
         ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
         ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
@@ -186,17 +189,15 @@ def refused(
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")  # Gymnasium's, of Tower-v0
-def test_a_setting_that_cannot_be(
-    flags: str, sentence: str, refused: Refused, tmp_path: Path
-) -> None:
-    """A run would start with it, or end in a traceback."""
+def test_an_invalid_setting(flags: str, sentence: str, refused: Refused, tmp_path: Path) -> None:
+    """Otherwise a run starts with the invalid setting, or there is a traceback."""
     argv = [MAZE, *SIZES, *flags.split(), "--run-dir", tmp_path / "new"]
     assert re.search(sentence, refused(train_main, *argv))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_no_gpu(refused: Refused) -> None:
-    """A run would be asked of a device that is not here."""
+    """Otherwise a run starts on a device that does not exist."""
     sentence = refused(train_main, MAZE, *SIZES, "--device", "cuda", "--run-dir", "new")
     assert "device 'cuda' is not available here, use cpu or auto" in sentence
 
@@ -214,8 +215,8 @@ def test_no_gpu(refused: Refused) -> None:
         (["--resume"], ["--resume"]),
     ],
 )
-def test_a_command_line_that_is_none(argv: list[str], words: list[str], refused: Refused) -> None:
-    """A slip of the fingers would be ignored, or not be named."""
+def test_an_invalid_command_line(argv: list[str], words: list[str], refused: Refused) -> None:
+    """Otherwise a typing mistake is ignored, or the message does not name it."""
     said = refused(train_main, *argv)
     assert [word for word in words if word not in said] == []
 
@@ -230,10 +231,10 @@ def test_a_command_line_that_is_none(argv: list[str], words: list[str], refused:
     ],
 )
 def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused) -> None:
-    """The user would search a long box for the flag that was meant."""
+    """Otherwise the user has to search a long message for the correct flag."""
     said = refused(train_main, *argv)
     assert said.startswith(f"error: there is no flag {flag} here: did you mean {near}")
-    assert said.endswith("? --help in its place lists all flags\n")
+    assert said.endswith("? --help lists all flags\n")
 
 
 @pytest.mark.parametrize(
@@ -246,8 +247,8 @@ def test_a_mistyped_flag(argv: list[str], flag: str, near: str, refused: Refused
         ([MAZE, "--resume", "run"], f"run's own settings: leave out {MAZE}\n"),
     ],
 )
-def test_a_word_that_has_no_place(argv: list[str], said: str, refused: Refused) -> None:
-    """It would be ignored, or the user be sent to a flag that is none."""
+def test_an_unexpected_word(argv: list[str], said: str, refused: Refused) -> None:
+    """Otherwise the word is ignored, or the message suggests a flag that does not exist."""
     sentence = refused(train_main, *argv)
     assert said in sentence
     assert "--preset or" not in sentence
@@ -256,7 +257,7 @@ def test_a_word_that_has_no_place(argv: list[str], said: str, refused: Refused) 
 
 @pytest.mark.parametrize("argv", [[], ["--n-envs", "3"]])
 def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The user would not learn how to start."""
+    """Otherwise the user does not learn how to start."""
     assert train_main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -264,8 +265,8 @@ def test_without_a_preset(argv: list[str], capsys: pytest.CaptureFixture[str]) -
     assert f"plasticrl train {MAZE}; plasticrl train --help lists all" in err
 
 
-def test_an_evaluation_that_is_none(refused: Refused) -> None:
-    """As above."""
+def test_an_unknown_flag_of_evaluate(refused: Refused) -> None:
+    """Otherwise a typing mistake is ignored, or the message does not name it."""
     assert "--episodes" in refused(evaluate_main, "run", "--episodes", "x")
     assert "did you mean --episodes?" in refused(evaluate_main, "run", "--episode-count", "3")
     assert "did you mean --episodes?" in refused(evaluate_main, "--episod", "3", "run")
@@ -275,54 +276,54 @@ def test_an_evaluation_that_is_none(refused: Refused) -> None:
     assert "mean --run?" not in said
 
 
-def test_an_evaluation_of_nothing(refused: Refused) -> None:
-    """The user would not learn how to start."""
+def test_evaluate_without_a_run(refused: Refused) -> None:
+    """Otherwise the user does not learn how to start."""
     said = refused(evaluate_main)
     assert "name one: a run's folder, " in said
     assert "plasticrl evaluate --gallery maze --watch; several runs are for --plot FILE" in said
 
 
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
-    """An older run would be overwritten."""
+    """Otherwise an older run is overwritten."""
     sentence = refused(train_main, MAZE, *SIZES, "--run-dir", run)
-    assert f"{run} already holds something: choose another folder" in sentence
+    assert f"{run} is not empty: choose another folder" in sentence
 
 
 @pytest.mark.parametrize("name", ["file", "file/run"])
 def test_a_run_directory_that_is_a_file(name: str, tmp_path: Path, refused: Refused) -> None:
-    """A file would be overwritten."""
+    """Otherwise a file is overwritten."""
     (tmp_path / "file").write_text("mine")
     sentence = refused(train_main, MAZE, *SIZES, "--run-dir", tmp_path / name)
     assert f"cannot start a run in {tmp_path / name}: " in sentence
 
 
 def test_a_run_directory_that_cannot_be_made(refused: Refused) -> None:
-    """A traceback; /proc is writable for nobody, root included."""
+    """Otherwise there is a traceback. Nobody, not even root, can write to /proc."""
     assert "cannot start a run in /proc/new: " in refused(
         train_main, MAZE, *SIZES, "--run-dir", "/proc/new"
     )
 
 
 def test_resume_takes_no_other_settings(run: Path, refused: Refused) -> None:
-    """A flag would be ignored, or a run be two runs."""
+    """Otherwise a flag is ignored, or the settings change within a run."""
     flags = ["--seed=3", "--env-kwargs", "size=11", "--core.clip=3", MANY_STEPS]
     sentence = refused(train_main, "--resume", run, *flags)
-    assert "--resume goes on with the run's own settings: leave out " in sentence
+    assert "--resume continues with the run's own settings: leave out " in sentence
     assert sentence.endswith("leave out --seed, --env-kwargs, --core.clip\n")
 
 
 @pytest.mark.parametrize("steps", ["0", "-30"])
 def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
-    """As in a new run."""
+    """Otherwise a resumed run accepts what a new run rejects."""
     sentence = refused(train_main, "--resume", run, "--total-timesteps", steps)
     assert f"--total-timesteps must be an integer of at least 1, not {steps}" in sentence
 
 
 @pytest.mark.parametrize("flags", [[], ["--total-timesteps=30"]])
 def test_a_finished_run_is_not_resumed(flags: list[str], run: Path, refused: Refused) -> None:
-    """It would train longer than was said, or lose its end."""
+    """Otherwise it is trained for too long, or its last checkpoint is lost."""
     sentence = refused(train_main, "--resume", run, *flags)
-    assert f"--total-timesteps must be above 60 to go on: {run} is already trained" in sentence
+    assert f"--total-timesteps must be above 60 to continue: {run} is already trained" in sentence
 
 
 def no_folder(run: Path) -> None:
@@ -411,7 +412,7 @@ def foreign_pickle(run: Path) -> None:
 
 
 class Hostile:
-    """Unpickled, it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("hacked"),)
@@ -459,7 +460,7 @@ ANY_BREAKAGE = [
     (impossible_value, r"{run}/config\.json: config: n_envs must be an integer of at least 1"),
     (other_size, r"{newest} does not fit the run's config: policy\.core\..* must be \("),
     (other_core, r"{newest} does not fit the run's config: policy has other parts"),
-    (no_checkpoints, r"no checkpoint in {run}/checkpoints: start the run again, elsewhere"),
+    (no_checkpoints, r"no checkpoint in {run}/checkpoints: start a new run in another folder"),
     (other_content, r"{newest} does not fit the run's config: (it is not a ch|policy must be of)"),
     (nan_weights, r"{newest} does not fit the run's config: policy.*\.alpha is not finite"),
 ]
@@ -485,7 +486,7 @@ def assert_sentence(said: str, pattern: str, run: Path) -> None:
 def test_a_broken_run(
     spoil: Callable[[Path], None], sentence: str, run: Path, refused: Refused
 ) -> None:
-    """A run would be continued or measured with something else than what it was."""
+    """Otherwise a run is continued or evaluated with other weights or settings."""
     spoil(run)
     assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
     assert_sentence(refused(evaluate_main, run, "--json"), sentence, run)
@@ -501,7 +502,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Flipped bits would be weights, or a run with good checkpoints be lost, or code be run."""
+    """Otherwise damaged weights are used, a run with good checkpoints is lost, or code is run."""
     monkeypatch.chdir(tmp_path)
     weights = load_checkpoint(newest(run))["policy"]
     spoil(run)
@@ -520,16 +521,16 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     assert not Path("hacked").exists()
 
 
-def test_no_checkpoint_is_left_whole(run: Path, refused: Refused) -> None:
-    """A run would be measured with weights that nobody trained."""
+def test_all_checkpoints_are_damaged(run: Path, refused: Refused) -> None:
+    """Otherwise a run is evaluated with untrained weights."""
     for path in (run / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
     sentence = refused(evaluate_main, run)
     assert_sentence(sentence, r"{newest} is damaged, or not a plasticrl checkpoint", run)
 
 
-def test_the_hostile_pickle_is_one(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """The test above would pass with a harmless file."""
+def test_the_hostile_pickle_is_hostile(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Otherwise the test above also passes with a harmless file."""
     monkeypatch.chdir(tmp_path)
     hostile_pickle(run)
     torch.load(newest(run), weights_only=False)
@@ -576,7 +577,7 @@ def spoiled_metrics(run: Path) -> None:
 def test_a_run_that_cannot_be_continued(
     spoil: Callable[[Path], None], sentence: str, run: Path, refused: Refused
 ) -> None:
-    """It would go on from somewhere else, or end in a traceback."""
+    """Otherwise it continues from another state, or there is a traceback."""
     spoil(run)
     assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
 
@@ -587,20 +588,18 @@ def test_a_run_that_cannot_be_continued(
         ("--episodes 1", "episodes must be at least 2 for an interval, not 1"),
         ("--episodes -4", "episodes must be at least 2 for an interval, not -4"),
         ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
-        ("--json --watch", "give --watch in a call of its own"),
+        ("--json --watch", "use --watch in a separate call"),
         ("--record episode.avi", r"cannot record to episode\.avi: the name must end in \.gif, \.w"),
         ("--record no/episode.gif", r"cannot record to no/episode\.gif: no is not a writable"),
     ],
 )
-def test_an_evaluation_that_cannot_be(
-    flags: str, sentence: str, run: Path, refused: Refused
-) -> None:
-    """The user would wait for the measurement to hear of it."""
+def test_an_impossible_evaluation(flags: str, sentence: str, run: Path, refused: Refused) -> None:
+    """Otherwise the error comes after the evaluation."""
     assert re.search(sentence, refused(evaluate_main, run, *flags.split()))
 
 
 def test_nothing_to_ablate(trained_lstm: Path, refused: Refused) -> None:
-    """The same agent would be measured twice."""
+    """Otherwise the same agent is evaluated twice."""
     before = contents(trained_lstm)
     sentence = refused(evaluate_main, trained_lstm, "--ablate-plasticity")
     assert "the core 'lstm' has no plastic connections that could be ablated" in sentence
@@ -610,7 +609,7 @@ def test_nothing_to_ablate(trained_lstm: Path, refused: Refused) -> None:
 def test_ctrl_c_while_measuring(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback for a user who changed their mind; or half a measurement on disk."""
+    """Otherwise Ctrl-C gives a traceback, or an incomplete result is written."""
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -637,12 +636,12 @@ def script(*argv: object) -> "subprocess.CompletedProcess[str]":
     [
         (["train_rl.py", "paterns-quickstart"], "no preset 'paterns-quickstart': did you mean pat"),
         (["train_supervised.py", "maze-papr"], "no preset 'maze-papr': did you mean maze-paper?"),
-        (["train_rl.py", "data"], "'data' is no preset but a command of its own: "),
+        (["train_rl.py", "data"], "'data' is not a preset but a command: "),
         (["train_rl.py", "chess"], "there is no preset 'chess': there are maze-quickstart, "),
     ],
 )
-def test_a_preset_that_is_none(argv: list[str], sentence: str) -> None:
-    """The user would compare letters, or not learn which presets there are."""
+def test_an_unknown_preset(argv: list[str], sentence: str) -> None:
+    """Otherwise the user has to find the typing mistake, or the names of the presets."""
     done = script(*argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
@@ -660,13 +659,13 @@ def test_a_preset_that_is_none(argv: list[str], sentence: str) -> None:
 def test_the_program(
     argv: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A first call would end in a traceback or say nothing."""
+    """Otherwise a first call gives a traceback or prints nothing."""
     assert main(argv) == status
     assert words in "".join(capsys.readouterr())
 
 
 def test_the_first_line_comes_before_torch() -> None:
-    """The first seconds, many on a cold disk, would be silent."""
+    """Otherwise nothing is printed in the first seconds, while torch is imported."""
     code = (
         "import builtins, sys\n"
         "take = builtins.__import__\n"
@@ -694,7 +693,7 @@ def test_the_first_line_comes_before_torch() -> None:
     ],
 )
 def test_the_scripts_exit_with_2(argv: list[str], sentence: str) -> None:
-    """A shell script would go on after an error."""
+    """Otherwise a shell script continues after an error."""
     done = script(*argv)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
 
@@ -713,7 +712,7 @@ def test_the_scripts_exit_with_2(argv: list[str], sentence: str) -> None:
     ids=" ".join,
 )
 def test_help_imports_neither_torch_nor_sb3(argv: list[str]) -> None:
-    """Help would take seconds."""
+    """Otherwise ``--help`` takes seconds."""
     code = (
         f"import sys\nfrom plasticrl.commands import main\n"
         f"try:\n    status = main({argv!r})\n"
@@ -727,10 +726,8 @@ def test_help_imports_neither_torch_nor_sb3(argv: list[str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")
-def test_an_environment_of_somebody_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Small images are too small for a NatureCNN, and what cannot be drawn is said in a line."""
+def test_a_users_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise small images fail in a NatureCNN, or a missing picture is an error."""
     path = tmp_path / "tower"
     sizes = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4"]
     argv = ["maze-quickstart", "--env-id=Tower-v0", *sizes, "--run-dir", str(path)]
@@ -744,7 +741,7 @@ def test_an_environment_of_somebody_else(
 def test_a_policy_that_diverges_while_it_is_measured(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The user gets a traceback from the depths of torch."""
+    """Otherwise the user reads a traceback from inside torch."""
     checkpoint = latest_checkpoint(run / "checkpoints")
     content = load_checkpoint(checkpoint)
     weights = content["policy"]

@@ -1,4 +1,4 @@
-"""Flags to dataclasses, and what is said of one that is none."""
+"""Parsing flags into dataclasses, and the messages for wrong flags."""
 
 import re
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Outer:
 
 
 def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """A flag that there is would be refused, or one that there is not be offered."""
+    """Otherwise a valid flag is rejected, or an invalid one is suggested."""
     with pytest.raises(SystemExit):
         parse_flags(Outer, ["--help"], prog="x")
     told = re.findall(r"--([a-z]\S+?),? ", capsys.readouterr().out)
@@ -51,15 +51,15 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
         "--no-history --net.no-decays --names a b --n-envs 4 -- run",
     ],
 )
-def test_what_is_right_is_let_through(argv: str) -> None:
-    """The check would be in the way."""
+def test_valid_flags_are_accepted(argv: str) -> None:
+    """Otherwise the check rejects valid flags."""
     asked = parse_flags(Outer, argv.split(), prog="x")
     assert (asked.run, asked.n_envs, asked.preset) == (Path("run"), 4, "")
     assert parse_flags(Outer, ["--names", "a"], Outer(n_envs=9), prog="x").n_envs == 9
 
 
-def test_what_was_given_is_told_from_what_was_left() -> None:
-    """A preset's value would count as asked for, or a flag that repeats it as not given."""
+def test_given_values_are_distinguished_from_defaults() -> None:
+    """Otherwise a preset's value counts as given, or a flag with the same value does not."""
     argv = ["--n_envs=3", "--net.no-decays", "--other-clip", "2", "--", "--history"]
     asked = parse_flags(Outer, argv[:-2], prog="x")
     assert given_values(argv, asked) == {"n_envs": 3, "net.decays": False, "other.other_clip": 2.0}
@@ -70,12 +70,12 @@ def test_what_was_given_is_told_from_what_was_left() -> None:
     [
         (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
         (["--n-envs"], "--n-envs"),
-        (["a", "b"], "'b' belongs to no flag"),
+        (["a", "b"], "'b' is not a value of any flag"),
         (["a", "--history", "false"], "takes no value, not 'false'"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:
-    """A box of five lines would hide what is wrong."""
+    """Otherwise the user has to find the mistake in a box of five lines."""
     with pytest.raises(UsageError) as refused:
         parse_flags(Outer, argv, prog="x")
     assert sentence in str(refused.value).lower()
@@ -93,16 +93,16 @@ def test_a_wrong_value_is_one_sentence(argv: list[str], sentence: str) -> None:
         ("run --zzz", "--zzz here; "),
     ],
 )
-def test_the_first_flag_that_is_none_is_told(argv: str, said: str) -> None:
-    """The user would search a box for what was meant."""
+def test_the_first_unknown_flag_is_named(argv: str, said: str) -> None:
+    """Otherwise the user has to find the mistake in a box."""
     with pytest.raises(UsageError) as refused:
         parse_flags(Outer, argv.split(), prog="x")
     assert str(refused.value).startswith(f"there is no flag {said}")
-    assert str(refused.value).endswith(" --help in its place lists all flags")
+    assert str(refused.value).endswith(" --help lists all flags")
 
 
 def test_nearest_first_and_not_many() -> None:
-    """A far one would be named first."""
+    """Otherwise a less similar flag is suggested first."""
     flags = ["seed", "a2c.learning-rate-decay", "a2c.learning-rate", "n-envs", "core.weight-scale"]
     assert nearest("learning-rat", flags) == ["a2c.learning-rate", "a2c.learning-rate-decay"]
     assert len(nearest("x", [f"x{i}" for i in range(9)])) == 3

@@ -1,4 +1,4 @@
-"""``evaluate.py RUN RUN ... --plot FILE``: which runs make one curve, and what cannot be drawn."""
+"""``evaluate.py RUN RUN ... --plot FILE``: the grouping of runs into curves, and the errors."""
 
 import os
 import re
@@ -25,7 +25,7 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """A run directory as training leaves it behind, with the rewards 0, 10 and 20 + seed."""
+    """Make the directory of a finished training with the rewards 0, 10 and 20 + seed."""
 
     def make(
         name: str,
@@ -49,7 +49,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 def plotted(capsys: pytest.CaptureFixture[str], *argv: object) -> list[str]:
-    """The lines on stdout of a plot that is written next to the first run."""
+    """Plot into a file next to the first run, and return the lines on stdout."""
     runs = [word for word in argv if isinstance(word, Path)]
     target = runs[0].parent / "plot.svg"
     capsys.readouterr()
@@ -63,7 +63,7 @@ def plotted(capsys: pytest.CaptureFixture[str], *argv: object) -> list[str]:
 def test_the_runs_of_a_preset_are_one_curve(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Seeds would be shown one by one, or presets be averaged together."""
+    """Otherwise seeds are shown separately, or presets are averaged together."""
     runs = [make_run(f"maze{seed}", seed, device=f"cuda:{seed}") for seed in (0, 2, 4)]
     other = make_run("other", preset="maze-paper")
     assert plotted(capsys, *runs, other) == [
@@ -73,7 +73,7 @@ def test_the_runs_of_a_preset_are_one_curve(
 
 
 def test_curves_by_a_setting(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is compared most often, a flag's values, could not be told apart."""
+    """Otherwise the values of a flag cannot be compared."""
     runs = [
         make_run(f"{value}{seed}", seed, core={"modulation": value})
         for value in ("simple", "none")
@@ -97,7 +97,7 @@ def test_a_flag_is_named_as_on_the_command_line(make_run: MakeRun) -> None:
 def test_every_net_of_a_supervised_run(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The controls would be lost, or averaged with the plastic net."""
+    """Otherwise the controls are missing, or averaged with the plastic net."""
     rows: Rows = {10: {"train/loss": 4.0}, 20: {"train/loss": 1.0}}
     rows |= {5: {"LSTM/train/loss": 4.0}, 15: {"LSTM/train/loss": 3.0}}
     runs = [make_run(f"s{s}", s, kind="supervised", preset="p", rows=rows) for s in (0, 1)]
@@ -111,10 +111,10 @@ def test_every_net_of_a_supervised_run(
     ]
 
 
-def test_values_that_are_not_finite_are_told(
+def test_non_finite_values_are_reported(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A diverged run would look like a good one that ended early."""
+    """Otherwise a diverged run looks like a good one that ended early."""
     rows: Rows = {k: {REWARD: float("nan") if k == 2 else k} for k in range(4)}
     run = make_run("r", rows=rows)
     assert evaluate_main([str(run), "--plot", str(run.parent / "a.png")]) == 0
@@ -128,7 +128,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Ask for a plot that cannot be; the sentence, once nothing was written."""
+    """Ask for an impossible plot; return the error message, after a check that no file exists."""
 
     def call(*argv: object, plot: str = "plot.png") -> str:
         capsys.readouterr()
@@ -144,11 +144,11 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
 
 
 def test_runs_that_make_no_curve_together(make_run: MakeRun, refused: Refused) -> None:
-    """An average over different experiments, or over one run twice, would look like a result."""
+    """Otherwise an average of different experiments, or of the same run twice, is drawn."""
     one, other = make_run("one"), make_run("other", 1, core={"modulation": "none"}, n_envs=7)
     assert (
         f"{one} and {other} differ in core.modulation, n_envs: "
-        "tell them apart with --by core.modulation n_envs"
+        "separate them with --by core.modulation n_envs"
     ) in refused(one, other)
     assert f"{one} and {one} have the same seed 0" in refused(one, one)
     late = make_run("late", 1, rows={100: {REWARD: 1}, 200: {REWARD: 2}})
@@ -156,15 +156,15 @@ def test_runs_that_make_no_curve_together(make_run: MakeRun, refused: Refused) -
 
 
 def test_runs_of_two_kinds(make_run: MakeRun, refused: Refused) -> None:
-    """Environment steps and training episodes would share an axis."""
+    """Otherwise environment steps and training episodes share an axis."""
     one, other = make_run("one"), make_run("other", kind="supervised")
     assert f"{one} is a run of kind 'rl' and {other} of kind 'supervised'" in refused(one, other)
     foreign = make_run("foreign", kind="sweep")
-    assert f"{foreign} is a run of kind 'sweep', which has no curves here" in refused(foreign)
+    assert f"{foreign} is a run of kind 'sweep', which cannot be plotted" in refused(foreign)
 
 
 def test_a_run_without_such_a_curve(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:
-    """Each would be a traceback, or an empty picture."""
+    """Otherwise there is a traceback or an empty picture."""
     run = make_run("run")
     assert "has no metric 'train/loss'; it has rollout/ep_rew_mean" in refused(
         run, "--metric", "train/loss"
@@ -184,10 +184,10 @@ def test_a_run_without_such_a_curve(make_run: MakeRun, refused: Refused, tmp_pat
     assert "the name must end in .png or .svg" in refused(single, plot="plot.jpg")
 
 
-def test_evaluation_flags_have_no_place_there(
+def test_evaluation_flags_are_refused_with_plot(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--episodes`` would be ignored."""
+    """Otherwise ``--episodes`` is ignored."""
     argv = [str(make_run("run")), "--plot", "a.png", "--episodes", "5"]
     assert evaluate_main(argv) == 2
     assert "leave out --episodes" in capsys.readouterr().err
@@ -195,7 +195,7 @@ def test_evaluation_flags_have_no_place_there(
 
 @pytest.mark.parametrize("flag", ["--help", "run"])
 def test_the_script_without_torch(flag: str, make_run: MakeRun, tmp_path: Path) -> None:
-    """A supervised run's curves would be refused by the script, or wait seconds for torch."""
+    """Otherwise the script rejects supervised runs, or waits seconds for torch."""
     rows: Rows = {10: {"train/loss": 4.0}, 20: {"train/loss": 1.0}}
     run = make_run("run", kind="supervised", preset="p", rows=rows)
     code = (

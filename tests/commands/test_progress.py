@@ -1,4 +1,4 @@
-"""How far long work has come, in words: by a clock of one's own, so that nobody waits."""
+"""The progress of a training in words, tested with an artificial clock."""
 
 import io
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from plasticrl.commands.progress import Lines, ProgressBar, Timing, clock
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that the test moves."""
 
     now = 1000.0
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 def due_at(lines: Lines, moved: Clock, seconds: float, work: Callable[[int], int]) -> list[int]:
-    """The seconds at which a line was printed, asked every second."""
+    """The seconds at which a line is printed, if asked every second."""
     start, found = moved.now, []
     for second in range(1, int(seconds) + 1):
         moved.now = start + second
@@ -32,21 +32,21 @@ def due_at(lines: Lines, moved: Clock, seconds: float, work: Callable[[int], int
 
 
 def test_a_long_run_speaks_every_half_minute() -> None:
-    """A tenth of a day passes in silence."""
+    """Otherwise nothing is printed for a tenth of a long training."""
     moved = Clock()
     lines = Lines(total=10**9, clock=moved)
     assert due_at(lines, moved, 100, lambda second: second) == [30, 60, 90]
 
 
 def test_a_short_run_speaks_at_every_tenth() -> None:
-    """A run of seconds would not be heard of; or one that goes on would begin with a line."""
+    """Otherwise a short training prints nothing, or a resumed one begins with a line."""
     moved = Clock()
     lines = Lines(total=20, done=7, clock=moved)
     assert due_at(lines, moved, 13, lambda second: 7 + second) == [1, 3, 5, 7, 9, 11, 13]
 
 
 def test_half_a_minute_begins_with_every_line() -> None:
-    """Two lines would follow at once where a tenth falls between."""
+    """Otherwise two lines follow each other at once."""
     moved = Clock()
     lines = Lines(total=10, clock=moved)
     assert due_at(lines, moved, 60, lambda second: int(second >= 20)) == [20, 50]
@@ -57,13 +57,13 @@ def test_half_a_minute_begins_with_every_line() -> None:
     [(None, "-:--"), (0, "0:00"), (12.9, "0:12"), (80, "1:20"), (3599, "59:59"), (7384, "2:03:04")],
 )
 def test_clock(seconds: float | None, said: str) -> None:
-    """80 seconds are a minute and 20."""
+    """For example, 80 seconds are 1:20."""
     assert clock(seconds) == said
 
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_the_words_follow_their_numbers(width: int) -> None:
-    """Nobody knows which of two times is left; or the line breaks in a narrow terminal."""
+    """Otherwise it is unclear which time is left, or the line breaks in a narrow terminal."""
     moved = Clock()
     console = Console(file=io.StringIO(), width=width)
     bar = Progress(Timing(), console=console, get_time=moved)
@@ -81,7 +81,7 @@ def test_the_words_follow_their_numbers(width: int) -> None:
 def test_without_a_terminal_lines_come_by_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A training of days would look as if it hung."""
+    """Otherwise a training of days seems to hang."""
     moved = Clock()
     monkeypatch.setattr(progress.time, "monotonic", moved)
     monkeypatch.setattr(progress, "Lines", partial(Lines, clock=moved))
@@ -98,7 +98,7 @@ def test_without_a_terminal_lines_come_by_time(
 
 
 def test_a_run_that_goes_on_is_training_after_its_first_update() -> None:
-    """The bar would say so while the loops are compiled, or take old steps for its speed."""
+    """Otherwise the bar says so during compilation, or its speed includes old steps."""
     bar = ProgressBar()
     bar.start("", "steps", 500, 1000)
     (task,) = bar._bar.tasks

@@ -1,4 +1,4 @@
-"""``evaluate.py`` with recordings: every suffix, and an episode without its run or torch."""
+"""``evaluate.py`` with recordings: every file type, and an episode without its run or torch."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cart_pole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a plain LSTM on somebody else's environment."""
+    """A run of an LSTM in an environment of another package."""
     path = tmp_path_factory.mktemp("runs") / "cart_pole"
     flags = ["--env-id=CartPole-v1", "--core.name=lstm", "--run-dir", str(path)]
     assert train_main(["maze-quickstart", *SIZES, *flags]) == 0
@@ -42,14 +42,14 @@ def cart_pole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recorded(maze: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An episode of the maze."""
+    """A recorded episode of the maze."""
     path = tmp_path_factory.mktemp("recorded") / "episode.npz"
     assert evaluate_main([str(maze), "--episodes=2", "--record", str(path)]) == 0
     return path
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
-    """The one sentence with which the command refuses."""
+    """The error message of the command."""
     capsys.readouterr()
     assert evaluate_main([str(word) for word in argv]) == 2
     out, err = capsys.readouterr()
@@ -63,7 +63,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 def test_every_film_from_the_run_and_from_the_episode(
     maze: Path, recorded: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """The film of a replay would not be that of the episode."""
+    """Otherwise a replay gives another film than the run."""
     if suffix == ".mp4":
         pytest.importorskip("imageio_ffmpeg")
     live, replayed = tmp_path / f"live{suffix}", tmp_path / f"replayed{suffix}"
@@ -94,7 +94,7 @@ def test_watched_live_and_replayed_are_the_same(
 
 @pytest.mark.parametrize("output", ["--watch", "--record"])
 def test_a_replay_without_torch(recorded: Path, tmp_path: Path, output: str) -> None:
-    """Somebody who was sent a file would have to install gigabytes to see it."""
+    """Otherwise a recipient of the file has to install gigabytes to see it."""
     code = (
         "import runpy, sys\n"
         "class Absent:\n"
@@ -133,10 +133,10 @@ def test_a_replay_without_torch(recorded: Path, tmp_path: Path, output: str) -> 
         (["--record", "no/episode.gif"], "cannot record to no/episode.gif: no is not a writable"),
     ],
 )
-def test_a_replay_that_cannot_be(
+def test_an_impossible_replay(
     recorded: Path, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
 ) -> None:
-    """A flag would be ignored."""
+    """Otherwise a flag is ignored."""
     assert sentence in refusal(capsys, recorded, *flags)
 
 
@@ -150,13 +150,13 @@ def test_a_file_that_is_no_episode(
     assert f"cannot read {path}: " in refusal(capsys, path, "--watch")
 
 
-def test_cart_pole_without_its_painter(
+def test_cart_pole_without_pygame(
     cart_pole: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No picture, no trace, no modulation: still an episode, which says what it lacks."""
+    """Otherwise an episode without picture, trace and modulation cannot be shown."""
     monkeypatch.setitem(sys.modules, "pygame", None)
     path = tmp_path / "episode.npz"
     assert evaluate_main([str(cart_pole), "--episodes=2", "--record", str(path)]) == 0
@@ -170,7 +170,7 @@ def test_cart_pole_without_its_painter(
 def test_the_path_is_asked_before_the_run_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An hour of playing, and then nowhere to write it."""
+    """Otherwise a wrong path is an error only after the episode was played."""
     run = RunDirectory.create(
         tmp_path / "run", kind="rl", preset="x", config={}
     )  # not to be loaded
@@ -198,7 +198,7 @@ def test_an_existing_file_is_replaced(recorded: Path, tmp_path: Path) -> None:
 def test_recording_beside_json(
     maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """stdout that is no longer JSON alone."""
+    """Otherwise stdout is not only JSON."""
     capsys.readouterr()
     argv = [str(maze), "--json", "--episodes=2", "--record", str(tmp_path / "e.npz")]
     assert evaluate_main(argv) == 0
@@ -208,7 +208,7 @@ def test_recording_beside_json(
 
 
 def test_a_file_of_the_smallest_episode(tmp_path: Path) -> None:
-    """A single step, and nothing but its reward."""
+    """Otherwise an episode with one step and only a reward cannot be shown."""
     episode = EpisodeTrace(
         title="one step",
         env_id="Somebody-v0",

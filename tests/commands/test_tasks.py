@@ -1,4 +1,4 @@
-"""``train_supervised.py``, end to end on the smallest sizes, and what it says of bad input."""
+"""``train_supervised.py`` with the smallest sizes, and its messages for bad input."""
 
 import json
 import math
@@ -100,14 +100,14 @@ def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Otherwise a measured run is lost."""
     (tmp_path / "notes.txt").write_text("mine")
     assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(tmp_path)]) == 2
-    assert "already holds something" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_evaluate_prints_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise a result has to be read out of a file by hand."""
+    """Otherwise the user has to read the results in a file."""
     run = tmp_path / "run"
     train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)])
     capsys.readouterr()
@@ -120,7 +120,7 @@ def test_evaluate_prints_what_was_measured(
 def test_evaluate_says_what_was_given_up_and_what_was_not_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a control that was stopped looks as if it had got there, or as if there were none.
+    """Otherwise a control that missed the target, or was not measured, cannot be recognized.
 
     The plastic net reaches the target after two updates, of two episodes each.
     """
@@ -147,7 +147,7 @@ def test_evaluate_says_what_was_given_up_and_what_was_not_measured(
 def test_evaluate_says_what_is_not_finite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise a net that diverged ends in a traceback; JSON has null for it."""
+    """Otherwise the null that JSON has for a diverged net gives a traceback."""
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
     net = {"net": "plastic", "value": math.inf, "ci95": [math.nan, 2.0], "parameters": 0}
     record = {"metric": "perplexity", "episodes": 3, "stopped": None, **net, "controls": []}
@@ -156,15 +156,15 @@ def test_evaluate_says_what_is_not_finite(
     assert "plastic: not finite (not finite to 2)" in capsys.readouterr().out
     run.write_evaluation({**record, "not_measured": [], "ci95": 3.0})
     assert evaluate_main([str(run.path)]) == 2
-    assert "evaluation.json is not as written" in capsys.readouterr().err
+    assert "evaluation.json is damaged" in capsys.readouterr().err
 
 
 def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the user sees a missing file."""
+    """Otherwise the user reads an error about a missing file."""
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
     assert evaluate_main([str(run.path)]) == 2
     err = capsys.readouterr().err
-    assert "has no evaluation.json yet: its training did not end" in err
+    assert "has no evaluation.json yet: its training has not ended" in err
     assert err.endswith(f"plasticrl train --resume {run.path}\n")
 
 
@@ -210,7 +210,7 @@ def test_a_data_root_that_is_not_there(
     ],
 )
 def test_a_mistyped_flag(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the user searches a box for the flag that was meant."""
+    """Otherwise the user has to search a box for the correct flag."""
     assert main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -239,7 +239,7 @@ def test_a_missing_data_set_is_one_sentence(
 def test_what_only_agents_can_show_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise the user is sent to a help text that lists the very flag."""
+    """Otherwise the message refers to a help text that lists this flag."""
     run = tmp_path / "run"
     assert train_main(["bohp-completion-paper", *SMALL, "--run-dir", str(run)]) == 0
     capsys.readouterr()

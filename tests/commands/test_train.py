@@ -1,4 +1,4 @@
-"""Flags to config: what a preset, and a flag on top of it, comes to."""
+"""The config that results from a preset and flags."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,13 +27,13 @@ def dropped(preset: str, *flags: str) -> dict[str, Any]:
 
 @every_preset
 def test_a_preset_without_flags_is_the_preset(preset: str) -> None:
-    """The command line would change a preset by itself."""
+    """Otherwise the command line changes a preset by itself."""
     assert parse(preset) == PRESETS[preset]()
 
 
 @every_preset
 def test_a_preset_survives_json(preset: str) -> None:
-    """config.json could not hold the run."""
+    """Otherwise config.json cannot represent the run."""
     config = PRESETS[preset]()
     assert from_dict(TrainConfig, to_dict(config)) == config
 
@@ -41,7 +41,7 @@ def test_a_preset_survives_json(preset: str) -> None:
 @every_preset
 @pytest.mark.parametrize("name", CORES)
 def test_every_core_works_with_every_preset(preset: str, name: str) -> None:
-    """Changing the core alone would be refused for options that nobody gave."""
+    """Otherwise another core alone is rejected because of the preset's options."""
     core = parse(preset, "--core.name", name).core
     assert core.name == name
     build_cell(core, 5)
@@ -49,7 +49,7 @@ def test_every_core_works_with_every_preset(preset: str, name: str) -> None:
 
 @every_preset
 def test_retroactive_changes_the_modulation_alone(preset: str) -> None:
-    """The papers' other kind of modulation would come with other changes, or not at all."""
+    """Otherwise retroactive modulation changes other settings, or is rejected."""
     config = parse(preset, "--core.modulation", "retroactive")
     core, _ = vary(PRESETS[preset]().core, {"modulation": "retroactive"})
     assert config == replace(PRESETS[preset](), core=core)
@@ -77,7 +77,7 @@ def test_retroactive_changes_the_modulation_alone(preset: str) -> None:
     ],
 )
 def test_what_a_flag_makes_meaningless_is_left_out(flags: str, left_out: dict[str, Any]) -> None:
-    """One flag would not be enough, and the user be told off for an option that he never gave."""
+    """Otherwise the error is about an option that the user never gave."""
     assert dropped("maze-quickstart", *flags.split()) == left_out
 
 
@@ -85,7 +85,7 @@ def test_what_a_flag_makes_meaningless_is_left_out(flags: str, left_out: dict[st
     "flags", ["--env-id CartPole-v1", "--curriculum.option None", "--env-kwargs n_cues=2"]
 )
 def test_a_curriculum_ends_whole(flags: str) -> None:
-    """CartPole would be asked for more and more cues, or 2 cues be asked for and 4 trained with."""
+    """Otherwise CartPole gets a curriculum of cues, or ``n_cues=2`` is trained with 4 cues."""
     assert parse("cue-reward-tuned", *flags.split()).curriculum == CurriculumConfig()
     assert dropped("cue-reward-tuned", *flags.split())["curriculum.stages"] == (2, 3, 4)
 
@@ -103,13 +103,13 @@ def test_a_curriculum_ends_whole(flags: str) -> None:
     ],
 )
 def test_a_curriculum_is_kept_or_changed(flags: str, curriculum: dict[str, Any]) -> None:
-    """Training would be at the last stage from the start, though nobody asked for it."""
+    """Otherwise the training starts at the last stage."""
     tuned = PRESETS["cue-reward-tuned"]().curriculum
     assert parse("cue-reward-tuned", *flags.split()).curriculum == replace(tuned, **curriculum)
 
 
 def test_an_entropy_that_was_asked_for_is_kept() -> None:
-    """The papers' entropy could not be had in another environment with discrete actions."""
+    """Otherwise the papers' entropy cannot be used in other environments with discrete actions."""
     flags = ("--env-id", "CartPole-v1", "--a2c.entropy", "simpson")
     assert parse("maze-quickstart", *flags).a2c.entropy == "simpson"
     assert "a2c.entropy" not in dropped("maze-quickstart", *flags)
@@ -142,39 +142,39 @@ def test_an_entropy_that_was_asked_for_is_kept() -> None:
     ],
 )
 def test_what_contradicts_itself_is_refused_in_flags(flags: str, sentence: str) -> None:
-    """The user would not know which flags to type instead."""
+    """Otherwise the message does not say which flags to write instead."""
     with pytest.raises(UsageError) as error:
         parse("maze-quickstart", *flags.split())
     assert str(error.value).endswith(sentence)
 
 
 def test_another_core_keeps_the_size_and_drops_the_rest() -> None:
-    """Options of plastic_rnn would be asked of an LSTM."""
+    """Otherwise an LSTM gets options of plastic_rnn."""
     core = parse("maze-quickstart", "--core.name", "lstm").core
     assert core == CELLS["lstm"].config(hidden_size=64)  # type: ignore[call-arg]
 
 
 def test_another_core_keeps_the_options_that_both_have() -> None:
-    """A comparison of two cores would compare their modulation and their bounds too."""
+    """Otherwise two cores that are compared also differ in modulation and bounds."""
     core = parse("maze-quickstart", "--core.name=plastic_lstm", "--core.clip", "3").core
     shared = {"hidden_size": 64, "modulation": "simple", "fan_out": True, "alpha_scale": 0.001}
     assert core == CELLS["plastic_lstm"].config(**shared, clip=3.0)
 
 
 def test_an_option_the_core_lacks_is_refused() -> None:
-    """``--core.name lstm --core.modulation simple`` would train a plain LSTM."""
+    """Otherwise ``--core.name lstm --core.modulation simple`` trains a plain LSTM."""
     with pytest.raises(UsageError, match=r"there is no flag --core\.modulation here"):
         parse("maze-quickstart", "--core.name", "lstm", "--core.modulation", "simple")
 
 
 def test_env_kwargs_are_merged_with_the_presets() -> None:
-    """``--env-kwargs size=9`` would change the episodes' length."""
+    """Otherwise ``--env-kwargs size=9`` changes the length of the episodes."""
     config = parse("maze-quickstart", "--env-kwargs", "size=9", "random_start=true")
     assert config == replace(MAZE, env_kwargs={**MAZE.env_kwargs, "size": 9, "random_start": True})
 
 
 def test_another_env_drops_the_presets_env_kwargs() -> None:
-    """CartPole would be asked for a maze's size."""
+    """Otherwise CartPole gets the size of a maze."""
     config = parse("maze-quickstart", "--env-id", "CartPole-v1", "--env-kwargs", "a=1")
     a2c = replace(MAZE.a2c, entropy="shannon")
     assert config == replace(MAZE, env_id="CartPole-v1", env_kwargs={"a": 1}, a2c=a2c)
@@ -195,15 +195,15 @@ def test_another_env_drops_the_presets_env_kwargs() -> None:
     ],
 )
 def test_env_kwargs_have_types(text: str, value: object) -> None:
-    """An environment would get the string "3"."""
+    """Otherwise an environment gets the string "3"."""
     given = parse("maze-quickstart", "--env-kwargs", f"option={text}").env_kwargs["option"]
     assert given == value
     assert type(given) is type(value)
 
 
 @pytest.mark.parametrize("token", ["nonsense", "=3", "size=[1]", 'size={"a": 1}'])
-def test_env_kwargs_that_are_none(token: str) -> None:
-    """A slip would be an option with a strange name, or a list."""
+def test_malformed_env_kwargs(token: str) -> None:
+    """Otherwise a typing mistake becomes an option with a strange name, or a list."""
     with pytest.raises(UsageError, match="--env-kwargs"):
         parse("maze-quickstart", "--env-kwargs", token)
 
@@ -222,8 +222,8 @@ def test_env_kwargs_that_are_none(token: str) -> None:
         {"device": "cuda:"},
     ],
 )
-def test_values_that_cannot_be(change: dict[str, Any]) -> None:
-    """The error would come from deep inside, or not at all."""
+def test_invalid_values(change: dict[str, Any]) -> None:
+    """Otherwise the error comes from deep inside the program, or not at all."""
     (name, value), *_ = change.items()
     with pytest.raises(UsageError, match=rf"^{name} must be .* not {value!r}$"):
         TrainConfig(**change)
@@ -235,20 +235,20 @@ def test_values_that_cannot_be(change: dict[str, Any]) -> None:
     ["learning_rate", "adam_eps", "max_grad_norm", "ent_coef", "vf_coef", "gamma", "gae_lambda"],
 )
 def test_numbers_of_the_algorithm_are_finite_and_not_negative(name: str, value: float) -> None:
-    """NaN weights would be trained for hours."""
+    """Otherwise a net with NaN weights is trained for hours."""
     with pytest.raises(UsageError, match=rf"{name} must be .* not {value}$"):
         to_dict(A2CConfig(**{name: value}))
 
 
 @pytest.mark.parametrize("name", ["adam_eps", "max_grad_norm"])
 def test_what_must_not_be_zero(name: str) -> None:
-    """A run would learn nothing, or divide by zero."""
+    """Otherwise a run learns nothing, or divides by zero."""
     with pytest.raises(UsageError, match=rf"^{name} must be .*above 0, not 0"):
         A2CConfig(**{name: 0})
 
 
 def test_the_learning_rate_falls_in_the_last_part_and_never_below_zero() -> None:
-    """Otherwise the last update of a total that is no whole number of rollouts goes uphill."""
+    """Otherwise the learning rate of the last update can be negative."""
     from plasticrl.agents.training.building import _schedule
 
     schedule = _schedule(0.1, 0.5)

@@ -1,4 +1,4 @@
-"""What every fast way to run a sequence is compared with the eager one on."""
+"""Random cells and cases, on which the tests compare fast backends with the eager one."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
 
 @st.composite
 def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
-    """A plastic_rnn of any kind and an odd or even number of neurons, whose bounds are met."""
+    """A random plastic_rnn whose traces reach their bounds."""
     options: dict[str, Any] = {
         "hidden_size": draw(st.integers(1, 19)),
         "rule": draw(st.sampled_from(SUPPORTED_RULES)),
@@ -44,7 +44,7 @@ def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
 
 
 class Case:
-    """Inputs, a state and episode starts for a cell, and upstream gradients for all it gives."""
+    """Inputs, a state and episode starts for a cell, and upstream gradients for all its results."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Case:
         self.upstream += [torch.randn_like(leaf) for leaf in given]
 
     def results(self, run: Any) -> dict[str, Tensor]:
-        """Outputs, final state and the gradient of everything that has one, by name."""
+        """Outputs, final state and all gradients, by name."""
         state = self.state._fields[: len(leaves(self.state))]
         sources = {"inputs": self.inputs, **dict(zip(state, leaves(self.state), strict=True))}
         return self._results(run, sources | dict(self.cell.named_parameters()))

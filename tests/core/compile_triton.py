@@ -1,4 +1,4 @@
-"""Compile the Triton kernels for a GPU that need not be there: run by test_triton.py."""
+"""Compile the Triton kernels for a GPU, which need not exist; test_triton.py runs this."""
 
 import sys
 from typing import Any
@@ -19,7 +19,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 class Hopper:
-    """As much of a driver as compiling asks for."""
+    """The part of a Triton driver that compiling needs."""
 
     def get_current_device(self) -> int:
         return 0

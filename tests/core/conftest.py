@@ -1,4 +1,4 @@
-"""Every cell of the registry in its kinds, small, in float64, with weights that matter."""
+"""Small cells of every kind, in float64, with large random weights."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def described(kind: tuple[str, dict[str, Any]]) -> str:
 
 
 def small(name: str, options: dict[str, Any]) -> Cell[Any]:
-    """A cell that reads six inputs. Its parameters are N(0, .5^2): plasticity is strong."""
+    """A cell that reads six inputs. Its parameters are N(0, .5^2), so that plasticity is strong."""
     size = {"hidden_size": 3} if "hidden_size" in cell_fields(name) else {}
     built = build_cell(name, INPUT_SIZE, **{**size, **options}).double()
     generator = torch.Generator().manual_seed(1)
@@ -55,7 +55,7 @@ def cell(request: pytest.FixtureRequest) -> Cell[Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Put the specification and the fast backend to the same tests, or the one --backend names."""
+    """Run a test with the eager and the fast backend, or only with that of --backend."""
     if "backend" in metafunc.fixturenames:
         name = metafunc.config.getoption("--backend")
         backends = {"eager": ["eager"], "fused": ["auto"], None: ["eager", "auto"]}

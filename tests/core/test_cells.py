@@ -1,4 +1,4 @@
-"""The cells against torch's own, and what every cell of the registry promises."""
+"""The cells agree with torch's own cells, and every cell keeps its interface."""
 
 import dataclasses
 from typing import Any
@@ -28,7 +28,7 @@ def build(name: str, **options: Any) -> Cell[Any]:
 
 
 def without_plasticity(cell: Cell[Any]) -> Cell[Any]:
-    """With alpha at zero, whatever the trace does."""
+    """Set alpha to zero, so that the trace has no effect."""
     assert cell.connection is not None
     nn.init.zeros_(cell.connection.alpha)
     return cell
@@ -54,7 +54,7 @@ def test_lstm_is_torchs() -> None:
 
 
 def test_gru_is_torchs() -> None:
-    """As for the LSTM."""
+    """Otherwise the control that plastic nets are compared with is not a GRU."""
     cell, theirs = build("gru"), nn.GRU(INPUTS, UNITS).double()
     theirs.load_state_dict({f"{n.split('.')[1]}_l0": p for n, p in cell.named_parameters()})
     expected, hidden = theirs(inputs())
@@ -64,7 +64,7 @@ def test_gru_is_torchs() -> None:
 
 
 def torch_rnn(weight_ih: Tensor, bias: Tensor, weight_hh: Tensor) -> nn.RNN:
-    """Torch's plain net; its second bias, which ours does not have, is zero."""
+    """Torch's RNN, whose second bias is set to zero because ours has only one."""
     theirs = nn.RNN(INPUTS, UNITS).double()
     names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
     values = (weight_ih, bias, weight_hh, torch.zeros(UNITS))
@@ -73,7 +73,7 @@ def torch_rnn(weight_ih: Tensor, bias: Tensor, weight_hh: Tensor) -> nn.RNN:
 
 
 def test_rnn_is_torchs() -> None:
-    """As for the LSTM."""
+    """Otherwise the control that plastic nets are compared with is not an RNN."""
     cell = build("rnn")
     expected, hidden = torch_rnn(*(cell.get_parameter(n) for n in RNN))(inputs())
     outputs, final = sequence(cell, inputs())
@@ -87,7 +87,7 @@ PLASTIC_RNN = ("input.weight", "input.bias", "connection.weight")
 
 @pytest.mark.parametrize("options", PLASTICITIES)
 def test_plastic_rnn_without_plasticity_is_torchs_rnn(options: dict[str, Any]) -> None:
-    """Otherwise the trace acts on the activity by another way than alpha."""
+    """Otherwise the trace has an effect on the activity that alpha does not control."""
     cell = without_plasticity(build("plastic_rnn", **options))
     expected, _ = torch_rnn(*(cell.get_parameter(n) for n in PLASTIC_RNN))(inputs())
     close(sequence(cell, inputs())[0], expected)
@@ -104,7 +104,7 @@ def test_plastic_rnn_without_plasticity_is_rnn(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", [*PLASTICITIES, {**PLASTICITIES[2], "modulator_input": "cell"}])
 def test_plastic_lstm_without_plasticity_is_torchs(options: dict[str, Any]) -> None:
-    """Otherwise a gate is in another place than torch's i, f, g, o."""
+    """Otherwise the gates are not in torch's order i, f, g, o."""
     cell = without_plasticity(build("plastic_lstm", **options))
     i, f, o = cell.get_parameter("gates.weight").chunk(3)
     bias_i, bias_f, bias_o = cell.get_parameter("gates.bias").chunk(3)
@@ -125,7 +125,7 @@ def test_plastic_lstm_without_plasticity_is_torchs(options: dict[str, Any]) -> N
 
 
 def test_identity_gives_back_its_input() -> None:
-    """Otherwise a feed-forward agent is not one."""
+    """Otherwise an agent with this core is not feed-forward."""
     cell = build_cell("identity", INPUTS)
     outputs, state = sequence(cell, inputs(), episode_starts=torch.ones(STEPS, BATCH))
     assert torch.equal(outputs, inputs())
@@ -134,7 +134,7 @@ def test_identity_gives_back_its_input() -> None:
 
 
 def test_clamped_units_are_their_input_even_where_it_is_zero() -> None:
-    """Otherwise an exact zero is left unclamped (PAPERS 5.6), or a free unit is clamped."""
+    """Otherwise a unit is not clamped to an input of exactly zero, or a free unit is clamped."""
     cell = build_cell("plastic_rnn", 2 * UNITS, hidden_size=UNITS, input_mode="clamped")
     value, mask = torch.zeros(BATCH, UNITS), torch.zeros(BATCH, UNITS)
     value[:, 1], mask[:, :2] = 3.0, 1.0
@@ -146,7 +146,7 @@ def test_clamped_units_are_their_input_even_where_it_is_zero() -> None:
 
 
 def test_a_label_forces_the_readout_and_is_learnt_in_one_step() -> None:
-    """Otherwise the readout does not bind the embedding to its label."""
+    """Otherwise the readout does not associate the embedding with its label."""
     cell = build_cell("plastic_readout", 4 + 3, hidden_size=3, alpha_scale=0.5, bound="decay")
     assert cell.connection is not None
     nn.init.constant_(cell.connection.alpha, 10.0)
@@ -159,7 +159,7 @@ def test_a_label_forces_the_readout_and_is_learnt_in_one_step() -> None:
 
 
 def test_a_states_leaves_have_the_batch_first(cell: Cell[Any]) -> None:
-    """Otherwise states of environments cannot be cut, stored and put together."""
+    """Otherwise the states of single environments cannot be selected and joined."""
     for leaf in leaves(cell.initial_state(3)):
         assert leaf.shape[0] == 3
         assert not leaf.any()
@@ -167,7 +167,7 @@ def test_a_states_leaves_have_the_batch_first(cell: Cell[Any]) -> None:
 
 
 def test_a_step_gives_a_state_of_the_same_kind(cell: Cell[Any]) -> None:
-    """Otherwise a leaf appears or gets lost on the way."""
+    """Otherwise a step adds or loses a leaf of the state."""
     state = cell.initial_state(2)
     output, after = cell(torch.ones(2, cell.input_size, dtype=torch.float64), state)
     assert output.shape == (2, cell.hidden_size)
@@ -176,7 +176,7 @@ def test_a_step_gives_a_state_of_the_same_kind(cell: Cell[Any]) -> None:
 
 
 def test_modulation_is_there_where_there_is_a_modulator(cell: Cell[Any]) -> None:
-    """One per row, with fan-out one per neuron; otherwise a viewer shows something else."""
+    """Otherwise a viewer shows another signal than the modulation, one per row or per neuron."""
     modulation = cell.modulation(cell.initial_state(2))
     if cell.connection is None or cell.connection.plasticity.modulation == "none":
         assert modulation is None
@@ -187,7 +187,7 @@ def test_modulation_is_there_where_there_is_a_modulator(cell: Cell[Any]) -> None
 
 
 def test_nothing_of_an_episode_lives_in_the_module(cell: Cell[Any]) -> None:
-    """Otherwise a run of another batch size, or in between, disturbs this one."""
+    """Otherwise a second run of the same module changes the results of the first."""
     before = {name: (x.shape, x._version) for name, x in cell.state_dict().items()}
     attributes = set(vars(cell))
     for batch in (1, 4):
@@ -199,7 +199,7 @@ def test_nothing_of_an_episode_lives_in_the_module(cell: Cell[Any]) -> None:
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_by_name_is_a_cell_by_config(name: str) -> None:
-    """Otherwise a run's stored config builds another net."""
+    """Otherwise the config stored with a run builds another net."""
     torch.manual_seed(0)
     by_name = build_cell(name, 12)
     torch.manual_seed(0)
@@ -218,7 +218,7 @@ def test_options_beside_a_config_change_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_config_is_data(name: str) -> None:
-    """Frozen, and no positional fields: otherwise a shared config changes under a run."""
+    """Configs are frozen; otherwise one that several runs share can change."""
     config = CELLS[name].config()
     assert cell_fields(name) == tuple(field.name for field in dataclasses.fields(config))
     for field in cell_fields(name):
@@ -227,14 +227,14 @@ def test_a_config_is_data(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Plastic_RNN", "transformer", ""])
-def test_an_unknown_core_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_core_is_refused_with_a_list_of_cores(name: str) -> None:
     with pytest.raises(ValueError, match=f"there is no core '{name}'") as caught:
         build_cell(name, 3)
     assert all(known in str(caught.value) for known in CELLS)
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_an_unknown_option_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_option_is_refused_with_a_list_of_options(name: str) -> None:
     with pytest.raises(ValueError, match="no option 'hidden_sise'") as caught:
         build_cell(name, 12, hidden_sise=3)
     assert all(known in str(caught.value) for known in cell_fields(name))
@@ -248,7 +248,7 @@ def test_what_is_neither_name_nor_config_is_refused() -> None:
 @pytest.mark.parametrize(("mode", "right"), [("additive", 5), ("clamped", 10)])
 @pytest.mark.parametrize("wrong", [1, 4, 6, 11])
 def test_inputs_to_units_fit_the_units(mode: str, right: int, wrong: int) -> None:
-    """Otherwise they are broadcast, or cut in the wrong place."""
+    """Otherwise inputs of a wrong width are broadcast or cut."""
     message = rf"input_mode='{mode}' with hidden_size=5 needs input_size={right}, not {wrong}"
     with pytest.raises(ValueError, match=message):
         build_cell("plastic_rnn", wrong, hidden_size=5, input_mode=mode)

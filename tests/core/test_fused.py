@@ -1,4 +1,4 @@
-"""The fused backend equals the eager one, in value and gradient, wherever it is used."""
+"""The fused backend gives the same values and gradients as the eager one."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ N_CHECKS = 60
     p_start=st.sampled_from([0.0, 0.2, 0.7]),
 )
 def test_fused_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start: float) -> None:
-    """Otherwise the fast path computes something else than the equations."""
+    """Otherwise the fast backend does not compute the equations."""
     case = Case(cell, n_steps, n_rows, p_start)
     expected = case.results(EAGER.run)
     for name, value in case.results(FUSED.run).items():
@@ -47,7 +47,7 @@ def test_fused_equals_eager(cell: Cell[Any], n_steps: int, n_rows: int, p_start:
 @settings(max_examples=N_CHECKS // 2)
 @given(cell=plastic_cells(), starts=st.booleans())
 def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
-    """Otherwise an agent acts by another net than the one that is trained."""
+    """Otherwise an agent acts with another net than the one that is trained."""
     case = Case(cell, 1, 3, 0.5 if starts else 0.0)
     ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
     output = stepper(cell, ours, "fused")(case.inputs[0], case.starts[0])
@@ -59,7 +59,7 @@ def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
 
 @pytest.fixture
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work, however little, is divided among three threads."""
+    """Use three threads even for little work."""
     before = torch.get_num_threads()
     monkeypatch.setattr(cpu, "THREAD_WORK", 1)
     torch.set_num_threads(3)
@@ -72,7 +72,7 @@ KINDS: list[dict[str, Any]] = [{}, {"modulation": "retroactive", "fan_out": True
 
 @pytest.mark.parametrize("options", KINDS)
 def test_the_same_bits_every_time(options: dict[str, Any]) -> None:
-    """Otherwise a seed does not repeat a run."""
+    """Otherwise a run cannot be repeated with its seed."""
     torch.manual_seed(0)
     case = Case(build_cell("plastic_rnn", 3, hidden_size=33, **options), 40, 5, 0.1)
     first = case.results(FUSED.run)
@@ -84,7 +84,7 @@ def test_the_same_bits_every_time(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("options", KINDS)
 @pytest.mark.usefixtures("three_threads")
 def test_threads_share_the_rows(options: dict[str, Any]) -> None:
-    """Otherwise a row is left out or done twice, a sum lost, or the result left to chance."""
+    """Otherwise a row is skipped or computed twice, or a sum is wrong or random."""
     torch.manual_seed(0)
     cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
@@ -101,7 +101,7 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
 
 
 def test_without_gradient_no_trace_is_kept() -> None:
-    """Otherwise acting and inference take the memory of learning."""
+    """Otherwise acting needs as much memory as training."""
     case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 9, 2, 0.0)
     with patch.object(np, "empty", wraps=np.empty) as empty, torch.no_grad():
         sequence(case.cell, case.inputs, case.state, backend="fused")
@@ -109,10 +109,10 @@ def test_without_gradient_no_trace_is_kept() -> None:
 
 
 def test_what_the_loops_do_not_know_is_left_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a new rule or a subclass is silently run as something else."""
+    """Otherwise a new rule or a subclass is computed as something else."""
 
     class Loud(PlasticRNN):
-        """Steps in its own way."""
+        """A cell that overrides ``step``."""
 
     monkeypatch.setitem(RULES, "anti", lambda trace, pre, post: -RULES["hebb"](trace, pre, post))
     cell = build_cell("plastic_rnn", 3, hidden_size=4)
@@ -123,7 +123,7 @@ def test_what_the_loops_do_not_know_is_left_to_eager(monkeypatch: pytest.MonkeyP
 
 
 def test_tanh_in_single_precision() -> None:
-    """Otherwise a coefficient of the approximation is off."""
+    """Otherwise a coefficient of the approximation is wrong."""
     x = np.concatenate([np.linspace(-12, 12, 200_001), [np.inf, -np.inf, 1e-30, 0.0]])
     values = x.astype(np.float32)
     numba_update.tanh_(values)
@@ -135,7 +135,7 @@ def test_tanh_in_single_precision() -> None:
 
 
 def test_any_order_in_memory() -> None:
-    """Otherwise a transposed batch or state comes back as whatever lay in memory."""
+    """Otherwise the results for a transposed batch or state are wrong."""
     cell = build_cell("plastic_rnn", 4, hidden_size=4, input_mode="additive", alpha_scale=1.0)
     inputs, trace = torch.randn(3, 5, 4).transpose(0, 1), torch.randn(3, 4, 4).transpose(1, 2)
     state = cell.initial_state(3)._replace(trace=trace)
@@ -146,7 +146,7 @@ def test_any_order_in_memory() -> None:
 
 
 def test_what_is_not_finite_stays_visible() -> None:
-    """Otherwise a diverged run goes on with made-up numbers."""
+    """Otherwise a diverged run continues with wrong numbers."""
     case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 3, 2, 0.0)
     with torch.no_grad():
         case.inputs[1, 0, 0] = torch.nan
@@ -161,7 +161,7 @@ def test_what_is_not_finite_stays_visible() -> None:
 def test_a_row_that_has_diverged_leaves_the_next_ones_gradient(
     modulation: str, value: float
 ) -> None:
-    """Otherwise one bad episode ends the training of all: five neurons leave padding all around."""
+    """Otherwise one diverged episode spoils the gradients of others, perhaps through padding."""
     cell = build_cell("plastic_rnn", 3, hidden_size=5, modulation=modulation)
     found = []
     for backend in ("eager", "fused"):
@@ -180,21 +180,21 @@ def test_a_row_that_has_diverged_leaves_the_next_ones_gradient(
 
 
 @pytest.mark.parametrize("name", ["identity", "plastic_readout", "plastic_lstm"])
-def test_asked_by_name_it_says_what_it_cannot_run(name: str) -> None:
-    """Otherwise ``backend="fused"`` is silently something else."""
+def test_fused_by_name_is_refused_for_unsupported_cells(name: str) -> None:
+    """Otherwise ``backend="fused"`` silently runs another backend."""
     with pytest.raises(ValueError, match=r"fused.*auto"):
         sequence(build_cell(name, 8), torch.zeros(2, 3, 8), backend="fused")
 
 
 def test_a_step_refuses_another_dtype(backend: str) -> None:
-    """Otherwise the compiled step reads numbers of another size."""
+    """Otherwise the compiled step reads numbers of the wrong size."""
     cell = build_cell("plastic_rnn", 2, hidden_size=3)
     with pytest.raises(ValueError, match=r"float32.*float64"):
         stepper(cell, cell.initial_state(1), backend)(torch.zeros(1, 2).double())
 
 
 def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
-    """Otherwise every start of every program waits ten seconds (numba does not say why)."""
+    """Otherwise every process compiles again, which takes ten seconds."""
     code = (
         "import torch\n"
         "from plasticrl.core import build_cell, sequence, stepper\n"
@@ -219,7 +219,7 @@ def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
 
 
 def test_a_change_in_any_file_of_loops_is_another_fingerprint(tmp_path: Path) -> None:
-    """Otherwise numba runs what it has compiled of a function that has changed since."""
+    """Otherwise numba runs code that it compiled before the change."""
     for path in Path(numba_update.__file__).parent.glob("numba_*.py"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     assert numba_update.fingerprint(tmp_path) == numba_update.fingerprint()
@@ -231,7 +231,7 @@ def test_a_change_in_any_file_of_loops_is_another_fingerprint(tmp_path: Path) ->
 
 
 def test_another_fingerprint_is_compiled_anew(tmp_path: Path) -> None:
-    """Otherwise it is no part of the key of numba's cache."""
+    """Otherwise the fingerprint is not a part of the key of numba's cache."""
     code = (
         "import sys, torch\n"
         "from plasticrl.core import build_cell, stepper\n"
@@ -261,7 +261,7 @@ def test_another_fingerprint_is_compiled_anew(tmp_path: Path) -> None:
 
 
 def test_it_runs_in_a_forked_process() -> None:
-    """Otherwise a DataLoader or SubprocVecEnv that forks hangs on threads that are not there."""
+    """Otherwise a forked DataLoader or SubprocVecEnv waits forever for threads of its parent."""
     code = (
         "import os, torch\n"
         "from plasticrl.core import build_cell, sequence\n"
@@ -281,7 +281,7 @@ def test_it_runs_in_a_forked_process() -> None:
 
 
 def test_loops_are_compiled_once(tmp_path: Path) -> None:
-    """Otherwise every process compiles them again, and leaves another copy on the disk."""
+    """Otherwise every process compiles them again and adds another copy to the cache."""
     code = (
         "import torch\n"
         "from plasticrl.core import build_cell, sequence, stepper\n"
@@ -311,5 +311,5 @@ def test_loops_are_compiled_once(tmp_path: Path) -> None:
 def test_stored_traces_are_as_far_apart_as_memory_wants(
     n_steps: int, n_rows: int, at_once: int, steps: int
 ) -> None:
-    """Otherwise stored and recomputed traces take more memory than they need."""
+    """Otherwise stored and recomputed traces take more memory than necessary."""
     assert checkpoint_spacing(n_steps, n_rows, at_once) == steps

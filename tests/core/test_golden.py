@@ -1,8 +1,9 @@
-"""The check vectors: values, traces at every step, and gradients, from outside, to 1e-9.
+"""The cells agree with check vectors from outside to 1e-9: values, traces and gradients.
 
-A vector is a folder's .npz file in float64: ``meta`` (JSON: which cell), ``param.*``, ``input``
-(and ``label``), what is expected at every step, (T, B, ...), upstream gradients ``grad_*`` whose
-products with what they belong to sum to the loss, and the expected ``grad.*``.
+A vector is an .npz file in float64. It has ``meta`` (JSON, with the options of the cell),
+``param.*``, ``input`` (and ``label``), the expected values at every step, (T, B, ...), upstream
+gradients ``grad_*`` of these values, and the expected gradients ``grad.*`` of the loss, which is
+the sum of the products of values and upstream gradients.
 """
 
 import json
@@ -27,7 +28,7 @@ IN_CONNECTION = {"alpha", "eta", "modulator.weight", "modulator.bias"}
 
 @dataclass(frozen=True)
 class Vector:
-    """One file: which cell, and its arrays."""
+    """The content of one file."""
 
     meta: dict[str, Any]
     arrays: dict[str, Tensor]
@@ -37,13 +38,13 @@ class Vector:
         return str(self.meta["core"])
 
     def group(self, prefix: str) -> dict[str, Tensor]:
-        """The arrays whose name begins so, without that beginning."""
+        """The arrays whose names have this prefix, by their names without it."""
         named = self.arrays.items()
         return {name.removeprefix(prefix): x for name, x in named if name.startswith(prefix)}
 
     @property
     def expected(self) -> dict[str, Tensor]:
-        """What is to be seen at every step."""
+        """The values that are expected at every step."""
         given = ("input", "label", "param.", "grad.", "grad_")
         return {name: x for name, x in self.arrays.items() if not name.startswith(given)}
 
@@ -63,14 +64,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def has_a_meaning(name: str, meta: dict[str, Any]) -> bool:
-    """Whether a cell of this meta reads the option: the files also note those it does not."""
+    """Whether a cell with this meta uses the option; the files also list unused ones."""
     if name == "clip":
         return bool(meta.get("bound", "hard") == "hard")
     return name not in NEEDS_MODULATOR or meta.get("modulation", "none") != "none"
 
 
 def build(vector: Vector) -> Cell[Any]:
-    """The cell of a vector with its parameters. Strict: none may be missing, none left over."""
+    """The cell of a vector with its parameters, all of which must be in the file."""
     parameters = cell_parameters(vector, "param.")
     meta = {name: vector.meta[name] for name in cell_fields(vector.core) if name in vector.meta}
     options = {name: value for name, value in meta.items() if has_a_meaning(name, vector.meta)}
@@ -83,7 +84,7 @@ def build(vector: Vector) -> Cell[Any]:
 
 
 def inputs(vector: Vector) -> Tensor:
-    """As the cell reads them: values and mask, or embedding and label, side by side."""
+    """The cell's inputs: values and masks, or embeddings and labels, in one tensor."""
     given = vector.arrays["input"]
     if vector.meta.get("input_mode") == "clamped":
         return torch.cat([given, (given != 0).double()], dim=2)
@@ -93,7 +94,7 @@ def inputs(vector: Vector) -> Tensor:
 
 
 def cell_parameters(vector: Vector, prefix: str) -> dict[str, Tensor]:
-    """``param.*`` or ``grad.*`` under the names the cell has for them, without the heads'."""
+    """``param.*`` or ``grad.*`` under the cell's names, without those of the heads."""
     renamed: dict[str, Tensor] = {}
     for name, array in vector.group(prefix).items():
         if not name.startswith(("actor.", "critic.", "input")):
@@ -120,7 +121,7 @@ def cell_names(core: str, name: str, array: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run showed: by name (T, B, ...), the final state, and its gradients by name."""
+    """The results of a run: values (T, B, ...) by name, final state, and gradients by name."""
 
     values: dict[str, Tensor]
     final: tuple[Any, ...]
@@ -128,7 +129,7 @@ class Seen:
 
 
 def run(vector: Vector, backend: str, one_by_one: bool) -> Seen:
-    """The vector's run in one piece or, with every state on the way, one step at a time."""
+    """Run a vector in one piece, or one step at a time to see every state."""
     cell = build(vector)
     fed = inputs(vector).requires_grad_()
     values, final = walk(cell, fed, backend) if one_by_one else whole(cell, fed, backend)
@@ -179,7 +180,7 @@ def same(found: Tensor, expected: Tensor, name: str) -> None:
 
 
 def test_every_step_has_the_values_and_traces_of_the_vector(vector: Vector, backend: str) -> None:
-    """Otherwise the forward equations or the update's order differ from the papers'."""
+    """Otherwise the forward equations or the order of the update differ from the papers'."""
     seen = run(vector, backend, one_by_one=True)
     for name, expected in vector.expected.items():
         same(seen.values[name], expected, name)
@@ -187,7 +188,7 @@ def test_every_step_has_the_values_and_traces_of_the_vector(vector: Vector, back
 
 @pytest.mark.parametrize("one_by_one", [False, True], ids=["whole", "one-by-one"])
 def test_gradients_are_those_of_the_vector(vector: Vector, backend: str, one_by_one: bool) -> None:
-    """Otherwise learning goes elsewhere than the papers'."""
+    """Otherwise the net learns by another gradient than the papers'."""
     seen = run(vector, backend, one_by_one)
     for name, expected in expected_gradients(vector):
         same(seen.gradients[name], expected, name)
@@ -196,7 +197,7 @@ def test_gradients_are_those_of_the_vector(vector: Vector, backend: str, one_by_
 def test_in_one_piece_it_gives_the_same_values_and_final_state(
     vector: Vector, backend: str
 ) -> None:
-    """Otherwise the time loop adds something of its own."""
+    """Otherwise the time loop changes the results."""
     seen, stepwise = run(vector, backend, one_by_one=False), run(vector, backend, one_by_one=True)
     for name in vector.expected.keys() & seen.values.keys():
         same(seen.values[name], vector.expected[name], name)
@@ -205,7 +206,7 @@ def test_in_one_piece_it_gives_the_same_values_and_final_state(
 
 
 def test_every_parameter_has_its_gradient_in_the_vector(vector: Vector) -> None:
-    """Otherwise a parameter of the cell is trained unchecked."""
+    """Otherwise the gradient of a parameter is not checked."""
     named = dict(build(vector).named_parameters())
     assert named.keys() == cell_parameters(vector, "grad.").keys()
 

@@ -22,7 +22,7 @@ CLIP = 0.4
 
 
 def valid(options: dict[str, Any]) -> bool:
-    """That exactly the right ones are valid is ``test_options``'s matter."""
+    """Whether the options can be combined; ``test_options`` checks that this is right."""
     try:
         Plasticity(**options)
     except ValueError:
@@ -35,7 +35,7 @@ def with_clip(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def plasticities(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Every valid combination; the choices given take the place of all there are."""
+    """Every valid combination of options; ``choices`` restricts some of them."""
     every: dict[str, tuple[Any, ...]] = {
         "rule": tuple(RULES),
         "bound": tuple(BOUNDS),
@@ -56,7 +56,7 @@ def retroactive(options: dict[str, Any]) -> bool:
 
 
 class Through(nn.Module):
-    """A cell through time as a function of tensors, for ``functional_call``."""
+    """A cell run over time as a module of tensors, for ``functional_call``."""
 
     def __init__(self, cell: Cell[Any]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Through(nn.Module):
 
 
 def arguments(through: Through) -> tuple[Tensor, ...]:
-    """Inputs, state and parameters; the traces begin on both sides of the clip and near one."""
+    """Inputs, state and parameters; the traces start on both sides of the clip and near one."""
     generator = torch.Generator().manual_seed(4)
 
     def normal(like: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def described(options: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("options", plasticities(), ids=described)
 def test_plastic_rnn(options: dict[str, Any]) -> None:
-    """Otherwise this combination learns by another gradient than its own equations'."""
+    """Otherwise this combination of options has a wrong gradient."""
     check("plastic_rnn", 2, options)
 
 
@@ -142,7 +142,7 @@ def test_plastic_rnn_entry_by_entry(options: dict[str, Any]) -> None:
 def test_plastic_rnn_with_inputs_to_its_units(
     options: dict[str, Any], input_mode: str, width: int
 ) -> None:
-    """Otherwise an image or a pattern given to the units learns wrongly."""
+    """Otherwise the gradient is wrong for inputs that are given to the units."""
     check("plastic_rnn", width, {**options, "input_mode": input_mode})
 
 
@@ -151,7 +151,7 @@ LSTM_PLASTICITIES = plasticities(alpha=("connection", "neuron"), modulator_activ
 
 @pytest.mark.parametrize("options", LSTM_PLASTICITIES, ids=described)
 def test_plastic_lstm(options: dict[str, Any]) -> None:
-    """Otherwise a gate or the modulator's path is missing in the gradient."""
+    """Otherwise the gradient lacks the path through a gate or the neuromodulator."""
     check("plastic_lstm", 2, options)
 
 
@@ -174,7 +174,7 @@ def test_plastic_lstm_whose_modulator_reads_the_cell(options: dict[str, Any]) ->
     ids=described,
 )
 def test_plastic_readout(options: dict[str, Any]) -> None:
-    """Otherwise the softmax's or the label's path is missing in the gradient."""
+    """Otherwise the gradient lacks the path through the softmax or the label."""
     check("plastic_readout", 2 + SIZE, {**options, "label_gain": 0.5})
 
 
@@ -185,7 +185,7 @@ PLAIN = [name for name in CELLS if name not in (*PLASTIC, "identity")]
 
 @pytest.mark.parametrize("registry", ["rule", "bound"])
 def test_no_entry_of_a_registry_is_left_out(registry: str) -> None:
-    """Otherwise a new rule or bound that no combination takes is silently not checked."""
+    """Otherwise a new rule or bound is in no combination that is checked."""
     for combined in (plasticities(), LSTM_PLASTICITIES):
         assert {options[registry] for options in combined} == set(
             {"rule": RULES, "bound": BOUNDS}[registry]
@@ -194,5 +194,5 @@ def test_no_entry_of_a_registry_is_left_out(registry: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_cells(name: str) -> None:
-    """Otherwise the time loop or the reset breaks a gradient that torch has right."""
+    """Otherwise the time loop or the reset spoils the gradient of torch's cells."""
     check(name, 2, {}, fast=False)

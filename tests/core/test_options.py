@@ -1,4 +1,4 @@
-"""Options: a combination that means something works and changes something, another is refused."""
+"""Combinations of options that have a meaning work and have an effect; others are rejected."""
 
 import dataclasses
 import itertools
@@ -26,14 +26,14 @@ PLASTIC_CELLS = [name for name, (config, _) in CELLS.items() if issubclass(confi
 
 
 def choices_of(config: type[Any]) -> dict[str, tuple[Any, ...]]:
-    """The options that are chosen from a few values, with these values."""
+    """The options that have a fixed set of values, with these values."""
     hints = get_type_hints(config)
     choices = {field.name: get_args(hints[field.name]) for field in dataclasses.fields(config)}
     return {name: values for name, values in choices.items() if values}
 
 
 def without_meaning(options: dict[str, Any]) -> set[str]:
-    """The options at fault in a combination, from what the equations say."""
+    """The options that have no meaning in a combination, according to the equations."""
     modulation, bound = options["modulation"], options["bound"]
     return {
         name
@@ -62,8 +62,8 @@ def refusal(options: dict[str, Any]) -> str | None:
     return None
 
 
-def test_the_choices_here_are_all_there_are() -> None:
-    """Otherwise the two tests below leave a value out."""
+def test_the_choices_in_this_file_are_complete() -> None:
+    """Otherwise the two tests below do not cover some value."""
     listed = choices_of(Plasticity)
     assert listed.pop("alpha_init") == ("uniform", "normal")
     assert {name: set(values) for name, values in listed.items()} == {
@@ -78,7 +78,7 @@ def test_exactly_the_combinations_without_a_meaning_are_refused() -> None:
 
 
 def test_a_refusal_names_the_option_at_fault() -> None:
-    """Otherwise the user must guess."""
+    """Otherwise the user has to guess which option is wrong."""
     for options in combinations():
         message = refusal(options)
         if message is not None:
@@ -88,7 +88,7 @@ def test_a_refusal_names_the_option_at_fault() -> None:
 
 
 def test_every_plastic_cell_refuses_the_same_combinations() -> None:
-    """Otherwise a cell's config forgets to call its base's checks."""
+    """Otherwise a cell's config does not call the checks of its base class."""
     for name in PLASTIC_CELLS:
         with pytest.raises(ValueError, match="clip=2"):
             build_cell(name, 12, clip=2.0, bound="soft")
@@ -96,13 +96,13 @@ def test_every_plastic_cell_refuses_the_same_combinations() -> None:
 
 @pytest.mark.parametrize("modulation", ["simple", "retroactive"])
 def test_the_readout_refuses_a_modulator(modulation: str) -> None:
-    """It would have nothing to read."""
+    """The readout has no activity that a neuromodulator could read."""
     with pytest.raises(ValueError, match=r"modulation=.*plastic_readout"):
         build_cell("plastic_readout", 12, modulation=modulation)
 
 
 def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
-    """Nothing would read the cell."""
+    """Without a neuromodulator the option has no effect."""
     with pytest.raises(ValueError, match=r"modulator_input='cell' has no meaning .* needs a neuro"):
         build_cell("plastic_lstm", 12, modulator_input="cell")
 
@@ -127,7 +127,7 @@ HIDDEN_SIZE = {"additive": 6, "clamped": 3}
 
 
 def option_values() -> Iterator[tuple[str, str, Any]]:
-    """(cell, option, value) for every value that is not the default's."""
+    """(cell, option, value) for every value except the default."""
     for name, (config, _) in CELLS.items():
         hints = get_type_hints(config)
         for field in dataclasses.fields(config):
@@ -149,7 +149,7 @@ def initial(cell: Cell[Any]) -> list[Tensor]:
 
 
 def outputs(cell: Cell[Any]) -> list[Tensor]:
-    """Of a cell whose parameters follow from their shape: the same in all cells that have them."""
+    """The outputs of a cell whose parameters depend only on their shapes."""
     for name, parameter in cell.named_parameters():
         generator = torch.Generator().manual_seed(2)
         torch.nn.init.normal_(parameter, mean=0.5 if "eta" in name else 0.0, generator=generator)
@@ -159,7 +159,7 @@ def outputs(cell: Cell[Any]) -> list[Tensor]:
 
 @pytest.mark.parametrize(("name", "option", "value"), list(option_values()))
 def test_every_value_of_every_option_changes_something(name: str, option: str, value: Any) -> None:
-    """Otherwise it is an option that does nothing."""
+    """Otherwise an option has no effect."""
     see = initial if option in INITIAL else outputs
     needed = NEEDS.get(option, {})
     torch.manual_seed(0)
@@ -171,7 +171,7 @@ def test_every_value_of_every_option_changes_something(name: str, option: str, v
 
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_initial_weights_and_alpha_are_drawn_as_asked(distribution: str) -> None:
-    """U(0, s) lies in [0, s] with mean s / 2; N(0, s^2) has deviation s: BP's and DP's nets."""
+    """U(0, s) lies in [0, s] with mean s / 2; N(0, s^2) has standard deviation s."""
     torch.manual_seed(0)
     cell = build_cell(
         "plastic_rnn",
@@ -194,7 +194,7 @@ def test_initial_weights_and_alpha_are_drawn_as_asked(distribution: str) -> None
 
 
 def test_eta_begins_where_asked_and_is_trained() -> None:
-    """Otherwise plasticity starts at another rate than the papers', or stays there."""
+    """Otherwise the plasticity rate starts at another value, or is not trained."""
     cell = build_cell("plastic_rnn", 3, eta_init=0.25)
     assert cell.connection is not None
     assert cell.connection.eta is not None
@@ -213,7 +213,7 @@ def test_eta_begins_where_asked_and_is_trained() -> None:
     ],
 )
 def test_a_scale_is_a_finite_number_above_zero(name: str, option: str, value: Any) -> None:
-    """Otherwise a net is built whose traces or weights are all NaN or zero."""
+    """Otherwise the traces or weights of a net are all NaN or zero."""
     with pytest.raises(ValueError, match=f"^{option} must be a finite number above 0, not "):
         build_cell(name, 12, **{option: value})
 
@@ -258,7 +258,7 @@ def test_an_input_size_is_an_integer_of_at_least_one(name: str, value: Any) -> N
 
 
 def test_every_rule_and_bound_can_be_chosen() -> None:
-    """Otherwise one of the registry that is no choice of ``Plasticity`` is in no other test."""
+    """Otherwise a rule or bound is not an option of ``Plasticity``, and no test covers it."""
     for name, registry in (("rule", RULES), ("bound", BOUNDS)):
         assert set(get_args(get_type_hints(Plasticity)[name])) == set(registry)
         assert set(CHOICES[name]) == set(registry)

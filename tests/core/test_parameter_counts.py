@@ -1,4 +1,4 @@
-"""The papers' parameter counts follow from the shapes (DP 2018, BP 2019)."""
+"""The numbers of parameters are those that the papers give (DP 2018, BP 2019)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def count(*modules: nn.Module) -> int:
 
 
 def agent(core: str, input_size: int, n_actions: int, hidden_size: int, **options: Any) -> int:
-    """Parameters of a cell with actor and critic."""
+    """The number of parameters of a cell with an actor and a critic."""
     cell = build_cell(core, input_size, hidden_size=hidden_size, **options)
     return count(cell, nn.Linear(hidden_size, n_actions), nn.Linear(hidden_size, 1))
 
@@ -32,7 +32,7 @@ def agent(core: str, input_size: int, n_actions: int, hidden_size: int, **option
 def test_grid_maze_agents(
     core: str, hidden_size: int, options: dict[str, Any], expected: int
 ) -> None:
-    """BP 2019: otherwise a net has parameters that the papers' does not have, or lacks some."""
+    """BP 2019; otherwise our net has parameters too many or too few."""
     assert agent(core, 17, 4, hidden_size, **options) == expected
 
 
@@ -47,7 +47,7 @@ def test_grid_maze_agents(
     ],
 )
 def test_cue_reward_agents(core: str, options: dict[str, Any], expected: int) -> None:
-    """BP 2019: as for the maze; and no parameter of ours is a spare one."""
+    """BP 2019; otherwise our net has parameters too many or too few."""
     assert agent(core, 27, 2, 200, **options) == expected
 
 
@@ -62,7 +62,7 @@ def test_cue_reward_agents(core: str, options: dict[str, Any], expected: int) ->
 def test_associative_nets(
     input_mode: str, input_size: int, hidden_size: int, expected: int
 ) -> None:
-    """DP 2018: w, alpha and eta are all there is; otherwise these inputs have weights."""
+    """DP 2018; otherwise there are other parameters than w, alpha and eta."""
     cell = build_cell(
         "plastic_rnn", input_size, hidden_size=hidden_size, input_mode=input_mode, bound="decay"
     )
@@ -77,7 +77,7 @@ def test_omniglot_net() -> None:
 
 
 def test_large_language_model() -> None:
-    """BP 2019: otherwise our plastic LSTM is not the paper's, gate by gate."""
+    """BP 2019; otherwise our plastic LSTM has other gates than the paper's."""
     layers = [
         build_cell(
             "plastic_lstm",

@@ -1,4 +1,4 @@
-"""The specification in pieces equals the specification in one."""
+"""Recomputing the traces in segments gives the same results as the eager backend."""
 
 from typing import Any
 from unittest.mock import patch
@@ -34,7 +34,7 @@ def test_it_equals_eager(options: dict[str, Any], n_steps: int) -> None:
 
 
 def test_it_is_chosen_where_the_traces_are_too_large() -> None:
-    """Otherwise wide layers run out of memory, or narrow ones are computed twice."""
+    """Otherwise wide layers run out of memory, or narrow ones are recomputed needlessly."""
     given = case(OPTIONS[0])
     with patch.object(recomputed, "checkpoint", wraps=recomputed.checkpoint) as again:
         sequence(given.cell, given.inputs)
@@ -50,8 +50,8 @@ def test_it_is_chosen_where_the_traces_are_too_large() -> None:
             assert again.call_count == 3
 
 
-def test_the_traceless_way_steps_aside_to_it() -> None:
-    """Otherwise a wide layer runs out of memory where its bound binds."""
+def test_it_is_chosen_if_the_trace_may_reach_its_bound() -> None:
+    """Otherwise a wide layer runs out of memory when its traces may reach their bound."""
     options = {"modulation": "simple", "clip": 0.01, "alpha": "neuron"}
     torch.manual_seed(0)
     given = Case(build_cell("plastic_lstm", 3, hidden_size=13, **options).double(), 11, 2, 0.0)

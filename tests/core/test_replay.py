@@ -1,4 +1,4 @@
-"""A stepper's replay: outputs and gradients of the very steps that were taken, or an error."""
+"""A stepper's replay gives outputs and gradients of exactly the steps taken, or an error."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {"modulation": "retroactive", "clip": 0.3}
 
 
 def stepped_through(case: Case, n_steps: int, backend: str = "auto") -> Stepper[Any]:
-    """A stepper that has gone through the case, and has recorded so many of its steps."""
+    """A stepper that has taken all steps of a case and recorded the first ``n_steps``."""
     state = map_leaves(lambda leaf: leaf.detach().clone(), case.state)
     steps = stepper(case.cell, state, backend, n_steps=n_steps)
     for inputs, starts in zip(case.inputs.detach(), case.starts, strict=True):
@@ -32,7 +32,7 @@ def stepped_through(case: Case, n_steps: int, backend: str = "auto") -> Stepper[
 
 
 def replayed(steps: Stepper[Any]) -> Callable[..., Any]:
-    """In place of ``sequence`` in a case."""
+    """A replacement of ``sequence`` in a case."""
     return lambda *_: steps.replay()
 
 
@@ -55,7 +55,8 @@ def test_a_replay_equals_the_sequence_and_runs_no_forward_pass(
 ) -> None:
     """Otherwise an agent learns from another net than the one that acted.
 
-    In double precision: some of these nets make a hundredth of a single one's rounding, eager too.
+    This is tested in double precision, because some of these nets amplify single-precision rounding
+    errors to .01, in the eager backend too.
     """
     case = Case(cell.double(), n_steps, n_rows, p_start)
     steps = stepped_through(case, n_steps)
@@ -67,7 +68,7 @@ def test_a_replay_equals_the_sequence_and_runs_no_forward_pass(
 
 @pytest.mark.parametrize("kind", list(kinds()), ids=described)
 def test_every_cell_and_backend_replays(kind: tuple[str, dict[str, Any]], backend: str) -> None:
-    """Otherwise other cores cannot act and learn by the same lines of code."""
+    """Otherwise agents with other cores need other code."""
     torch.manual_seed(0)
     cell = small(*kind)
     case = Case(cell, N_STEPS, N_ROWS, 0.2, torch.float64)
@@ -103,7 +104,7 @@ def other_precision(case: Case) -> None:
 def test_a_cell_that_has_changed_is_not_replayed(
     change: Callable[[Case], None], backend: str
 ) -> None:
-    """Otherwise the gradient is that of a mixture of two nets."""
+    """Otherwise the gradient mixes the old net and the new one."""
     case = rnn_case(**OPTIONS)
     steps = stepped_through(case, N_STEPS, backend)
     assert steps.can_replay
@@ -115,7 +116,7 @@ def test_a_cell_that_has_changed_is_not_replayed(
 
 @pytest.mark.parametrize("change", ["inputs", "starts", "start state", "mode"])
 def test_what_the_caller_changes_later_changes_no_replay(change: str) -> None:
-    """Otherwise an environment that writes into its last observation spoils the gradient."""
+    """Otherwise an environment that overwrites its last observation spoils the gradient."""
     case = rnn_case(**OPTIONS)
     expected = case.results(sequence)
     state = map_leaves(lambda leaf: leaf.detach().clone(), case.state)
@@ -137,7 +138,7 @@ def test_what_the_caller_changes_later_changes_no_replay(change: str) -> None:
 
 @pytest.mark.parametrize("by_whom", [None, "fused", "eager"])
 def test_a_state_that_others_change_between_two_steps_is_not_replayed(by_whom: str | None) -> None:
-    """Otherwise the gradient is that of a past in which nobody else has changed it."""
+    """Otherwise the replay silently ignores the change."""
     case = rnn_case()
     state = map_leaves(lambda leaf: leaf.detach().clone(), case.state)
     steps = stepper(case.cell, state, n_steps=N_STEPS)
@@ -155,7 +156,7 @@ def test_a_state_that_others_change_between_two_steps_is_not_replayed(by_whom: s
 
 
 def test_inference_mode_allows_steps_but_no_replay() -> None:
-    """Otherwise torch has an error for whoever asks how often its tensors were changed."""
+    """Otherwise torch raises an error, because it counts no changes of inference tensors."""
     with torch.inference_mode():
         cell = build_cell("plastic_rnn", 3, hidden_size=5)
         steps = stepper(cell, cell.initial_state(2), n_steps=2)
@@ -165,7 +166,7 @@ def test_inference_mode_allows_steps_but_no_replay() -> None:
 
 
 def test_a_negative_number_of_steps_is_refused() -> None:
-    """Otherwise the error is a square root's."""
+    """Otherwise the user reads an error about a square root."""
     cell = build_cell("plastic_rnn", 3, hidden_size=5)
     with pytest.raises(ValueError, match="n_steps"):
         stepper(cell, cell.initial_state(2), n_steps=-1)
@@ -173,7 +174,7 @@ def test_a_negative_number_of_steps_is_refused() -> None:
 
 @pytest.mark.parametrize(("n_steps", "words"), [(0, "n_steps=0"), (N_STEPS + 1, "12 of 13 steps")])
 def test_steps_that_were_not_recorded_are_not_replayed(n_steps: int, words: str) -> None:
-    """Otherwise steps that were not taken are made up."""
+    """Otherwise the replay has steps that were not taken."""
     steps = stepped_through(rnn_case(), n_steps)
     assert not steps.can_replay
     with pytest.raises(RuntimeError, match=words):
@@ -181,7 +182,7 @@ def test_steps_that_were_not_recorded_are_not_replayed(n_steps: int, words: str)
 
 
 def test_later_steps_leave_the_record_as_it_is() -> None:
-    """Otherwise the final state is a later one."""
+    """Otherwise the final state is that of a later step."""
     case = rnn_case()
     steps, expected = stepped_through(case, N_STEPS), case.results(sequence)
     steps(torch.ones(N_ROWS, 3))
@@ -191,7 +192,7 @@ def test_later_steps_leave_the_record_as_it_is() -> None:
 
 
 def test_a_second_replay_is_computed_anew() -> None:
-    """Otherwise a caller who writes into the outputs writes into those of the next replay."""
+    """Otherwise a caller who changes the outputs also changes those of the next replay."""
     case = rnn_case()
     steps = stepped_through(case, N_STEPS)
     with torch.no_grad():
@@ -203,7 +204,7 @@ def test_a_second_replay_is_computed_anew() -> None:
 
 
 def test_a_state_changed_before_the_first_step_is_noticed(backend: str) -> None:
-    """Otherwise the replay begins from another state than the steps did, and nobody is told."""
+    """Otherwise the replay silently starts from another state than the steps."""
     cell = build_cell("plastic_rnn", 3, hidden_size=4)
     state = cell.initial_state(2)
     steps = stepper(cell, state, backend, n_steps=1)

@@ -31,7 +31,7 @@ def same(found: Tensor, expected: Tensor) -> None:
 
 
 def connection(eta: float = 0.25, **options: Any) -> PlasticConnection:
-    """A 2x2 connection whose modulator says 1/2, whatever it reads, and fans it out to 1/2, -1."""
+    """A 2x2 connection with the modulation 1/2, which the fan-out maps to 1/2 and -1."""
     built = PlasticConnection(2, 2, Plasticity(**options)).double()
     with torch.no_grad():
         if built.eta is not None:
@@ -60,7 +60,7 @@ def connection(eta: float = 0.25, **options: Any) -> PlasticConnection:
     ],
 )
 def test_hebb_under_each_bound(bound: str, expected: Tensor) -> None:
-    """Otherwise the bound is not the papers'."""
+    """Otherwise a bound differs from the papers'."""
     increment = RULES["hebb"](TRACE, PRE, POST)
     same(increment[0], tensor([0.5, -1.0], [0.1, -0.2]))
     same(BOUNDS[bound](TRACE, increment, RATE, 1.0)[0], expected)
@@ -77,14 +77,14 @@ def test_oja() -> None:
 
 
 def test_the_hard_bound_is_at_the_chosen_clip() -> None:
-    """H + r D again, cut at 1.2: only -1.4 is beyond it."""
+    """H + r D, clipped at 1.2; only the entry -1.4 exceeds it."""
     options = connection(eta=0.5, clip=1.2)
     trace, _ = options.update(TRACE, None, PRE, POST, POST)
     same(trace[0], tensor([1.05, -1.2], [0.05, 0.4]))
 
 
 def test_simple_modulation_takes_the_place_of_eta() -> None:
-    """M = 1/2, so H + M D is the unbounded example; otherwise M and eta are multiplied."""
+    """M = 1/2 gives the unbounded example; otherwise M is multiplied with eta."""
     options = connection(modulation="simple", modulator_activation="linear", bound="none")
     trace, eligibility = options.update(TRACE, None, PRE, POST, POST)
     same(trace[0], tensor([1.05, -1.4], [0.05, 0.4]))
@@ -147,7 +147,7 @@ def test_the_soft_bound_has_the_middle_of_both_slopes_where_nothing_changes() ->
 
 
 def test_oja_finds_the_principal_component() -> None:
-    """A linear neuron fed with (2, 2) and (1/2, -1/2) in turn ends at (1, 1) / sqrt 2.
+    """A linear neuron with the inputs (2, 2) and (1/2, -1/2) in turn ends at (1, 1) / sqrt 2.
 
     There both increments vanish: (2, 2) gives y = |x|, x - y H = 0; the other gives y = 0.
     """

@@ -1,7 +1,7 @@
-"""The way through time: chunks, rows and episodes are each what they would be alone.
+"""Chunks, rows and episodes of a sequence have the same results as when each is run alone.
 
-What is compared is all that a caller can see: outputs, final state, and the gradients that random
-upstream gradients of both give to inputs, initial state and parameters.
+The tests compare outputs, final state, and the gradients of inputs, initial state and parameters
+for random upstream gradients of outputs and final state.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ STEPS, BATCH = 7, 3
 
 
 def random_inputs(cell: Cell[Any], steps: int = STEPS, batch: int = BATCH) -> Tensor:
-    """Normal, four in ten of them zero: so a clamped net has units that are free."""
+    """Normal inputs, 40 % of them zero, so that a clamped net has free units."""
     generator = torch.Generator().manual_seed(5)
     inputs = torch.randn(steps, batch, cell.input_size, generator=generator, dtype=torch.float64)
     return inputs * (torch.rand(inputs.shape, generator=generator) > 0.4)
@@ -44,7 +44,7 @@ def random_starts(steps: int = STEPS, batch: int = BATCH) -> Tensor:
 
 
 def upstream(like: Tensor, axis: int, rows: Sequence[int]) -> Tensor:
-    """A random gradient for each row of the batch, whichever rows a tensor holds."""
+    """A random gradient for each row of the batch, the same in any selection of rows."""
     shape = [BATCH if i == axis else size for i, size in enumerate(like.shape)]
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
     return drawn.index_select(axis, torch.tensor(rows))
@@ -53,7 +53,7 @@ def upstream(like: Tensor, axis: int, rows: Sequence[int]) -> Tensor:
 def observe(
     cell: Cell[Any], run: Run, inputs: Tensor, state: Any, rows: Sequence[int] | None = None
 ) -> Seen:
-    """All that can be seen of a run of the rows given, by default 0, 1, ..."""
+    """All results of a run of the given rows, by default all rows."""
     rows = range(inputs.shape[1]) if rows is None else rows
     inputs = inputs.clone().requires_grad_()
     before = [leaf.clone().requires_grad_() for leaf in leaves(state)]
@@ -100,7 +100,7 @@ def in_chunks(cell: Cell[Any], starts: Tensor, size: int, backend: str) -> Run:
 
 
 def by_episode(cell: Cell[Any], starts: Tensor) -> Run:
-    """The meaning of ``episode_starts`` without it: every episode of every row run by itself."""
+    """Run every episode of every row by itself, which defines ``episode_starts``."""
 
     def run(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         rows = [
@@ -127,7 +127,7 @@ def row_by_episode(
 
 @st.composite
 def journeys(draw: st.DrawFn) -> tuple[Tensor, int]:
-    """Episode starts of any shape and pattern, and the size of chunks."""
+    """Random episode starts and chunk sizes."""
     steps, batch = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     row = st.lists(st.booleans(), min_size=batch, max_size=batch)
     starts = draw(st.lists(row, min_size=steps, max_size=steps))
@@ -135,7 +135,7 @@ def journeys(draw: st.DrawFn) -> tuple[Tensor, int]:
 
 
 def test_sequence_is_the_cell_applied_step_by_step(cell: Cell[Any], backend: str) -> None:
-    """Otherwise the loop is not the cell's own forward, which is the definition."""
+    """Otherwise the loop differs from the cell's own forward, which is the definition."""
 
     def steps(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         outputs = []
@@ -150,7 +150,7 @@ def test_sequence_is_the_cell_applied_step_by_step(cell: Cell[Any], backend: str
 
 
 def test_a_step_in_place_is_a_sequence_of_one(cell: Cell[Any], backend: str) -> None:
-    """Otherwise an agent acts by another net than the one that learns."""
+    """Otherwise an agent acts with another net than the one that learns."""
     inputs, state = random_inputs(cell, 4, 3), random_state(cell)
     starts = torch.tensor([[0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 1, 1]])
     acting = map_leaves(lambda leaf: leaf.detach().clone(), state)
@@ -167,7 +167,7 @@ def test_a_step_in_place_is_a_sequence_of_one(cell: Cell[Any], backend: str) -> 
 
 
 def test_a_step_in_place_keeps_what_it_gave_before(cell: Cell[Any], backend: str) -> None:
-    """Otherwise the next step changes the outputs of the last one."""
+    """Otherwise a step changes the outputs of the previous one."""
     inputs, state = random_inputs(cell, 2, 3), cell.initial_state(3)
     advance = stepper(cell, state, backend)
     first = advance(inputs[0])
@@ -181,7 +181,7 @@ def test_a_step_in_place_keeps_what_it_gave_before(cell: Cell[Any], backend: str
 def test_episodes_and_chunks_are_each_as_if_alone(
     cell: Cell[Any], backend: str, journey: tuple[Tensor, int]
 ) -> None:
-    """Otherwise something crosses an episode's start, or is lost between two chunks."""
+    """Otherwise information passes an episode's start, or is lost between chunks."""
     starts, size = journey
     inputs = random_inputs(cell, *starts.shape)
     state = random_state(cell, starts.shape[1])
@@ -191,7 +191,7 @@ def test_episodes_and_chunks_are_each_as_if_alone(
 
 
 def test_no_state_is_the_initial_state(cell: Cell[Any], backend: str) -> None:
-    """Otherwise the first episode begins elsewhere than the others."""
+    """Otherwise the first episode starts from another state than the others."""
     inputs = random_inputs(cell)
     outputs, final = sequence(cell, inputs, backend=backend)
     expected = sequence(cell, inputs, cell.initial_state(BATCH), backend=backend)
@@ -232,7 +232,7 @@ def test_a_row_of_a_batch_is_a_batch_of_one(cell: Cell[Any], backend: str) -> No
 
 
 def test_no_gradient_crosses_an_episodes_start(cell: Cell[Any], backend: str) -> None:
-    """Otherwise an episode is blamed for what the one before did. Exactly zero, not almost."""
+    """The gradient must be exactly zero; otherwise episodes affect the previous ones' gradient."""
     inputs = random_inputs(cell).requires_grad_()
     before = map_leaves(Tensor.requires_grad_, random_state(cell))
     starts = torch.zeros(STEPS, BATCH)
@@ -252,7 +252,7 @@ def test_no_gradient_crosses_an_episodes_start(cell: Cell[Any], backend: str) ->
 def test_an_overflown_state_does_not_outlive_its_episode(
     cell: Cell[Any], backend: str, value: float
 ) -> None:
-    """Otherwise one diverged episode spoils all that follow: inf x 0 is NaN."""
+    """Otherwise a diverged episode spoils all later ones, because inf x 0 is NaN."""
     inputs = random_inputs(cell).requires_grad_()
     spoiled = map_leaves(lambda leaf: torch.full_like(leaf, value), cell.initial_state(BATCH))
     spoiled = map_leaves(Tensor.requires_grad_, spoiled)
@@ -274,7 +274,7 @@ def test_an_overflown_state_does_not_outlive_its_episode(
 def test_a_spoiled_row_spoils_no_other_and_ends_with_its_episode(
     cell: Cell[Any], backend: str
 ) -> None:
-    """Otherwise the reset multiplies, or rows are mixed."""
+    """Otherwise the reset multiplies with a mask, or mixes rows."""
     inputs, state = random_inputs(cell), random_state(cell)
     starts = torch.zeros(STEPS, BATCH)
     starts[4, 1] = 1.0
@@ -289,7 +289,7 @@ def test_a_spoiled_row_spoils_no_other_and_ends_with_its_episode(
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float64, torch.uint8])
 def test_episode_starts_of_any_type(cell: Cell[Any], backend: str, dtype: torch.dtype) -> None:
-    """SB3 gives floats; otherwise they are refused or taken as weights."""
+    """SB3 gives floats; otherwise they are rejected or used as factors."""
     inputs, state, starts = random_inputs(cell), random_state(cell), random_starts()
     expected, _ = sequence(cell, inputs, state, starts, backend)
     assert starts.any()
@@ -297,7 +297,7 @@ def test_episode_starts_of_any_type(cell: Cell[Any], backend: str, dtype: torch.
 
 
 def test_what_is_given_stays_as_it_was(cell: Cell[Any], backend: str) -> None:
-    """Otherwise the caller's stored state changes behind its back."""
+    """Otherwise the caller's stored state changes."""
     inputs, state, starts = random_inputs(cell), random_state(cell), random_starts()
     given_tensors = [inputs, starts, *leaves(state), *cell.state_dict().values()]
     copies = [tensor.clone() for tensor in given_tensors]
@@ -306,13 +306,13 @@ def test_what_is_given_stays_as_it_was(cell: Cell[Any], backend: str) -> None:
 
 
 def test_auto_is_one_of_the_backends(cell: Cell[Any]) -> None:
-    """Otherwise the default gives other numbers than the specification."""
+    """Otherwise the default gives other results than the specification."""
     inputs, state, starts = random_inputs(cell), random_state(cell), random_starts()
     auto = observe(cell, whole(cell, starts, "auto"), inputs, state)
     same(auto, observe(cell, whole(cell, starts, "eager"), inputs, state))
 
 
-def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
+def test_an_unknown_backend_is_refused_with_a_list_of_backends() -> None:
     with pytest.raises(ValueError, match=r"'quick'; there are auto, eager") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(1, 1, 2), backend="quick")
     assert all(name in str(caught.value) for name in BACKENDS)
@@ -320,7 +320,7 @@ def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("shape", [(2,), (3, 2), (0, 3, 2), (4, 3, 1), (4, 3, 3), (1, 4, 3, 2)])
 def test_inputs_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    """(3, 2) is a step, not a sequence; (0, 3, 2) has no step."""
+    """(3, 2) is a step, not a sequence, and (0, 3, 2) has no step."""
     with pytest.raises(ValueError, match=r"inputs must be \(steps, batch, 2\)") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(shape))
     assert str(shape) in str(caught.value)
@@ -328,7 +328,7 @@ def test_inputs_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_a_state_of_another_batch_is_refused(cell: Cell[Any], batch: int) -> None:
-    """A state of one row would otherwise be broadcast: every row would share its trace."""
+    """Otherwise a state of one row is broadcast, and all rows share its trace."""
     state = cell.initial_state(batch)
     if leaves(state):
         with pytest.raises(ValueError, match=rf"must be \(3, .*\), not \({batch}, "):
@@ -337,7 +337,7 @@ def test_a_state_of_another_batch_is_refused(cell: Cell[Any], batch: int) -> Non
 
 @pytest.mark.parametrize("shape", [(3,), (7,), (3, 7), (7, 1), (1, 3), (7, 3, 1)])
 def test_episode_starts_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    """(7, 1) and (1, 3) would otherwise be broadcast."""
+    """Otherwise (7, 1) and (1, 3) are broadcast."""
     with pytest.raises(ValueError, match=r"episode_starts must be \(7, 3\)") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(7, 3, 2), episode_starts=torch.zeros(shape))
     assert str(shape) in str(caught.value)
@@ -345,7 +345,7 @@ def test_episode_starts_of_another_shape_are_refused(shape: tuple[int, ...]) -> 
 
 @pytest.mark.parametrize("modulation", ["none", "simple", "retroactive"])
 def test_a_state_of_another_kind_of_modulation_is_refused(modulation: str, backend: str) -> None:
-    """Otherwise a retroactive net without its eligibility would run as a simple one."""
+    """Otherwise a retroactive net without an eligibility trace runs as a simple one."""
     cell = build_cell("plastic_rnn", 2, hidden_size=3, modulation=modulation)
     other = "simple" if modulation == "retroactive" else "retroactive"
     state = build_cell("plastic_rnn", 2, hidden_size=3, modulation=other).initial_state(1)
@@ -354,7 +354,7 @@ def test_a_state_of_another_kind_of_modulation_is_refused(modulation: str, backe
 
 
 def test_a_state_of_another_cell_is_refused(backend: str) -> None:
-    """Otherwise the error is torch's, and says nothing of the state."""
+    """Otherwise the error comes from torch and does not mention the state."""
     state = build_cell("gru", 2, hidden_size=3).initial_state(1)
     with pytest.raises(ValueError, match="must be a LSTMState, not a GRUState"):
         sequence(build_cell("lstm", 2, hidden_size=3), torch.zeros(1, 1, 2), state, backend=backend)
@@ -370,7 +370,7 @@ def test_a_step_refuses_inputs_of_another_shape(shape: tuple[int, ...], backend:
 
 
 def test_a_step_refuses_what_does_not_fit(backend: str) -> None:
-    """Otherwise one row's state is broadcast, or a start is taken for all rows."""
+    """Otherwise one row's state or start is broadcast to all rows."""
     cell, inputs = build_cell("plastic_rnn", 2, hidden_size=3), torch.zeros(3, 2)
     with pytest.raises(ValueError, match=r"inputs must be \(1, 2\)"):
         stepper(cell, cell.initial_state(1), backend)(inputs)

@@ -1,4 +1,4 @@
-"""The helpers for states: tuples of tensors with gaps."""
+"""The functions on states, which are tuples of tensors and None."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from plasticrl.core.state import detach, leaves, map_leaves, select, unflatten
 
 
 class Pair(NamedTuple):
-    """A state with a gap in the middle."""
+    """A state with None in the middle."""
 
     first: Tensor
     gap: Tensor | None
@@ -29,7 +29,7 @@ def test_leaves_leave_the_gaps_out() -> None:
 
 
 def test_unflatten_undoes_leaves() -> None:
-    """Otherwise a trace comes back as an eligibility, say."""
+    """Otherwise a trace can be restored as an eligibility trace."""
     state = pair(1.0, 2.0)
     back = unflatten(pair(0.0, 0.0), leaves(state))
     assert type(back) is Pair
@@ -41,7 +41,7 @@ def test_unflatten_undoes_leaves() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_unflatten_counts(count: int) -> None:
-    """Otherwise a tensor is dropped in silence, or the error is the interpreter's."""
+    """Otherwise a tensor is silently dropped, or the error message is obscure."""
     with pytest.raises(ValueError, match=f"2 tensors, not {count}"):
         unflatten(pair(0.0, 0.0), [torch.zeros(2)] * count)
 
@@ -62,7 +62,7 @@ def test_select_takes_rows() -> None:
 
 
 def test_select_lets_nothing_through_of_what_it_leaves() -> None:
-    """Neither value nor gradient: 0 x inf would be NaN."""
+    """Rows that are not taken affect neither value nor gradient; 0 x inf would be NaN."""
     kept, left = pair(1.0, 2.0), pair(float("inf"), float("nan"))
     for leaf in leaves(kept) + leaves(left):
         leaf.requires_grad_()
@@ -77,7 +77,7 @@ def test_select_lets_nothing_through_of_what_it_leaves() -> None:
 
 
 def test_detach_cuts_the_graph() -> None:
-    """Otherwise a chunk of time drags the whole past along."""
+    """Otherwise the graphs of all earlier chunks stay in memory."""
     state = map_leaves(lambda leaf: leaf.requires_grad_() * 2, pair(1.0, 2.0))
     cut = detach(state)
     assert all(leaf.requires_grad for leaf in leaves(state))

@@ -1,4 +1,4 @@
-"""The plastic LSTM without its trace equals the one with it, or steps aside."""
+"""The plastic LSTM computed without its trace gives the same results, or is not used."""
 
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +19,7 @@ SIZE = 13
 
 @st.composite
 def cells(draw: st.DrawFn) -> Cell[Any]:
-    """A plastic_lstm whose trace is a sum, in float64."""
+    """A plastic_lstm in float64 whose trace is a sum of increments."""
     options: dict[str, Any] = {
         "bound": draw(st.sampled_from(["hard", "none"])),
         "alpha": draw(st.sampled_from(["neuron", "scalar"])),
@@ -58,8 +58,8 @@ def case(clip: float) -> Case:
 
 
 @pytest.mark.parametrize(("clip", "times"), [(0.3, 1), (100.0, 0)])
-def test_it_steps_aside_where_the_bound_may_bind(clip: float, times: int) -> None:
-    """Otherwise a trace grows past its bound; or the slow way is always taken."""
+def test_it_is_not_used_if_the_bound_may_be_reached(clip: float, times: int) -> None:
+    """Otherwise a trace exceeds its bound, or the slow backend is always used."""
     given_case = case(clip)
     with patch.object(EAGER, "run", wraps=EAGER.run) as fallback:
         found = given_case.results(TRACELESS.run)
@@ -68,7 +68,7 @@ def test_it_steps_aside_where_the_bound_may_bind(clip: float, times: int) -> Non
 
 
 def test_the_initial_trace_counts_for_the_guard() -> None:
-    """Otherwise a trace that is near its bound is taken over it."""
+    """Otherwise a trace that starts near its bound exceeds it."""
     near = case(1.0)
     near.state = near.state._replace(trace=torch.full_like(near.state.trace, 0.999))
     with patch.object(EAGER, "run", wraps=EAGER.run) as fallback:
@@ -77,7 +77,7 @@ def test_the_initial_trace_counts_for_the_guard() -> None:
 
 
 def test_nan_stays_visible_and_in_its_row() -> None:
-    """Otherwise a diverged row is hidden, or takes the others with it."""
+    """Otherwise a diverged row is hidden or spoils the others."""
     broken = case(100.0)
     with torch.no_grad():
         broken.inputs[1, 0, 0] = torch.nan
@@ -100,15 +100,15 @@ def test_nan_stays_visible_and_in_its_row() -> None:
         {"modulation": "retroactive", "alpha": "neuron"},
     ],
 )
-def test_what_is_no_sum_keeps_its_trace(options: dict[str, Any]) -> None:
-    """Otherwise a rule it does not know is taken for plain Hebb."""
+def test_unsupported_rules_keep_their_trace(options: dict[str, Any]) -> None:
+    """Otherwise an unsupported rule is computed as plain Hebb."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, **options)
     assert not TRACELESS.supports(cell, torch.zeros(2, 1, 3))
     sequence(cell, torch.zeros(2, 1, 3))
 
 
 def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:
-    """There, T^2 N numbers are more than T N^2."""
+    """For these, T^2 N numbers are more than T N^2."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, alpha="neuron")
     assert TRACELESS.supports(cell, torch.zeros(SIZE - 1, 1, 3))
     assert not TRACELESS.supports(cell, torch.zeros(SIZE, 1, 3))
@@ -116,7 +116,7 @@ def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:
 
 @pytest.mark.parametrize(("clip", "met"), [(10.0, False), (0.5, True)])
 def test_updates_that_undo_each_other_do_not_add_up_in_the_guard(clip: float, met: bool) -> None:
-    """Otherwise every long sequence takes the slow way: 40 steps of +1 and -1 stay within 1."""
+    """Otherwise every long sequence uses the slow backend; 40 steps of +1 and -1 stay within 1."""
     one = torch.ones(1, 1)
     updates = [(one if t % 2 == 0 else -one, one) for t in range(40)]
     assert traceless._may_have_met(clip, torch.zeros(1, 1, 1), updates, None) is met

@@ -1,4 +1,4 @@
-"""The GPU's loops equal the specification: on a GPU if there is one, else interpreted."""
+"""The Triton kernels agree with the eager backend, on a GPU or else in the interpreter."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ OF_EACH_SORT = ("rnn_simple_fanout_hard", "rnn_retroactive_soft", "associative_c
 
 
 class DeviceCase(Case):
-    """A case on the device, its results on the CPU."""
+    """A case on the device, with its results on the CPU."""
 
     def on(self, device: str) -> "DeviceCase":
         self.cell = self.cell.to(device)
@@ -61,7 +61,7 @@ class DeviceCase(Case):
 def test_triton_equals_eager(
     kernels: TritonKernels, cell: Cell[Any], n_steps: int, n_rows: int, p_start: float
 ) -> None:
-    """Otherwise a net learns something else on the GPU."""
+    """Otherwise a net learns something else on a GPU."""
     case = DeviceCase(cell, n_steps, n_rows, p_start)
     expected = case.results(EAGER.run)
     for name, value in case.results_with(kernels).items():
@@ -76,7 +76,7 @@ def test_triton_equals_eager(
 def test_a_step_of_triton_equals_eager(
     kernels: TritonKernels, cell: Cell[Any], p_start: float
 ) -> None:
-    """Otherwise an agent acts by another net on the GPU."""
+    """Otherwise an agent acts with another net on a GPU."""
     case = DeviceCase(cell, 2, 3, p_start).on(DEVICE)
     ours, theirs = (map_leaves(lambda leaf: leaf.detach().clone(), case.state) for _ in range(2))
     step = FusedBackend(kernels).stepper(cell, ours, 0)
@@ -91,7 +91,7 @@ def test_a_step_of_triton_equals_eager(
 
 
 def golden_runs() -> Iterator[Any]:
-    """Every vector on chip, one of each sort in tiles; all of them with the slow tests."""
+    """Every vector in one block and one of each kind in tiles; slow tests run all in tiles."""
     for name in PLASTIC_RNNS:
         marks = () if name in OF_EACH_SORT else pytest.mark.slow
         yield pytest.param(ON_CHIP, name, id=f"on-chip-{name}")
@@ -100,7 +100,7 @@ def golden_runs() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("kernels", "name"), list(golden_runs()))
 def test_golden_vectors(kernels: TritonKernels, name: str) -> None:
-    """Otherwise the GPU's equations differ from the papers'."""
+    """Otherwise the equations on a GPU differ from the papers'."""
     meta, arrays = VECTORS[name].meta, VECTORS[name].arrays
     vector = test_golden.Vector(meta, {key: array.to(DEVICE) for key, array in arrays.items()})
     ours = patch.object(fused, "kernels_for", lambda device_type: kernels)
@@ -119,7 +119,7 @@ def test_golden_vectors(kernels: TritonKernels, name: str) -> None:
 @VARIANTS
 @pytest.mark.parametrize("options", KINDS)
 def test_the_same_bits_every_time(kernels: TritonKernels, options: dict[str, Any]) -> None:
-    """Otherwise a seed does not repeat a run."""
+    """Otherwise a run cannot be repeated with its seed."""
     torch.manual_seed(0)
     case = DeviceCase(build_cell("plastic_rnn", 3, hidden_size=9, **options), 3, 3, 0.1)
     first = case.results_with(kernels)
@@ -129,7 +129,7 @@ def test_the_same_bits_every_time(kernels: TritonKernels, options: dict[str, Any
 
 @VARIANTS
 def test_what_is_not_finite_stays_visible(kernels: TritonKernels) -> None:
-    """Otherwise a diverged run goes on with made-up numbers; a new episode is clean again."""
+    """Otherwise a diverged run continues with wrong numbers; a new episode is finite again."""
     case = DeviceCase(build_cell("plastic_rnn", 3, hidden_size=4), 4, 2, 0.0).on(DEVICE)
     case.starts[3] = True
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_what_is_not_finite_stays_visible(kernels: TritonKernels) -> None:
 
 
 def test_the_interpreter_takes_nothing_that_the_compiler_refuses() -> None:
-    """Otherwise all of the above holds and no GPU can run it."""
+    """Otherwise the tests above pass, but no GPU can run the kernels."""
     environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, str(Path(__file__).parent / "compile_triton.py"), "20", "257"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
@@ -150,7 +150,7 @@ def test_the_interpreter_takes_nothing_that_the_compiler_refuses() -> None:
 
 
 def test_without_a_gpu_triton_is_not_imported() -> None:
-    """Otherwise every start waits for it, and there is no start where it is not installed."""
+    """Otherwise every start takes longer, or fails if Triton is not installed."""
     code = (
         "import sys, torch\n"
         "from plasticrl.core import build_cell, stepper\n"

@@ -1,4 +1,4 @@
-"""Compilation is told when it happens, and not when loops come from the disk."""
+"""A message is shown when loops are compiled, but not when they come from the cache."""
 
 import importlib.util
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def take(x):
 
 
 def loops(path: Path) -> list[Callable[[object], object]]:
-    """As in a program that has just started."""
+    """Loops that have not been compiled in this process."""
     spec = importlib.util.spec_from_file_location("loops", path)
     assert spec is not None
     assert spec.loader is not None
@@ -31,8 +31,8 @@ def loops(path: Path) -> list[Callable[[object], object]]:
     return [module.add, module.take]
 
 
-def test_told_once_and_only_where_there_is_work(tmp_path: Path) -> None:
-    """The user would wait in silence, or be told of a wait that does not come."""
+def test_the_message_comes_once_and_only_if_loops_are_compiled(tmp_path: Path) -> None:
+    """Otherwise the user waits without a message, or gets a message without waiting."""
     path = tmp_path / "loops.py"
     path.write_text(LOOPS)
     told: list[int] = []

@@ -34,7 +34,7 @@ def test_what_was_created_is_what_opens(tmp_path: Path) -> None:
 def test_an_empty_folder_will_do_and_an_occupied_one_is_left_alone(tmp_path: Path) -> None:
     create(tmp_path)
     before = (tmp_path / "config.json").read_bytes()
-    with pytest.raises(RunError, match="already holds something: choose another folder"):
+    with pytest.raises(RunError, match="is not empty: choose another folder"):
         create(tmp_path, preset="other")
     assert (tmp_path / "config.json").read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""Ctrl-C around a training."""
+"""Ctrl-C during a training."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from plasticrl.runs.interrupts import CtrlC
 
 @pytest.fixture(autouse=True)
 def ctrl_c_counts() -> Iterator[None]:
-    """A background job of a shell without job control starts with Ctrl-C ignored."""
+    """Handle Ctrl-C, which background jobs of a shell without job control ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_first_one_is_noted_and_told() -> None:
-    """The user would press again, in a long update, and lose it."""
+def test_the_first_ctrl_c_is_recorded_and_answered() -> None:
+    """Otherwise the user presses again during a long update, and loses it."""
     messages: list[str] = []
     with CtrlC(messages.append) as ctrl_c:
         assert not ctrl_c.pressed
@@ -30,8 +30,8 @@ def test_the_first_one_is_noted_and_told() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_what_cannot_be_told_costs_nothing() -> None:
-    """Ctrl-C ends the reader of a pipe, too: an error would fly through the training, unsaved."""
+def test_a_failing_message_does_not_interrupt() -> None:
+    """Otherwise an error of the message, as when a pipe's reader has ended, prevents saving."""
     reader, writer = os.pipe()
     os.close(reader)
     pipe = os.fdopen(writer, "w")
@@ -46,8 +46,8 @@ def test_what_cannot_be_told_costs_nothing() -> None:
         pipe.close()
 
 
-def test_a_thread_trains_without() -> None:
-    """A program that trains in a thread would end in Python's ValueError about signals."""
+def test_a_training_in_a_thread_ignores_ctrl_c() -> None:
+    """Otherwise a training in a thread ends with Python's ValueError about signals."""
     seen: list[object] = []
     handler = signal.getsignal(signal.SIGINT)
 

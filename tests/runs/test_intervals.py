@@ -1,4 +1,4 @@
-"""Intervals, against figures from outside."""
+"""Confidence intervals agree with published numbers."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from plasticrl.runs.intervals import t95
 
 
 def test_wilson() -> None:
-    """Otherwise the interval is another one. The figures: Newcombe 1998, table I."""
+    """The numbers are from Newcombe 1998, table I."""
     assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson_interval(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
 def test_the_interval_of_a_mean() -> None:
-    """Otherwise it is too narrow or too wide: values 1, 2, 3 have deviation 1."""
+    """Otherwise it is too narrow or too wide; the values 1, 2, 3 have the deviation 1."""
     low, high = mean_interval([1, 2, 3])
     assert high - 2 == pytest.approx(4.30265 / 3**0.5)
     assert 2 - low == pytest.approx(high - 2)
@@ -33,5 +33,5 @@ def test_the_interval_of_a_mean() -> None:
     ],
 )
 def test_student(df: int, t: float) -> None:
-    """Otherwise the interval of few parts of a text is too narrow. From any printed table."""
+    """Otherwise the interval of few values is too narrow; the numbers are in any printed table."""
     assert t95(df) == pytest.approx(t, abs=5e-4)

@@ -21,7 +21,7 @@ def untouched_streams() -> Iterator[None]:
 
 
 def draw() -> list[float]:
-    """Numbers from every generator, also normal ones, of which a generator keeps a spare."""
+    """Numbers from every generator, also normal ones, because a generator stores a second one."""
     values = [random.random(), random.gauss(0, 1)]
     values += [float(np.random.random()), float(np.random.normal())]  # noqa: NPY002
     values += torch.randn(3).tolist() + torch.rand(3).tolist()

@@ -1,4 +1,4 @@
-"""Reading one metric: complete for a valid file, a one-sentence error for an invalid one."""
+"""Reading one metric gives all of its values, or a one-sentence error for an invalid file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The training session: when it saves, what it says, and how it ends."""
+"""When a training session saves, what it shows, and how it ends."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from plasticrl.runs.compiling import COMPILING
 
 
 class Heard:
-    """Keeps what it is told."""
+    """Stores the calls it gets."""
 
     def __init__(self) -> None:
         self.updates: list[tuple[int, str]] = []
@@ -33,14 +33,14 @@ class Heard:
 
 @pytest.fixture(autouse=True)
 def ctrl_c_counts() -> Iterator[None]:
-    """A background job of a shell without job control starts with Ctrl-C ignored."""
+    """Handle Ctrl-C, which background jobs of a shell without job control ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def test_it_saves_every_so_many_updates_and_at_the_end() -> None:
-    """A run would lose more work than asked for, or its last updates."""
+    """Otherwise an interrupted run loses more work than configured, or its last updates."""
     saved: list[int] = []
     n_updates = 3
     session = TrainingSession()
@@ -54,7 +54,7 @@ def test_it_saves_every_so_many_updates_and_at_the_end() -> None:
 
 
 def test_progress_is_shown_and_stopped_also_by_an_error() -> None:
-    """A bar would stay open below an error's message."""
+    """Otherwise the progress bar stays below an error message."""
     heard = Heard()
     session = TrainingSession(heard)
 
@@ -71,7 +71,7 @@ def test_progress_is_shown_and_stopped_also_by_an_error() -> None:
 
 
 def test_ctrl_c_saves_and_interrupts_between_two_updates() -> None:
-    """The update in progress would be lost, or the training would go on."""
+    """Otherwise the update in progress is lost, or the training continues."""
     heard, saved = Heard(), list[int]()
     session = TrainingSession(heard)
     with session.training(lambda: saved.append(1), unit="updates", done=0, total=9):
@@ -85,7 +85,7 @@ def test_ctrl_c_saves_and_interrupts_between_two_updates() -> None:
 
 
 def test_compilation_is_said_at_once() -> None:
-    """The first update would be seconds of silence."""
+    """Otherwise nothing is shown for the seconds of the first update."""
     heard = Heard()
     with TrainingSession(heard).training(lambda: None, unit="updates", done=0, total=9):
         njit(lambda x: x + 1)(1)
@@ -93,7 +93,7 @@ def test_compilation_is_said_at_once() -> None:
 
 
 def test_ctrl_c_in_the_last_update_ends_a_training_that_is_whole() -> None:
-    """It would be called interrupted, though nothing is left to be done."""
+    """Otherwise a complete training counts as interrupted."""
     saved: list[int] = []
     session = TrainingSession()
     with session.training(lambda: saved.append(1), unit="updates", done=0, total=1):

@@ -233,7 +233,7 @@ ENTRY = "images_background/Tengwar/character01/0001_01.png"
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"\0" * 50_000_000, "has 50,000,000 bytes, which no drawing has"),
+        (b"\0" * 50_000_000, "has 50,000,000 bytes, more than any drawing"),
         (b"", "0001_01.png is not a PNG of 105 x 105 pixels"),
         (b"GIF89a" + b"\0" * 50, "is not a PNG"),
         (png(size=(2000, 2000)), "is not a PNG of 105 x 105 pixels"),

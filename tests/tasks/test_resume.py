@@ -341,8 +341,8 @@ def no_record(run: Path) -> None:
         (no_episodes, "{newest} does not fit the run's config: its 'episodes' must be (5056,) of "),
         (no_random_numbers, "{newest} does not fit the run's config: the random-number state"),
         (spoiled_metrics, "{run}/metrics.jsonl, line 2 is not valid JSON"),
-        (other_nets, "{run}/evaluation.json is of other nets than the run's: ['LSTM']"),
-        (no_record, "{run}/evaluation.json is not as written: KeyError('controls')"),
+        (other_nets, "{run}/evaluation.json has other nets than the run: ['LSTM']"),
+        (no_record, "{run}/evaluation.json is damaged: KeyError('controls')"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -85,12 +85,12 @@ def test_a_picture_that_fails_costs_no_measurement(
     ("config", "said"),
     [
         (BohpConfig(), "made by the program"),
-        (ImagesConfig(size=4), "photographs, embedded: a stand-in for data=cifar-10"),
+        (ImagesConfig(size=4), "photographs, embedded: a substitute for data=cifar-10"),
         (
             ImagesConfig(size=4, data="dead-leaves"),
-            "dead-leaves, made by the program: a stand-in for data=cifar-10",
+            "dead-leaves, made by the program: a substitute for data=cifar-10",
         ),
-        (OmniglotConfig(), "glyphs, embedded: a stand-in for data=omniglot"),
+        (OmniglotConfig(), "glyphs, embedded: a substitute for data=omniglot"),
     ],
 )
 def test_the_data_are_named(config: TaskConfig, said: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""That the agents learn: a memory task which a feed-forward policy cannot solve, and CartPole."""
+"""The agents learn CartPole, and a memory task that a feed-forward policy cannot solve."""
 
 from typing import Any
 
@@ -73,19 +73,19 @@ def reward_after_training(core: str, core_kwargs: dict[str, Any], seed: int) -> 
     ],
 )
 def test_a_core_with_memory_recalls_the_cue(core: str, core_kwargs: dict[str, Any]) -> None:
-    """Otherwise the gradient does not reach the cue, or the state is lost on the way."""
+    """Otherwise the gradient does not reach the cue, or the state is lost."""
     assert reward_after_training(core, core_kwargs, seed=0) > 0.9
 
 
 def test_a_core_without_memory_guesses() -> None:
-    """Otherwise the task can be solved without memory, and the test above proves nothing."""
+    """Otherwise the task needs no memory, and the test above proves nothing."""
     assert reward_after_training("identity", {}, seed=0) <= 0.65
 
 
 def test_three_lines_of_a_users_own_script_improve_on_cartpole() -> None:
-    """Otherwise the defaults do not serve somebody who tries the agent for the first time.
+    """Otherwise the defaults do not work for a first trial of the agent.
 
-    On the mean of four seeds: one alone makes 15 to 190, by the rounding of a sum.
+    The reward is the mean of four seeds; a single seed reaches 15 to 190, depending on rounding.
     """
     first, last = [], []
     for seed in range(4):

@@ -1,4 +1,4 @@
-"""TensorBoard's hyper-parameters and pictures of an episode, as TensorBoard reads them."""
+"""TensorBoard's hyperparameters and pictures of an episode, as TensorBoard reads them."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def events(run: Path) -> EventAccumulator:
 
 
 def images(run: Path, tag: str) -> list[tuple[int, np.ndarray]]:
-    """Steps and pixels (h, w, 3): a step may wrongly come twice."""
+    """Steps and pixels (h, w, 3); a list, because a step may wrongly appear twice."""
     return [
         (event.step, np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB")))
         for event in events(run).Images(tag)
@@ -52,7 +52,7 @@ def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_settings_are_hyper_parameters(maze: Path) -> None:
-    """Runs could not be compared by what they were told; or TensorBoard would list each twice."""
+    """Otherwise TensorBoard cannot compare runs by settings, or lists each run twice."""
     metadata = events(maze).SummaryMetadata("_hparams_/session_start_info")
     data = HParamsPluginData.FromString(metadata.plugin_data.content)
     told = data.session_start_info.hparams
@@ -69,7 +69,7 @@ def test_the_settings_are_hyper_parameters(maze: Path) -> None:
 
 
 def test_a_picture_at_the_start_every_so_often_and_at_the_end(maze: Path) -> None:
-    """Nothing to see, or a picture of every update."""
+    """Otherwise there are no pictures, or one for every update."""
     for tag, size in {"episode/filmstrip": (318, 162), "plastic/trace": (280, 280)}.items():
         found = images(maze, tag)
         # After updates 2 and 4, and after the 5th, which is the last.
@@ -78,14 +78,14 @@ def test_a_picture_at_the_start_every_so_often_and_at_the_end(maze: Path) -> Non
 
 
 def test_the_last_update_is_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pictures at one step: the net's before the update and after, under the same number."""
+    """Otherwise two pictures, before and after the update, have the same step."""
     monkeypatch.setattr(EpisodePictures.__init__, "__defaults__", (1,))
     shown = images(train(tmp_path / "run", *MAZE), "plastic/trace")
     assert [step for step, _ in shown] == [0, 30, 60, 90, 120, 150]
 
 
 def test_the_trace_is_drawn(maze: Path) -> None:
-    """A black square. 5 x 5 entries of 56 pixels each, in the theme's colours; it moves."""
+    """Otherwise the picture is black or constant. It has 5 x 5 entries of 56 pixels each."""
     _, picture = images(maze, "plastic/trace")[0]
     cells = picture.reshape(5, 56, 5, 56, 3)
     assert (cells == cells[:, :1, :, :1]).all()
@@ -95,7 +95,7 @@ def test_the_trace_is_drawn(maze: Path) -> None:
 
 
 def test_an_environment_is_drawn_too(tmp_path: Path) -> None:
-    """Only mazes would have pictures. The steps are 0, 10 and 20 of 24, above the trace."""
+    """Otherwise only mazes have pictures. The steps are 0, 10 and 20 of 24, above the trace."""
     flags = ["cue-reward-quickstart", *SIZES, "--env-kwargs", "episode_length=24"]
     step, picture = images(train(tmp_path / "run", *flags), "episode/filmstrip")[-1]
     assert step == 150
@@ -106,7 +106,7 @@ def test_an_environment_is_drawn_too(tmp_path: Path) -> None:
 
 
 class Endless(gym.Env[Any, Any]):
-    """No end, no pictures, and it draws on numpy's global stream."""
+    """An environment without end and without pictures, which uses numpy's global generator."""
 
     made = 0
 
@@ -138,7 +138,7 @@ def left_out(run: Path) -> set[str]:
 def test_what_cannot_be_drawn_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training would hang in an endless episode, end in an error, or be silent about it."""
+    """Otherwise an endless episode stops the training, or an error ends it, or nothing is said."""
     monkeypatch.setattr(callbacks, "LONGEST", 20)
     flags = ["maze-quickstart", *SIZES, "--env-id=Endless-v0", "--core.name=lstm"]
     run = train(tmp_path / "run", *flags)
@@ -156,7 +156,7 @@ def test_what_cannot_be_drawn_is_left_out_and_said(
 def test_the_same_bits_are_learned_without_pictures(
     env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who looks would train another agent."""
+    """Otherwise the pictures change the training."""
     flags = ["maze-quickstart", *SIZES, f"--env-id={env_id}"]
     monkeypatch.setattr(callbacks, "LONGEST", 20)
     shown: list[int] = []
@@ -176,7 +176,7 @@ def test_the_same_bits_are_learned_without_pictures(
 
 
 def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An episode that fails half-way would change the training."""
+    """Otherwise an episode that fails half-way changes the training."""
     from plasticrl.agents import RecurrentA2C, make_vec_env
     from plasticrl.agents.training.presets import maze_quickstart
 

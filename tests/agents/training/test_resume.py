@@ -1,4 +1,4 @@
-"""A run that was stopped and continued is the run that was never stopped, bit for bit."""
+"""A run that was interrupted and resumed equals an uninterrupted one, bit for bit."""
 
 import os
 import signal
@@ -95,7 +95,7 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 
 @pytest.mark.parametrize("flags", RUNS.values(), ids=RUNS)
 def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -> None:
-    """Something that decides the future is not in the checkpoint."""
+    """Otherwise a checkpoint lacks something on which the training depends."""
     flags = [*flags, "--a2c.learning-rate-decay=0"]  # a rate that decays knows the total
     unbroken = train(tmp_path / "unbroken", flags, total=240)
     run = train(tmp_path / "run", flags, total=90)
@@ -105,7 +105,7 @@ def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -
 
 
 def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
-    """The comparison of runs would not see a difference."""
+    """Otherwise the comparison of runs does not detect a difference."""
     one = train(tmp_path / "one", MAZE, total=60)
     other = train(tmp_path / "other", [*MAZE, "--seed", "1"], total=60)
     with pytest.raises(AssertionError, match="policy"):
@@ -115,7 +115,7 @@ def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
 
 
 def test_the_clock_counts_on(tmp_path: Path) -> None:
-    """Speed and time of a resumed run would be those of its last piece, or nonsense."""
+    """Otherwise time and speed of a resumed run count only its last part."""
     run = train(tmp_path / "run", MAZE, total=60)
     newest = latest_checkpoint(run / "checkpoints")
     content = load_checkpoint(newest)
@@ -131,7 +131,7 @@ def test_the_clock_counts_on(tmp_path: Path) -> None:
 
 
 def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
-    """``train_rl.py`` as a process; ``before`` is run in it first."""
+    """Start ``train_rl.py`` as a process, in which the code ``before`` is run first."""
     imports = "import sys\nfrom plasticrl.commands import run_command"
     code = f"{imports}\n{before}\nsys.exit(run_command('train'))"
     return subprocess.Popen(
@@ -145,7 +145,7 @@ def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
-    """Work would be lost on Ctrl-C, or the user not told how to go on."""
+    """Otherwise Ctrl-C loses work, or the user does not learn how to continue."""
     run = tmp_path / "run"
     # Only Ctrl-C can have saved; a learning rate that decays knows the total.
     flags = [*MAZE, "--checkpoint-every", "1000000", "--a2c.learning-rate-decay=0"]
@@ -159,7 +159,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert f"run directory: {run}" in err.splitlines()
     assert "stopping after this update; Ctrl-C again stops at once, without saving" in err
     last = err.splitlines()[-1]
-    assert last.startswith("interrupted; go on with: ")
+    assert last.startswith("interrupted; continue with: ")
     assert last.endswith(f"plasticrl train --resume {run}")
     (checkpoint,) = (run / "checkpoints").iterdir()
     total = load_checkpoint(checkpoint)["num_timesteps"] + 60
@@ -168,7 +168,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    """What was logged after the checkpoint would be there twice, or the run be lost."""
+    """Otherwise metrics logged after the checkpoint appear twice, or the run is lost."""
     run = tmp_path / "run"
     # Killed in the update after step 210, which is logged; the last checkpoint is of step 180.
     kill = """
@@ -194,7 +194,7 @@ RecurrentA2C.train = killed
 
 @pytest.fixture
 def ctrl_c_counts() -> Iterator[None]:
-    """A background job of a shell without job control starts with Ctrl-C ignored."""
+    """Handle Ctrl-C, which background jobs of a shell without job control ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -204,7 +204,7 @@ def ctrl_c_counts() -> Iterator[None]:
 def test_a_second_ctrl_c_stops_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A long update could not be stopped; or the half of it would be saved."""
+    """Otherwise a long update cannot be stopped, or half of it is saved."""
     before = signal.getsignal(signal.SIGINT)
 
     def pressed_twice(self: RecurrentA2C) -> None:
@@ -220,7 +220,7 @@ def test_a_second_ctrl_c_stops_at_once(
 
 
 def test_an_environment_without_saved_state_begins_new_episodes(tmp_path: Path) -> None:
-    """A run on somebody else's environment could not be resumed."""
+    """Otherwise a run in an environment of other packages cannot be resumed."""
     flags = ["maze-quickstart", *SIZES, "--env-id=CartPole-v1", "--history", "--core.name=lstm"]
     run = train(tmp_path / "run", flags, total=60)
     before = load_checkpoint(latest_checkpoint(run / "checkpoints"))

@@ -1,4 +1,4 @@
-"""What a training run leaves in its directory."""
+"""The files that a training run writes into its directory."""
 
 import json
 import signal
@@ -38,13 +38,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_run_directory_holds_what_it_should(run: Path) -> None:
-    """A run could not be read, resumed or watched, or leaves litter."""
+    """Otherwise a run cannot be read, resumed or watched, or leaves temporary files."""
     names = {path.name for path in run.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
 
 
 def test_the_config_is_the_run(run: Path) -> None:
-    """A run could not be repeated from its config."""
+    """Otherwise a run cannot be repeated from its config."""
     opened, config = open_run(run)
     assert opened.preset == "maze-quickstart"
     preset = PRESETS["maze-quickstart"]()
@@ -62,20 +62,20 @@ def test_the_config_is_the_run(run: Path) -> None:
 
 
 def test_the_last_three_checkpoints_stay(run: Path) -> None:
-    """The disk would fill up, or the end of the run would be lost."""
+    """Otherwise the disk fills up, or the end of the run is lost."""
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == [f"step_{step:012d}.pt" for step in (60, 120, 150)]
 
 
 def test_a_checkpoint_runs_no_code(run: Path) -> None:
-    """Opening somebody's run would run somebody's code."""
+    """Otherwise opening a run can execute code of its author."""
     for path in (run / "checkpoints").iterdir():
         content = torch.load(path, weights_only=True)["content"]
         assert {"policy", "optimizer", "rng", "environments", "num_timesteps"} <= content.keys()
 
 
 def test_one_line_of_metrics_for_every_rollout(run: Path) -> None:
-    """A curve would have holes."""
+    """Otherwise a curve has gaps."""
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [30, 60, 90, 120, 150]
     assert [row["time/iterations"] for row in rows] == [1, 2, 3, 4, 5]
@@ -86,7 +86,7 @@ def test_one_line_of_metrics_for_every_rollout(run: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_run(run: Path, tmp_path: Path) -> None:
-    """A result could not be reproduced."""
+    """Otherwise a result cannot be reproduced."""
     assert train_main([*TINY, "--run-dir", str(tmp_path / "again")]) == 0
     assert train_main([*TINY, "--seed", "1", "--run-dir", str(tmp_path / "other")]) == 0
     assert _numbers(tmp_path / "again") == _numbers(run)
@@ -101,7 +101,7 @@ def _numbers(run: Path) -> list[dict[str, Any]]:
 def test_the_default_directory_is_new_and_under_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs would land in each other's folders."""
+    """Otherwise runs overwrite each other."""
     monkeypatch.chdir(tmp_path)
     assert train_main(TINY) == 0
     (run,) = (tmp_path / "logs").iterdir()
@@ -112,7 +112,7 @@ def test_the_default_directory_is_new_and_under_logs(
 def test_the_last_lines_say_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The user would not know what to do with the run; or stdout would not be clean."""
+    """Otherwise the user does not learn what to do with the run, or stdout is not empty."""
     run = tmp_path / "a folder with spaces and a very long name that is longer than a terminal line"
     assert train_main([*TINY, "--run-dir", str(run)]) == 0
     out, err = capsys.readouterr()
@@ -125,7 +125,7 @@ def test_the_last_lines_say_how_to_go_on(
 
 
 def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:
-    """The last update would be made of a part of a rollout, or be missing."""
+    """Otherwise the last update has a part of a rollout, or is missing."""
     assert train_main([*TINY, "--total-timesteps", "61", "--run-dir", str(tmp_path / "run")]) == 0
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 90
 
@@ -133,7 +133,7 @@ def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:
 def test_a_gradient_that_is_not_finite_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A broken run would go on for hours, or overwrite its last good checkpoint."""
+    """Otherwise a diverged run continues for hours, or overwrites its last good checkpoint."""
     train = RecurrentA2C.train
 
     def diverge(self: RecurrentA2C) -> None:
@@ -150,7 +150,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
 
 
 def test_a_run_gives_ctrl_c_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that trains could not be interrupted afterwards, however the training ended."""
+    """Otherwise Ctrl-C has no effect on the program after a training."""
     before = signal.getsignal(signal.SIGINT)
     assert train_main([*TINY, "--run-dir", str(tmp_path / "good")]) == 0
     assert signal.getsignal(signal.SIGINT) is before
@@ -165,7 +165,7 @@ def test_a_run_gives_ctrl_c_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_config_json_has_every_setting(run: Path) -> None:
-    """A later default would change an old run."""
+    """Otherwise a later change of a default changes an old run."""
     config = json.loads((run / "config.json").read_text())["config"]
     assert config.keys() == {item.name for item in fields(TrainConfig)}
     assert config["core"].keys() == {"name", *cell_fields("plastic_rnn")}

@@ -1,4 +1,4 @@
-"""Measuring, watching and recording a run."""
+"""Evaluating, watching and recording a run."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def train(path: Path, *flags: str) -> Path:
 
 @pytest.fixture(scope="module")
 def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plastic agent in a maze of its own."""
+    """A run of a plastic agent in a small maze."""
     path = tmp_path_factory.mktemp("runs") / "maze"
     strong = ("--core.alpha-scale=2", "--core.weight-scale=1")  # so that plasticity matters
     return train(path, *strong, "--env-kwargs", "size=5", "episode_length=9")
@@ -46,7 +46,7 @@ def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cart_pole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain LSTM on somebody else's environment."""
+    """A run of an LSTM in an environment of another package."""
     path = tmp_path_factory.mktemp("runs") / "cart_pole"
     return train(path, "--env-id=CartPole-v1", "--history", "--core.name=lstm")
 
@@ -63,7 +63,7 @@ def as_json(capsys: pytest.CaptureFixture[str], run: Path, *flags: str) -> dict[
 
 
 def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A program that reads the numbers would miss one, or find another call's."""
+    """Otherwise the JSON lacks a number, or has that of another evaluation."""
     result = as_json(capsys, maze, "--episodes", "6", "--seed", "5")
     assert result.keys() == KEYS
     agent = TrainedAgent.load(maze)
@@ -82,7 +82,7 @@ def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The numbers of the ablated agent would be missing, or those of another agent."""
+    """Otherwise the numbers of the ablated agent are missing or wrong."""
     flags = ("--episodes", "40", "--seed", "5")
     plain, result = (
         as_json(capsys, maze, *flags),
@@ -97,7 +97,7 @@ def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixtur
 
 
 def test_ablation_zeroes_alpha_in_a_copy(maze: Path) -> None:
-    """The trained agent itself would be measured without plasticity; or other weights be lost."""
+    """Otherwise the trained agent is changed, or other weights are."""
     agent = TrainedAgent.load(maze)
     policy = agent.policy
     before = {name: value.clone() for name, value in policy.state_dict().items()}
@@ -109,7 +109,7 @@ def test_ablation_zeroes_alpha_in_a_copy(maze: Path) -> None:
 
 
 def test_stdout_of_the_script_is_json_alone(maze: Path) -> None:
-    """``evaluate.py RUN --json | jq`` would choke on a warning or a greeting."""
+    """Otherwise ``evaluate.py RUN --json | jq`` fails on another line of output."""
     done = subprocess.run(
         [sys.executable, "evaluate.py", str(maze), "--episodes", "3", "--json"],
         cwd=ROOT,
@@ -126,7 +126,7 @@ def test_stdout_of_the_script_is_json_alone(maze: Path) -> None:
 def test_the_same_seed_gives_the_same_numbers(
     run: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A result could not be checked, or the seed would not matter."""
+    """Otherwise a result cannot be checked, or the seed has no effect."""
     path: Path = request.getfixturevalue(run)
     first = as_json(capsys, path, "--episodes", "8")
     torch.rand(3)
@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_numbers(
 def test_episodes_do_not_depend_on_the_rows(
     run: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Episode k would be another one when more are played side by side."""
+    """Otherwise episode k depends on how many are played together."""
     agent = TrainedAgent.load(request.getfixturevalue(run))
     side_by_side = measure(agent.config, agent.policy, 10, seed=3, deterministic=True).rewards
     monkeypatch.setattr(evaluation, "ROWS", 4)
@@ -150,7 +150,7 @@ def test_episodes_do_not_depend_on_the_rows(
 
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
-    """Our numbers could not be compared with anybody's."""
+    """Otherwise our numbers are not comparable with SB3's."""
     agent = TrainedAgent.load(maze)
     ours = measure(agent.config, agent.policy, 12, 3, deterministic).rewards
     env = build_env(agent.config, 12)
@@ -163,7 +163,7 @@ def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
 
 
 def test_sb3_measures_the_same_where_episodes_differ_in_length(cart_pole: Path) -> None:
-    """What comes after an episode's end would be counted, or its end be missed."""
+    """Otherwise rewards after an episode's end are counted, or the last ones are not."""
     agent = TrainedAgent.load(cart_pole)
     ours = measure(agent.config, agent.policy, 12, 3, deterministic=True).rewards
     env = build_env(agent.config, 12)
@@ -173,14 +173,14 @@ def test_sb3_measures_the_same_where_episodes_differ_in_length(cart_pole: Path) 
 
 
 def test_the_interval_by_hand() -> None:
-    """mean +- 3.1824 s / sqrt(n) of 1, 2, 3, 4: s^2 = 5/3, and Student's t of 3 degrees."""
+    """mean +- 3.1824 s / sqrt(n) for 1, 2, 3, 4, with s^2 = 5/3 and Student's t of 3 degrees."""
     measurement = Measurement(np.array([1.0, 2.0, 3.0, 4.0]))
     assert measurement.mean == 2.5
     assert measurement.ci95 == pytest.approx((0.4457, 4.5543), abs=1e-4)
 
 
 def test_the_table_names_every_agent(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The user would see a number without knowing whose."""
+    """Otherwise the user sees numbers without knowing whose they are."""
     assert evaluate_main([str(maze), "--episodes", "3", "--ablate-plasticity"]) == 0
     out = capsys.readouterr().out
     assert all(agent in out for agent in ("random walk", "trained", "trained, plasticity ablated"))
@@ -189,7 +189,7 @@ def test_the_table_names_every_agent(maze: Path, capsys: pytest.CaptureFixture[s
 def test_record_writes_a_gif_of_the_first_episode(
     maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No picture, or stdout that is no longer JSON alone."""
+    """Otherwise there is no picture, or stdout is not only JSON."""
     path = tmp_path / "episode.gif"
     assert evaluate_main([str(maze), "--json", "--episodes", "2", "--record", str(path)]) == 0
     out, err = capsys.readouterr()
@@ -206,7 +206,7 @@ def test_record_writes_a_gif_of_the_first_episode(
 def test_recording_changes_no_number(
     maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The random numbers of the recording would leak into the measurement."""
+    """Otherwise the recording changes the random numbers of the evaluation."""
     plain = as_json(capsys, maze, "--episodes", "4")
     assert (
         evaluate_main(
@@ -223,7 +223,7 @@ def test_recording_changes_no_number(
 def test_watch_in_a_pipe_is_plain_lines(
     run: str, env_id: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Escape codes in a log file; or nothing to see where there is no picture."""
+    """Otherwise a log file has escape codes, or nothing is shown without pictures."""
     path: Path = request.getfixturevalue(run)
     capsys.readouterr()
     assert evaluate_main([str(path), "--episodes", "2", "--watch"]) == 0
@@ -239,7 +239,7 @@ def test_what_cannot_be_drawn_is_said_before_the_measurement(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Minutes of measuring, and then a traceback: CartPole draws with pygame, which is not here."""
+    """Otherwise the error comes after minutes of evaluation. CartPole needs pygame to be drawn."""
     monkeypatch.setitem(sys.modules, "pygame", None)
     monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
     target = tmp_path / "episode.gif"
@@ -253,7 +253,7 @@ def test_what_cannot_be_drawn_is_said_before_the_measurement(
 
 
 def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any) -> None:
-    """Otherwise a cue-reward result cannot be compared with the papers', which are per trial."""
+    """Otherwise results cannot be compared with the papers', which are per trial."""
     path = tmp_path / "cue"
     sizes = ("--total-timesteps=8", "--n-envs=2", "--a2c.n-steps=2", "--core.hidden-size=4")
     assert train_main(["cue-reward-quickstart", *sizes, "--run-dir", str(path)]) == 0
@@ -269,6 +269,6 @@ def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any
 
 
 def test_reward_per_trial_by_hand() -> None:
-    """3 - 1 points in 2 + 6 trials."""
+    """The rewards are 3 and -1 in 2 and 6 trials."""
     measurement = Measurement(np.array([3.0, -1.0]), np.array([2.0, 6.0]))
     assert measurement.summary("x_")["x_reward_per_trial"] == 0.25

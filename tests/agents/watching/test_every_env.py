@@ -1,4 +1,4 @@
-"""Every environment of the table has pictures in every medium, without drawing code of its own."""
+"""Every environment of the table has pictures in every medium, without drawing code."""
 
 from io import StringIO
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_pictures_for_tensorboard(episode: EpisodeTrace) -> None:
 
 
 def test_whether_an_episode_was_terminated_is_recorded(tmp_path: Path) -> None:
-    """The T-maze pays at the end of an arm and nowhere else; a time limit is not an end."""
+    """The T-maze rewards only the end of an arm; a time limit is not a termination."""
     seen = set()
     for corridor, length in ((3, 2), (1, 60)):
         options = {"corridor_length": corridor, "episode_length": length}
@@ -131,7 +131,7 @@ def test_renderings(env_id: str) -> None:
 
 
 def test_a_scene_that_is_larger_than_any_view_draws() -> None:
-    """The film would be an error, where frames do."""
+    """Otherwise the film of a large scene is an error, though frames can be drawn."""
     episode = play("plasticrl/GridMaze-v0", size=201, episode_length=2)
     assert episode.scene is None
     assert episode.frames is not None

@@ -1,4 +1,4 @@
-"""The agents that are installed: what is said of them is true, and they are shown at once."""
+"""The agents of the gallery have the properties and rewards that are stated, and can be shown."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_the_agents() -> None:
-    """A preset that learns would have nobody to show for it."""
+    """Otherwise a preset that learns has no trained agent."""
     assert tuple(gallery.names()) == NAMES
     assert {gallery.about(name).preset for name in NAMES} == {
         name for name in PRESETS if not name.endswith("paper")
@@ -38,8 +38,8 @@ def test_the_agents() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_agent_is_what_it_is_said_to_be(name: str) -> None:
-    """Its seed or preset would be another's; or it would be large, or carry an optimizer."""
+def test_an_agent_has_its_stated_origin(name: str) -> None:
+    """Otherwise its seed or preset is wrong, or its file is large or has an optimizer."""
     about, folder = gallery.about(name), gallery.folder(name)
     run, config = open_run(folder)
     assert (run.preset, config.seed) == (about.preset, about.seed)
@@ -51,8 +51,8 @@ def test_an_agent_is_what_it_is_said_to_be(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_agent_earns_what_it_is_said_to_earn(name: str) -> None:
-    """The weights would not be those that were measured; 48 of the 256 episodes."""
+def test_an_agent_has_its_stated_reward(name: str) -> None:
+    """Otherwise its weights are not those evaluated; this plays 48 of the 256 episodes."""
     agent = TrainedAgent.load(gallery.folder(name))
     about = gallery.about(name)
     measured = evaluation.measure(agent.config, agent.policy, 48, 1_000_000)
@@ -64,11 +64,11 @@ def test_an_agent_earns_what_it_is_said_to_earn(name: str) -> None:
 
 
 def test_the_maze_agent_learns_within_its_life() -> None:
-    """It would be shown as one that learns where the goal is, and would only search well.
+    """Otherwise the agent does not learn where the goal is, but only searches well.
 
-    The goal stays where it is through an episode: who remembers it is sooner back than it was
-    there at first; who does not takes about as long each time. Measured on four sets of 256
-    episodes: 0.27 to 0.33 of the first wait, and 0.71 to 0.87 without plasticity.
+    The goal does not move within an episode. An agent that remembers it returns faster than it
+    first found it; one that does not takes about as long each time. On four sets of 256 episodes,
+    the later waits were 0.27 to 0.33 of the first one, and 0.71 to 0.87 without plasticity.
     """
     agent = TrainedAgent.load(gallery.folder("maze"))
 
@@ -86,7 +86,7 @@ def test_the_maze_agent_learns_within_its_life() -> None:
 def test_watching_starts_at_once_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A minute of measuring before the first picture; or files in the installed package."""
+    """Otherwise the agent is evaluated first, or files are written into the installed package."""
     monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
     before = contents(gallery.GALLERY)
     assert evaluate_main(["--gallery", "maze", "--watch"]) == 0
@@ -98,7 +98,7 @@ def test_watching_starts_at_once_and_writes_nothing(
 
 
 def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """A package that is installed read-only could not be measured."""
+    """Otherwise agents of a read-only installation cannot be evaluated."""
     before = contents(gallery.GALLERY)
     assert evaluate_main(["--gallery", "cue-reward", "--episodes", "4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["preset"] == "cue-reward-quickstart"
@@ -122,7 +122,7 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
 def test_what_cannot_be_shown(
     argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A flag would be ignored, or a path lead out of the gallery."""
+    """Otherwise a flag is ignored, or a path leads out of the gallery."""
     assert evaluate_main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -133,7 +133,7 @@ def test_what_cannot_be_shown(
 
 @pytest.fixture
 def own_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A gallery to break."""
+    """A copy of the gallery that a test may damage."""
     path = Path(shutil.copytree(gallery.folder("maze"), tmp_path / "gallery" / "maze")).parent
     monkeypatch.setattr(gallery, "GALLERY", path)
     return path
@@ -148,7 +148,7 @@ def own_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_damaged_entry(spoilt: str, sentence: str, own_gallery: Path) -> None:
-    """A traceback."""
+    """Otherwise the user reads a traceback."""
     (own_gallery / "maze" / "about.json").write_text(spoilt)
     with pytest.raises(RunError, match=sentence):
         gallery.about("maze")
@@ -157,7 +157,7 @@ def test_a_damaged_entry(spoilt: str, sentence: str, own_gallery: Path) -> None:
 def test_a_run_becomes_an_agent(
     own_gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is shipped could not be made again; or its weights would not be the run's."""
+    """Otherwise the gallery cannot be built again, or has other weights than the run."""
     run = tmp_path / "run"
     sizes = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=60"]
     small = ["maze-quickstart", *sizes, "--seed=7", "--env-kwargs", "size=5", "episode_length=7"]

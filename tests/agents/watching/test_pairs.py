@@ -1,4 +1,4 @@
-"""``--report``: the same episodes with plasticity and without, from a run or a recorded episode."""
+"""``--report`` plays the same episodes with and without plasticity, or a recorded episode."""
 
 import json
 import re
@@ -23,7 +23,7 @@ SIZES = ["--total-timesteps=20", "--n-envs=2", "--a2c.n-steps=5", "--core.hidden
 
 
 class Lamp(gym.Env[Any, Any]):
-    """Five steps, rewarded at the end; its picture grows lighter with every step."""
+    """Five steps with a reward at the end; the picture becomes lighter with every step."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
     observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
@@ -73,8 +73,8 @@ def manifest_of(page: Path) -> dict[str, Any]:
     return manifest
 
 
-def test_both_recordings_begin_alike_and_part(maze: TrainedAgent) -> None:
-    """Another goal or start for the ablated net would compare two tasks."""
+def test_both_recordings_start_alike_and_differ_later(maze: TrainedAgent) -> None:
+    """Otherwise the two agents have different goals or starts."""
     pairs = play_pairs(maze, seed=3, episodes=2)
     assert [pair[0].seed for pair in pairs] == [3, 4]
     for intact, ablated in pairs:
@@ -135,7 +135,7 @@ def test_an_environment_that_draws_itself(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_cannot_draw_itself_here(tmp_path: Path) -> None:
-    """Without pygame, CartPole has no pictures; the rest of the page is worth having."""
+    """Without pygame, CartPole has no pictures, but the page shows the rest."""
     run = trained_on(tmp_path / "run", "--env-id=Lamp-v0", "--env-kwargs", "broken=true")
     assert evaluate_main([str(run), "--episodes=2", "--report", f"{run}.html"]) == 0
     assert "No picture of Lamp-v0." in Path(f"{run}.html").read_text()
@@ -165,7 +165,7 @@ def test_a_page_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The user would wait for the measurement to hear of it."""
+    """Otherwise the error comes after the evaluation."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
     (tmp_path / "taken.html").mkdir()

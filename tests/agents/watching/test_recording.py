@@ -1,4 +1,4 @@
-"""Recording: what is in the episode is what happened."""
+"""A recorded episode is the episode that was played."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def record(agent: TrainedAgent, **options: Any) -> EpisodeTrace:
 
 
 def test_a_maze_played_again_by_hand() -> None:
-    """Positions a step late, or rewards that belong to another action."""
+    """Otherwise positions or rewards are recorded at the wrong step."""
     agent = untrained("plasticrl/GridMaze-v0", MAZE, name="plastic_rnn", hidden_size=8)
     episode = record(agent)
     env: Any = gym.make("plasticrl/GridMaze-v0", render_mode="rgb_array", **MAZE)
@@ -64,7 +64,7 @@ def test_a_maze_played_again_by_hand() -> None:
 
 
 def places(episode: EpisodeTrace, name: str) -> np.ndarray:
-    """(T, 2) where the one cell with a symbol is at each step."""
+    """The position (T, 2) of the only cell with a symbol, at each step."""
     assert episode.scene is not None
     index = [symbol.name for symbol in episode.scene.symbols].index(name)
     found = np.argwhere(episode.scene.grid == index)
@@ -98,7 +98,7 @@ def test_cues_played_again_by_hand() -> None:
 
 
 def test_the_trace_and_the_values_are_the_nets_own() -> None:
-    """The trace of another step, or of another row."""
+    """Otherwise the recorded trace is that of another step or row."""
     core = {"name": "plastic_rnn", "hidden_size": 8, "modulation": "simple", "alpha_scale": 1.0}
     agent = untrained("plasticrl/GridMaze-v0", MAZE, **core)
     episode = record(agent)
@@ -145,7 +145,7 @@ def test_every_core_on_somebody_elses_environment(
     has_bound: bool,
     tmp_path: Path,
 ) -> None:
-    """What a net has not cannot be recorded, and must not end the recording."""
+    """Otherwise recording fails for a net without a trace or a modulation."""
     episode = record(untrained("CartPole-v1", {}, **core), render_mode=None)
     synapses = episode.synapses
     assert (synapses is not None, episode.modulation is not None) == (has_trace, has_modulation)
@@ -157,8 +157,8 @@ def test_every_core_on_somebody_elses_environment(
     save_npz(episode, tmp_path / "e.npz")
 
 
-def test_who_is_ablated_says_so_and_lives_the_same_episode() -> None:
-    """The comparison would be of two mazes."""
+def test_the_ablated_agent_is_labeled_and_has_the_same_episode() -> None:
+    """Otherwise the comparison is of two different mazes."""
     core = {"name": "plastic_rnn", "hidden_size": 8}
     agent = untrained("plasticrl/GridMaze-v0", MAZE, **core)
     whole, ablated = record(agent), record(agent.ablate())
@@ -172,7 +172,7 @@ def test_who_is_ablated_says_so_and_lives_the_same_episode() -> None:
 
 
 class Painted(gym.Env[Any, Any]):
-    """Two steps; a frame of 10 x 900 pixels, red at the left end."""
+    """Two steps; a frame of 10 x 900 pixels that is red at the left end."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012
 
@@ -207,7 +207,7 @@ def painted() -> Any:
 
 @pytest.mark.usefixtures("painted")
 def test_large_frames_are_made_smaller_by_means() -> None:
-    """Minutes of compression and hundreds of megabytes for an Atari game."""
+    """Otherwise an Atari game takes minutes to compress and hundreds of megabytes."""
     episode = record(untrained("Painted-v0", {}, name="lstm"))
     assert episode.frames is not None
     assert episode.frames.shape == (2, 3, 300, 3)
@@ -232,7 +232,7 @@ def test_why_there_are_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_environment_that_fails_when_it_is_drawn(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A traceback: a display that is missing, say, is an error of somebody else's library."""
+    """Otherwise an error of a rendering library, such as a missing display, is a traceback."""
     config = untrained("Painted-v0", {}, name="lstm").config
 
     def fail(_: Any, *, seed: int | None = None, options: Any = None) -> None:
@@ -245,7 +245,7 @@ def test_an_environment_that_fails_when_it_is_drawn(
 
 @pytest.mark.usefixtures("painted")
 def test_an_environment_that_cannot_be_made_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The episode would not be shown at all, where only its picture is missing."""
+    """Otherwise the episode is not shown at all, though only its picture is missing."""
     config = untrained("Painted-v0", {}, name="lstm").config
 
     def refuse(_: Any, render_mode: str) -> None:
@@ -272,7 +272,7 @@ def test_an_environment_that_cannot_be_made_to_draw(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_what_is_no_picture(picture: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A traceback; or, for None, an episode that has silently lost its pictures."""
+    """Otherwise there is a traceback or, for None, the pictures are silently missing."""
     agent = untrained("Painted-v0", {}, name="lstm")
     monkeypatch.setattr(Painted, "render", lambda _: picture)
     sentence = rf"a picture must be uint8 \(height, width, 3\) or a text, not {named}"
@@ -283,8 +283,8 @@ def test_what_is_no_picture(picture: Any, named: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("painted")
-def test_one_picture_stands_for_the_steps_until_the_next() -> None:
-    """Steps without a picture, so that pictures and steps do not fit."""
+def test_a_picture_is_repeated_until_the_next_rendering() -> None:
+    """Otherwise some steps have no picture, and pictures and steps do not match."""
     drawn: list[int] = []
 
     class Counting(Painted):
@@ -305,7 +305,7 @@ def test_one_picture_stands_for_the_steps_until_the_next() -> None:
 
 @pytest.mark.usefixtures("painted")
 def test_an_environment_is_closed_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its window, or its simulator's process, would outlive the error."""
+    """Otherwise its window or its simulator's process stays open after the error."""
     agent = untrained("Painted-v0", {}, name="lstm")
     closed: list[Any] = []
     monkeypatch.setattr(Painted, "close", lambda env: closed.append(env))
