@@ -117,7 +117,7 @@ class TritonKernels:
                 hidden=saved.hidden.contiguous(),
                 mask=_bytes(saved.mask),
                 starts=_bytes(saved.starts),
-                spacing=None,
+                spacing=0,  # the argument of this name, which needs no compilation of its own
             ),
             recomputed=_empty_traces(net, (n_programs, saved.spacing, n, n)),
             g_outputs=g_outputs.contiguous(),
@@ -179,7 +179,7 @@ def _parameters(net: PlasticNet) -> Net:
     clip = net.weight.new_full((1,), net.trace_limit)
     parameters = net._asdict() | {"eta": torch.zeros_like(clip) if net.eta is None else net.eta}
     del parameters["plasticity"]
-    dense = {
+    dense: dict[str, Any] = {
         name: None if parameter is None else parameter.detach().contiguous()
         for name, parameter in parameters.items()
     }
@@ -199,7 +199,7 @@ def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> Traces:
     return Traces(weight.new_empty(shape), weight.new_empty(shape) if net.retroactive else None)
 
 
-def _bytes(flags: Tensor | None) -> Tensor | None:
+def _bytes(flags: Tensor | None) -> Any:
     return None if flags is None else flags.contiguous().view(torch.uint8)
 
 

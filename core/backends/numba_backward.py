@@ -241,14 +241,59 @@ def _begin(kind, upstream, m, v, b, n, width):
     """The gradients after the last step."""
     zero = v.pre.dtype.type(0)
     m.gH[:] = 0
-    m.gH[:n, :n] = upstream.trace[b]
+    copy_rows(m.gH, upstream.trace[b], n, n)
     if kind.retroactive:
         m.gE[:] = 0
-        m.gE[:n, :n] = upstream.eligibility[b]
+        copy_rows(m.gE, upstream.eligibility[b], n, n)
     fill(v.pre, zero, width)  # where a row before may have left its NaN
     fill(v.g_pre, zero, width)
     copy(v.g_post, upstream.hidden[b], n)
     fill(v.g_total, zero, width)  # no product follows the last step
+
+
+@njit(**INLINED)
+def _reverse_row(kind, parameters, options, saved, upstream, out, d_alpha, d_eta, m, v, b):
+    """All steps of row b in reverse."""
+    steps, _, n = saved.x.shape
+    (_, width), dtype, spacing = parameters.weight.shape, parameters.weight.dtype, saved.spacing
+    zero, one, two = dtype.type(0), dtype.type(1), dtype.type(2)
+    fan_out, grads = parameters.fan_out_weight, (d_alpha, m.gH, m.gE)
+    _begin(kind, upstream, m, v, b, n, width)
+    for k in range((steps - 1) // spacing, -1, -1):
+        t0, t1 = k * spacing, min(steps, k * spacing + spacing)
+        _recompute(kind, parameters, options, saved, m, v, t0, t1, b, n)
+        for t in range(t1 - 1, t0 - 1, -1):
+            if t + 1 < steps and saved.starts[t + 1, b]:
+                _restart_reverse(kind, m, v, width)
+                fill(v.g_total, zero, width)
+            _load(v, saved, parameters, options, t, b, n)
+            fill(v.g_before, zero, width)
+            H, E = m.H[t - t0], m.E[t - t0 if kind.retroactive else 0]
+            _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
+            if t + 1 < steps:
+                copy(v.g_post, v.g_pre, n)
+            # Through D and the rates. This loop has to stand here: in a function of its own
+            # it is vectorized in another way, and the sum's last bits change.
+            g_modulation = zero
+            for j in range(n):
+                xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
+                if not kind.retroactive:
+                    v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
+                v.g_post[j] += scale * (v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j])
+                v.g_post[j] += upstream.x[t, b, j]
+                g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
+                out.rate[t, b, j] = v.sum_rate[j]
+            _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
+            copy(v.pre, v.before, n)
+            copy(v.g_pre, v.g_before, width)
+    if saved.starts[0, b]:
+        _restart_reverse(kind, m, v, width)
+    else:
+        _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
+    copy(out.hidden[b], v.g_pre, n)
+    copy_rows(out.trace[b], m.gH, n, n)
+    if kind.retroactive:
+        copy_rows(out.eligibility[b], m.gE, n, n)
 
 
 @functools.cache
@@ -260,10 +305,8 @@ def compiled_backward(kind: Kind):
 
     @njit(**JIT)
     def backward(parameters, options, saved, upstream, out, group, first, last):
-        steps, _, n = saved.x.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
-        spacing, zero = saved.spacing, dtype.type(0)
-        one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
+        spacing = saved.spacing
         d_alpha, d_eta = out.alpha[group], out.eta[group]
         m = _Matrices(
             np.zeros((spacing, rows, width), dtype),
@@ -285,45 +328,7 @@ def compiled_backward(kind: Kind):
             np.zeros(width, dtype),
             np.zeros(width, dtype),
         )
-        grads = d_alpha, m.gH, m.gE
         for b in range(first, last):
-            _begin(kind, upstream, m, v, b, n, width)
-            for k in range((steps - 1) // spacing, -1, -1):
-                t0, t1 = k * spacing, min(steps, k * spacing + spacing)
-                _recompute(kind, parameters, options, saved, m, v, t0, t1, b, n)
-                for t in range(t1 - 1, t0 - 1, -1):
-                    if t + 1 < steps and saved.starts[t + 1, b]:
-                        _restart_reverse(kind, m, v, width)
-                        fill(v.g_total, zero, width)
-                    _load(v, saved, parameters, options, t, b, n)
-                    fill(v.g_before, zero, width)
-                    H, E = m.H[t - t0], m.E[t - t0 if kind.retroactive else 0]
-                    _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
-                    if t + 1 < steps:
-                        copy(v.g_post, v.g_pre, n)
-                    # Through D and the rates. This loop has to stand here: in a function of its own
-                    # it is vectorized in another way, and the sum's last bits change.
-                    g_modulation = zero
-                    for j in range(n):
-                        xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
-                        if not kind.retroactive:
-                            v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
-                        v.g_post[j] += scale * (
-                            v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j]
-                        )
-                        v.g_post[j] += upstream.x[t, b, j]
-                        g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
-                        out.rate[t, b, j] = v.sum_rate[j]
-                    _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
-                    copy(v.pre, v.before, n)
-                    copy(v.g_pre, v.g_before, width)
-            if saved.starts[0, b]:
-                _restart_reverse(kind, m, v, width)
-            else:
-                _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
-            out.hidden[b] = v.g_pre[:n]
-            out.trace[b] = m.gH[:n, :n]
-            if kind.retroactive:
-                out.eligibility[b] = m.gE[:n, :n]
+            _reverse_row(kind, parameters, options, saved, upstream, out, d_alpha, d_eta, m, v, b)
 
     return backward

@@ -138,6 +138,31 @@ def _after_product(v, sequence, parameters, options, out, t, b, n):
     copy(v.pre, v.post, n)
 
 
+@njit(**INLINED)
+def _run_row(kind, parameters, options, sequence, state, out, H, E, v, b):
+    """All steps of row b."""
+    steps, _, n = sequence.drive.shape
+    H[:] = 0  # also the padding, where a row that diverged has left its NaN
+    copy_rows(H, state.trace[b], n, n)
+    if kind.retroactive:
+        E[:] = 0
+        copy_rows(E, state.eligibility[b], n, n)
+    copy(v.pre, state.hidden[b], n)
+    for t in range(steps + 1):  # the last time only the update
+        if t < steps and sequence.starts[t, b]:
+            _restart(kind, H, E, v, n)
+        if t == 0:
+            products(v.total, parameters, H, v.pre, n)
+        else:
+            _update_and_product(kind, parameters, options, H, E, v)
+        if t < steps:
+            _keep_checkpoint(kind, out, H, E, t, b)
+            _after_product(v, sequence, parameters, options, out, t, b, n)
+    copy_rows(out.trace[b], H, n, n)
+    if kind.retroactive:
+        copy_rows(out.eligibility[b], E, n, n)
+
+
 @functools.cache
 def compiled_forward(kind: Kind):
     """The forward pass for a kind of update; numba compiles it on first use.
@@ -147,7 +172,6 @@ def compiled_forward(kind: Kind):
 
     @njit(**JIT)
     def forward(parameters, options, sequence, state, out, group, first, last):
-        steps, _, n = sequence.drive.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
         v = _Vectors(
@@ -159,24 +183,6 @@ def compiled_forward(kind: Kind):
             np.zeros(shape[1], dtype),
         )
         for b in range(first, last):
-            H[:] = 0  # also the padding, where a row that diverged has left its NaN
-            H[:n, :n] = state.trace[b]
-            if kind.retroactive:
-                E[:] = 0
-                E[:n, :n] = state.eligibility[b]
-            copy(v.pre, state.hidden[b], n)
-            for t in range(steps + 1):  # the last time only the update
-                if t < steps and sequence.starts[t, b]:
-                    _restart(kind, H, E, v, n)
-                if t == 0:
-                    products(v.total, parameters, H, v.pre, n)
-                else:
-                    _update_and_product(kind, parameters, options, H, E, v)
-                if t < steps:
-                    _keep_checkpoint(kind, out, H, E, t, b)
-                    _after_product(v, sequence, parameters, options, out, t, b, n)
-            out.trace[b] = H[:n, :n]
-            if kind.retroactive:
-                out.eligibility[b] = E[:n, :n]
+            _run_row(kind, parameters, options, sequence, state, out, H, E, v, b)
 
     return forward

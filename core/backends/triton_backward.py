@@ -178,8 +178,8 @@ def on_chip(
     tile, within = _tile(columns, columns, kind)
     eta, clip = tl.load(net.eta), tl.load(net.clip)
     sum_eta = eta * 0
-    BLOCK: tl.constexpr = kind.block
-    sum_alpha = tl.zeros((BLOCK, BLOCK), eta.dtype)
+    block: tl.constexpr = kind.block
+    sum_alpha = tl.zeros((block, block), eta.dtype)
     for turn in range((n_rows - p + sharing - 1) // sharing):
         b = p + turn * sharing
         g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
