@@ -70,27 +70,6 @@ def _record_traces(kind, recorded, H, E, b, n):
             copy_rows(recorded.eligibility[b], E, n, n)
 
 
-@njit(**INLINED)
-def _step_row(kind, parameters, options, projection, inputs, starts, state, recorded, v, b):
-    pre, rate, leak = v
-    n, post, H = len(pre), state.hidden[b], state.trace[b]
-    E = state.eligibility[b] if kind.retroactive else H
-    if starts[b]:
-        post[:] = 0
-        H[:] = 0
-        E[:] = 0
-    _record_traces(kind, recorded, H, E, b, n)
-    copy(pre, post, n)
-    _activity(post, pre, H, parameters, projection, inputs[b], n)
-    m = modulation_of(post, n, parameters, options)
-    recorded.modulation[b] = m
-    set_rates(rate, leak, post, m, n, parameters, options)
-    for j in range(n):
-        xj, rj, cj = post[j], rate[j], leak[j]
-        for i in range(n):
-            update(kind, H, E, H, E, j, i, xj, rj, cj, pre[i], options)
-
-
 @functools.cache
 def compiled_step(kind: Kind):
     """The step for a kind of update; numba compiles it on first use.
@@ -105,8 +84,23 @@ def compiled_step(kind: Kind):
         parameters, options = Parameters(*parameters), Options(*options)
         projection, state, recorded = Projection(*projection), State(*state), Recorded(*recorded)
         n, dtype = parameters.weight.shape[0], parameters.weight.dtype
-        v = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)  # pre, rate, leak
+        pre, rate, leak = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
         for b in range(first, last):
-            _step_row(kind, parameters, options, projection, inputs, starts, state, recorded, v, b)
+            post, H = state.hidden[b], state.trace[b]
+            E = state.eligibility[b] if kind.retroactive else H
+            if starts[b]:
+                post[:] = 0
+                H[:] = 0
+                E[:] = 0
+            _record_traces(kind, recorded, H, E, b, n)
+            copy(pre, post, n)
+            _activity(post, pre, H, parameters, projection, inputs[b], n)
+            m = modulation_of(post, n, parameters, options)
+            recorded.modulation[b] = m
+            set_rates(rate, leak, post, m, n, parameters, options)
+            for j in range(n):
+                xj, rj, cj = post[j], rate[j], leak[j]
+                for i in range(n):
+                    update(kind, H, E, H, E, j, i, xj, rj, cj, pre[i], options)
 
     return step
