@@ -31,6 +31,7 @@ from plasticrl.agents.acting import Actor
 from plasticrl.core import CELLS, build_cell, sequence, vary
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.configs import PlasticRNNConfig
+from plasticrl.core.replay import ReplayError
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 from plasticrl.core.stock import is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
@@ -262,9 +263,8 @@ class PlasticPolicy(ActorCriticPolicy):
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distributions of all actions.
         """
-        if stepper is not None and stepper.can_replay:
-            outputs, _ = stepper.replay()
-        else:
+        outputs = None if stepper is None else _replayed(stepper)
+        if outputs is None:
             features = self._features(obs).view(*episode_starts.shape, -1)
             outputs = self._outputs(features, state, episode_starts, bptt_length)
         distribution, values = self._heads(outputs.flatten(0, 1))
@@ -414,6 +414,14 @@ def _check_rollout_starts(episode_starts: Tensor, n_observations: int) -> None:
 def _is_method(bound: Any, function: Any) -> bool:
     """Whether a bound method is this function of a class, not an override."""
     return getattr(bound, "__func__", None) is function
+
+
+def _replayed(stepper: Stepper[Any]) -> Tensor | None:
+    """The core's outputs (T, B, N) by replay; None if the steps cannot be replayed."""
+    try:
+        return stepper.replay()[0]
+    except ReplayError:
+        return None
 
 
 def _n_rows(obs: PyTorchObs) -> int:

@@ -10,6 +10,10 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import State, leaves, map_leaves
 
 
+class ReplayError(RuntimeError):
+    """Steps cannot be repeated: too few were taken, or the cell or the state has changed."""
+
+
 class StepRecord(Generic[State]):
     """Copies of everything that determines the results of the first ``n_steps`` steps.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plasticrl.core.backends import choose
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.replay import StepRecord
+from plasticrl.core.replay import ReplayError, StepRecord
 from plasticrl.core.state import State, check_state, leaves
 
 
@@ -50,11 +50,6 @@ class Stepper(Generic[State]):
         record.after_step()
         return outputs
 
-    @property
-    def can_replay(self) -> bool:
-        """Whether ``replay`` returns the outputs; otherwise it raises an error with the reason."""
-        return self._obstacle() is None
-
     def replay(self) -> tuple[Tensor, State]:
         """Return the results of the first ``n_steps`` steps as ``sequence`` would.
 
@@ -66,24 +61,17 @@ class Stepper(Generic[State]):
             cell's parameters but not to the inputs.
 
         Raises:
-            RuntimeError: if too few steps were taken, if the cell's weights or options have
-                changed since, or if the state was changed between two of the steps.
+            ReplayError: if too few steps were taken, if the cell's weights or options have
+                changed since, or if anything but the steps has changed the state.
         """
-        if (obstacle := self._obstacle()) is not None:
-            raise RuntimeError(f"the steps cannot be replayed: {obstacle}")
-        assert self._record is not None
-        inputs, starts, start = (
-            self._record.inputs,
-            self._record.episode_starts,
-            self._record.start,
-        )
+        record = self._record
+        if record is None:
+            raise ReplayError("the steps cannot be replayed: the stepper was made with n_steps=0")
+        if (obstacle := record.obstacle()) is not None:
+            raise ReplayError(f"the steps cannot be replayed: {obstacle}")
+        inputs, starts, start = record.inputs, record.episode_starts, record.start
         replayed = self._step.replay(inputs, starts, start)
         return replayed or sequence(self._cell, inputs, start, starts, self._backend)
-
-    def _obstacle(self) -> str | None:
-        if self._record is None:
-            return "the stepper was made with n_steps=0"
-        return self._record.obstacle()
 
 
 def sequence(

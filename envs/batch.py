@@ -192,6 +192,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """
         raise NotImplementedError
 
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Return the least and the largest value of every integer of a world, by name."""
+        raise NotImplementedError
+
     def observe(self, rows: Rows, world: WorldT) -> Observations:
         """Return the observation (B, features) of every row, in a new array."""
         raise NotImplementedError
@@ -323,13 +327,22 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Continue, bit for bit, from a state that ``get_state`` returned on any device.
 
         Raises:
-            ValueError: an array is missing or unknown, or has another shape or dtype.
+            ValueError: an array is missing or unknown, has another shape or dtype, or a number that
+                no state of this environment has.
         """
         current = self._leaves()
         checks.state(state, current)
+        checks.state_limits(state, self._limits() | self.limits())
         self.state = self.state.like([self.put(state[name]) for name in current])
         self._seeded[:] = True
         self._started = True
+
+    def _limits(self) -> dict[str, tuple[int, int]]:
+        return {
+            "counter": (0, 2**62),
+            "steps": (0, 2**62),  # the episode's length may have been longer
+            "previous_action": (0, self.n_actions),
+        }
 
     def _leaves(self) -> dict[str, HostArray]:
         leaves = {**self.state.rows._asdict(), **self.state.world._asdict()}

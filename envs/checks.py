@@ -103,6 +103,17 @@ def state(given: dict[str, HostArray], current: dict[str, HostArray]) -> None:
             )
 
 
+def state_limits(given: dict[str, HostArray], limits: dict[str, tuple[int, int]]) -> None:
+    """Raise if an array of a state has a number outside its limits, or one that is not finite."""
+    for name, leaf in given.items():
+        low, high = limits.get(name, (-np.inf, np.inf))
+        wrong = ~np.isfinite(leaf) | (leaf < low) | (leaf > high)
+        if wrong.any():
+            raise ValueError(
+                f"state[{name!r}] must be from {low} to {high} and finite, got {leaf[wrong][0]}"
+            )
+
+
 def few(mask: HostArray, most: int = 8) -> str:
     """Return the numbers of the first true rows of a mask (B,), as text for a message."""
     rows = np.flatnonzero(mask)

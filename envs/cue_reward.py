@@ -134,6 +134,23 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         super().set_state(state)
         self._most_cues = max(self._most_cues, int(state["next_n_cues"].max()))
 
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Return the ranges of codes, indices and counts."""
+        n_codes = self.cue_bits if self.one_hot_cues else 2**self.cue_bits
+        counts, index = (0, 2**62), MAX_CUES - 1
+        return {
+            "n_cues": (2, MAX_CUES),
+            "next_n_cues": (2, MAX_CUES),
+            "cues": (-1, n_codes - 1),
+            "order": (0, index),
+            "target": (0, index),
+            "place": counts,
+            "length": counts,
+            "shown": (0, MAX_CUES // 2),
+            "cue": (-1, index),
+            "trials": counts,
+        }
+
     def start(self, world: CueWorld, draws: Floats) -> CueWorld:
         """Draw cues, a target and the first trial's length; ``draws`` is (MAX_CUES + 2, B)."""
         n_cues = world.next_n_cues

@@ -136,6 +136,11 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self._goals = self.put(self.maze.goals)
         self._views = self.put(_views(self.maze.sight))
 
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Return the range of places."""
+        places = (0, len(self.maze.cells) - 1)
+        return {"agent": places, "goal": places}
+
     def start(self, world: MazeWorld, draws: Floats) -> MazeWorld:
         """Draw a goal, and a start if it is random; ``draws`` is (2, B)."""
         goal = self._goals[integers(self.xp, draws[0], len(self.maze.goals))]

@@ -80,6 +80,10 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         self._views = self.put(_views(self.corridor_length))
         self._wrong = self.put(np.full(num_envs, -1.0))
 
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Return the ranges of place and side."""
+        return {"place": (0, self.corridor_length + 2), "goes_down": (0, 1)}
+
     def start(self, world: TMazeWorld, draws: Floats) -> TMazeWorld:
         """Put the agent at the start and draw the side; ``draws`` is (1, B)."""
         return TMazeWorld(self.xp.zeros_like(world.place), integers(self.xp, draws[0], 2))

@@ -18,13 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from plasticrl.core.backends.numba_backward import (
-    Downstream,
-    Forward,
-    Upstream,
-    compiled_backward,
-)
-from plasticrl.core.backends.numba_forward import Results, Sequence, compiled_forward
+from plasticrl.core.backends.numba_backward import Upstream, compiled_backward
+from plasticrl.core.backends.numba_forward import compiled_forward
 from plasticrl.core.backends.numba_step import (
     ADDITIVE,
     CLAMPED,
@@ -69,72 +64,51 @@ class NumbaKernels:
         arrays = _Arrays(net)
         n_steps, n_rows, n = drive.drive.shape
         n_checkpoints = -(-n_steps // spacing) if spacing else 0
-        padded = (n_checkpoints, n_rows, *arrays.parameters.weight.shape)
-        checkpoints = np.empty(padded, arrays.dtype)
-        outputs, final = _like(drive.drive), map_leaves(_like, state)
-        results = Results(
-            x=_array(outputs),
-            modulation=np.empty((n_steps, n_rows), arrays.dtype),
-            trace=_array(final.trace),
-            eligibility=arrays.of(final.eligibility, 3),
-            checkpoints=checkpoints,
-            eligibility_checkpoints=np.empty_like(
-                checkpoints if net.retroactive else checkpoints[:0]
-            ),
+        traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
+        eligibilities = np.empty_like(traces if net.retroactive else traces[:0])
+        found = ForwardPass(
+            outputs=_like(drive.drive),
+            trace=_like(state.trace),
+            eligibility=None if state.eligibility is None else _like(state.eligibility),
+            modulation=drive.drive.new_empty((n_steps, n_rows)),
+            checkpoints=(traces, eligibilities),
             spacing=spacing,
         )
         _in_threads(
             compiled_forward(arrays.kind),
             _groups(n_rows, n_steps * n**2),
             *(arrays.parameters, arrays.options),
-            Sequence(_array(drive.drive), _flags(drive.mask, 3), _array(drive.starts)),
-            arrays.state(state),
-            results,
+            *(arrays.all(drive), arrays.state(state), arrays.all(found)),
         )
-        return ForwardPass(
-            outputs=outputs,
-            trace=final.trace,
-            eligibility=final.eligibility,
-            modulation=torch.from_numpy(results.modulation),
-            checkpoints=(results.checkpoints, results.eligibility_checkpoints),
-            spacing=spacing,
-        )
+        return found
 
     def backward(
         self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        arrays, n = _Arrays(net), saved.outputs.shape[2]
-        forward = Forward(
-            x=_array(saved.outputs),
-            hidden=_array(saved.hidden),
-            mask=_flags(saved.mask, 3),
-            starts=_array(saved.starts),
-            modulation=saved.modulation.numpy(),
-            checkpoints=saved.checkpoints[0],
-            eligibility_checkpoints=saved.checkpoints[1],
-            spacing=saved.spacing,
-        )
+        arrays, (n_steps, n_rows, n) = _Arrays(net), saved.outputs.shape
         if not net.retroactive:
             g_state = g_state._replace(eligibility=None)
-        upstream = Upstream(_array(g_outputs), *arrays.state(g_state))
-        groups = _groups(forward.x.shape[1], len(forward.x) * n**2)
-        out = Downstream(
-            drive=np.empty_like(forward.x),
-            rate=np.empty_like(forward.x),
-            modulator_drive=np.zeros_like(forward.modulation),
-            alpha=np.zeros((len(groups), *arrays.parameters.alpha.shape), arrays.dtype),
-            eta=np.zeros((len(groups), 1), arrays.dtype),
-            hidden=np.empty_like(upstream.hidden),
-            trace=np.empty_like(upstream.trace),
-            eligibility=np.empty_like(upstream.eligibility),
+        groups = _groups(n_rows, n_steps * n**2)
+        found = Gradients(
+            drive=torch.empty_like(saved.outputs),
+            rate=torch.empty_like(saved.outputs),
+            modulator_drive=torch.zeros_like(saved.modulation),
+            hidden=_like(g_state.hidden),
+            trace=_like(g_state.trace),
+            eligibility=None if g_state.eligibility is None else _like(g_state.eligibility),
+            alpha=saved.outputs.new_zeros((len(groups), *arrays.parameters.alpha.shape)),
+            eta=saved.outputs.new_zeros((len(groups), 1)),
         )
-        arguments = (arrays.parameters, arrays.options, forward, upstream, out)
-        _in_threads(compiled_backward(arrays.kind), groups, *arguments)
-        gradients = {name: torch.from_numpy(array) for name, array in out._asdict().items()}
-        gradients["alpha"] = torch.from_numpy(out.alpha.sum(axis=0)[:n, :n].copy())
-        gradients["eta"] = torch.from_numpy(out.eta.sum(axis=0))
-        found = Gradients(**gradients)
-        return found if net.retroactive else found._replace(eligibility=None)
+        _in_threads(
+            compiled_backward(arrays.kind),
+            groups,
+            *(arrays.parameters, arrays.options, arrays.all(saved)),
+            *(Upstream(_array(g_outputs), *arrays.state(g_state)), arrays.all(found)),
+        )
+        alpha, eta = (sums.numpy().sum(axis=0) for sums in (found.alpha, found.eta))
+        return found._replace(
+            alpha=torch.from_numpy(alpha[:n, :n].copy()), eta=torch.from_numpy(eta)
+        )
 
     def stepper(
         self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
@@ -266,6 +240,14 @@ class _Arrays:
             return np.zeros((0,) * n_axes, self.dtype)
         return _array(tensor).ravel() if n_axes == 1 else _array(tensor)
 
+    def all(self, tensors: Any) -> Any:
+        """The same NamedTuple with arrays in place of tensors; None becomes an array of size 0."""
+        converted = {
+            name: self.of(value, 3) if value is None or isinstance(value, Tensor) else value
+            for name, value in tensors._asdict().items()
+        }
+        return tensors._replace(**converted)
+
     def state(self, state: PlasticRNNState) -> State:
         return State(_array(state.hidden), _array(state.trace), self.of(state.eligibility, 3))
 
@@ -307,11 +289,6 @@ def _like(tensor: Tensor) -> Tensor:
 
 def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray((tensor.detach() if tensor.requires_grad else tensor).numpy())
-
-
-def _flags(mask: Tensor | None, n_axes: int) -> np.ndarray:
-    """The mask, or an array of size 0."""
-    return np.zeros((0,) * n_axes, bool) if mask is None else _array(mask)
 
 
 def _padded(matrix: Tensor, pad: tuple[int, int]) -> np.ndarray:

@@ -20,6 +20,7 @@ from torch.autograd.graph import increment_version
 
 from plasticrl.core.backends import triton_backward, triton_forward
 from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
+from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.state import leaves
 
@@ -31,8 +32,6 @@ TILE = 32 * 1024
 
 PROGRAMS = 4
 """Programs of the backward pass per processor; each has room for the recomputed traces."""
-
-OptionalTensors = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -57,41 +56,37 @@ class TritonKernels:
     ) -> ForwardPass:
         n_steps, n_rows, n = drive.drive.shape
         n_checkpoints = -(-n_steps // spacing) if spacing else 0
-        kept: OptionalTensors = (None, None)
-        if spacing:
-            kept = _empty_traces(net, (n_checkpoints, n_rows, n, n))
+        kept = _empty_traces(net, (n_checkpoints, n_rows, n, n)) if spacing else Traces(None, None)
         state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        outputs, modulation = self._run(net, _parameters(net), drive, state, kept, spacing)
+        outputs, modulation = self.run(net, drive, state, kept, spacing)
         return ForwardPass(outputs, state.trace, state.eligibility, modulation, kept, spacing)
 
-    def _run(
+    def run(
         self,
         net: PlasticNet,
-        parameters: dict[str, Tensor | None],
         drive: Drive,
         state: PlasticRNNState,
-        checkpoints: OptionalTensors,
+        checkpoints: Traces,
         spacing: int,
+        parameters: Net | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, N) and modulation (T, B); the state's traces become the final ones."""
         n_steps, n_rows = drive.drive.shape[:2]
         outputs = drive.drive.new_empty(drive.drive.shape)
         modulation = drive.drive.new_empty(n_steps, n_rows)
-        layout = self._layout(net)
         _launch(
-            triton_forward.tiled if "ROWS" in layout else triton_forward.on_chip,
-            n_programs=n_rows,
-            **parameters,
-            **_as_arguments(drive),
-            **state._asdict(),
-            x=outputs,
+            triton_forward,
+            n_rows,
+            net=parameters or _parameters(net),
+            sequence=Drive(drive.drive.contiguous(), _bytes(drive.mask), _bytes(drive.starts)),
+            state=state,
+            outputs=outputs,
             modulation=modulation,
-            checkpoints=checkpoints[0],
-            eligibility_checkpoints=checkpoints[1],
+            checkpoints=checkpoints,
             n_steps=n_steps,
             n_rows=n_rows,
             spacing=max(spacing, 1),
-            **layout,
+            kind=self._kind(net),
         )
         return outputs, modulation
 
@@ -101,7 +96,6 @@ class TritonKernels:
         outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
         n_programs = self.rows_at_once(n_steps, n_rows, n, outputs.device)
-        recomputed = _empty_traces(net, (n_programs, saved.spacing, n, n))
         trace, eligibility = _copies(
             g_state.trace, g_state.eligibility if net.retroactive else None
         )
@@ -115,27 +109,24 @@ class TritonKernels:
             alpha=outputs.new_zeros(n_programs, n, n),
             eta=outputs.new_empty(n_programs),
         )
-        layout = self._layout(net)
         _launch(
-            triton_backward.tiled if "ROWS" in layout else triton_backward.on_chip,
-            n_programs=n_programs,
-            **_parameters(net),
-            mask=_bytes(saved.mask),
-            starts=_bytes(saved.starts),
-            hidden=saved.hidden.contiguous(),
-            x=outputs,
-            modulation=saved.modulation,
-            checkpoints=saved.checkpoints[0],
-            eligibility_checkpoints=saved.checkpoints[1],
-            recomputed=recomputed[0],
-            recomputed_eligibility=recomputed[1],
-            g_x=g_outputs.contiguous(),
-            **{f"d_{name}": gradient for name, gradient in gradients._asdict().items()},
+            triton_backward,
+            n_programs,
+            net=_parameters(net),
+            saved=saved._replace(
+                hidden=saved.hidden.contiguous(),
+                mask=_bytes(saved.mask),
+                starts=_bytes(saved.starts),
+                spacing=0,  # the argument of this name, which needs no compilation of its own
+            ),
+            recomputed=_empty_traces(net, (n_programs, saved.spacing, n, n)),
+            g_outputs=g_outputs.contiguous(),
+            out=gradients,
             n_steps=n_steps,
             n_rows=n_rows,
             spacing=saved.spacing,
             sharing=n_programs,
-            **layout,
+            kind=self._kind(net),
         )
         sums = {"alpha": gradients.alpha.sum(dim=0), "eta": gradients.eta.sum().view(1)}
         return gradients._replace(**sums)
@@ -145,23 +136,20 @@ class TritonKernels:
     ) -> "TritonStepper":
         return TritonStepper(self, cell, state)
 
-    def _layout(self, net: PlasticNet) -> dict[str, Any]:
-        """The kernels' options: what kind of net, and how its trace is cut into tiles."""
+    def _kind(self, net: PlasticNet) -> Kind:
         options = net.plasticity
         block = max(16, triton.next_power_of_2(len(net.weight)))
         row_bytes = block * net.weight.element_size()
         fits = block * row_bytes <= ON_CHIP
-        rows = self.rows or (block if fits else max(1, TILE // row_bytes))
-        modulated = options.modulation != "none"
-        return ({} if fits and self.rows is None else {"ROWS": rows}) | {
-            "SOFT": options.bound == "soft",
-            "RETROACTIVE": net.retroactive,
-            "LEAK": "decay" if options.bound == "decay" else options.rule,
-            "ACTIVATION": options.modulator_activation if modulated else "none",
-            "N": len(net.weight),
-            "BLOCK": block,
-            "num_warps": min(16, max(1, rows * block // 512)),
-        }
+        return Kind(
+            soft=options.bound == "soft",
+            retroactive=net.retroactive,
+            leak="decay" if options.bound == "decay" else options.rule,
+            activation=options.modulator_activation if options.modulation != "none" else "none",
+            n=len(net.weight),
+            block=block,
+            rows=self.rows or (None if fits else max(1, TILE // row_bytes)),
+        )
 
 
 class TritonStepper:
@@ -176,8 +164,8 @@ class TritonStepper:
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
         drive = Drive.of(self._cell, inputs.unsqueeze(0), starts)
-        outputs, _ = self._kernels._run(
-            self._net, self._parameters, drive, self._state, (None, None), spacing=0
+        outputs, _ = self._kernels.run(
+            self._net, drive, self._state, Traces(None, None), 0, self._parameters
         )
         self._state.hidden.copy_(outputs[0])
         increment_version(leaves(self._state)[1:])
@@ -187,31 +175,15 @@ class TritonStepper:
         return None
 
 
-def _parameters(net: PlasticNet) -> dict[str, Tensor | None]:
-    """The net's numbers, by the names of the kernels' arguments."""
+def _parameters(net: PlasticNet) -> Net:
     clip = net.weight.new_full((1,), net.trace_limit)
-    parameters = {
-        "weight": net.weight,
-        "alpha": net.alpha,
-        "eta": torch.zeros_like(clip) if net.eta is None else net.eta,
-        "clip": clip,
-        "modulator_weight": net.modulator_weight,
-        "modulator_bias": net.modulator_bias,
-        "fan_out_weight": net.fan_out_weight,
-        "fan_out_bias": net.fan_out_bias,
-    }
-    return {
+    parameters = net._asdict() | {"eta": torch.zeros_like(clip) if net.eta is None else net.eta}
+    del parameters["plasticity"]
+    dense: dict[str, Any] = {
         name: None if parameter is None else parameter.detach().contiguous()
         for name, parameter in parameters.items()
     }
-
-
-def _as_arguments(sequence: Drive) -> dict[str, Tensor | None]:
-    return {
-        "drive": sequence.drive.contiguous(),
-        "mask": _bytes(sequence.mask),
-        "starts": _bytes(sequence.starts),
-    }
+    return Net(**dense, clip=clip)
 
 
 def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -221,22 +193,24 @@ def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor |
     return trace.clone(memory_format=dense), copied
 
 
-def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> OptionalTensors:
+def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> Traces:
     """Room for traces and, where there are any, eligibility traces."""
     weight = net.weight.detach()
-    return weight.new_empty(shape), weight.new_empty(shape) if net.retroactive else None
+    return Traces(weight.new_empty(shape), weight.new_empty(shape) if net.retroactive else None)
 
 
-def _bytes(flags: Tensor | None) -> Tensor | None:
+def _bytes(flags: Tensor | None) -> Any:
     return None if flags is None else flags.contiguous().view(torch.uint8)
 
 
-def _launch(kernel: Any, n_programs: int, **arguments: Any) -> None:
+def _launch(kernels: Any, n_programs: int, kind: Kind, **arguments: Any) -> None:
     """Run the programs on the device of the tensors; Triton would take the current device."""
-    device = arguments["x"].device
+    kernel = kernels.on_chip if kind.rows is None else kernels.tiled
+    num_warps = min(16, max(1, (kind.rows or kind.block) * kind.block // 512))
+    device = arguments["net"].weight.device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         if n_programs:
-            kernel[(n_programs,)](**arguments)
+            kernel[(n_programs,)](**arguments, kind=kind, num_warps=num_warps)
 
 
 def _useful_programs(device: torch.device) -> int:

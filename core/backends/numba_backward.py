@@ -28,40 +28,10 @@ from plasticrl.core.backends.numba_update import (
 )
 
 
-class Forward(NamedTuple):
-    """What is read of the forward pass; see ``numba_forward.Results``."""
-
-    x: np.ndarray
-    hidden: np.ndarray
-    """(B, N), before the first step."""
-    mask: np.ndarray
-    starts: np.ndarray
-    modulation: np.ndarray
-    checkpoints: np.ndarray
-    eligibility_checkpoints: np.ndarray
-    spacing: int
-
-
 class Upstream(NamedTuple):
     """Gradients of the activity (T, B, N) and of the final state."""
 
     x: np.ndarray
-    hidden: np.ndarray
-    trace: np.ndarray
-    eligibility: np.ndarray
-
-
-class Downstream(NamedTuple):
-    """The gradients that the backward pass writes; see ``plastic_net.Gradients``.
-
-    ``alpha`` (groups, N, N), padded, and ``eta`` (groups, 1) are sums, one for each group of rows.
-    """
-
-    drive: np.ndarray
-    rate: np.ndarray
-    modulator_drive: np.ndarray
-    alpha: np.ndarray
-    eta: np.ndarray
     hidden: np.ndarray
     trace: np.ndarray
     eligibility: np.ndarray
@@ -100,8 +70,8 @@ class _Vectors(NamedTuple):
 @njit(**INLINED)
 def _load(v, saved, parameters, options, t, b, n):
     """The vectors of the update of step t."""
-    load_before(v.before, saved.x, saved.hidden, saved.starts, t, b, n)
-    copy(v.post, saved.x[t, b], n)
+    load_before(v.before, saved.outputs, saved.hidden, saved.starts, t, b, n)
+    copy(v.post, saved.outputs[t, b], n)
     set_rates(v.rate, v.leak, v.post, saved.modulation[t, b], n, parameters, options)
 
 
@@ -109,9 +79,9 @@ def _load(v, saved, parameters, options, t, b, n):
 def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
     """The traces before the steps [first, last), from the checkpoint before the first."""
     k, (rows, width) = first // saved.spacing, parameters.weight.shape
-    copy_rows(m.H[0], saved.checkpoints[k, b], rows, width)
+    copy_rows(m.H[0], saved.checkpoints[0][k, b], rows, width)
     if kind.retroactive:
-        copy_rows(m.E[0], saved.eligibility_checkpoints[k, b], rows, width)
+        copy_rows(m.E[0], saved.checkpoints[1][k, b], rows, width)
     for t in range(first, last - 1):
         s = t - first
         if saved.starts[t + 1, b]:
@@ -206,12 +176,14 @@ def _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
         for j in range(n):
             v.g_post[j] += g_modulation * parameters.modulator_weight[j]
     for j in range(n):
-        xj = saved.x[t, b, j]
+        xj = saved.outputs[t, b, j]
         v.g_total[j] = v.g_post[j] * (one - xj * xj)
         out.drive[t, b, j] = v.g_total[j]
         if saved.mask.size and saved.mask[t, b, j]:
             v.g_total[j] = zero
             out.drive[t, b, j] = v.g_post[j]
+    copy(v.pre, v.before, n)
+    copy(v.g_pre, v.g_before, len(v.g_pre))
 
 
 @njit(**JIT)
@@ -241,26 +213,57 @@ def _begin(kind, upstream, m, v, b, n, width):
     """The gradients after the last step."""
     zero = v.pre.dtype.type(0)
     m.gH[:] = 0
-    m.gH[:n, :n] = upstream.trace[b]
+    copy_rows(m.gH, upstream.trace[b], n, n)
     if kind.retroactive:
         m.gE[:] = 0
-        m.gE[:n, :n] = upstream.eligibility[b]
+        copy_rows(m.gE, upstream.eligibility[b], n, n)
     fill(v.pre, zero, width)  # where a row before may have left its NaN
     fill(v.g_pre, zero, width)
     copy(v.g_post, upstream.hidden[b], n)
     fill(v.g_total, zero, width)  # no product follows the last step
 
 
+@njit(**INLINED)
+def _down_to_update(kind, parameters, options, saved, m, v, grads, d_eta, t, s, b):
+    """From step t + 1 through its product and the update of step t, the s-th of its segment."""
+    steps, _, n = saved.outputs.shape
+    width, zero = parameters.weight.shape[1], v.pre.dtype.type(0)
+    if t + 1 < steps and saved.starts[t + 1, b]:
+        _restart_reverse(kind, m, v, width)
+        fill(v.g_total, zero, width)
+    _load(v, saved, parameters, options, t, b, n)
+    fill(v.g_before, zero, width)
+    H, E = m.H[s], m.E[s if kind.retroactive else 0]
+    _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
+    if t + 1 < steps:
+        copy(v.g_post, v.g_pre, n)
+
+
+@njit(**INLINED)
+def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
+    """The product of the first step, and the gradients of the state before it."""
+    if saved.starts[0, b]:
+        _restart_reverse(kind, m, v, parameters.weight.shape[1])
+    else:
+        _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
+    copy(out.hidden[b], v.g_pre, n)
+    copy_rows(out.trace[b], m.gH, n, n)
+    if kind.retroactive:
+        copy_rows(out.eligibility[b], m.gE, n, n)
+
+
 @functools.cache
 def compiled_backward(kind: Kind):
     """The backward pass for a kind of update; numba compiles it on first use.
 
-    It takes (parameters, options, forward, upstream, downstream, group, first row, last row).
+    It takes (parameters, options, saved, upstream, gradients, group, first row, last row); saved is
+    a ``Saved`` and the gradients are ``Gradients``, of arrays. Those of alpha (groups, N, N),
+    padded, and eta (groups, 1) are sums, one for each group of rows.
     """
 
     @njit(**JIT)
     def backward(parameters, options, saved, upstream, out, group, first, last):
-        steps, _, n = saved.x.shape
+        steps, _, n = saved.outputs.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
         spacing, zero = saved.spacing, dtype.type(0)
         one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
@@ -292,20 +295,15 @@ def compiled_backward(kind: Kind):
                 t0, t1 = k * spacing, min(steps, k * spacing + spacing)
                 _recompute(kind, parameters, options, saved, m, v, t0, t1, b, n)
                 for t in range(t1 - 1, t0 - 1, -1):
-                    if t + 1 < steps and saved.starts[t + 1, b]:
-                        _restart_reverse(kind, m, v, width)
-                        fill(v.g_total, zero, width)
-                    _load(v, saved, parameters, options, t, b, n)
-                    fill(v.g_before, zero, width)
-                    H, E = m.H[t - t0], m.E[t - t0 if kind.retroactive else 0]
-                    _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
-                    if t + 1 < steps:
-                        copy(v.g_post, v.g_pre, n)
+                    _down_to_update(
+                        kind, parameters, options, saved, m, v, grads, d_eta, t, t - t0, b
+                    )
                     # Through D and the rates. This loop has to stand here: in a function of its own
                     # it is vectorized in another way, and the sum's last bits change.
                     g_modulation = zero
                     for j in range(n):
-                        xj, scale = saved.x[t, b, j], options.eta if kind.retroactive else v.rate[j]
+                        xj = saved.outputs[t, b, j]
+                        scale = options.eta if kind.retroactive else v.rate[j]
                         if not kind.retroactive:
                             v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
                         v.g_post[j] += scale * (
@@ -315,15 +313,6 @@ def compiled_backward(kind: Kind):
                         g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
                         out.rate[t, b, j] = v.sum_rate[j]
                     _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
-                    copy(v.pre, v.before, n)
-                    copy(v.g_pre, v.g_before, width)
-            if saved.starts[0, b]:
-                _restart_reverse(kind, m, v, width)
-            else:
-                _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
-            out.hidden[b] = v.g_pre[:n]
-            out.trace[b] = m.gH[:n, :n]
-            if kind.retroactive:
-                out.eligibility[b] = m.gE[:n, :n]
+            _finish(kind, parameters, saved, out, d_alpha, m, v, b, n)
 
     return backward

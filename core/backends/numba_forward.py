@@ -25,33 +25,6 @@ from plasticrl.core.backends.numba_update import (
 )
 
 
-class Sequence(NamedTuple):
-    """Drive (T, B, N), mask (T, B, N) or (0, 0, 0), and episode starts (T, B)."""
-
-    drive: np.ndarray
-    mask: np.ndarray
-    starts: np.ndarray
-
-
-class Results(NamedTuple):
-    """What the forward pass writes."""
-
-    x: np.ndarray
-    """The activity (T, B, N)."""
-    modulation: np.ndarray
-    """(T, B)"""
-    trace: np.ndarray
-    """(B, N, N), after the last step."""
-    eligibility: np.ndarray
-    """Likewise, or (0, 0, 0)."""
-    checkpoints: np.ndarray
-    """Traces before the steps 0, G, 2 G ..., (K, B, N, N) padded."""
-    eligibility_checkpoints: np.ndarray
-    """Likewise; K = 0 without eligibility."""
-    spacing: int
-    """G; 0 keeps none."""
-
-
 class _Vectors(NamedTuple):
     """(P,) of one row at step t."""
 
@@ -107,9 +80,9 @@ def _update_and_product(kind, parameters, options, H, E, v):
 def _keep_checkpoint(kind, out, H, E, t, b):
     if out.spacing > 0 and t % out.spacing == 0:
         k = t // out.spacing
-        copy_rows(out.checkpoints[k, b], H, H.shape[0], H.shape[1])
+        copy_rows(out.checkpoints[0][k, b], H, H.shape[0], H.shape[1])
         if kind.retroactive:
-            copy_rows(out.eligibility_checkpoints[k, b], E, E.shape[0], E.shape[1])
+            copy_rows(out.checkpoints[1][k, b], E, E.shape[0], E.shape[1])
 
 
 @njit(**INLINED)
@@ -130,7 +103,7 @@ def _activity(v, sequence, t, b, n):
 def _after_product(v, sequence, parameters, options, out, t, b, n):
     """Activity, modulation, rates and leaks of step t."""
     _activity(v, sequence, t, b, n)
-    copy(out.x[t, b], v.post, n)
+    copy(out.outputs[t, b], v.post, n)
     m = modulation_of(v.post, n, parameters, options)
     out.modulation[t, b] = m
     set_rates(v.rate, v.leak, v.post, m, n, parameters, options)
@@ -138,16 +111,41 @@ def _after_product(v, sequence, parameters, options, out, t, b, n):
     copy(v.pre, v.post, n)
 
 
+@njit(**INLINED)
+def _run_row(kind, parameters, options, sequence, state, out, H, E, v, b):
+    """All steps of row b."""
+    steps, _, n = sequence.drive.shape
+    H[:] = 0  # also the padding, where a row that diverged has left its NaN
+    copy_rows(H, state.trace[b], n, n)
+    if kind.retroactive:
+        E[:] = 0
+        copy_rows(E, state.eligibility[b], n, n)
+    copy(v.pre, state.hidden[b], n)
+    for t in range(steps + 1):  # the last time only the update
+        if t < steps and sequence.starts[t, b]:
+            _restart(kind, H, E, v, n)
+        if t == 0:
+            products(v.total, parameters, H, v.pre, n)
+        else:
+            _update_and_product(kind, parameters, options, H, E, v)
+        if t < steps:
+            _keep_checkpoint(kind, out, H, E, t, b)
+            _after_product(v, sequence, parameters, options, out, t, b, n)
+    copy_rows(out.trace[b], H, n, n)
+    if kind.retroactive:
+        copy_rows(out.eligibility[b], E, n, n)
+
+
 @functools.cache
 def compiled_forward(kind: Kind):
     """The forward pass for a kind of update; numba compiles it on first use.
 
-    It takes (parameters, options, sequence, initial state, results, group, first row, last row).
+    It takes (parameters, options, drive, initial state, results, group, first row, last row); the
+    drive is a ``Drive`` and the results are a ``ForwardPass`` of arrays, with checkpoints padded.
     """
 
     @njit(**JIT)
     def forward(parameters, options, sequence, state, out, group, first, last):
-        steps, _, n = sequence.drive.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
         v = _Vectors(
@@ -159,24 +157,6 @@ def compiled_forward(kind: Kind):
             np.zeros(shape[1], dtype),
         )
         for b in range(first, last):
-            H[:] = 0  # also the padding, where a row that diverged has left its NaN
-            H[:n, :n] = state.trace[b]
-            if kind.retroactive:
-                E[:] = 0
-                E[:n, :n] = state.eligibility[b]
-            copy(v.pre, state.hidden[b], n)
-            for t in range(steps + 1):  # the last time only the update
-                if t < steps and sequence.starts[t, b]:
-                    _restart(kind, H, E, v, n)
-                if t == 0:
-                    products(v.total, parameters, H, v.pre, n)
-                else:
-                    _update_and_product(kind, parameters, options, H, E, v)
-                if t < steps:
-                    _keep_checkpoint(kind, out, H, E, t, b)
-                    _after_product(v, sequence, parameters, options, out, t, b, n)
-            out.trace[b] = H[:n, :n]
-            if kind.retroactive:
-                out.eligibility[b] = E[:n, :n]
+            _run_row(kind, parameters, options, sequence, state, out, H, E, v, b)
 
     return forward

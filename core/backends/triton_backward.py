@@ -8,311 +8,315 @@ import triton.language as tl
 
 from plasticrl.core.backends.triton_update import (
     SIZES,
-    _before,
     _leaks,
-    _product_backward,
+    _load_traces,
+    _moved,
     _rates,
-    _recompute,
-    _through_increment,
-    _through_rates,
-    _updated_backward,
+    _restarted,
+    _store_traces,
+    _tile,
+    _updated,
 )
+
+
+@triton.jit
+def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexpr):
+    """Through ``_updated`` of this H and E, from the gradients of the H and E that it gave.
+
+    Returns those of H, of E, of the rates, of ``post``, of ``pre`` and of eta.
+    """
+    c = _leaks(post, kind)
+    increment = post[:, None] * pre[None, :] - c[:, None] * h
+    if kind.retroactive:
+        d = r[:, None] * e
+    else:
+        d = r[:, None] * increment
+    g_d = tl.where(tl.abs(_moved(h, d, kind)) <= clip, g_h, 0)
+    g_h = g_d
+    if kind.soft:
+        g_d = g_d * (1 - tl.where(d > 0, h, tl.where(d < 0, -h, 0)))
+        g_h = g_h * (1 - tl.abs(d))
+    if kind.retroactive:
+        s_rate = tl.sum(g_d * e, 1)
+        s_pre = tl.sum(g_e * pre[None, :], 1)
+        s_trace = tl.sum(g_e * h, 1)
+        d_eta = tl.sum(tl.sum(g_e * (increment - e), 1), 0)
+        d_pre = eta * tl.sum(post[:, None] * g_e, 0)
+        g_h = g_h - eta * c[:, None] * g_e
+        g_e = r[:, None] * g_d + (1 - eta) * g_e
+    else:
+        s_pre = tl.sum(g_d * pre[None, :], 1)
+        s_trace = tl.sum(g_d * h, 1)
+        s_rate = post * s_pre - c * s_trace
+        d_eta = eta * 0
+        d_pre = tl.sum((r * post)[:, None] * g_d, 0)
+        g_h = g_h - (r * c)[:, None] * g_d
+    if kind.leak == "oja":
+        s_pre = s_pre - 2 * post * s_trace
+    if kind.retroactive:
+        d_post = eta * s_pre
+    else:
+        d_post = r * s_pre
+    return g_h, g_e, s_rate, d_post, d_pre, d_eta
+
+
+@triton.jit
+def _slope(m, kind: tl.constexpr):
+    """The derivative of the modulator's output function where its value is M."""
+    if kind.activation == "tanh":
+        slope = 1 - m * m
+    elif kind.activation == "sigmoid":
+        slope = m * (1 - m)
+    else:
+        slope = m * 0 + 1
+    return slope
+
+
+@triton.jit
+def _drive_backward(g_post, s_rate, post, m, net, saved, out, row, columns, kind: tl.constexpr):
+    """From the activity down to its drive, from the gradients of activity and rates.
+
+    Returns the gradients of the drive and of the product, and stores that of the modulator's drive.
+    """
+    inside = columns < kind.n
+    if kind.activation != "none":
+        if net.fan_out_weight is not None:
+            s_rate = s_rate * tl.load(net.fan_out_weight + columns, inside, other=0)
+        g_m = tl.sum(s_rate, 0) * _slope(m, kind)
+        tl.store(out.modulator_drive + row, g_m)
+        g_post += g_m * tl.load(net.modulator_weight + columns, inside, other=0)
+    g_total = g_post * (1 - post * post)
+    g_drive = g_total
+    if saved.mask is not None:
+        clamped = tl.load(saved.mask + row * kind.n + columns, inside, other=0) != 0
+        g_drive = tl.where(clamped, g_post, g_total)
+        g_total = tl.where(clamped, 0, g_total)
+    return g_drive, g_total
+
+
+@triton.jit
+def _product_backward(g_h, d_alpha, h, net, tile, within, pre, g_total):
+    """Through (w + a H) pre; returns the gradients of H, of alpha (added to it) and of pre.
+
+    No tile is loaded before it is needed: registers are scarce.
+    """
+    d_alpha += h * (g_total[:, None] * pre[None, :])
+    a = tl.load(net.alpha + tile, within, other=0)
+    g_h += a * (g_total[:, None] * pre[None, :])
+    d_pre = tl.sum(g_total[:, None] * (a * h), 0)
+    w = tl.load(net.weight + tile, within, other=0)
+    return g_h, d_alpha, d_pre + tl.sum(g_total[:, None] * w, 0)
+
+
+@triton.jit
+def _before(saved, started, t, b, n_rows, columns, kind: tl.constexpr):
+    """The activity before step t: zero where an episode starts."""
+    inside = (columns < kind.n) & (started == 0)
+    given = tl.load(saved.hidden + b * kind.n + columns, inside & (t == 0), other=0)
+    row = (t - 1) * n_rows + b
+    return given + tl.load(saved.outputs + row * kind.n + columns, inside & (t > 0), other=0)
+
+
+@triton.jit
+def _targets(net, saved, eta, m, row, rows, kind: tl.constexpr):
+    """The activity and the rates of the target neurons ``rows``."""
+    post = tl.load(saved.outputs + row * kind.n + rows, rows < kind.n, other=0)
+    return post, _rates(post, m, net, eta, rows, kind)
+
+
+@triton.jit
+def _recompute(
+    net,
+    saved,
+    recomputed,
+    eta,
+    clip,
+    b,
+    slot,
+    first,
+    last,
+    spacing,
+    n_rows,
+    rows,
+    columns,
+    kind: tl.constexpr,
+):
+    """Writes the traces before the steps [first, last) to ``recomputed``, from ``slot`` on."""
+    tile, within = _tile(rows, columns, kind)
+    checkpoint = (first // spacing) * n_rows + b
+    h, e = _load_traces(saved.checkpoints, checkpoint, tile, within, kind)
+    for t in range(first, last):
+        row = t * n_rows + b
+        started = tl.load(saved.starts + row) != 0
+        h, e = _restarted(started, h, e, kind)
+        _store_traces(recomputed, slot + t - first, tile, within, h, e, kind)
+        pre = _before(saved, started, t, b, n_rows, columns, kind)
+        m = tl.load(saved.modulation + row)
+        post, r = _targets(net, saved, eta, m, row, rows, kind)
+        h, e = _updated(h, e, pre, post, r, eta, clip, kind)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def on_chip(
-    weight,
-    alpha,
-    eta,
-    clip,
-    modulator_weight,
-    modulator_bias,
-    fan_out_weight,
-    fan_out_bias,
-    mask,
-    starts,
-    hidden,
-    x,
-    modulation,
-    checkpoints,
-    eligibility_checkpoints,
+    net,
+    saved,
     recomputed,
-    recomputed_eligibility,
-    g_x,
-    d_drive,
-    d_rate,
-    d_modulator_drive,
-    d_alpha,
-    d_eta,
-    d_hidden,
-    d_trace,
-    d_eligibility,
+    g_outputs,
+    out,
     n_steps,
     n_rows,
     spacing,
     sharing,
-    SOFT: tl.constexpr,
-    RETROACTIVE: tl.constexpr,
-    LEAK: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
+    kind: tl.constexpr,
 ):
-    """Program p has a part of ``recomputed`` and sums of its own in ``d_alpha`` (P, N, N) and
-    ``d_eta`` (P,). Upstream gradients of the state become those of the initial one.
+    """Program p has a part of ``recomputed`` and sums of its own in ``out``: alpha (P, N, N) and
+    eta (P,). Upstream gradients of the state become those of the initial one.
     """
     p = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    inside = columns < N
-    tile = columns[:, None] * N + columns[None, :]
-    within = inside[:, None] & inside[None, :]
-    eta, clip = tl.load(eta), tl.load(clip)
+    columns = tl.arange(0, kind.block)
+    inside = columns < kind.n
+    tile, within = _tile(columns, columns, kind)
+    eta, clip = tl.load(net.eta), tl.load(net.clip)
     sum_eta = eta * 0
-    sum_alpha = tl.zeros((BLOCK, BLOCK), eta.dtype)
+    block: tl.constexpr = kind.block
+    sum_alpha = tl.zeros((block, block), eta.dtype)
     for turn in range((n_rows - p + sharing - 1) // sharing):
         b = p + turn * sharing
-        g_post = tl.load(d_hidden + b * N + columns, inside, other=0)
-        g_h = tl.load(d_trace + b * N * N + tile, within, other=0)
-        g_e = g_h
-        if RETROACTIVE:
-            g_e = tl.load(d_eligibility + b * N * N + tile, within, other=0)
+        g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
+        g_h, g_e = _load_traces(out, b, tile, within, kind)
         for segment in range((n_steps + spacing - 1) // spacing):
             first = ((n_steps - 1) // spacing - segment) * spacing
             last = tl.minimum(first + spacing, n_steps)
             tl.debug_barrier()  # the recomputed traces have been read
             _recompute(
-                checkpoints,
-                eligibility_checkpoints,
-                recomputed,
-                recomputed_eligibility,
-                x,
-                modulation,
-                starts,
-                hidden,
-                fan_out_weight,
-                fan_out_bias,
-                eta,
-                clip,
-                b,
-                p * spacing,
-                first,
-                last,
-                spacing,
-                n_rows,
-                columns,
-                columns,
-                SOFT,
-                RETROACTIVE,
-                LEAK,
-                ACTIVATION,
-                N,
+                *(net, saved, recomputed, eta, clip, b, p * spacing, first, last, spacing, n_rows),
+                *(columns, columns, kind),
             )
             tl.debug_barrier()
             for back in range(last - first):
                 t = last - 1 - back
                 row = t * n_rows + b
-                started = tl.load(starts + row) != 0
-                pre = _before(x, hidden, started, t, b, n_rows, columns, inside, N)
-                post = tl.load(x + row * N + columns, inside, other=0)
-                m = tl.load(modulation + row)
-                r = _rates(post, m, eta, fan_out_weight, fan_out_bias, columns, inside, ACTIVATION)
-                c = _leaks(post, LEAK)
-                at = (p * spacing + t - first) * N * N
-                h = tl.load(recomputed + at + tile, within, other=0)
-                e = h
-                if RETROACTIVE:
-                    e = tl.load(recomputed_eligibility + at + tile, within, other=0)
-                g_h, g_e, s_rate, s_pre, s_trace, s_eta, g_pre = _updated_backward(
-                    g_h, g_e, h, e, pre, post, r, c, eta, clip, SOFT, RETROACTIVE
+                started = tl.load(saved.starts + row) != 0
+                pre = _before(saved, started, t, b, n_rows, columns, kind)
+                m = tl.load(saved.modulation + row)
+                post, r = _targets(net, saved, eta, m, row, columns, kind)
+                h, e = _load_traces(recomputed, p * spacing + t - first, tile, within, kind)
+                g_h, g_e, s_rate, s_post, g_pre, s_eta = _updated_backward(
+                    g_h, g_e, h, e, pre, post, r, eta, clip, kind
                 )
                 sum_eta += s_eta
-                g_post += _through_increment(post, r, eta, s_pre, s_trace, LEAK, RETROACTIVE)
-                g_post += tl.load(g_x + row * N + columns, inside, other=0)
-                tl.store(d_rate + row * N + columns, s_rate, inside)
-                if ACTIVATION != "none":
-                    g_m = _through_rates(s_rate, m, fan_out_weight, columns, inside, ACTIVATION)
-                    tl.store(d_modulator_drive + row, g_m)
-                    g_post += g_m * tl.load(modulator_weight + columns, inside, other=0)
-                g_total = g_post * (1 - post * post)
-                g_given = g_total
-                if mask is not None:
-                    clamped = tl.load(mask + row * N + columns, inside, other=0) != 0
-                    g_given = tl.where(clamped, g_post, g_total)
-                    g_total = tl.where(clamped, 0, g_total)
-                tl.store(d_drive + row * N + columns, g_given, inside)
+                g_post += s_post
+                g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
+                tl.store(out.rate + row * kind.n + columns, s_rate, inside)
+                g_drive, g_total = _drive_backward(
+                    g_post, s_rate, post, m, net, saved, out, row, columns, kind
+                )
+                tl.store(out.drive + row * kind.n + columns, g_drive, inside)
                 g_h, sum_alpha, g_product = _product_backward(
-                    g_h, sum_alpha, h, weight, alpha, tile, within, pre, g_total
+                    g_h, sum_alpha, h, net, tile, within, pre, g_total
                 )
                 g_post = tl.where(started, 0, g_pre + g_product)
-                g_h = tl.where(started, 0, g_h)
-                if RETROACTIVE:
-                    g_e = tl.where(started, 0, g_e)
-        tl.store(d_hidden + b * N + columns, g_post, inside)
-        tl.store(d_trace + b * N * N + tile, g_h, within)
-        if RETROACTIVE:
-            tl.store(d_eligibility + b * N * N + tile, g_e, within)
-    tl.store(d_alpha + p * N * N + tile, sum_alpha, within)
-    tl.store(d_eta + p, sum_eta)
+                g_h, g_e = _restarted(started, g_h, g_e, kind)
+        tl.store(out.hidden + b * kind.n + columns, g_post, inside)
+        _store_traces(out, b, tile, within, g_h, g_e, kind)
+    tl.store(out.alpha + p * kind.n * kind.n + tile, sum_alpha, within)
+    tl.store(out.eta + p, sum_eta)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def tiled(
-    weight,
-    alpha,
-    eta,
-    clip,
-    modulator_weight,
-    modulator_bias,
-    fan_out_weight,
-    fan_out_bias,
-    mask,
-    starts,
-    hidden,
-    x,
-    modulation,
-    checkpoints,
-    eligibility_checkpoints,
+    net,
+    saved,
     recomputed,
-    recomputed_eligibility,
-    g_x,
-    d_drive,
-    d_rate,
-    d_modulator_drive,
-    d_alpha,
-    d_eta,
-    d_hidden,
-    d_trace,
-    d_eligibility,
+    g_outputs,
+    out,
     n_steps,
     n_rows,
     spacing,
     sharing,
-    SOFT: tl.constexpr,
-    RETROACTIVE: tl.constexpr,
-    LEAK: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
+    kind: tl.constexpr,
 ):
-    """As ``on_chip``. ``d_drive`` also hands vectors from tile to tile; ``d_alpha`` starts at 0."""
+    """As ``on_chip``, but the sums in ``out.alpha`` start at 0.
+
+    Vectors that are computed tile by tile are passed on through ``out.drive``.
+    """
     p = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    inside = columns < N
-    eta, clip = tl.load(eta), tl.load(clip)
+    columns = tl.arange(0, kind.block)
+    inside = columns < kind.n
+    eta, clip = tl.load(net.eta), tl.load(net.clip)
     sum_eta = eta * 0
     for turn in range((n_rows - p + sharing - 1) // sharing):
         b = p + turn * sharing
-        g_post = tl.load(d_hidden + b * N + columns, inside, other=0)
+        g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
         for segment in range((n_steps + spacing - 1) // spacing):
             first = ((n_steps - 1) // spacing - segment) * spacing
             last = tl.minimum(first + spacing, n_steps)
-            for top in range(0, N, ROWS):
-                rows = top + tl.arange(0, ROWS)
+            for top in range(0, kind.n, kind.rows):
                 _recompute(
-                    checkpoints,
-                    eligibility_checkpoints,
-                    recomputed,
-                    recomputed_eligibility,
-                    x,
-                    modulation,
-                    starts,
-                    hidden,
-                    fan_out_weight,
-                    fan_out_bias,
-                    eta,
-                    clip,
-                    b,
-                    p * spacing,
-                    first,
-                    last,
-                    spacing,
-                    n_rows,
-                    rows,
-                    columns,
-                    SOFT,
-                    RETROACTIVE,
-                    LEAK,
-                    ACTIVATION,
-                    N,
+                    *(net, saved, recomputed, eta, clip, b, p * spacing, first, last, spacing),
+                    *(n_rows, top + tl.arange(0, kind.rows), columns, kind),
                 )
             for back in range(last - first):
                 t = last - 1 - back
                 row = t * n_rows + b
-                at = (p * spacing + t - first) * N * N
-                started = tl.load(starts + row) != 0
-                pre = _before(x, hidden, started, t, b, n_rows, columns, inside, N)
-                m = tl.load(modulation + row)
+                slot = p * spacing + t - first
+                started = tl.load(saved.starts + row) != 0
+                pre = _before(saved, started, t, b, n_rows, columns, kind)
+                m = tl.load(saved.modulation + row)
 
                 # Through the update, to the rates and a part of the activity's gradient.
                 g_pre = tl.zeros_like(g_post)
                 tl.debug_barrier()  # recomputed traces and gradients have been written
-                for top in range(0, N, ROWS):
-                    rows = top + tl.arange(0, ROWS)
-                    among = rows < N
-                    tile = rows[:, None] * N + columns[None, :]
-                    within = among[:, None] & inside[None, :]
-                    post = tl.load(x + row * N + rows, among, other=0)
-                    r = _rates(post, m, eta, fan_out_weight, fan_out_bias, rows, among, ACTIVATION)
-                    h = tl.load(recomputed + at + tile, within, other=0)
-                    g_h = tl.load(d_trace + b * N * N + tile, within, other=0)
-                    e, g_e = h, g_h
-                    if RETROACTIVE:
-                        e = tl.load(recomputed_eligibility + at + tile, within, other=0)
-                        g_e = tl.load(d_eligibility + b * N * N + tile, within, other=0)
-                    g_h, g_e, s_rate, s_pre, s_trace, s_eta, g_part = _updated_backward(
-                        *(g_h, g_e, h, e, pre, post, r, _leaks(post, LEAK), eta, clip),
-                        *(SOFT, RETROACTIVE),
+                for top in range(0, kind.n, kind.rows):
+                    rows = top + tl.arange(0, kind.rows)
+                    tile, within = _tile(rows, columns, kind)
+                    post, r = _targets(net, saved, eta, m, row, rows, kind)
+                    h, e = _load_traces(recomputed, slot, tile, within, kind)
+                    g_h, g_e = _load_traces(out, b, tile, within, kind)
+                    g_h, g_e, s_rate, s_post, g_part, s_eta = _updated_backward(
+                        g_h, g_e, h, e, pre, post, r, eta, clip, kind
                     )
                     sum_eta += s_eta
                     g_pre += g_part
-                    s_post = _through_increment(post, r, eta, s_pre, s_trace, LEAK, RETROACTIVE)
-                    tl.store(d_rate + row * N + rows, s_rate, among)
-                    tl.store(d_drive + row * N + rows, s_post, among)
-                    tl.store(d_trace + b * N * N + tile, g_h, within)
-                    if RETROACTIVE:
+                    tl.store(out.rate + row * kind.n + rows, s_rate, rows < kind.n)
+                    tl.store(out.drive + row * kind.n + rows, s_post, rows < kind.n)
+                    if kind.retroactive:
                         g_e = tl.where(started, 0, g_e)
-                        tl.store(d_eligibility + b * N * N + tile, g_e, within)
+                    _store_traces(out, b, tile, within, g_h, g_e, kind)
                 tl.debug_barrier()
 
                 # From the activity down to its drive.
-                g_post += tl.load(d_drive + row * N + columns, inside, other=0)
-                g_post += tl.load(g_x + row * N + columns, inside, other=0)
-                post = tl.load(x + row * N + columns, inside, other=0)
-                if ACTIVATION != "none":
-                    s_rate = tl.load(d_rate + row * N + columns, inside, other=0)
-                    g_m = _through_rates(s_rate, m, fan_out_weight, columns, inside, ACTIVATION)
-                    tl.store(d_modulator_drive + row, g_m)
-                    g_post += g_m * tl.load(modulator_weight + columns, inside, other=0)
-                g_given = g_post * (1 - post * post)
-                if mask is not None:
-                    all_clamped = tl.load(mask + row * N + columns, inside, other=0) != 0
-                    g_given = tl.where(all_clamped, g_post, g_given)
+                g_post += tl.load(out.drive + row * kind.n + columns, inside, other=0)
+                g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
+                post = tl.load(saved.outputs + row * kind.n + columns, inside, other=0)
+                s_rate = tl.load(out.rate + row * kind.n + columns, inside, other=0)
+                g_drive, _ = _drive_backward(
+                    g_post, s_rate, post, m, net, saved, out, row, columns, kind
+                )
                 tl.debug_barrier()
-                tl.store(d_drive + row * N + columns, g_given, inside)
+                tl.store(out.drive + row * kind.n + columns, g_drive, inside)
                 tl.debug_barrier()
 
                 # Through the product.
-                for top in range(0, N, ROWS):
-                    rows = top + tl.arange(0, ROWS)
-                    among = rows < N
-                    tile = rows[:, None] * N + columns[None, :]
-                    within = among[:, None] & inside[None, :]
-                    g_total = tl.load(d_drive + row * N + rows, among, other=0)
-                    if mask is not None:
-                        clamped = tl.load(mask + row * N + rows, among, other=0) != 0
-                        g_total = tl.where(clamped, 0, g_total)
-                    h = tl.load(recomputed + at + tile, within, other=0)
-                    g_h = tl.load(d_trace + b * N * N + tile, within, other=0)
-                    g_a = tl.load(d_alpha + p * N * N + tile, within, other=0)
+                for top in range(0, kind.n, kind.rows):
+                    rows = top + tl.arange(0, kind.rows)
+                    tile, within = _tile(rows, columns, kind)
+                    g_total = tl.load(out.drive + row * kind.n + rows, rows < kind.n, other=0)
+                    if saved.mask is not None:
+                        clamped = tl.load(saved.mask + row * kind.n + rows, rows < kind.n, other=0)
+                        g_total = tl.where(clamped != 0, 0, g_total)
+                    at = tile + b * kind.n * kind.n
+                    d_alpha = out.alpha + p * kind.n * kind.n + tile
+                    h = tl.load(recomputed.trace + slot * kind.n * kind.n + tile, within, other=0)
+                    g_h = tl.load(out.trace + at, within, other=0)
+                    g_a = tl.load(d_alpha, within, other=0)
                     g_h, g_a, g_part = _product_backward(
-                        g_h, g_a, h, weight, alpha, tile, within, pre, g_total
+                        g_h, g_a, h, net, tile, within, pre, g_total
                     )
                     g_pre += g_part
-                    g_h = tl.where(started, 0, g_h)
-                    tl.store(d_trace + b * N * N + tile, g_h, within)
-                    tl.store(d_alpha + p * N * N + tile, g_a, within)
+                    tl.store(out.trace + at, tl.where(started, 0, g_h), within)
+                    tl.store(d_alpha, g_a, within)
                 g_post = tl.where(started, 0, g_pre)
             tl.debug_barrier()  # the recomputed traces have been read
-        tl.store(d_hidden + b * N + columns, g_post, inside)
-    tl.store(d_eta + p, sum_eta)
+        tl.store(out.hidden + b * kind.n + columns, g_post, inside)
+    tl.store(out.eta + p, sum_eta)

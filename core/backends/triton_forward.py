@@ -8,177 +8,119 @@ import triton.language as tl
 
 from plasticrl.core.backends.triton_update import (
     SIZES,
-    _leaks,
+    _load_traces,
     _modulation,
     _rates,
+    _restarted,
+    _store_traces,
     _tanh,
+    _tile,
     _updated,
 )
 
 
+@triton.jit
+def _activity(net, sequence, pre, h, row, rows, among, tile, within, kind: tl.constexpr):
+    """The activity of the target neurons ``rows`` from their product and, ``among`` them, drive."""
+    w = tl.load(net.weight + tile, within, other=0)
+    a = tl.load(net.alpha + tile, within, other=0)
+    total = tl.sum((w + a * h) * pre[None, :], 1)
+    given = tl.load(sequence.drive + row * kind.n + rows, among, other=0)
+    if sequence.mask is None:
+        post = _tanh(given + total)
+    else:
+        clamped = tl.load(sequence.mask + row * kind.n + rows, among, other=0) != 0
+        post = tl.where(clamped, given, _tanh(total))
+    return post
+
+
 @triton.jit(do_not_specialize=SIZES)
 def on_chip(
-    weight,
-    alpha,
-    eta,
-    clip,
-    modulator_weight,
-    modulator_bias,
-    fan_out_weight,
-    fan_out_bias,
-    drive,
-    mask,
-    starts,
-    hidden,
-    trace,
-    eligibility,
-    x,
+    net,
+    sequence,
+    state,
+    outputs,
     modulation,
     checkpoints,
-    eligibility_checkpoints,
     n_steps,
     n_rows,
     spacing,
-    SOFT: tl.constexpr,
-    RETROACTIVE: tl.constexpr,
-    LEAK: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
+    kind: tl.constexpr,
 ):
     """Program b runs row b. The initial traces are overwritten by the final ones."""
     b = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    inside = columns < N
-    tile = columns[:, None] * N + columns[None, :]
-    within = inside[:, None] & inside[None, :]
-    eta, clip = tl.load(eta), tl.load(clip)
-    pre = tl.load(hidden + b * N + columns, inside, other=0)
-    h = tl.load(trace + b * N * N + tile, within, other=0)
-    e = h
-    if RETROACTIVE:
-        e = tl.load(eligibility + b * N * N + tile, within, other=0)
+    columns = tl.arange(0, kind.block)
+    inside = columns < kind.n
+    tile, within = _tile(columns, columns, kind)
+    eta, clip = tl.load(net.eta), tl.load(net.clip)
+    pre = tl.load(state.hidden + b * kind.n + columns, inside, other=0)
+    h, e = _load_traces(state, b, tile, within, kind)
     tl.debug_barrier()  # all is read before any of it is written
     for t in range(n_steps):
         row = t * n_rows + b
-        started = tl.load(starts + row) != 0
+        started = tl.load(sequence.starts + row) != 0
         pre = tl.where(started, 0, pre)
-        h = tl.where(started, 0, h)
-        if RETROACTIVE:
-            e = tl.where(started, 0, e)
-        if checkpoints is not None:
-            to = ((t // spacing) * n_rows + b) * N * N
+        h, e = _restarted(started, h, e, kind)
+        if checkpoints.trace is not None:
             keep = within & (t % spacing == 0)
-            tl.store(checkpoints + to + tile, h, keep)
-            if RETROACTIVE:
-                tl.store(eligibility_checkpoints + to + tile, e, keep)
-
-        w = tl.load(weight + tile, within, other=0)
-        a = tl.load(alpha + tile, within, other=0)
-        total = tl.sum((w + a * h) * pre[None, :], 1)
-        given = tl.load(drive + row * N + columns, inside, other=0)
-        if mask is None:
-            post = _tanh(given + total)
-        else:
-            clamped = tl.load(mask + row * N + columns, inside, other=0) != 0
-            post = tl.where(clamped, given, _tanh(total))
-        tl.store(x + row * N + columns, post, inside)
-
+            _store_traces(checkpoints, (t // spacing) * n_rows + b, tile, keep, h, e, kind)
+        post = _activity(net, sequence, pre, h, row, columns, inside, tile, within, kind)
+        tl.store(outputs + row * kind.n + columns, post, inside)
         m = eta
-        if ACTIVATION != "none":
-            m = _modulation(post, modulator_weight, modulator_bias, columns, inside, ACTIVATION)
+        if kind.activation != "none":
+            m = _modulation(post, net, columns, kind)
         tl.store(modulation + row, m)
-        r = _rates(post, m, eta, fan_out_weight, fan_out_bias, columns, inside, ACTIVATION)
-        h, e = _updated(h, e, pre, post, r, _leaks(post, LEAK), eta, clip, SOFT, RETROACTIVE)
+        r = _rates(post, m, net, eta, columns, kind)
+        h, e = _updated(h, e, pre, post, r, eta, clip, kind)
         pre = post
-    tl.store(trace + b * N * N + tile, h, within)
-    if RETROACTIVE:
-        tl.store(eligibility + b * N * N + tile, e, within)
+    _store_traces(state, b, tile, within, h, e, kind)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def tiled(
-    weight,
-    alpha,
-    eta,
-    clip,
-    modulator_weight,
-    modulator_bias,
-    fan_out_weight,
-    fan_out_bias,
-    drive,
-    mask,
-    starts,
-    hidden,
-    trace,
-    eligibility,
-    x,
+    net,
+    sequence,
+    state,
+    outputs,
     modulation,
     checkpoints,
-    eligibility_checkpoints,
     n_steps,
     n_rows,
     spacing,
-    SOFT: tl.constexpr,
-    RETROACTIVE: tl.constexpr,
-    LEAK: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    N: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
+    kind: tl.constexpr,
 ):
     """Program b runs row b. The initial traces are overwritten by the final ones."""
     b = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    inside = columns < N
-    eta, clip = tl.load(eta), tl.load(clip)
-    pre = tl.load(hidden + b * N + columns, inside, other=0)
+    columns = tl.arange(0, kind.block)
+    inside = columns < kind.n
+    eta, clip = tl.load(net.eta), tl.load(net.clip)
+    pre = tl.load(state.hidden + b * kind.n + columns, inside, other=0)
     before = pre  # the activity before ``pre``
     m = eta
     for t in range(n_steps + 1):  # the last time only the update
         row = t * n_rows + b
         now = t < n_steps
-        started = tl.load(starts + row, now, other=0) != 0
+        started = tl.load(sequence.starts + row, now, other=0) != 0
         pre = tl.where(started, 0, pre)
-        for top in range(0, N, ROWS):
-            rows = top + tl.arange(0, ROWS)
-            among = rows < N
-            tile = rows[:, None] * N + columns[None, :]
-            within = among[:, None] & inside[None, :]
-            h = tl.load(trace + b * N * N + tile, within, other=0)
-            e = h
-            if RETROACTIVE:
-                e = tl.load(eligibility + b * N * N + tile, within, other=0)
-
-            post = tl.load(x + (row - n_rows) * N + rows, among & (t > 0), other=0)
-            r = _rates(post, m, eta, fan_out_weight, fan_out_bias, rows, among, ACTIVATION)
-            c = _leaks(post, LEAK)
-            new_h, new_e = _updated(h, e, before, post, r, c, eta, clip, SOFT, RETROACTIVE)
-            h = tl.where(started, 0, tl.where(t > 0, new_h, h))
-            tl.store(trace + b * N * N + tile, h, within)
-            if RETROACTIVE:
-                e = tl.where(started, 0, tl.where(t > 0, new_e, e))
-                tl.store(eligibility + b * N * N + tile, e, within)
-            if checkpoints is not None:
-                to = ((t // spacing) * n_rows + b) * N * N
+        for top in range(0, kind.n, kind.rows):
+            rows = top + tl.arange(0, kind.rows)
+            among = rows < kind.n
+            tile, within = _tile(rows, columns, kind)
+            h, e = _load_traces(state, b, tile, within, kind)
+            post = tl.load(outputs + (row - n_rows) * kind.n + rows, among & (t > 0), other=0)
+            r = _rates(post, m, net, eta, rows, kind)
+            new_h, new_e = _updated(h, e, before, post, r, eta, clip, kind)
+            h, e = tl.where(t > 0, new_h, h), tl.where(t > 0, new_e, e)
+            h, e = _restarted(started, h, e, kind)
+            _store_traces(state, b, tile, within, h, e, kind)
+            if checkpoints.trace is not None:
                 keep = within & (now & (t % spacing == 0))
-                tl.store(checkpoints + to + tile, h, keep)
-                if RETROACTIVE:
-                    tl.store(eligibility_checkpoints + to + tile, e, keep)
-
-            w = tl.load(weight + tile, within, other=0)
-            a = tl.load(alpha + tile, within, other=0)
-            total = tl.sum((w + a * h) * pre[None, :], 1)
-            given = tl.load(drive + row * N + rows, among & now, other=0)
-            if mask is None:
-                post = _tanh(given + total)
-            else:
-                clamped = tl.load(mask + row * N + rows, among & now, other=0) != 0
-                post = tl.where(clamped, given, _tanh(total))
-            tl.store(x + row * N + rows, post, among & now)
+                _store_traces(checkpoints, (t // spacing) * n_rows + b, tile, keep, h, e, kind)
+            post = _activity(net, sequence, pre, h, row, rows, among & now, tile, within, kind)
+            tl.store(outputs + row * kind.n + rows, post, among & now)
         tl.debug_barrier()
         before = pre
-        pre = tl.load(x + row * N + columns, inside & now, other=0)
-        if ACTIVATION != "none":
-            m = _modulation(pre, modulator_weight, modulator_bias, columns, inside, ACTIVATION)
+        pre = tl.load(outputs + row * kind.n + columns, inside & now, other=0)
+        if kind.activation != "none":
+            m = _modulation(pre, net, columns, kind)
         tl.store(modulation + row, m, now)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends.cpu import NumbaKernels
+from plasticrl.core.replay import ReplayError
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.unroll import Stepper
 
@@ -73,7 +74,6 @@ def test_every_cell_and_backend_replays(kind: tuple[str, dict[str, Any]], backen
     cell = small(*kind)
     case = Case(cell, N_STEPS, N_ROWS, 0.2, torch.float64)
     steps = stepped_through(case, N_STEPS, backend)
-    assert steps.can_replay
     if next(cell.parameters(), None) is None:
         assert torch.equal(steps.replay()[0], case.inputs)
         return
@@ -107,10 +107,8 @@ def test_a_cell_that_has_changed_is_not_replayed(
     """Otherwise the gradient mixes the old net and the new one."""
     case = rnn_case(**OPTIONS)
     steps = stepped_through(case, N_STEPS, backend)
-    assert steps.can_replay
     change(case)
-    assert not steps.can_replay
-    with pytest.raises(RuntimeError, match=r"cannot be replayed.*(weights|options) have changed"):
+    with pytest.raises(ReplayError, match=r"cannot be replayed.*(weights|options) have changed"):
         steps.replay()
 
 
@@ -150,8 +148,7 @@ def test_a_state_that_others_change_between_two_steps_is_not_replayed(by_whom: s
             else:
                 other(inputs)
         steps(inputs, starts)
-    assert not steps.can_replay
-    with pytest.raises(RuntimeError, match="state was changed other than by the steps"):
+    with pytest.raises(ReplayError, match="state was changed other than by the steps"):
         steps.replay()
 
 
@@ -162,7 +159,8 @@ def test_inference_mode_allows_steps_but_no_replay() -> None:
         steps = stepper(cell, cell.initial_state(2), n_steps=2)
         for _ in range(2):
             assert steps(torch.zeros(2, 3)).shape == (2, 5)
-        assert not steps.can_replay
+        with pytest.raises(ReplayError, match="inference mode"):
+            steps.replay()
 
 
 def test_a_negative_number_of_steps_is_refused() -> None:
@@ -176,8 +174,7 @@ def test_a_negative_number_of_steps_is_refused() -> None:
 def test_steps_that_were_not_recorded_are_not_replayed(n_steps: int, words: str) -> None:
     """Otherwise the replay has steps that were not taken."""
     steps = stepped_through(rnn_case(), n_steps)
-    assert not steps.can_replay
-    with pytest.raises(RuntimeError, match=words):
+    with pytest.raises(ReplayError, match=words):
         steps.replay()
 
 
@@ -210,5 +207,5 @@ def test_a_state_changed_before_the_first_step_is_noticed(backend: str) -> None:
     steps = stepper(cell, state, backend, n_steps=1)
     state.hidden.fill_(0.5)
     steps(torch.ones(2, 3))
-    with pytest.raises(RuntimeError, match="changed other than by the steps"):
+    with pytest.raises(ReplayError, match="changed other than by the steps"):
         steps.replay()

@@ -227,6 +227,14 @@ def test_set_state_is_strict(env_id: str) -> None:
         batch.set_state({**state, "steps": state["steps"].astype(np.float64)})
     with pytest.raises(ValueError, match=r"steps.*numpy array"):
         batch.set_state({**state, "steps": state["steps"].tolist()})
+    for name, leaf in state.items():
+        if name == "key" or leaf.dtype == np.bool_:
+            continue  # any number and any truth value can be there
+        for wrong in (np.nan, np.inf) if leaf.dtype.kind == "f" else (-2, np.iinfo(np.int64).max):
+            spoiled = leaf.copy()
+            spoiled.flat[-1] = wrong
+            with pytest.raises(ValueError, match=rf"state\['{name}'\] must be from"):
+                batch.set_state({**state, name: spoiled})
     assert_same(batch.get_state(), state, "a refused state changes nothing")
 
 
