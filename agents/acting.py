@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plasticrl.agents.divergence import describe_activity
 from plasticrl.core import Cell, stepper
+from plasticrl.core.numba_cache import CAN_CACHE
 from plasticrl.core.stock import is_stock_linear, is_untouched
 
 
@@ -159,7 +160,7 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
     return head.weight.detach().numpy(), head.bias.detach().numpy()
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, cache=CAN_CACHE, fastmath={"reassoc", "contract"})
 def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
     """Actions (B,) drawn from softmax(W x + b): the first whose cumulative sum exceeds ``uniform``.
 

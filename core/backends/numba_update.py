@@ -30,6 +30,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from plasticrl.core.numba_cache import CAN_CACHE
+
 PAD = 8
 TOGETHER = 4
 TANH, SIGMOID, LINEAR = 0, 1, 2
@@ -39,7 +41,7 @@ NO_MODULATION = -1
 # show it.
 JIT = {
     "nogil": True,
-    "cache": True,
+    "cache": CAN_CACHE,
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
     "error_model": "numpy",
 }

@@ -1,0 +1,23 @@
+"""Compiled loops where neither the installation nor a home directory can be written."""
+
+import subprocess
+import sys
+
+CODE = """
+from numba.core import caching
+caching.CompileResultCacheImpl._locator_classes = []  # as if no folder could be written
+import numpy as np
+import plasticrl.core.backends
+from plasticrl.agents.acting import _sample
+from plasticrl.core.numba_cache import CAN_CACHE
+one = np.ones((1, 1), dtype=np.float32)
+print(CAN_CACHE, _sample(one, one, one[0], one[0] / 2))
+"""
+
+
+def test_loops_are_compiled_without_keeping_them() -> None:
+    """An import would fail in a container with a read-only file system."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.stdout, done.stderr) == ("False [0]\n", "")
