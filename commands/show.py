@@ -74,7 +74,7 @@ def play_agent(
         ViewerError: a file cannot be written.
     """
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
-    from plasticrl.agents.watching.recording import choose_render_mode, record_episode
+    from plasticrl.agents.watching.recording import LONGEST, choose_render_mode, record_episode
     from plasticrl.viewer import save_report
 
     episode = None
@@ -85,6 +85,8 @@ def play_agent(
         if reason is not None:
             say(f"note: {reason}")
         episode = record_episode(agent, seed, mode, deterministic)
+        if episode.n_steps == LONGEST and not episode.terminated:
+            say(f"note: the episode is shown up to its step {LONGEST:,}")
     if arguments.report is not None:
         pairs = play_pairs(agent, seed, deterministic)
         save_report(pairs, arguments.report, count_rewards(agent, seed, deterministic))

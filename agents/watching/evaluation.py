@@ -14,11 +14,13 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
-from plasticrl.runs import mean_interval
+from plasticrl.runs import UsageError, mean_interval
 
 ROWS = 256
 """Episodes that are played at the same time. Another number would give other sampled actions,
 because all environments share one stream of random numbers; their seeds would not change."""
+LONGEST = 100_000
+"""Steps after which an episode that does not end is given up."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def measure(
         policy: the agent's policy; None takes random actions.
         seed: the seed of the first environment and of the actions.
         deterministic: take the most likely action instead of a sample.
+
+    Raises:
+        UsageError: an episode did not end within ``LONGEST`` steps.
     """
     torch.manual_seed(seed)
     played = [
@@ -103,7 +108,7 @@ def _steps(
         random_actions.seed(seed)
         act = None if policy is None else Actor(policy, policy.initial_state(rows))
         playing = np.ones(rows, dtype=bool)
-        while playing.any():
+        for _ in range(LONGEST):
             if policy is None or act is None:
                 actions = random_actions.sample()
             else:
@@ -113,6 +118,12 @@ def _steps(
             ended = {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
             yield rewards, playing, ended
             playing = playing & ~dones
+            if not playing.any():
+                return
+        raise UsageError(
+            f"{config.env_id}: {int(playing.sum())} of {rows} episodes did not end within "
+            f"{LONGEST:,} steps; train with a time limit, as in env_kwargs max_episode_steps=500"
+        )
     finally:
         env.close()
 

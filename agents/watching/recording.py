@@ -20,6 +20,8 @@ from plasticrl.runs import UsageError
 from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder
 from plasticrl.viewer.scene import LARGEST_SIDE
 
+LONGEST = 2_000
+"""Steps of a recorded episode, since some environments never end an episode."""
 LONGEST_SIDE = 400
 """Pixels. The sides of a larger frame are divided by a whole number."""
 
@@ -43,7 +45,7 @@ def record_episode(
     seed: int,
     render_mode: str | None,
     deterministic: bool = False,
-    longest: int | None = None,
+    longest: int = LONGEST,
     picture_every: int = 1,
 ) -> EpisodeTrace:
     """Play one episode and record it for the viewer.
@@ -55,7 +57,7 @@ def record_episode(
         seed: the seed of the environment and of the actions.
         render_mode: "rgb_array" records frames and "ansi" texts; None records neither.
         deterministic: take the most likely action instead of a sample.
-        longest: steps after which the episode is cut; None: it ends when the environment ends it.
+        longest: steps after which an episode is cut that has not ended.
         picture_every: steps from one rendering to the next; the steps between repeat the last one.
 
     Raises:
