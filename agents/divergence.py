@@ -5,10 +5,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from plasticrl.core import Cell
+
+EARLY = 100
+"""Updates in which a policy should still explore."""
 
 
 class Network(Protocol):
@@ -26,10 +30,17 @@ def describe_activity(policy: Network, obs: PyTorchObs) -> str:
         if len(broken):
             part = f" (its part {name!r})" if name else ""
             return f"environment {broken[0]} gave an observation{part} that is not finite"
+    if problem := describe_weights(policy):
+        return problem
+    return f"the net's activity is not finite: {_advice(policy)}"
+
+
+def describe_weights(policy: Network) -> str | None:
+    """Return one sentence about the first weights that are not finite; None if all are."""
     for name, parameter in policy.named_parameters():
         if not torch.isfinite(parameter).all():
             return f"the weights {name} are not finite: lower the learning rate"
-    return f"the net's activity is not finite: {_advice(policy)}"
+    return None
 
 
 def describe_rewards(rewards: np.ndarray) -> str | None:
@@ -49,6 +60,66 @@ def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"the gradient of {name} is not finite: {_advice(policy)}"
     return f"the gradient's norm is too large for its number type: {_advice(policy)}"
+
+
+def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]:
+    """Look for signs of divergence after an update of ``RecurrentA2C``.
+
+    Args:
+        model: the algorithm.
+        largest_reward: the largest absolute reward so far.
+
+    Returns:
+        By the name of each sign one sentence about what was seen, or None.
+    """
+    metrics = model.logger.name_to_value
+    return {
+        "value loss": _large_value_loss(
+            metrics.get("train/value_loss", 0.0), largest_reward / max(1 - model.gamma, 1e-4)
+        ),
+        "saturation": _saturation(getattr(model._last_state, "hidden", None)),
+        "certainty": _certainty(model, metrics.get("train/entropy_loss")),
+    }
+
+
+def _large_value_loss(value_loss: float, largest_return: float) -> str | None:
+    # Predictions within the range of returns have a loss of at most (2 largest_return)^2.
+    if largest_return == 0 or value_loss <= 10 * largest_return**2:
+        return None
+    return (
+        f"the value loss is {value_loss:.3g}, though no return can be larger than "
+        f"{largest_return:.3g}: lower the learning rate"
+    )
+
+
+def _saturation(hidden: Tensor | None) -> str | None:
+    share = 0.0 if hidden is None else (hidden.abs() > 0.999).float().mean().item()
+    if share < 0.9:
+        return None
+    return (
+        f"{share:.0%} of the core's activity is at its limits, where its gradient vanishes: lower "
+        "the learning rate"
+    )
+
+
+def _certainty(model: Any, entropy_loss: float | None) -> str | None:
+    """A sentence on a policy that has stopped to explore in its first updates; None otherwise."""
+    if (
+        entropy_loss is None
+        or model._n_updates > EARLY
+        or isinstance(model.action_space, spaces.Box)
+    ):
+        return None
+    n_choices = (
+        1 if isinstance(model.action_space, spaces.Discrete) else model.action_space.shape[0]
+    )
+    certainty = n_choices - entropy_loss if model.entropy == "simpson" else -entropy_loss
+    if certainty > 1e-3 * n_choices:
+        return None
+    return (
+        "the policy is certain of its actions already and no longer explores: lower the learning "
+        "rate, or raise ent_coef"
+    )
 
 
 def _advice(policy: Network) -> str:

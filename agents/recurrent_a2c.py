@@ -41,7 +41,7 @@ from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
-from plasticrl.runs import UsageError, notify_compilation
+from plasticrl.runs import UsageError, UserCodeError, notify_compilation
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
@@ -219,8 +219,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """Yield the steps of a rollout; add the step to an error about non-finite numbers."""
         try:
             yield from rollout
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{error} {self._progress()}") from error
+        except (FloatingPointError, UserCodeError) as error:
+            error.args = (f"{error} {self._progress()}",)
+            raise
 
     def _progress(self) -> str:
         return f"(after {self.num_timesteps:,} steps)"

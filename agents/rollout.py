@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plasticrl.agents.acting import ActingPolicy, Actor
 from plasticrl.agents.divergence import describe_activity
+from plasticrl.agents.failures import environment_errors
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
 from plasticrl.core.stock import is_untouched
@@ -93,7 +94,8 @@ class HostRollout:
             outputs.append(output)
             if activity is not None and activity is not state.hidden:
                 modulating.append(activity.clone())
-            self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
+            with environment_errors(self.env):
+                self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
             self.episode_starts = dones
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
         self.outputs, self.stepper = torch.stack(outputs), act.stepper

@@ -11,7 +11,7 @@ import tyro
 from plasticrl.agents.watching import EPISODES, SEED, gallery
 from plasticrl.commands.flags import flags_in_errors, given_values, parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
-from plasticrl.commands.program import command_line, say, say_damaged, say_loading
+from plasticrl.commands.program import command_line, printable, say, say_damaged, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
 from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
@@ -160,9 +160,10 @@ def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
 
 def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{result['env_id']}, {result['episodes']} episodes")
+    table = Table(title=escape(f"{result['env_id']}, {result['episodes']} episodes"))
     table.add_column("agent")
     table.add_column("reward", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -196,7 +197,7 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
         lines = list(_lines(record))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.evaluation_path} is damaged: {error!r}") from error
-    print(f"{run.preset}: {lines[0]}", *lines[1:], sep="\n  ")
+    print(printable("\n  ".join((f"{run.preset}: {lines[0]}", *lines[1:]))))
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:

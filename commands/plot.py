@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plasticrl.agents.training.config import KIND as AGENT
-from plasticrl.commands.program import say
+from plasticrl.commands.program import printable, say
 from plasticrl.runs import RunDirectory, RunError, UsageError, flat, read_series
 from plasticrl.tasks.config import KIND as SUPERVISED
 
@@ -69,7 +69,7 @@ def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
     note = _note(curves, arguments.average)
     save_curves(curves, arguments.plot, axes.steps, metric, note)
     for curve in curves:
-        print(_last_value(curve, metric))
+        print(printable(_last_value(curve, metric)))
     say(f"wrote {arguments.plot}")
     return 0
 

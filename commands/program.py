@@ -4,18 +4,23 @@ A command's module is imported only when the command is called, so that ``--help
 error of the user is reported in one sentence with exit status 2; any other keeps its traceback.
 """
 
+import io
 import os
+import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from shutil import which
 
-from plasticrl.runs import UsageError
+from plasticrl.runs import UsageError, UserCodeError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+LONGEST_WORD, LONGEST_MESSAGE = 1_000, 4_000
+"""Characters of a printed word and of a printed message."""
 COMMANDS = {
     "train": "train an agent or a net on a supervised task, or continue a run",
     "evaluate": "measure, watch, record or plot what was trained",
@@ -62,13 +67,20 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Run a command and return its exit status; print the error if one ends it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old terminal may not know every character
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run(argv)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say_error(error)
         return BAD_USAGE
     except FloatingPointError as error:  # a training has diverged
-        print(f"error: {error}", file=sys.stderr)
+        _say_error(error)
+        return FAILED
+    except UserCodeError as error:
+        _say_error(error)
+        traceback.print_exception(error.__cause__)
         return FAILED
     except BrokenPipeError:  # the reader of our output has ended, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,6 +88,12 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _say_error(error: BaseException) -> None:
+    say(f"error: {error}")
+    for note in getattr(error, "__notes__", ()):
+        say(note)
 
 
 def _usage() -> str:
@@ -129,4 +147,20 @@ def say_damaged(checkpoints: Sequence[str]) -> None:
 
 def say(message: str) -> None:
     """Print a sentence for the user on stderr, because stdout is for results."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Shorten a text, which may quote a file, and escape its control characters for a terminal."""
+    text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: _shortened(word[0], LONGEST_WORD), text)
+    text = _shortened(text, LONGEST_MESSAGE)
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} ... {text[-longest // 4 :]}"

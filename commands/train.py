@@ -33,7 +33,7 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS
-from plasticrl.runs import RunDirectory, UsageError
+from plasticrl.runs import RunDirectory, UsageError, UserCodeError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
@@ -264,6 +264,9 @@ def _learn_agent(training: Any) -> int:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
         return _interrupted(run)
+    except (FloatingPointError, UserCodeError) as error:
+        error.add_note(_how_to_continue(run))
+        raise
     say(
         f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
         f"measure with: {command_line('evaluate')} {shlex.quote(str(run.path))}"
@@ -284,6 +287,9 @@ def _learn_task(training: Any) -> int:
                 say(f"picture: {run.path / name}")
     except KeyboardInterrupt:
         return _interrupted(run)
+    except FloatingPointError as error:
+        error.add_note(_how_to_continue(run))
+        raise
     say(f"to see these results again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
     return 0
 
@@ -298,12 +304,15 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
 
 def _interrupted(run: RunDirectory) -> int:
     """Say how to continue the run, and return the exit status."""
-    if any(run.checkpoints_path.rglob("*.pt")):
-        how = f"continue with: {resuming(run.path)}"
-    else:
-        how = f"nothing was saved yet: start again, and remove {run.path} if you like"
-    say(f"interrupted; {how}")
+    say(f"interrupted; {_how_to_continue(run)}")
     return INTERRUPTED
+
+
+def _how_to_continue(run: RunDirectory) -> str:
+    checkpoints = sorted(run.checkpoints_path.rglob("*.pt"))
+    if not checkpoints:
+        return f"nothing was saved yet: start again, and remove {run.path} if you like"
+    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}"
 
 
 def resuming(path: Path) -> str:

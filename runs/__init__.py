@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
-from plasticrl.runs.errors import RunError, UsageError
+from plasticrl.runs.errors import RunError, UsageError, UserCodeError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.intervals import mean_interval, wilson_interval
 from plasticrl.runs.metrics import MetricsLog, read_metrics
@@ -39,6 +39,7 @@ __all__ = [
     "Series",
     "TrainingSession",
     "UsageError",
+    "UserCodeError",
     "atomic_write",
     "check_device",
     "flat",

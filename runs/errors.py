@@ -7,3 +7,7 @@ class UsageError(ValueError):
 
 class RunError(UsageError):
     """A run directory or a file in it is missing or damaged; the message is one sentence."""
+
+
+class UserCodeError(RuntimeError):
+    """Code of the user, such as an environment, raised an error, which is the cause of this one."""

@@ -1,12 +1,16 @@
 """SB3 callbacks of a training run: progress and checkpoints, and pictures for TensorBoard."""
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
+from plasticrl.agents.divergence import divergence_signs
 from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import frames_mode, record_episode
@@ -48,6 +52,39 @@ class SessionCallback(BaseCallback):
         reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
         n_updates, done = self.model._n_updates, self.model.num_timesteps
         self.session.between_updates(n_updates, done, f"reward {reward}", ended)
+
+
+class DivergenceWarnings(BaseCallback):
+    """Warns, once each, of signs that the training diverges: what was seen, and what may help.
+
+    Args:
+        notify: is called with the sentence.
+        patience: updates in a row in which a sign must be seen.
+    """
+
+    def __init__(self, notify: Callable[[str], None], patience: int = 5) -> None:
+        super().__init__()
+        self.notify, self.patience = notify, patience
+        self._in_a_row: Counter[str] = Counter()
+        self._warned: set[str] = set()
+        self._largest_reward = 0.0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        model = self.model
+        assert isinstance(model, RecurrentA2C)
+        rewards = np.abs(model.rollout_buffer.rewards)
+        self._largest_reward = max(self._largest_reward, float(rewards.max()))
+        for sign, sentence in divergence_signs(model, self._largest_reward).items():
+            self._in_a_row[sign] = self._in_a_row[sign] + 1 if sentence else 0
+            if self._in_a_row[sign] == self.patience and sign not in self._warned:
+                self.notify(f"warning: {sentence} (after {model.num_timesteps:,} steps)")
+                self._warned.add(sign)
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
 
 
 class EpisodePictures(BaseCallback):

@@ -12,9 +12,10 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.divergence import describe_weights
 from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
-from plasticrl.agents.training.callbacks import EpisodePictures, SessionCallback
+from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import make_logger
@@ -134,6 +135,8 @@ class TrainingRun:
         model.run_started_ns = int(started * 1e9)
 
         def save() -> None:
+            if problem := describe_weights(model.policy):
+                raise FloatingPointError(f"{problem} (after {model.num_timesteps:,} steps)")
             content = take(model, time.time() - started, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
@@ -147,7 +150,11 @@ class TrainingRun:
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
-        callbacks = [SessionCallback(session), EpisodePictures(self.run, self.config)]
+        callbacks = [
+            SessionCallback(session),
+            DivergenceWarnings(session.progress.notify),
+            EpisodePictures(self.run, self.config),
+        ]
         if self.curriculum is not None:
             callbacks.append(self.curriculum)
         every = self.config.checkpoint_every

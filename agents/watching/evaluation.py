@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
+from plasticrl.agents.failures import environment_errors
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_env
@@ -103,7 +104,8 @@ def _steps(
     env = build_env(config, rows)
     try:
         env.seed(seed)
-        obs = env.reset()
+        with environment_errors(env):
+            obs = env.reset()
         random_actions = batch_space(env.action_space, rows)
         random_actions.seed(seed)
         act = None if policy is None else Actor(policy, policy.initial_state(rows))
@@ -114,7 +116,8 @@ def _steps(
             else:
                 chosen, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
                 actions = policy.clip(chosen)
-            obs, rewards, dones, infos = env.step(np.asarray(actions))
+            with environment_errors(env):
+                obs, rewards, dones, infos = env.step(np.asarray(actions))
             ended = {int(row): infos[row] for row in np.flatnonzero(dones & playing)}
             yield rewards, playing, ended
             playing = playing & ~dones

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plasticrl.agents.failures import environment_errors
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_single_env
@@ -67,7 +68,8 @@ def record_episode(
     with closing(build_single_env(config, render_mode)) as env:
         torch.manual_seed(seed)
         columns, synapses = _Columns(), _synapse_recorder(policy)
-        obs, _ = env.reset(seed=seed)
+        with environment_errors(env):
+            obs, _ = env.reset(seed=seed)
         state, done, terminated = None, False, False
         while not done:
             if render_mode is not None:
@@ -81,7 +83,8 @@ def record_episode(
                 policy.obs_to_tensor(obs)[0], state, None, deterministic
             )
             action = policy.clip(actions.cpu().numpy())[0]
-            obs, reward, terminated, truncated, _ = env.step(action)
+            with environment_errors(env):
+                obs, reward, terminated, truncated, _ = env.step(action)
             done = terminated or truncated or len(columns.actions) + 1 == longest
             columns.actions.append(action)
             columns.rewards.append(float(reward))

@@ -159,7 +159,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert f"run directory: {run}" in err.splitlines()
     assert "stopping after this update; Ctrl-C again stops at once, without saving" in err
     last = err.splitlines()[-1]
-    assert last.startswith("interrupted; continue with: ")
+    assert last.startswith("interrupted; saved up to step_")
     assert last.endswith(f"plasticrl train --resume {run}")
     (checkpoint,) = (run / "checkpoints").iterdir()
     total = load_checkpoint(checkpoint)["num_timesteps"] + 60

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.training import callbacks
 from plasticrl.agents.training.config import A2CConfig, TrainConfig, open_run
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching.agent import TrainedAgent
@@ -143,7 +145,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
 
     monkeypatch.setattr(RecurrentA2C, "train", diverge)
     assert train_main([*TINY, "--run-dir", str(tmp_path / "run")]) == 1
-    assert capsys.readouterr().err.endswith("error: the gradient's norm is nan\n")
+    assert "error: the gradient's norm is nan\nsaved up to" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [
         "step_000000000060.pt"
     ]
@@ -207,3 +209,97 @@ def test_every_environment_is_closed(tmp_path: Path) -> None:
     assert train_main(["--resume", str(run)]) == 2
     TrainedAgent.load(run)
     assert Counted.n_open == 0
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "signs"),
+    [("1000", {"activity is at its limits", "certain of its actions"}), ("0.001", set())],
+)
+def test_a_training_that_diverges_is_warned_of(
+    learning_rate: str, signs: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that learns nothing more would look like a success; or a good one be warned of."""
+    flags = [*TINY, "--total-timesteps=600", f"--a2c.learning-rate={learning_rate}"]
+    assert train_main([*flags, "--run-dir", str(tmp_path / "run")]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == len(signs)
+    assert all(any(sign in line for line in warnings) for sign in signs)
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last good checkpoint would be followed by ones that nobody can use."""
+    train = RecurrentA2C.train
+
+    def spoiled(model: RecurrentA2C) -> None:
+        train(model)
+        if model.num_timesteps == 120:
+            with torch.no_grad():
+                model.policy.action_net.weight[0, 0] = torch.inf
+
+    monkeypatch.setattr(RecurrentA2C, "train", spoiled)
+    run = tmp_path / "run"
+    assert train_main([*TINY, "--run-dir", str(run)]) == 1
+    *_, error, note = capsys.readouterr().err.splitlines()
+    assert error == (
+        "error: the weights action_net.weight are not finite: lower the learning rate "
+        "(after 120 steps)"
+    )
+    assert note.startswith("saved up to step_000000000060.pt; continue with: ")
+    names = [path.name for path in (run / "checkpoints").iterdir()]
+    assert names == ["step_000000000060.pt"]
+
+
+class Failing(Counted):
+    """Its fourth step does what the argument says."""
+
+    def __init__(self, how: str = "raise", render_mode: str | None = None) -> None:
+        super().__init__()
+        self.how, self.n_steps = how, 0
+
+    def step(self, action: Any) -> Any:
+        self.n_steps += 1
+        obs = np.zeros(2, dtype=np.float32)
+        if self.n_steps % 4 == 0:
+            if self.how == "raise":
+                raise ZeroDivisionError("a fault of the user's")
+            if self.how == "exit":
+                sys.exit(0)
+            if self.how == "obs":
+                return obs[:1].repeat(3), 0.0, False, False, {}
+            return {"four": (obs, 0.0, False, {}), "reward": (obs, "x", False, False, {})}[self.how]
+        return obs, 0.0, False, False, {}
+
+
+gym.register("Failing-v0", Failing, max_episode_steps=5)
+
+
+@pytest.mark.filterwarnings("ignore")  # Gymnasium's, about what the environment returns
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("raise", "failed: ZeroDivisionError: a fault of the user's (after 9 steps)"),
+        ("exit", "tried to end the program: SystemExit: 0 (after 9 steps)"),
+        ("four", "failed: ValueError: not enough values to unpack (expected 5, got 4) (after 9 st"),
+        ("reward", "failed: ValueError: could not convert string to float: 'x' (after 9 steps)"),
+        ("obs", "failed: ValueError: could not broadcast input array from shape (3,) into shape"),
+    ],
+)
+def test_an_environment_that_fails(
+    how: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The user would not know which environment, when, how to go on, or what to mend."""
+    monkeypatch.setattr(callbacks, "LONGEST", 2)
+    flags = ["maze-quickstart", *TINY[1:5], "--a2c.n-steps=2", "--checkpoint-every=1"]
+    flags += ["--env-id=Failing-v0", "--env-kwargs", f"how={how}", "--run-dir"]
+    assert train_main([*flags, str(tmp_path / "run")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    (number,) = (index for index, line in enumerate(lines) if line.startswith("error: "))
+    assert lines[number].startswith(f"error: environment 0 (Failing-v0) {sentence}")
+    assert "saved up to step_000000000006.pt; continue with: " in lines[number + 1]
+    assert lines[number + 2].startswith("Traceback")

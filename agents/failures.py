@@ -1,0 +1,61 @@
+"""Errors of users' environments: one sentence that names the environment, above its traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+from plasticrl.runs import UserCodeError
+
+
+@contextmanager
+def environment_errors(env: Any) -> Iterator[None]:
+    """A context in which errors of an environment become ``UserCodeError``.
+
+    Args:
+        env: a ``VecEnv`` or a Gymnasium environment.
+
+    Raises:
+        UserCodeError: the environment raised an error, tried to end the program, or its process
+            has ended. The environment's own error is the cause.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
+        raise UserCodeError(f"{_name(env, error)} {what}: {_summary(error)}") from error
+
+
+def _summary(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _name(env: Any, error: BaseException) -> str:
+    """The environment's number, and its id or class where that is known."""
+    base = env.unwrapped
+    if isinstance(base, SubprocVecEnv):
+        ended = [row for row, process in enumerate(base.processes) if not process.is_alive()]
+        return f"the process of environment {ended[0]}" if ended else "an environment"
+    envs = getattr(base, "envs", None)
+    if envs is None:
+        return _label(base)
+    number = _number(error)
+    return "an environment" if number is None else f"environment {number} ({_label(envs[number])})"
+
+
+def _number(error: BaseException) -> int | None:
+    """The number of the environment that ``DummyVecEnv`` was calling, from the traceback."""
+    trace = error.__traceback__
+    while trace is not None:
+        number = trace.tb_frame.f_locals.get("env_idx")
+        if isinstance(number, int):
+            return number
+        trace = trace.tb_next
+    return None
+
+
+def _label(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return str(spec.id) if spec is not None else type(env.unwrapped).__name__
