@@ -4,8 +4,9 @@
 at once.
 """
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,15 @@ from torch import Tensor, nn
 from plasticrl.agents.divergence import describe_activity
 from plasticrl.core import Cell, stepper
 from plasticrl.core.numba_cache import CAN_CACHE
+from plasticrl.core.observers import is_autocast
 from plasticrl.core.stock import is_stock_linear, is_untouched
+from plasticrl.runs import DivergedError
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+class _NotFiniteError(Exception):
+    """The net's activity is not finite."""
 
 
 class ActingPolicy(Protocol):
@@ -29,6 +38,7 @@ class ActingPolicy(Protocol):
     backend: str
     action_space: spaces.Space[Any]
     action_net: nn.Module
+    features_extractor: Any
     mlp_extractor: Any
     """SB3's ``MlpExtractor``, or any module with ``forward_actor``."""
 
@@ -76,7 +86,7 @@ class Actor:
         self.uniforms: list[np.ndarray] = []
         self.stepper = stepper(policy.core, state, policy.backend, n_recorded)
         self.head = _linear_head(policy)
-        self.has_hidden_layers = self.head is not None and len(policy.mlp_extractor.policy_net) > 0
+        self.has_hidden_layers = self.head is not None and not is_empty(policy.mlp_extractor)
         self.extracts_features = not policy.features_are_observations
 
     def __call__(
@@ -90,13 +100,13 @@ class Actor:
             deterministic: take the most likely action instead of a sample.
 
         Raises:
-            FloatingPointError: if the core's outputs or a categorical distribution's logits are
+            DivergedError: if the core's outputs or a categorical distribution's logits are
                 not finite. (For other distributions, torch raises a ValueError.)
         """
         try:
             return self._act(obs, episode_starts, deterministic)
-        except FloatingPointError:
-            raise FloatingPointError(describe_activity(self.policy, obs)) from None
+        except _NotFiniteError:
+            raise DivergedError(describe_activity(self.policy, obs)) from None
 
     def _act(
         self, obs: PyTorchObs, episode_starts: Tensor | None, deterministic: bool
@@ -110,7 +120,7 @@ class Actor:
         if self.head is not None and not deterministic:
             return self._sampled(latent, *self.head), latent
         if not latent.isfinite().all():
-            raise FloatingPointError
+            raise _NotFiniteError
         return self._actions(latent, deterministic), latent
 
     @torch.no_grad()
@@ -124,13 +134,13 @@ class Actor:
         hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
         actions: np.ndarray = _sample(hidden.numpy(), weight, bias, self.uniforms.pop())
         if len(actions) and actions[0] < 0:
-            raise FloatingPointError
+            raise _NotFiniteError
         return actions
 
     @torch.no_grad()
     def _hidden_layers(self, latent: Tensor) -> Tensor:
         if not np.isfinite(latent.numpy()).all():  # tanh would turn infinity into 1
-            raise FloatingPointError
+            raise _NotFiniteError
         hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return hidden
 
@@ -141,6 +151,27 @@ class Actor:
         shape = self.policy.action_space.shape
         assert shape is not None
         return actions.reshape((-1, *shape))
+
+
+def is_empty(extractor: MlpExtractor) -> bool:
+    """Whether there are no layers between the core and the head of the actions."""
+    return isinstance(extractor.policy_net, nn.Sequential) and len(extractor.policy_net) == 0
+
+
+def in_full_precision(method: MethodT) -> MethodT:
+    """Run a method of an object with a ``device`` without autocast.
+
+    NumPy has no bfloat16, and rounding would make the actions other than the loss's.
+    """
+
+    @wraps(method)
+    def run(self: Any, *arguments: Any, **options: Any) -> Any:
+        if not is_autocast(self.device):
+            return method(self, *arguments, **options)
+        with torch.autocast(self.device.type, enabled=False):
+            return method(self, *arguments, **options)
+
+    return cast(MethodT, run)
 
 
 def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:

@@ -26,7 +26,9 @@ class Network(Protocol):
 def describe_activity(policy: Network, obs: PyTorchObs) -> str:
     """Say why the net's activity is not finite, after observations (B, ...) or a dict of such."""
     for name, values in obs.items() if isinstance(obs, dict) else [("", obs)]:
-        broken = np.flatnonzero(~torch.isfinite(values).flatten(1).all(dim=1).cpu().numpy())
+        broken = np.flatnonzero(
+            ~torch.isfinite(values).reshape(len(values), -1).all(dim=1).cpu().numpy()
+        )
         if len(broken):
             part = f" (its part {name!r})" if name else ""
             return f"environment {broken[0]} gave an observation{part} that is not finite"
@@ -126,4 +128,4 @@ def _advice(policy: Network) -> str:
     connection = policy.core.connection
     if connection is None or connection.plasticity.bound in ("hard", "soft"):
         return "lower the learning rate"
-    return "lower the learning rate, or bound the trace (bound='hard' or 'soft')"
+    return "lower the learning rate, or limit the trace by its option bound"

@@ -6,12 +6,14 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
+from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.envs import SingleEnv
 from plasticrl.runs import UserCodeError
 
 
 @contextmanager
 def environment_errors(env: Any) -> Iterator[None]:
-    """A context in which errors of an environment become ``UserCodeError``.
+    """A context in which errors of a user's environment become ``UserCodeError``.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -23,6 +25,8 @@ def environment_errors(env: Any) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
+        if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):  # ours
+            raise
         what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
         raise UserCodeError(f"{_name(env, error)} {what}: {_summary(error)}") from error
 

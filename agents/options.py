@@ -11,6 +11,9 @@ from typing import Literal
 
 from plasticrl.runs import UsageError
 
+LARGEST_LEARNING_RATE = 1e6
+"""With more, the optimizer's numbers would overflow."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class A2COptions:
@@ -60,6 +63,11 @@ class A2COptions:
         for name, value in {"gamma": self.gamma, "gae_lambda": self.gae_lambda}.items():
             if not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
+        if is_number(self.learning_rate) and self.learning_rate > LARGEST_LEARNING_RATE:
+            raise UsageError(
+                f"learning_rate must be at most {LARGEST_LEARNING_RATE:g}, "
+                f"not {self.learning_rate!r}"
+            )
         check_not_negative(
             learning_rate=self.learning_rate, ent_coef=self.ent_coef, vf_coef=self.vf_coef
         )

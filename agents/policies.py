@@ -27,18 +27,18 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from plasticrl.agents.acting import Actor
+from plasticrl.agents.acting import Actor, in_full_precision
 from plasticrl.core import CELLS, build_cell, sequence, vary
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.replay import ReplayError
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
-from plasticrl.core.stock import is_untouched, replaces_methods
+from plasticrl.core.stock import has_hooks, is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
 
-CORES = tuple(name for name in CELLS if name != "plastic_readout")
-"""The cells a policy can have: all but ``plastic_readout``, which needs a label as input."""
+CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
+"""The cells that a policy can have."""
 
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
@@ -154,12 +154,32 @@ class PlasticPolicy(ActorCriticPolicy):
             and space.dtype == np.float32
         )
 
+    def check_overrides(self) -> None:
+        """Raise ``UsageError`` for an override or a hook that acting and learning would not call.
+
+        They advance the core themselves, so of SB3's methods they call only ``extract_features``
+        and, by ``distribution_of``, ``_get_action_dist_from_latent``.
+        """
+        for name in ("forward", "get_distribution", "evaluate_actions", "_predict"):
+            if not _is_method(getattr(self, name), getattr(PlasticPolicy, name)):
+                raise UsageError(
+                    f"{type(self).__name__}.{name} is overridden, but a recurrent policy acts and "
+                    "learns without it: override distribution_of(latent) or extract_features(obs)"
+                )
+        for part in (self, self.mlp_extractor):
+            if has_hooks(part):
+                raise UsageError(
+                    f"a hook on {type(part).__name__} would not be called: register it on "
+                    "features_extractor, core, action_net, value_net or the layers of mlp_extractor"
+                )
+
     @property
     def has_stock_extractor(self) -> bool:
-        """Whether the features extractor is SB3's ``FlattenExtractor``, unmodified."""
+        """Whether SB3's own code extracts the features, without parameters."""
         extractor = self.features_extractor
         return (
-            type(extractor) is FlattenExtractor
+            type(extractor) in (FlattenExtractor, CombinedExtractor)
+            and not any(True for _ in extractor.parameters())
             and is_untouched(extractor)
             and _is_method(self.extract_features, ActorCriticPolicy.extract_features)
         )
@@ -182,6 +202,7 @@ class PlasticPolicy(ActorCriticPolicy):
         """Return the core's state at the start of an episode, on the policy's device."""
         return self.core.initial_state(batch_size)
 
+    @in_full_precision
     def step(
         self,
         obs: PyTorchObs,
@@ -197,7 +218,8 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_starts: (B,), true where the observation is the first of an episode.
             deterministic: take the most likely action instead of a sample.
         """
-        new_state = map_leaves(Tensor.clone, self._as_state(state, _n_rows(obs)))
+        self.check_overrides()
+        new_state = self._as_state(state, _n_rows(obs))
         chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
         actions = torch.as_tensor(chosen, device=self.device)
         values, log_probs = self.evaluate_outputs(latent, actions)
@@ -218,7 +240,7 @@ class PlasticPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log-probabilities as SB3 does, without the new state.
 
-        It has a gradient, and uses plain torch operations only. The arguments are as for ``step``.
+        It has a gradient, and can be traced or exported. The arguments are as for ``step``.
         """
         latent, _ = self._advance(obs, state, episode_starts)
         distribution, values = self._heads(latent)
@@ -307,6 +329,7 @@ class PlasticPolicy(ActorCriticPolicy):
         values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)
         return values, log_prob, distribution.entropy()
 
+    @in_full_precision
     def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
@@ -332,7 +355,8 @@ class PlasticPolicy(ActorCriticPolicy):
         self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         n_envs = _n_rows(obs)
-        carry = map_leaves(Tensor.clone, self._as_state(state, n_envs))
+        self.check_overrides()
+        carry = self._as_state(state, n_envs)
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies, because SB3's evaluate_policy changes this array later.
         episode_starts = torch.tensor(starts, device=self.device)
@@ -356,8 +380,10 @@ class PlasticPolicy(ActorCriticPolicy):
                     f"state must be the {len(leaves(template))} arrays that predict returned, "
                     f"not {len(state)}"
                 )
-            arrays = [torch.as_tensor(leaf, device=self.device) for leaf in state]
-            state = unflatten(template, arrays)
+            copies = [torch.tensor(leaf, device=self.device) for leaf in state]
+            state = unflatten(template, copies)
+        else:
+            state = map_leaves(Tensor.clone, state)
         check_state(state, template, n_rows)
         return state
 

@@ -28,6 +28,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.options import A2COptions
 from plasticrl.agents.policies import (
@@ -41,7 +42,7 @@ from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
-from plasticrl.runs import UsageError, UserCodeError, notify_compilation
+from plasticrl.runs import DivergedError, UsageError, UserCodeError, notify_compilation
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
@@ -160,6 +161,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         ]
         return [*super()._excluded_save_params(), *own]
 
+    @in_full_precision
     def collect_rollouts(
         self,
         env: VecEnv,
@@ -179,6 +181,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         assert self._last_obs is not None
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
+        self.policy.check_overrides()
         rollout_buffer.reset()
         self._stepper = None
         state = self._carried_state(env.num_envs)
@@ -200,7 +203,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
             if problem := describe_rewards(rewards):
-                raise FloatingPointError(f"{problem} {self._progress()}")
+                raise DivergedError(f"{problem} {self._progress()}")
             if any_of(dones):
                 self._update_info_buffer(infos, dones)
                 if self.bootstrap_truncated:
@@ -219,7 +222,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """Yield the steps of a rollout; add the step to an error about non-finite numbers."""
         try:
             yield from rollout
-        except (FloatingPointError, UserCodeError) as error:
+        except (DivergedError, UserCodeError) as error:
             error.args = (f"{error} {self._progress()}",)
             raise
 
@@ -286,7 +289,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         """Take one gradient step on the whole rollout.
 
         Raises:
-            FloatingPointError: if the gradient is not finite; the weights are then unchanged.
+            DivergedError: if the gradient is not finite; the weights are then unchanged.
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -314,7 +317,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not torch.isfinite(grad_norm):
             losses = {"policy": policy_loss, "value": value_loss, "entropy": entropy_loss}
-            raise FloatingPointError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
+            raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
         self.policy.optimizer.step()
 
         self._n_updates += 1

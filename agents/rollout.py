@@ -23,6 +23,7 @@ from plasticrl.core import stepper
 from plasticrl.core.stock import is_untouched
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import to_host
+from plasticrl.runs import DivergedError
 
 
 class Step(NamedTuple):
@@ -47,7 +48,7 @@ class Step(NamedTuple):
 class HostRollout:
     """An iterator over the steps of a rollout, which takes each step when it is asked for.
 
-    Iterating raises ``FloatingPointError`` if the core's outputs are no longer finite.
+    Iterating raises ``DivergedError`` if the core's outputs are no longer finite.
 
     Args:
         state: the core's state before the first step. It is updated in place.
@@ -127,16 +128,24 @@ class DeviceRollout(HostRollout):
         return (
             on_device
             and policy.samples_by_logits
-            and all(map(is_untouched, (policy.core, policy.action_net, policy.mlp_extractor)))
+            and all(
+                map(
+                    is_untouched,
+                    (
+                        policy.core,
+                        policy.features_extractor,
+                        policy.action_net,
+                        policy.mlp_extractor,
+                    ),
+                )
+            )
         )
 
     def __iter__(self) -> Iterator[Step]:
         tape = _Tape(self)
         tape.run()
         if not tape.finite.item():
-            raise FloatingPointError(
-                describe_activity(self.policy, tape.first_broken_observations())
-            )
+            raise DivergedError(describe_activity(self.policy, tape.first_broken_observations()))
         self.outputs, self.modulating = tape.records["outputs"], tape.modulating()
         self.obs, self.episode_starts = to_host(tape.obs), to_host(tape.starts)
         obs, starts, actions, rewards, dones = (

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from plasticrl.core import OptionError
-from plasticrl.runs import UsageError
+from plasticrl.runs import RunError, UsageError
 
 T = TypeVar("T")
 
@@ -126,6 +126,8 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
     """
     try:
         yield
+    except RunError:  # it is about a file, whose name may look like a setting
+        raise
     except (UsageError, OptionError) as error:
         raise UsageError(with_flags(str(error), form)) from error
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from shutil import which
 
-from plasticrl.runs import UsageError, UserCodeError
+from plasticrl.runs import DivergedError, UsageError, UserCodeError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 LONGEST_WORD, LONGEST_MESSAGE = 1_000, 4_000
@@ -75,7 +75,7 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     except UsageError as error:
         _say_error(error)
         return BAD_USAGE
-    except FloatingPointError as error:  # a training has diverged
+    except DivergedError as error:
         _say_error(error)
         return FAILED
     except UserCodeError as error:

@@ -33,14 +33,14 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS
-from plasticrl.runs import RunDirectory, UsageError, UserCodeError
+from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
-_CORES = tuple(name for name in CELLS if name != "plastic_readout")
+_CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 _CORE_NAME: Any = Annotated[
     Literal[_CORES],
     tyro.conf.arg(help="The kind of the core. Each kind has its own options."),
@@ -264,7 +264,7 @@ def _learn_agent(training: Any) -> int:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
         return _interrupted(run)
-    except (FloatingPointError, UserCodeError) as error:
+    except (DivergedError, UserCodeError) as error:
         error.add_note(_how_to_continue(run))
         raise
     say(
@@ -287,7 +287,7 @@ def _learn_task(training: Any) -> int:
                 say(f"picture: {run.path / name}")
     except KeyboardInterrupt:
         return _interrupted(run)
-    except FloatingPointError as error:
+    except DivergedError as error:
         error.add_note(_how_to_continue(run))
         raise
     say(f"to see these results again: {command_line('evaluate')} {shlex.quote(str(run.path))}")

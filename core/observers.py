@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 def is_traced() -> bool:
@@ -18,7 +19,10 @@ def is_traced() -> bool:
 
 def is_observed(inputs: Tensor) -> bool:
     """Whether operations on these inputs are recorded, or change their precision by autocast."""
-    kind = inputs.device.type
-    return is_traced() or (
-        torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    )
+    return is_traced() or is_autocast(inputs.device) or forward_ad._current_level >= 0
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Whether autocast changes the precision of operations on a device."""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

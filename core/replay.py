@@ -1,6 +1,5 @@
 """A record of the steps of a cell, from which they can be repeated with the same results."""
 
-from collections.abc import Hashable
 from typing import Any, Generic
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import State, leaves, map_leaves
+from plasticrl.core.stock import options_of
 
 
 class ReplayError(RuntimeError):
@@ -34,7 +34,7 @@ class StepRecord(Generic[State]):
         self._cell, self._state, self._n_steps = cell, state, n_steps
         self.start = map_leaves(lambda leaf: leaf.detach().clone(), state)
         self._weights = [weight.detach().clone() for weight in _weights(cell)]
-        self._options = _options(cell)
+        self._options = [options_of(module) for module in cell.modules()]
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
         """Numbers of changes of the state: now, before and after the first step, at the end."""
@@ -67,7 +67,7 @@ class StepRecord(Generic[State]):
             return "the state was changed other than by the steps"
         if self.inputs.is_inference() or len(self._leaves) < len(leaves(self._state)):
             return "torch does not count the changes of tensors made in inference mode"
-        if self._options != _options(self._cell):
+        if self._options != [options_of(module) for module in self._cell.modules()]:
             return "the cell's options have changed since"
         if not all(map(_same, self._weights, _weights(self._cell))):
             return "the cell's weights have changed since"
@@ -100,18 +100,6 @@ def _write(rows: Any, step: int, values: Tensor) -> None:
 
 def _weights(cell: Cell[Any]) -> list[Tensor]:
     return [*cell.parameters(), *cell.buffers()]
-
-
-def _options(cell: Cell[Any]) -> list[dict[str, Hashable]]:
-    """The public attributes of a cell's modules, which can affect its results."""
-    return [
-        {
-            name: value
-            for name, value in vars(module).items()
-            if isinstance(value, Hashable) and name != "training" and not name.startswith("_")
-        }
-        for module in cell.modules()
-    ]
 
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:

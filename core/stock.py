@@ -4,10 +4,10 @@ A module that fails these checks is called as a module, so that its hooks, repla
 masks have their effect.
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Hashable
+from functools import lru_cache
 from inspect import isroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -37,7 +37,12 @@ def is_stock_cell(cell: nn.Module) -> bool:
     form: Any = CELLS[cell.config.name].load()
     if type(cell) is not form or not is_untouched(cell):
         return False
-    return _structure(cell) == _structure_of(form, cell.input_size, cell.config)
+    parts, options = _as_made(form, cell.input_size, cell.config)
+    return _parts(cell) == parts and all(
+        vars(part).get(name) == value
+        for part, made in zip(cell.modules(), options, strict=True)
+        for name, value in made.items()
+    )
 
 
 def is_stock_linear(module: nn.Module) -> bool:
@@ -50,10 +55,12 @@ def is_untouched(module: nn.Module) -> bool:
     """Whether a module and all its parts have no hooks, and no method replaced on the instance."""
     if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return False
-    return not any(
-        replaces_methods(part) or any(getattr(part, hooks) for hooks in _HOOKS)
-        for part in module.modules()
-    )
+    return not any(has_hooks(part) or replaces_methods(part) for part in module.modules())
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether hooks are registered on a module itself."""
+    return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
 def replaces_methods(instance: object) -> bool:
@@ -62,24 +69,47 @@ def replaces_methods(instance: object) -> bool:
     return not _methods(form).isdisjoint(vars(instance))
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _methods(form: Any) -> frozenset[str]:
     return frozenset(name for name in dir(form) if isroutine(getattr(form, name)))
 
 
-def _structure(module: nn.Module) -> tuple[Any, ...]:
-    """The names and types of all parts, and the names and shapes of their parameters."""
-    return tuple(_parts(module))
+class _Part(NamedTuple):
+    """What a module and its class must agree in."""
+
+    name: str
+    form: type[nn.Module]
+    shapes: dict[str, torch.Size | None]
+    """The shapes of its parameters and buffers."""
 
 
-def _parts(module: nn.Module) -> Iterator[tuple[Any, ...]]:
-    for name, part in module.named_modules():
-        yield name, type(part)
-        for key, value in (*part._parameters.items(), *part._buffers.items()):
-            yield key, None if value is None else value.shape
+def _parts(module: nn.Module) -> list[_Part]:
+    return [
+        _Part(
+            name,
+            type(part),
+            {
+                key: None if value is None else value.shape
+                for key, value in (*part._parameters.items(), *part._buffers.items())
+            },
+        )
+        for name, part in module.named_modules()
+    ]
 
 
-@cache
-def _structure_of(form: Any, input_size: int, config: CellConfig) -> tuple[Any, ...]:
+def options_of(module: nn.Module) -> dict[str, Hashable]:
+    """The public attributes of a module, not of its parts, which can affect its results."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Hashable) and name != "training" and not name.startswith("_")
+    }
+
+
+@lru_cache(maxsize=256)
+def _as_made(
+    form: Any, input_size: int, config: CellConfig
+) -> tuple[list[_Part], list[dict[str, Hashable]]]:
     with torch.device("meta"):  # has shapes and no values
-        return _structure(form(input_size, config))
+        cell = form(input_size, config)
+    return _parts(cell), [options_of(part) for part in cell.modules()]

@@ -100,7 +100,7 @@ def sequence(
     Raises:
         ValueError: for a shape that does not fit, or an unknown backend.
     """
-    if torch.compiler.is_dynamo_compiling():
+    if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
         outside: tuple[Tensor, State] = torch.compiler.disable(sequence)(  # type: ignore[no-untyped-call]
             cell, inputs, state, episode_starts, backend
         )

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
-from plasticrl.runs.errors import RunError, UsageError, UserCodeError
+from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.intervals import mean_interval, wilson_interval
 from plasticrl.runs.metrics import MetricsLog, read_metrics
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_NAME",
+    "DivergedError",
     "MetricsLog",
     "Progress",
     "RunDirectory",

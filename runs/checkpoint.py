@@ -18,6 +18,8 @@ from plasticrl.runs.files import atomic_write, read_bytes
 FORMAT_VERSION = 2
 LARGEST = 1 << 32
 """Bytes of the largest file that is read as a checkpoint."""
+_END = 22
+"""The length of a zip file's last record, without a comment."""
 _DIGITS = 64
 """The length of a SHA-256 checksum in hexadecimal digits."""
 _NO_COMMENT, _COMMENT = (0).to_bytes(2, "little"), _DIGITS.to_bytes(2, "little")
@@ -39,20 +41,26 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     Raises:
         ValueError: ``step`` is negative, or ``keep`` is below 1.
         TypeError: ``content`` has a value of another type; the message has the path of its keys.
-        RunError: the folder cannot be written. The older checkpoints are then unchanged.
+        RunError: the folder cannot be written, or the checkpoint would be larger than ``LARGEST``.
+            The older checkpoints are then unchanged.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be >= 0 and keep >= 1, not {step} and {keep}")
     saved = {"format_version": FORMAT_VERSION, "content": _plain(content, "content")}
     buffer = io.BytesIO()
     torch.save(saved, buffer)
-    contents = _with_checksum(buffer.getvalue())
+    add_checksum(buffer)
+    if buffer.tell() > LARGEST:
+        raise RunError(
+            f"the checkpoint of step {step} has {buffer.tell():,} bytes, but at most {LARGEST:,} "
+            "can be read again: use fewer environments or a smaller core"
+        )
     path = Path(folder) / f"step_{step:012d}.pt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot create the folder {folder}: {error.strerror or error}") from error
-    atomic_write(path, contents)
+    atomic_write(path, buffer.getbuffer())
     _remove_old(path, keep)
     return path
 
@@ -105,6 +113,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     contents = read_bytes(path, LARGEST)
+    if contents.endswith(_NO_COMMENT) and contents[-_END:].startswith(b"PK\5\6"):
+        raise RunError(
+            f"{path} has no checksum: it is not a plasticrl checkpoint, or of an older plasticrl, "
+            "which still reads it"
+        )
     if not _has_its_checksum(contents):
         raise RunError(
             f"{path} is damaged, or not a plasticrl checkpoint: it does not end with the checksum "
@@ -126,13 +139,17 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _with_checksum(contents: bytes) -> bytes:
-    body = contents[: -len(_NO_COMMENT)] + _COMMENT
-    return body + hashlib.sha256(body).hexdigest().encode()
+def add_checksum(buffer: io.BytesIO) -> None:
+    """Add to a zip file in memory the comment that holds its checksum."""
+    with buffer.getbuffer() as contents:
+        contents[-len(_NO_COMMENT) :] = _COMMENT
+        checksum = hashlib.sha256(contents).hexdigest()
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(checksum.encode())
 
 
 def _has_its_checksum(contents: bytes) -> bool:
-    body, checksum = contents[:-_DIGITS], contents[-_DIGITS:]
+    body, checksum = memoryview(contents)[:-_DIGITS], contents[-_DIGITS:]
     return hashlib.sha256(body).hexdigest().encode() == checksum
 
 
@@ -150,9 +167,13 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _remove_old(written: Path, keep: int) -> None:
-    others = [path for path in _checkpoints(written.parent) if path != written]
+    """Remove older checkpoints, later ones from before the run was resumed, and partial files."""
+    checkpoints = _checkpoints(written.parent)
+    position = checkpoints.index(written)
     leftovers = list(written.parent.glob(".step_*.tmp"))
-    for path in others[: max(0, len(others) - (keep - 1))] + leftovers:
+    for path in (
+        checkpoints[: max(0, position - (keep - 1))] + checkpoints[position + 1 :] + leftovers
+    ):
         path.unlink(missing_ok=True)
 
 

@@ -9,5 +9,9 @@ class RunError(UsageError):
     """A run directory or a file in it is missing or damaged; the message is one sentence."""
 
 
+class DivergedError(FloatingPointError):
+    """Numbers of a training are no longer finite; the message says which, and what may help."""
+
+
 class UserCodeError(RuntimeError):
     """Code of the user, such as an environment, raised an error, which is the cause of this one."""

@@ -59,12 +59,9 @@ def read_bytes(path: Path, largest: int = 1 << 20) -> bytes:
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise RunError(f"cannot read {path}: it is not a regular file")
+                raise OSError("it is not a regular file")
             if status.st_size > largest:
-                raise RunError(
-                    f"cannot read {path}: it has {status.st_size:,} bytes, and at most "
-                    f"{largest:,} are read"
-                )
+                raise OSError(f"it has {status.st_size:,} bytes, and at most {largest:,} are read")
             return file.read(largest)
     except (OSError, ValueError) as error:  # ValueError: the path has a null character
         reason = getattr(error, "strerror", None) or error

@@ -42,7 +42,7 @@ def check_like(value: object, template: object, where: str) -> None:
 
 
 def _check_tensor(value: Tensor, template: Tensor, where: str) -> None:
-    if value.layout != template.layout or value.is_quantized or value.is_nested:
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
         raise RunError(f"{where} must be a plain tensor")
     if (value.shape, value.dtype) != (template.shape, template.dtype):
         raise RunError(
@@ -53,39 +53,51 @@ def _check_tensor(value: Tensor, template: Tensor, where: str) -> None:
         raise RunError(f"{where} is not finite")
 
 
-def check_optimizer(
-    state: object, optimizer: torch.optim.Optimizer, has_stepped: bool, where: str
-) -> None:
+_OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.RMSprop: {"step", "square_avg"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
+"""What an optimizer keeps of each parameter that has had a gradient."""
+
+
+def check_optimizer(state: object, optimizer: torch.optim.Optimizer, where: str) -> None:
     """Check the saved state of an optimizer against the optimizer that is to load it.
 
     Args:
-        state: the saved ``state_dict``.
+        state: what ``state_dict`` gave.
         optimizer: an optimizer of the same parameters and options; the learning rate may differ.
-            It makes a step, to have a state too, so load its parameters afterward.
-        has_stepped: whether the saved optimizer had made a step.
         where: the name of ``state`` in messages.
 
     Raises:
-        RunError: it is not what such an optimizer saves.
+        RunError: the saved state does not fit the optimizer.
     """
-    if has_stepped:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad()
-    template = optimizer.state_dict()
-    check_like(state, template, where)
+    (kept,) = (kept for form, kept in _OPTIMIZER_STATE.items() if isinstance(optimizer, form))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = state["state"] if isinstance(state, dict) and "state" in state else {}
+    if not isinstance(numbers, dict) or not numbers.keys() <= set(range(len(parameters))):
+        raise RunError(f"{where}.state is not that of {len(parameters)} parameters")
+    forms = {
+        number: {name: _like(parameters[number], name, numbers[number]) for name in sorted(kept)}
+        for number in numbers
+    }
+    check_like(state, {**optimizer.state_dict(), "state": forms}, where)
     assert isinstance(state, dict)
-    for saved, ours in zip(state["param_groups"], template["param_groups"], strict=True):
+    for saved, ours in zip(state["param_groups"], optimizer.param_groups, strict=True):
         for name, option in ours.items():
-            if name != "lr" and saved[name] != option:
+            if name not in ("lr", "params") and saved[name] != option:
                 raise RunError(f"{where}: {name} must be {option!r}, not {saved[name]!r}")
+
+
+def _like(parameter: Tensor, name: str, saved: object) -> Tensor | None:
+    """Data of the form that an optimizer keeps of a parameter under a name."""
+    if isinstance(saved, dict) and name == "momentum_buffer" and saved.get(name) is None:
+        return None
+    return torch.zeros(()) if name == "step" else parameter.detach()
 
 
 def check_at_least(minimum: float, **values: object) -> None:
     """Raise ``RunError`` unless every value is a finite number of at least ``minimum``."""
     for name, value in values.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not minimum <= float(value) < math.inf:  # type: ignore[arg-type]
+        if type(value) not in (int, float) or not minimum <= value < math.inf:  # type: ignore[operator]
             raise RunError(f"{name} must be a finite number of at least {minimum}")

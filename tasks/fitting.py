@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plasticrl.runs import RunError, TrainingSession, get_rng_state, set_rng_state
+from plasticrl.runs import DivergedError, RunError, TrainingSession, get_rng_state, set_rng_state
 from plasticrl.runs.matching import check_at_least, check_like, check_optimizer
 from plasticrl.tasks.config import TaskConfig
 
@@ -73,7 +73,7 @@ class Fit(ABC):
             session: shows the progress and decides when to save; by default nothing is shown.
 
         Raises:
-            FloatingPointError: the loss or its gradient is no longer finite.
+            DivergedError: the loss or its gradient is no longer finite.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         config, session = self.config, session or TrainingSession()
@@ -163,7 +163,7 @@ class Fit(ABC):
         if not 0 < state["n_updates"] <= self.config.n_updates:
             raise RunError(f"its 'n_updates' is {state['n_updates']}")
         check_at_least(0, **{"its 'seconds'": state["seconds"]})
-        check_optimizer(state["optimizer"], self.optimizer, True, "its 'optimizer'")
+        check_optimizer(state["optimizer"], self.optimizer, "its 'optimizer'")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.n_updates, self.seconds = state["n_updates"], state["seconds"]
@@ -177,7 +177,7 @@ def step(
     """Make an update with the loss's gradient, clipped at ``max_norm``; return the unclipped norm.
 
     Raises:
-        FloatingPointError: the loss or its gradient is no longer finite; the message begins with
+        DivergedError: the loss or its gradient is no longer finite; the message begins with
             ``where``.
     """
     optimizer.zero_grad()
@@ -185,6 +185,6 @@ def step(
     trained = [p for p in net.parameters() if p.requires_grad]
     norm = nn.utils.clip_grad_norm_(trained, max_norm)
     if not (torch.isfinite(norm) and torch.isfinite(loss.detach())):
-        raise FloatingPointError(f"{where}: the loss is {loss.item()}; lower the learning rate")
+        raise DivergedError(f"{where}: the loss is {loss.item()}; lower the learning rate")
     optimizer.step()
     return norm.item()

@@ -14,8 +14,14 @@ from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import frames_mode, record_episode
-from plasticrl.envs import ENV_IDS
-from plasticrl.runs import RunDirectory, TrainingSession, get_rng_state, set_rng_state
+from plasticrl.runs import (
+    RunDirectory,
+    TrainingSession,
+    UsageError,
+    UserCodeError,
+    get_rng_state,
+    set_rng_state,
+)
 from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.panels import heat_map
 from plasticrl.viewer.still import filmstrip
@@ -130,10 +136,7 @@ class EpisodePictures(BaseCallback):
                 writer, step = output.writer, self.model.num_timesteps
                 try:
                     episode = self._play()
-                except Exception as error:
-                    if self.config.env_id in ENV_IDS:
-                        raise
-                    # Opening a user's environment twice may fail; that must not end the run.
+                except (UsageError, UserCodeError) as error:  # a second copy may fail, alone
                     writer.add_text("episode/left_out", str(error), step)
                     continue
                 for name, picture in _pictures(episode).items():

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
-from plasticrl.runs import UsageError, check_device
+from plasticrl.runs import UsageError, UserCodeError, check_device
 
 
 def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> VecEnv:
@@ -61,6 +61,10 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
         yield
     except (gym.error.Error, ArgumentError, *errors) as error:
         raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        if config.env_id in ENV_IDS:
+            raise
+        raise UserCodeError(f"{config.env_id} cannot be made: {error}") from error
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:

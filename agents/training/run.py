@@ -21,6 +21,7 @@ from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import make_logger
 from plasticrl.agents.training.snapshot import naming, restore, take
 from plasticrl.runs import (
+    DivergedError,
     RunDirectory,
     TrainingSession,
     UsageError,
@@ -129,15 +130,15 @@ class TrainingRun:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
-            FloatingPointError: the weights are no longer finite.
+            DivergedError: the weights are no longer finite.
         """
-        model, started = self.model, time.time() - self.seconds
-        model.run_started_ns = int(started * 1e9)
+        model, started = self.model, time.monotonic() - self.seconds  # no clock that is set back
+        model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 
         def save() -> None:
             if problem := describe_weights(model.policy):
-                raise FloatingPointError(f"{problem} (after {model.num_timesteps:,} steps)")
-            content = take(model, time.time() - started, self.curriculum)
+                raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
+            content = take(model, time.monotonic() - started, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
         try:
@@ -146,7 +147,7 @@ class TrainingRun:
             assert model.env is not None
             model.env.close()
             model.logger.close()
-        return Trained(model.num_timesteps, time.time() - started)
+        return Trained(model.num_timesteps, time.monotonic() - started)
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps

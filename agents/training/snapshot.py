@@ -76,7 +76,7 @@ def restore(
         RunError: the checkpoint does not have what this run saves.
     """
     _check(model, content, curriculum)
-    restore_policy(model.policy, content)  # after the check, which makes a step of the optimizer
+    restore_policy(model.policy, content)
     model.policy.optimizer.load_state_dict(content["optimizer"])
     model.num_timesteps = content["num_timesteps"]
     model._n_updates = content["n_updates"]
@@ -98,17 +98,18 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
         "n_updates": 0,
         "elapsed": 0.0,
         "episodes": [{"r": 0.0, "l": 0}] * _length(content, "episodes"),
-        "recorded": dict.fromkeys(_names(content, "recorded"), 0.0),
     }
-    parts = {"policy", "optimizer", "rng", "environments", "curriculum"}
+    parts = {"policy", "optimizer", "recorded", "rng", "environments", "curriculum"}
     if content.keys() != form.keys() | parts:
         raise RunError("it is not a checkpoint of an agent's run")
     for name, template in form.items():
         check_like(content[name], template, name)
     check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
+    recorded = content["recorded"]  # may have NaN, as an explained variance of constant returns
+    if type(recorded) is not dict or {type(value) for value in recorded.values()} - {float}:
+        raise RunError("recorded must be numbers by name")
     _check_policy(model.policy, content)
-    has_stepped = content["n_updates"] > 0
-    check_optimizer(content["optimizer"], model.policy.optimizer, has_stepped, "optimizer")
+    check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
     if isinstance(model.env, BatchVecEnv):
         model.env.reset()  # without it there is no state to compare with
         check_like(content["environments"], _environments_form(model, content), "environments")
@@ -124,11 +125,6 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
 def _length(content: Any, name: str) -> int:
     part = content.get(name) if isinstance(content, dict) else None
     return len(part) if isinstance(part, list) else 0
-
-
-def _names(content: dict[str, Any], name: str) -> list[str]:
-    part = content.get(name)
-    return [key for key in part if isinstance(key, str)] if isinstance(part, dict) else []
 
 
 def _environments_form(model: RecurrentA2C, content: dict[str, Any]) -> dict[str, Any]:

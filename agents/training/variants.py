@@ -47,7 +47,7 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
     curriculum, curriculum_dropped = _vary_curriculum(
         config.curriculum,
         parts["curriculum"],
-        is_obsolete=other_env or (ends and not parts["curriculum"]),
+        is_obsolete=other_env or (ends and "stages" not in parts["curriculum"]),
     )
     dropped = {
         "core": core_dropped,

@@ -74,7 +74,9 @@ def record_episode(
         while not done:
             if render_mode is not None:
                 if len(columns.actions) % picture_every == 0:
-                    _keep_picture(columns, env.render(), config.env_id)
+                    with environment_errors(env):
+                        picture = env.render()
+                    _keep_picture(columns, picture, config.env_id)
                 else:
                     _repeat_picture(columns)
             if (scene := _scene_of(env)) is not None:

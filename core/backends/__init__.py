@@ -39,6 +39,11 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
     check_backend(backend)
     if backend == "eager" or (backend == "auto" and is_observed(inputs)):
         return EAGER
+    if is_observed(inputs):
+        raise ValueError(
+            "backend 'fused' cannot run under autocast, tracing, torch.export, torch.func or "
+            "forward-mode differentiation; use 'auto'"
+        )
     for specialized in SPECIALIZED:
         if specialized.supports(cell, inputs):
             return specialized

@@ -47,7 +47,7 @@ class EagerBackend(EagerSteps):
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
     ) -> tuple[Tensor, State]:
-        if is_untouched(cell) and type(cell).forward is Cell.forward:
+        if not is_traced() and is_untouched(cell) and type(cell).forward is Cell.forward:
             step, steps = cell.step, cell.project(inputs)
         else:
             step, steps = cell, inputs

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plasticrl.core.backends.eager import EagerSteps
 from plasticrl.core.cells.cell import Cell
@@ -19,15 +19,20 @@ OPTIONS = (True, 1, 0.0, False, False, False)
 """has_biases, num_layers, dropout, train, bidirectional, batch_first"""
 
 
+def _parameters(cell: nn.LSTMCell | nn.GRUCell) -> list[Tensor]:
+    """By name, because ``parameters()`` gives a shared one only once."""
+    return [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
+
+
 def _lstm(cell: LSTM, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
     carry = [leaf.unsqueeze(0) for leaf in state]
-    outputs, hidden, memory = torch.lstm(inputs, carry, list(cell.cell.parameters()), *OPTIONS)
+    outputs, hidden, memory = torch.lstm(inputs, carry, _parameters(cell.cell), *OPTIONS)
     return outputs, LSTMState(hidden[0], memory[0])
 
 
 def _gru(cell: GRU, inputs: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
     carry = state.hidden.unsqueeze(0)
-    outputs, hidden = torch.gru(inputs, carry, list(cell.cell.parameters()), *OPTIONS)
+    outputs, hidden = torch.gru(inputs, carry, _parameters(cell.cell), *OPTIONS)
     return outputs, GRUState(hidden[0])
 
 

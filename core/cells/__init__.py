@@ -33,6 +33,8 @@ class Entry(NamedTuple):
     """The cell's options."""
     code: str
     """The cell's class, as ``module:class``."""
+    takes_labels: bool = False
+    """Whether its input has a label too, so that it is for supervised tasks only."""
 
     def load(self) -> "Callable[[int, CellConfig], Cell[Any]]":
         """Import the cell's class, and torch with it."""
@@ -52,7 +54,7 @@ CELLS = {
         Entry(IdentityConfig, "identity:Identity"),
         Entry(PlasticRNNConfig, "plastic_rnn:PlasticRNN"),
         Entry(PlasticLSTMConfig, "plastic_lstm:PlasticLSTM"),
-        Entry(PlasticReadoutConfig, "plastic_readout:PlasticReadout"),
+        Entry(PlasticReadoutConfig, "plastic_readout:PlasticReadout", takes_labels=True),
     )
 }
 

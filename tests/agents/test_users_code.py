@@ -10,12 +10,13 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from torch import Tensor, nn
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C, make_vec_env
 from plasticrl.core.state import leaves
-from plasticrl.runs import UsageError
+from plasticrl.runs import DivergedError, UsageError
 
 MASK = torch.tensor([0.0, -1e8, 0.0])
 """Added to the logits of three actions: the second is never taken."""
@@ -93,6 +94,78 @@ def test_hooks_fire_in_the_rollout_and_in_the_loss(part: str, make_vec: Any) -> 
     n_calls = len(calls)
     model.train()
     assert len(calls) > n_calls
+
+
+class Overridden(PlasticPolicy):
+    def get_distribution(self, *arguments: Any, **options: Any) -> Any:
+        return super().get_distribution(*arguments, **options)
+
+
+def test_an_override_that_would_not_be_called_is_refused(make_vec: Any) -> None:
+    """A mask would be ignored: a recurrent policy does not act by these methods of SB3's."""
+    model = RecurrentA2C(Overridden, make_vec(), n_steps=16, device="cpu")
+    sentence = r"Overridden\.get_distribution is overridden, .* override distribution_of"
+    for act in (lambda: model.learn(48), lambda: model.predict(np.zeros((1, 2, 3), np.float32))):
+        with pytest.raises(UsageError, match=sentence):
+            act()
+    model = make(make_vec())
+    model.policy.forward = lambda obs: obs  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match=r"PlasticPolicy\.forward is overridden"):
+        model.learn(48)
+
+
+@pytest.mark.parametrize("part", ["", "mlp_extractor"])
+def test_a_hook_that_would_not_fire_is_refused(part: str, make_vec: Any) -> None:
+    """A user's hook would be registered and never called."""
+    model = make(make_vec())
+    model.policy.get_submodule(part).register_forward_hook(lambda *_: None)
+    with pytest.raises(UsageError, match=r"a hook on .* would not be called: register it on"):
+        model.learn(48)
+
+
+def test_hidden_layers_of_another_kind(make_vec: Any) -> None:
+    """Acting would expect a Sequential."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(100, 64)
+
+        def forward(self, latent: Tensor) -> Tensor:
+            return self.layer(latent)
+
+    model = make(make_vec(), policy_kwargs={"net_arch": [64]})
+    model.policy.mlp_extractor.policy_net = Net()
+    model.learn(48)
+
+
+def test_under_autocast(core: dict[str, Any], make_vec: Any) -> None:
+    """Acting would fail, since NumPy has no bfloat16."""
+    model = make(make_vec(), policy_kwargs=core)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.learn(96)
+        model.predict(np.zeros((1, 2, 3), np.float32))
+
+
+def test_an_error_of_the_users_own_extractor_is_not_replaced(make_vec: Any) -> None:
+    """The user would be told to lower the learning rate."""
+
+    class Checked(FlattenExtractor):
+        def forward(self, observations: Tensor) -> Tensor:
+            raise FloatingPointError("my own check")
+
+    model = make(make_vec(), policy_kwargs={"features_extractor_class": Checked})
+    with pytest.raises(FloatingPointError, match=r"^my own check$"):
+        model.learn(48)
+
+
+def test_discrete_observations_and_activity_that_is_not_finite(make_vec: Any) -> None:
+    """The error would be about the shape of the observations."""
+    model = make(make_vec(observation="Discrete"))
+    with torch.no_grad():
+        model.policy.core.connection.weight.fill_(torch.inf)  # type: ignore[union-attr]
+    with pytest.raises(DivergedError, match=r"^the weights core\.connection\.weight are"):
+        model.learn(48)
 
 
 def started(model: RecurrentA2C) -> tuple[Any, BaseCallback, Any, int]:

@@ -24,7 +24,7 @@ from plasticrl.agents.watching import evaluation
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import main, run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
-from plasticrl.runs.checkpoint import _with_checksum
+from plasticrl.runs.checkpoint import add_checksum
 
 evaluate_main = partial(run_command, "evaluate")
 train_main = partial(run_command, "train")
@@ -283,6 +283,17 @@ def test_evaluate_without_a_run(refused: Refused) -> None:
     assert "plasticrl evaluate --gallery maze --watch; several runs are for --plot FILE" in said
 
 
+def test_a_folder_with_the_name_of_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    """The user would be told about a flag instead of the folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("seed=3").mkdir()
+    Path("seed=3/mine").touch()
+    sentence = refused(train_main, MAZE, *SIZES, "--run-dir", "seed=3")
+    assert sentence.startswith("error: seed=3 is not empty")
+
+
 def test_a_run_directory_that_is_occupied(run: Path, refused: Refused) -> None:
     """Otherwise an older run is overwritten."""
     sentence = refused(train_main, MAZE, *SIZES, "--run-dir", run)
@@ -430,7 +441,8 @@ def seal(saved: Any, path: Path) -> None:
     """Write a checkpoint whose checksum is right."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
-    path.write_bytes(_with_checksum(buffer.getvalue()))
+    add_checksum(buffer)
+    path.write_bytes(buffer.getvalue())
 
 
 def change(run: Path, **values: Any) -> None:

@@ -108,6 +108,13 @@ def test_a_curriculum_is_kept_or_changed(flags: str, curriculum: dict[str, Any])
     assert parse("cue-reward-tuned", *flags.split()).curriculum == replace(tuned, **curriculum)
 
 
+def test_a_curriculum_that_ends_has_no_threshold() -> None:
+    """The agent would train with 2, 3 and 4 cues, and be measured with 5."""
+    flags = ("--env-kwargs", "n_cues=5", "--curriculum.threshold", "0.5")
+    with pytest.raises(UsageError, match=r"--curriculum.threshold has no meaning without a curr"):
+        parse("cue-reward-tuned", *flags)
+
+
 def test_an_entropy_that_was_asked_for_is_kept() -> None:
     """Otherwise the papers' entropy cannot be used in other environments with discrete actions."""
     flags = ("--env-id", "CartPole-v1", "--a2c.entropy", "simpson")
@@ -134,6 +141,7 @@ def test_an_entropy_that_was_asked_for_is_kept() -> None:
             "--curriculum.option n_cues",
             "--curriculum.option and --curriculum.stages must be given together",
         ),
+        ("--a2c.learning-rate 1e38", "--a2c.learning-rate must be at most 1e+06, not 1e+38"),
         (
             "--curriculum.threshold 0.85",
             "--curriculum.threshold has no meaning without a curriculum: leave it out, or give "

@@ -27,7 +27,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
 
 
 def kinds() -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, (config, _) in CELLS.items():
+    for name, (config, *_) in CELLS.items():
         yield name, {}
         plastic = PLASTIC if issubclass(config, Plasticity) else []
         for options in plastic + MORE.get(name, []):

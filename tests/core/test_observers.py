@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from plasticrl.core import build_cell, sequence
 from plasticrl.core.backends import choose
@@ -54,7 +55,8 @@ def test_traced_and_exported(core: str) -> None:
         warnings.simplefilter("ignore")
         traced: Any = torch.jit.trace(net, arguments(0), check_trace=False)
     exported = torch.export.export(net, arguments(0)).module()
-    for again in (traced, exported):
+    strictly = torch.export.export(net, arguments(0), strict=True).module()
+    for again in (traced, exported, strictly):
         torch.testing.assert_close(again(*arguments(1)), eager(net, *arguments(1)))
 
 
@@ -77,6 +79,28 @@ def test_transformed(core: str) -> None:
         ].sum().backward()
         for name, value in net.named_parameters():
             torch.testing.assert_close(each[name][row], value.grad)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
+def test_forward_mode() -> None:
+    """A derivative along one direction would fail."""
+    net, (inputs, starts) = Net("plastic_rnn"), arguments(0)
+    direction = torch.randn_like(inputs)
+    with forward_ad.dual_level():
+        outputs = net(forward_ad.make_dual(inputs, direction), starts)
+        tangent = forward_ad.unpack_dual(outputs).tangent
+    shifted = (eager(net, inputs + 1e-2 * direction, starts) - eager(net, inputs, starts)) / 1e-2
+    torch.testing.assert_close(tangent, shifted, atol=0.05, rtol=0.05)
+
+
+def test_the_fused_backend_by_name_is_refused() -> None:
+    """The loops would end in an error of their own, or run in another precision than was asked."""
+    cell = build_cell("plastic_rnn", 4, hidden_size=8)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ValueError, match="backend 'fused' cannot run under autocast"),
+    ):
+        sequence(cell, torch.zeros(3, 2, 4), backend="fused")
 
 
 @every_core

@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "modulator_activation": ("tanh", "sigmoid", "linear"),
     "eta_init": (0.1, 0.2),
 }
-PLASTIC_CELLS = [name for name, (config, _) in CELLS.items() if issubclass(config, Plasticity)]
+PLASTIC_CELLS = [name for name, (config, *_) in CELLS.items() if issubclass(config, Plasticity)]
 
 
 def choices_of(config: type[Any]) -> dict[str, tuple[Any, ...]]:
@@ -128,7 +128,7 @@ HIDDEN_SIZE = {"additive": 6, "clamped": 3}
 
 def option_values() -> Iterator[tuple[str, str, Any]]:
     """(cell, option, value) for every value except the default."""
-    for name, (config, _) in CELLS.items():
+    for name, (config, *_) in CELLS.items():
         hints = get_type_hints(config)
         for field in dataclasses.fields(config):
             unmodulated = name == "plastic_readout"
@@ -231,7 +231,7 @@ def test_fan_out_is_true_or_false(value: Any) -> None:
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    for name, (config, _) in CELLS.items():
+    for name, (config, *_) in CELLS.items():
         for option in choices_of(config):
             yield name, option
 

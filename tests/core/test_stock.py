@@ -1,5 +1,6 @@
 """A fast path is only for the stock cell: with anything else ``auto`` equals ``eager``."""
 
+import itertools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -89,6 +90,20 @@ def own_modulator(cell: Any) -> None:
     cell.connection.modulator = Inverted(8, 8, fan_out=cell.connection.plasticity.fan_out)
 
 
+def tied(cell: Any) -> None:
+    """Two parameters of the same shape become one."""
+    for part in cell.modules():
+        for name, other in itertools.combinations(dict(part.named_parameters(recurse=False)), 2):
+            if getattr(part, name).shape == getattr(part, other).shape:
+                setattr(part, name, getattr(part, other))
+                return
+    raise AssertionError
+
+
+def another_activation(cell: Any) -> None:
+    cell.connection.modulator.activation = "sigmoid"
+
+
 FOR_ALL = [
     hook_on_the_cell,
     hook_on_a_part,
@@ -97,6 +112,7 @@ FOR_ALL = [
     pruned,
     parametrized,
 ]
+PLASTIC = ("plastic_rnn", "plastic_lstm")
 CHANGES: list[tuple[str, Callable[[Any], None]]] = [
     *((name, change) for change in FOR_ALL for name in SPECIALIZED),
     # Those that have a layer of torch's for their input, and those that have a modulator.
@@ -105,7 +121,7 @@ CHANGES: list[tuple[str, Callable[[Any], None]]] = [
         for change in (another_layer, without_bias)
         for name in ("plastic_rnn", "rnn")
     ),
-    *((name, own_modulator) for name in ("plastic_rnn", "plastic_lstm")),
+    *((name, change) for change in (own_modulator, another_activation) for name in PLASTIC),
 ]
 
 
@@ -151,6 +167,16 @@ def test_a_changed_cell_is_called_as_a_module(name: str, change: Callable[[Any],
     torch.testing.assert_close(torch.stack([act(step) for step in inputs]), eager.detach())
     with pytest.raises(ValueError, match="backend 'fused' cannot run"):
         sequence(cell, inputs, backend="fused")
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_shared_weights(name: str) -> None:
+    """A list of all parameters has a shared one only once."""
+    cell = build_cell(name, 8, hidden_size=8)
+    tied(cell)
+    inputs = torch.randn(6, 2, 8)
+    eager = sequence(cell, inputs, backend="eager")
+    torch.testing.assert_close(sequence(cell, inputs), eager)
 
 
 def test_a_hook_on_all_modules_fires() -> None:

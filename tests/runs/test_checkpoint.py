@@ -15,12 +15,13 @@ import torch
 
 from plasticrl.runs import (
     RunError,
+    checkpoint,
     latest_checkpoint,
     load_checkpoint,
     load_latest,
     save_checkpoint,
 )
-from plasticrl.runs.checkpoint import _with_checksum
+from plasticrl.runs.checkpoint import add_checksum
 
 CONTENT: dict[str, Any] = {
     "policy": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},
@@ -178,6 +179,27 @@ def test_the_latest_whole_one_is_loaded_and_the_others_are_named(tmp_path: Path)
         load_latest(tmp_path)
 
 
+def test_a_later_checkpoint_of_a_discarded_past_is_removed(tmp_path: Path) -> None:
+    for step in (100, 300):
+        save_checkpoint(tmp_path, step, {}, keep=2)
+    (tmp_path / "step_000000000300.pt").write_bytes(b"damaged")
+    save_checkpoint(tmp_path, 200, {}, keep=2)  # the run was resumed from step 100
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "step_000000000100.pt",
+        "step_000000000200.pt",
+    ]
+
+
+def test_what_could_not_be_read_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "LARGEST", 5000)
+    save_checkpoint(tmp_path, 1, {})
+    with pytest.raises(RunError, match=r"step 2 has .* bytes, but at most 5,000 can be read again"):
+        save_checkpoint(tmp_path, 2, {"weight": torch.zeros(2000)})
+    assert load_latest(tmp_path).path.name == "step_000000000001.pt"
+
+
 @pytest.mark.parametrize("folder", ["", "missing"])
 def test_no_checkpoint_to_load(tmp_path: Path, folder: str) -> None:
     with pytest.raises(RunError, match="there is no checkpoint in"):
@@ -196,7 +218,8 @@ def seal(saved: object, path: Path) -> None:
     """Write a checkpoint whose checksum is right."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
-    path.write_bytes(_with_checksum(buffer.getvalue()))
+    add_checksum(buffer)
+    path.write_bytes(buffer.getvalue())
 
 
 class Hostile:
@@ -238,7 +261,10 @@ def test_foreign_files(tmp_path: Path, saved: object) -> None:
 def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("data", "{}")
-    with pytest.raises(RunError, match=r"model\.zip is damaged, or not"):
+    with pytest.raises(
+        RunError,
+        match=r"model\.zip has no checksum: it is not a plasticrl checkpoint, or of an older",
+    ):
         load_checkpoint(tmp_path / "model.zip")
 
 

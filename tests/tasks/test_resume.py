@@ -15,7 +15,7 @@ import torch
 
 from plasticrl.commands import run_command
 from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
-from plasticrl.runs.checkpoint import _with_checksum
+from plasticrl.runs.checkpoint import add_checksum
 from plasticrl.tasks import fitting, training
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import PRESETS, TASKS
@@ -267,7 +267,8 @@ class Hostile:
 def hostile(run: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"format_version": 2, "content": {"net": Hostile()}}, buffer)
-    newest(run).write_bytes(_with_checksum(buffer.getvalue()))
+    add_checksum(buffer)
+    newest(run).write_bytes(buffer.getvalue())
 
 
 def not_finite(run: Path) -> None:

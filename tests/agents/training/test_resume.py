@@ -230,3 +230,29 @@ def test_an_environment_without_saved_state_begins_new_episodes(tmp_path: Path) 
     assert [row["train/n_updates"] for row in rows(run)[1:]] == [1, 2, 3]
     assert not same(before["policy"], after["policy"])
     assert after["n_updates"] == 4
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        # Without a gradient through time, the plasticity has none, and Adam no state for it.
+        ("--core.name=plastic_lstm", "--a2c.bptt-length=1"),
+        ("--core.modulation=retroactive", "--a2c.bptt-length=2"),
+        # Constant returns have no variance that could be explained.
+        ("--env-id=CartPole-v1", "--a2c.gamma=0"),
+        ("--n-envs=1", "--a2c.n-steps=1"),
+    ],
+)
+def test_what_a_run_saves_is_what_it_accepts(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """A run could not be resumed from its own checkpoint."""
+    run = train(tmp_path / "run", ["maze-quickstart", *SIZES, *flags], total=60)
+    resume(run, total=120)
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of training would be negative, and the checkpoint be refused."""
+    now, started = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: now - 100 * (time.monotonic() - started))
+    run = train(tmp_path / "run", MAZE, total=60)
+    assert load_checkpoint(latest_checkpoint(run / "checkpoints"))["elapsed"] > 0
+    resume(run, total=120)

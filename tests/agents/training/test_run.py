@@ -20,7 +20,7 @@ from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import run_command
 from plasticrl.core import cell_fields
-from plasticrl.runs import RunDirectory, read_metrics
+from plasticrl.runs import DivergedError, RunDirectory, read_metrics
 
 train_main = partial(run_command, "train")
 
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
 
     def diverge(self: RecurrentA2C) -> None:
         if self.num_timesteps == 90:
-            raise FloatingPointError("the gradient's norm is nan")
+            raise DivergedError("the gradient's norm is nan")
         train(self)
 
     monkeypatch.setattr(RecurrentA2C, "train", diverge)
@@ -159,7 +159,7 @@ def test_a_run_gives_ctrl_c_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def diverge(_: RecurrentA2C) -> None:
         assert signal.getsignal(signal.SIGINT) is not before
-        raise FloatingPointError
+        raise DivergedError
 
     monkeypatch.setattr(RecurrentA2C, "train", diverge)
     assert train_main([*TINY, "--run-dir", str(tmp_path / "bad")]) == 1
