@@ -1,7 +1,7 @@
-"""Checks that a module was not modified, so that a fast path can use its weights directly.
+"""Check that a module is stock: unmodified since its class built it.
 
-A module that fails these checks is called as a module, so that its hooks, replaced parts or pruning
-masks have their effect.
+Fast code computes with a module's weights and does not call the module itself. It would ignore
+hooks, replaced parts and pruning masks, so it is used only for modules that pass these checks.
 """
 
 from collections.abc import Iterator
@@ -26,28 +26,28 @@ _HOOKS = (
 
 
 def is_stock_cell(cell: nn.Module) -> bool:
-    """Whether a cell has exactly the structure that its class builds from its config.
+    """Return whether a cell has exactly the structure that its class builds from its config.
 
-    A hook, a method replaced on the instance, a subclass, a parametrization, pruning, or a part
-    that was added, removed or replaced by one of another type, size or with other parameters makes
-    this False. The values of the weights do not matter.
+    The values of the weights do not matter. False is returned for a subclass; for a cell with a
+    hook, a replaced method, a parametrization or pruning; and for a cell with a part that was
+    added, removed, or replaced by one of another type, size or set of parameters.
     """
     if not isinstance(cell, Cell) or cell.config is None or cell.config.name not in CELLS:
         return False
-    form: Any = CELLS[cell.config.name].load()
-    if type(cell) is not form or not is_untouched(cell):
+    cell_class: Any = CELLS[cell.config.name].load()
+    if type(cell) is not cell_class or not is_untouched(cell):
         return False
-    return _structure(cell) == _structure_of(form, cell.input_size, cell.config)
+    return _list_parts(cell) == _list_parts_of_new(cell_class, cell.input_size, cell.config)
 
 
 def is_stock_linear(module: nn.Module) -> bool:
-    """Whether a module is an unmodified ``torch.nn.Linear`` with a bias."""
+    """Return whether a module is an unmodified ``torch.nn.Linear`` with a bias."""
     names = {name for name, value in module.named_parameters(recurse=False)}
     return type(module) is nn.Linear and names == {"weight", "bias"} and is_untouched(module)
 
 
 def is_untouched(module: nn.Module) -> bool:
-    """Whether a module and all its parts have no hooks, and no method replaced on the instance."""
+    """Return whether a module and its parts have no hooks and no replaced methods."""
     if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return False
     return not any(
@@ -57,18 +57,18 @@ def is_untouched(module: nn.Module) -> bool:
 
 
 def replaces_methods(instance: object) -> bool:
-    """Whether an attribute of an object replaces a method of its class."""
-    form: Any = type(instance)
-    return not _methods(form).isdisjoint(vars(instance))
+    """Return whether an attribute of an object hides a method of its class."""
+    cls: Any = type(instance)
+    return not _methods(cls).isdisjoint(vars(instance))
 
 
 @cache
-def _methods(form: Any) -> frozenset[str]:
-    return frozenset(name for name in dir(form) if isroutine(getattr(form, name)))
+def _methods(cls: Any) -> frozenset[str]:
+    return frozenset(name for name in dir(cls) if isroutine(getattr(cls, name)))
 
 
-def _structure(module: nn.Module) -> tuple[Any, ...]:
-    """The names and types of all parts, and the names and shapes of their parameters."""
+def _list_parts(module: nn.Module) -> tuple[Any, ...]:
+    """Return the names and types of all submodules, and the names and shapes of their tensors."""
     return tuple(_parts(module))
 
 
@@ -80,6 +80,6 @@ def _parts(module: nn.Module) -> Iterator[tuple[Any, ...]]:
 
 
 @cache
-def _structure_of(form: Any, input_size: int, config: CellConfig) -> tuple[Any, ...]:
-    with torch.device("meta"):  # has shapes and no values
-        return _structure(form(input_size, config))
+def _list_parts_of_new(cell_class: Any, input_size: int, config: CellConfig) -> tuple[Any, ...]:
+    with torch.device("meta"):  # where tensors have shapes but no memory
+        return _list_parts(cell_class(input_size, config))
