@@ -1,13 +1,14 @@
-"""Checks whether torch records or replaces operations, so that plain ones must be used."""
+"""Check whether torch records or transforms operations, which only plain torch code supports."""
 
 import torch
 from torch import Tensor
 
 
 def is_traced() -> bool:
-    """Whether operations are recorded, to be repeated later with other numbers.
+    """Return whether torch records or transforms the operations instead of just running them.
 
-    This is the case in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``.
+    It does so in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``. Code
+    must then not depend on the values of tensors.
     """
     return (
         torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -17,7 +18,7 @@ def is_traced() -> bool:
 
 
 def is_observed(inputs: Tensor) -> bool:
-    """Whether operations on these inputs are recorded, or change their precision by autocast."""
+    """Return whether ``is_traced``, or whether autocast is on for the inputs' device."""
     kind = inputs.device.type
     return is_traced() or (
         torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
