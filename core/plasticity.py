@@ -31,8 +31,7 @@ class Condition(NamedTuple):
 
         Args:
             values: the values of all options.
-            unused: if ``choices`` is empty, the only value of ``option`` that is always allowed;
-                usually its default.
+            unused: the value that is not restricted if ``choices`` is empty, usually the default.
         """
         value = values[self.option]
         restricted = value in self.choices if self.choices else value != unused
@@ -125,30 +124,31 @@ class Plasticity:
     )
 
     rule: Rule = "hebb"
-    """Learning rule. hebb: the trace changes by the product of pre- and post-synaptic activity;
-    oja: the same, minus the trace times the square of the post-synaptic activity."""
+    """Learning rule. hebb: the trace grows by pre- times post-synaptic activity;
+    oja: by the same, minus the trace times the square of the post-synaptic activity."""
     bound: Bound = "hard"
-    """What limits the trace. hard: it is clipped to +-clip; soft: it stays within
-    +-1, and changes less near these limits; decay: it decays toward zero; none: nothing."""
+    """What limits the trace. hard: it is clipped to +-clip;
+    soft: it stays within +-1, and changes less near these limits;
+    decay: old values fade at the rate at which new ones are added; none: nothing."""
     clip: float = 1.0
     """Largest absolute value of the trace with bound=hard."""
     alpha: Alpha = "connection"
-    """Number of trained plasticity coefficients, which multiply the trace. connection: one for each
-    connection; neuron: one for each post-synaptic neuron; scalar: one for the whole net."""
+    """Number of trained plasticity coefficients, which multiply the trace.
+    connection: one for each; neuron: one for each post-synaptic neuron; scalar: one for all."""
     modulation: Modulation = "none"
-    """What sets the rate at which the trace changes. none: the trained number eta; simple: the
-    neuromodulator's output at each step; retroactive: the same, but the changes of several steps
-    are first collected in an eligibility trace, which decays at the rate eta."""
+    """What sets the rate at which the trace changes. none: the trained number eta;
+    simple: a neuromodulator's output at each step;
+    retroactive: the same, but changes are first collected in an eligibility trace, at rate eta."""
     fan_out: bool = False
-    """Whether each post-synaptic neuron has a modulation of its own, a trained linear function of
-    the neuromodulator's output. Otherwise all have the same."""
+    """Each post-synaptic neuron has its own trained linear function of the neuromodulator's output.
+    False: all have the same modulation."""
     modulator_activation: Activation = "tanh"
     """Output function of the neuromodulator; linear is the identity."""
     eta_init: float = 0.1
     """Initial value of the trained rate eta, which exists unless modulation=simple."""
     alpha_init: Distribution = "uniform"
-    """Distribution of the initial plasticity coefficients. uniform: between 0 and alpha_scale;
-    normal: around 0 with standard deviation alpha_scale."""
+    """Distribution of the initial plasticity coefficients.
+    uniform: between 0 and alpha_scale; normal: around 0 with standard deviation alpha_scale."""
     alpha_scale: float = 0.01
     """Scale of the initial plasticity coefficients; see alpha_init."""
 

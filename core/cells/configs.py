@@ -87,12 +87,13 @@ class PlasticRNNConfig(PlasticConfig):
     name: ClassVar[str] = "plastic_rnn"
 
     input_mode: Literal["weights", "additive", "clamped"] = "weights"
-    """How the input reaches the units. weights: through a trained linear layer; additive: each unit
-    has one input, which is added to its weighted sum; clamped: the input has a value for each unit,
-    then a mask for each unit, and a unit whose mask is not 0 takes its value as activity."""
+    """How the input reaches the units. weights: through a trained linear layer;
+    additive: the input has one number for each unit, which is added to its pre-activation;
+    clamped: the input has the values, then the masks of all units;
+    a unit whose mask is not 0 takes its value as activity."""
     weight_init: Distribution = "uniform"
-    """Distribution of the initial recurrent weights. uniform: between 0 and weight_scale; normal:
-    around 0 with standard deviation weight_scale."""
+    """Distribution of the initial recurrent weights.
+    uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
     weight_scale: float = 0.01
     """Scale of the initial recurrent weights; see weight_init."""
 
@@ -129,11 +130,10 @@ class PlasticReadoutConfig(PlasticConfig):
     hidden_size: int = 5
     """Number of classes, the width of the output."""
     label_gain: float = 1000.0
-    """Number that a label adds to its class's input to the softmax. A large one makes that class's
-    output 1."""
+    """Number that a label adds to the pre-activation of its class. If large, the output is 1."""
     weight_init: Distribution = "normal"
-    """Distribution of the initial weights. uniform: between 0 and weight_scale; normal: around 0
-    with standard deviation weight_scale."""
+    """Distribution of the initial weights.
+    uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
     weight_scale: float = 0.01
     """Scale of the initial weights; see weight_init."""
 
