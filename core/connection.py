@@ -5,9 +5,9 @@ episode starts. From the pre-synaptic activity x, it computes the pre-activation
 
     y = ( w + alpha * H ) x
 
-Then a learning rule computes an increment D from the activities, and ``bound(H, D, rate)`` adds
-rate * D to H and keeps H within limits (see ``rules``). The rate is a trained number eta, or the
-output M(t) of a neuromodulator. Retroactive modulation collects D in an eligibility trace E:
+Then a learning rule computes an increment D from the pre- and post-synaptic activities (pre, post),
+and ``bound(H, D, rate)`` adds rate * D to H, within limits; see ``rules``. The rate is the trained
+eta or a neuromodulator's output M(t). Retroactive modulation collects D in an eligibility trace E:
 
     none            H <- bound( H, D, eta )
     simple          H <- bound( H, D, M(t) )

@@ -37,8 +37,7 @@ class StepRecord(Generic[State]):
         self._options = _options(cell)
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Results of ``_count_changes`` when the record is made, before the first step, after the
-        first step and after the last step."""
+        """Changes counted now, before the first step, after it, and after the last step."""
         self._n_taken = 0
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
@@ -83,10 +82,7 @@ class StepRecord(Generic[State]):
         )
 
     def _state_was_changed(self) -> bool:
-        """Return whether anything but the steps has changed the state.
-
-        Every step changes a tensor equally often, so one step's count predicts the last count.
-        """
+        """Return whether anything but the steps changed the state; steps all count the same."""
         at_creation, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
         return at_creation != before or last != expected

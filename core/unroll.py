@@ -21,8 +21,7 @@ class Stepper(Generic[State]):
     def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
             raise ValueError(f"n_steps must be at least 0, not {n_steps}")
-        # A state without tensors does not determine the number of rows.
-        n_rows = next((len(leaf) for leaf in leaves(state)), None)
+        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None if it has no tensors
         check_state(state, cell.initial_state(0), n_rows or 0)
         weight = next(cell.parameters(), None)
         example = torch.empty(1) if weight is None else weight.new_empty(1)
@@ -42,9 +41,7 @@ class Stepper(Generic[State]):
         if inputs.shape != expected:
             raise ValueError(f"inputs must have shape {expected}, not {tuple(inputs.shape)}")
         if self._dtype is not None and inputs.dtype != self._dtype:
-            raise ValueError(
-                f"inputs must have the weights' dtype {self._dtype}, not {inputs.dtype}"
-            )
+            raise ValueError(f"inputs must have dtype {self._dtype}, not {inputs.dtype}")
         starts, record = _as_booleans(episode_starts, inputs), self._record
         if record is None:
             return self._step(inputs, starts)

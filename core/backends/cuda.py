@@ -48,8 +48,7 @@ class TritonKernels:
         rows: the number of target neurons in a tile, a power of two; the trace then stays in
             memory. None: the trace is held in registers if it is at most ``ON_CHIP`` bytes, else
             in tiles of ``TILE`` bytes.
-        n_programs: the number of programs that share the batch in the backward pass. None: as
-            many as the device can run well.
+        n_programs: the number of programs of the backward pass. None: as suits the device.
     """
 
     rows: int | None = None
@@ -67,8 +66,7 @@ class TritonKernels:
             kept = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
         state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
         outputs, modulation = self.run(net, inputs, state, kept, segment_length)
-        traces = (state.trace, state.eligibility)
-        return ForwardPass(outputs, *traces, modulation, kept, segment_length)
+        return ForwardPass(outputs, *state[1:], modulation, kept, segment_length)
 
     def run(
         self,

@@ -25,9 +25,7 @@ class EagerStepper(Generic[State]):
             before = select(episode_starts, cell.initial_state(len(inputs)), before)
         output, after = cell(inputs, before)
         map_leaves(Tensor.copy_, self._state, after)
-        return (
-            output.clone() if output is inputs else output
-        )  # the caller may reuse the tensor of inputs
+        return output.clone() if output is inputs else output  # the caller may change inputs
 
     def replay(self, inputs: Tensor, episode_starts: Tensor, initial_state: State) -> None:
         return None

@@ -157,9 +157,7 @@ def kernels_for(device_type: str) -> Kernels:
     """Return the kernels for a type of device, "cpu" or "cuda"."""
     if device_type == "cpu":
         return NumbaKernels()
-    from plasticrl.core.backends.cuda import (
-        TritonKernels,
-    )  # needs Triton, which is installed with torch for GPUs
+    from plasticrl.core.backends.cuda import TritonKernels  # needs Triton
 
     return TritonKernels()
 
@@ -167,9 +165,8 @@ def kernels_for(device_type: str) -> Kernels:
 def checkpoint_spacing(n_steps: int, n_rows: int, rows_at_once: int) -> int:
     """Return G, the number of steps in a segment.
 
-    The sum of B T / G checkpoints and P G recomputed traces is least at G = sqrt(T B / P). G is at
-    most sqrt(2 T) even if that needs more memory: the recomputed traces of a row should fit in the
-    processor's cache.
+    The sum of B T / G checkpoints and P G recomputed traces is least at G = sqrt(T B / P). But
+    G is at most sqrt(2 T), so that a row's recomputed traces fit in the processor's cache.
     """
     return max(1, min(n_steps, round(math.sqrt(n_steps * min(2.0, n_rows / max(1, rows_at_once))))))
 
@@ -208,7 +205,8 @@ class _Sequence(torch.autograd.Function):
             plasticity, *parameters = net
             ctx.save_for_backward(outputs, hidden, mask, starts, *parameters)
             ctx.kernels, ctx.plasticity = kernels, plasticity
-            ctx.forward_pass = forward_pass._replace(outputs=None, trace=None, eligibility=None)
+            ctx.modulation, ctx.checkpoints = forward_pass.modulation, forward_pass.checkpoints
+            ctx.segment_length = forward_pass.segment_length
         return outputs, outputs[-1].clone(), forward_pass.trace, forward_pass.eligibility
 
     @staticmethod
@@ -216,12 +214,11 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, g_outputs, *g_state):  # type: ignore[no-untyped-def]
         outputs, hidden, mask, starts, *parameters = ctx.saved_tensors
         net = PlasticNet(ctx.plasticity, *parameters)
-        _, _, _, *kept = ctx.forward_pass
+        kept = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
         saved = SavedForBackward(outputs, hidden, mask, starts, *kept)
         gradients = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
         projected, eta = gradients.projected, None
-        modulator: tuple[Tensor | None, ...] = (None, None)
-        fan_out: tuple[Tensor | None, ...] = (None, None)
+        modulator = fan_out = cast(Any, (None, None))
         if net.eta is not None:
             eta = gradients.eta if net.retroactive else gradients.rate.sum().view(1)
         if net.modulator_weight is not None:

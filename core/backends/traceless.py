@@ -66,10 +66,7 @@ TRACELESS = TracelessBackend()
 def _run(
     cell: PlasticLSTM, inputs: Tensor, state: PlasticLSTMState, episode_starts: Tensor | None
 ) -> tuple[Tensor, PlasticLSTMState, "_TraceAsSum"]:
-    """Return the outputs, the final state and the trace, if the trace never reaches its bound.
-
-    The trace in the returned state is still the initial one.
-    """
+    """Return outputs, final state with the initial trace, and trace, as if it had no bound."""
     connection = cell.connection
     any_start = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
     trace, outputs = _TraceAsSum(state.trace), []

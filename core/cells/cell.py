@@ -35,7 +35,7 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         """Return the state at the start of an episode; the shape of every tensor is (B, ...)."""
 
     def project(self, inputs: Tensor) -> Tensor:
-        """Return projected inputs (..., P), from inputs (..., I): what a step needs of them."""
+        """Return projected inputs, such as W u(t) + b, of all steps: (..., P) from (..., I)."""
         return inputs
 
     @abstractmethod

@@ -8,9 +8,7 @@ From the input u(t) and the previous activity x(t-1), it computes the activity
 
     weights     I(t) = W_in u(t) + b, with trained W_in and b
     additive    I(t) = u(t), which has one number for each unit
-    clamped     I(t) = 0; units whose mask is not 0 take a given value as x(t) instead
-
-In the clamped mode, u(t) is the values of all units, then the masks of all units.
+    clamped     I(t) = 0, u(t) = (value, mask), and x(t)[j] = value[j] where mask[j] is not 0
 
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
 BP 2019 (arXiv 2002.10585) section 3.
