@@ -34,11 +34,7 @@ class Projection(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Arrays into which a step writes what the backward pass needs.
-
-    They are M (B,) and, padded, the traces H and E before the step (B, N, N). A step that is not at
-    a checkpoint has traces of size 0 and does not write them.
-    """
+    """Arrays that a step writes: M (B,) and, if not of size 0, the padded H and E before the step."""
 
     modulation: np.ndarray
     trace: np.ndarray

@@ -228,10 +228,9 @@ def load_before(pre, x, hidden, starts, t, b, n):
 def products(total, parameters, trace, pre, n):
     """Set total_j = sum_i (w_ji + alpha_ji H_ji) pre_i for n neurons.
 
-    Four sums are computed at a time, because each is a chain of dependent additions that ends in a
-    slow sum over a vector register. Their neurons are a quarter of the net apart, so that the
-    compiler can tell that a number stored for one is not read for another. If n is not a multiple
-    of four, the last neuron is computed more than once.
+    Four sums are computed at a time, because each is a chain of dependent additions. Their neurons
+    are a quarter of the net apart, so that the compiler can tell that a number stored for one is
+    not read for another. If n is not a multiple of four, the last sum is computed more than once.
     """
     weight, alpha = parameters.weight, parameters.alpha
     quarter = (n + TOGETHER - 1) // TOGETHER
