@@ -34,7 +34,7 @@ class Projection(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Arrays that a step writes: M (B,) and, if not of size 0, the padded H and E before the step."""
+    """Arrays that a step writes: M (B,) and, unless of size 0, the padded H and E before it."""
 
     modulation: np.ndarray
     trace: np.ndarray
