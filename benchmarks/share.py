@@ -84,7 +84,7 @@ def measure(settings: Settings) -> list[Table]:
 
 def cost(n_steps: int, n_rows: int) -> Cost:
     """The sum of the table above for a sequence of ``n_steps`` and ``n_rows``, with one thread."""
-    segment_length = checkpoint_spacing(n_steps, n_rows, at_once=1)
+    segment_length = checkpoint_spacing(n_steps, n_rows, rows_at_once=1)
     starts = math.ceil(n_steps / segment_length) / n_steps  # per step
     weighted = (
         (FORWARD, 1.0),

@@ -1,12 +1,18 @@
-"""A plastic connection: trained weights, and a trace H that changes at every step.
+"""A plastic connection: a layer whose effective weights change at every step.
 
-    drive           y = ( w + alpha * H ) x
-    no modulation   H <- bound( H, eta D )
-    simple          H <- bound( H, M(t) D )
-    retroactive     H <- bound( H, M(t) E ),  then  E <- (1 - eta) E + eta D
+It has trained weights w and plasticity coefficients alpha, and a trace H, which is zero when an
+episode starts. From the pre-synaptic activity x, it computes the pre-activation
 
-The drive uses H from before the update. D is the increment of the learning rule, and ``bound``
-limits H (see ``rules``). M(t) is the neuromodulator's signal, and E is the eligibility trace.
+    y = ( w + alpha * H ) x
+
+Then a learning rule computes an increment D from the pre- and post-synaptic activities (pre, post),
+and ``bound(H, D, rate)`` adds rate * D to H, within limits; see ``rules``. The rate is the trained
+eta or a neuromodulator's output M(t). Retroactive modulation collects D in an eligibility trace E:
+
+    none            H <- bound( H, D, eta )
+    simple          H <- bound( H, D, M(t) )
+    retroactive     H <- bound( H, E, M(t) ),  then  E <- (1 - eta) E + eta D
+
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3; BP 2019 (arXiv 2002.10585) equations 1-5.
 """
 
@@ -22,17 +28,17 @@ from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
 
 class PlasticConnection(nn.Module):
-    """Weights (O, I), their plasticity coefficients, and the update of their trace (B, O, I).
+    """The layer's parameters, its pre-activation, and the update of its trace (B, O, I).
 
-    The module does not store the trace: methods take it and return the new one.
+    The module does not store the trace: its methods take the trace and return the new one.
 
     Args:
         pre_size: number of pre-synaptic neurons, I.
         post_size: number of post-synaptic neurons, O.
-        plasticity: the options; see ``Plasticity``.
+        plasticity: the options.
 
-    Parameters: ``weight`` (O, I); ``alpha`` (O, I), (O, 1) or (1, 1); ``eta`` (1,) unless the
-    modulation is simple; those of ``modulator`` if there is one.
+    Parameters: ``weight`` (O, I); ``alpha`` (O, I), (O, 1) or (1, 1); ``eta`` (1,), or None with
+    simple modulation; ``modulator``, a module, or None without modulation.
     """
 
     def __init__(self, pre_size: int, post_size: int, plasticity: Plasticity) -> None:
@@ -52,31 +58,31 @@ class PlasticConnection(nn.Module):
         return Neuromodulator(post_size, post_size, options.modulator_activation, options.fan_out)
 
     def reset_parameters(self) -> None:
-        """Draw the weights from U(-1/sqrt(I), 1/sqrt(I)), and alpha as the options say."""
+        """Draw w from U(-1/sqrt(I), 1/sqrt(I)) and alpha from the distribution in the options."""
         limit = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -limit, limit)
-        init_(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
+        fill_randomly(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
         if self.eta is not None:
             nn.init.constant_(self.eta, self.plasticity.eta_init)
 
     @property
     def trace_limit(self) -> float:
-        """Largest absolute value that the trace can have; infinity if the bound sets no limit."""
+        """The largest absolute value of the trace; infinity if its bound sets no limit."""
         return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        """Zeros (B, O, I): the trace and, with retroactive modulation, the eligibility trace."""
+        """Return the initial H and E, zeros (B, O, I); E is None if not retroactive."""
         trace = self.weight.new_zeros(batch_size, *self.weight.shape)
         retroactive = self.plasticity.modulation == "retroactive"
         return trace, torch.zeros_like(trace) if retroactive else None
 
     def forward(self, pre: Tensor, trace: Tensor) -> Tensor:
-        """Return the drive (w + alpha * H) x, (B, O), from pre (B, I) and trace (B, O, I)."""
+        """Return the pre-activation y (B, O), from ``pre`` x (B, I) and ``trace`` H (B, O, I)."""
         plastic = torch.bmm(self.alpha * trace, pre.unsqueeze(2)).squeeze(2)
         return F.linear(pre, self.weight) + plastic
 
     def modulation(self, activity: Tensor) -> Tensor | None:
-        """Return M(t), (..., 1) or (..., O), from activity (..., O); None if not modulated."""
+        """Return M(t), (..., 1) or (..., O), from activity (..., O); None without modulation."""
         return None if self.modulator is None else self.modulator(activity)
 
     def update(
@@ -87,14 +93,14 @@ class PlasticConnection(nn.Module):
         post: Tensor,
         activity: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return H and E after a step.
+        """Return the new traces H and E; E is None unless modulation is retroactive.
 
         Args:
             trace: H before the step (B, O, I).
-            eligibility: E before the step (B, O, I); None unless the modulation is retroactive.
+            eligibility: E before the step (B, O, I); None unless modulation is retroactive.
             pre: pre-synaptic activity (B, I).
             post: post-synaptic activity (B, O).
-            activity: the activity that the neuromodulator reads (B, O).
+            activity: the input of the neuromodulator (B, O).
         """
         increment = RULES[self.plasticity.rule](trace, pre, post)
         bounded = BOUNDS[self.plasticity.bound]
@@ -111,7 +117,7 @@ class PlasticConnection(nn.Module):
 
 
 @torch.no_grad()
-def init_(parameter: Tensor, distribution: str, scale: float) -> None:
+def fill_randomly(parameter: Tensor, distribution: str, scale: float) -> None:
     """Fill a parameter with U(0, scale) ("uniform") or N(0, scale^2) ("normal"), in place."""
     if distribution == "uniform":
         parameter.uniform_(0.0, scale)

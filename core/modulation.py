@@ -1,10 +1,11 @@
 """The neuromodulator, with which a network controls when its own connections change.
 
-    M(t)   = f( m . x(t) + b )          f: tanh, sigmoid or linear
-    M_j(t) = f_j M(t) + g_j             with fan-out: one value per target neuron j
+It reads the network's activity x(t); m, b, and for each target neuron j v_j and c_j are trained:
 
-In simple modulation, M(t) replaces the plasticity rate eta. In retroactive modulation, M(t) is the
-rate at which the eligibility trace is added to the trace. Source: BP 2019 (arXiv 2002.10585)
+    M(t)   = f( m . x(t) + b )          f: tanh, sigmoid or the identity ("linear")
+    M_j(t) = v_j M(t) + c_j             with fan-out: one value per target neuron j
+
+``connection`` uses M(t) as the rate at which the trace changes. Source: BP 2019 (arXiv 2002.10585)
 sections 3.1, 3.2; the fan-out follows the authors' published code.
 """
 
@@ -24,9 +25,10 @@ class Neuromodulator(nn.Linear):
     """A linear unit whose output is the modulation.
 
     Args:
-        input_size: number of activities that it reads.
+        input_size: number of neurons whose activity it reads.
+        output_size: number of target neurons; it matters only with fan-out.
         activation: "tanh", "sigmoid" or "linear".
-        fan_out: compute one modulation per target neuron, with a ``Linear(1, output_size)``.
+        fan_out: whether each target neuron has its own modulation, by ``Linear(1, output_size)``.
     """
 
     def __init__(

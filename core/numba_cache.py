@@ -1,10 +1,10 @@
-"""Whether Numba can keep compiled loops on disk."""
+"""Find out whether numba can keep compiled code on disk."""
 
 from numba import njit
 
 
 def _nothing() -> None:
-    """Do nothing."""
+    """A function for numba to take."""
 
 
 def _finds_a_folder() -> bool:
@@ -16,4 +16,4 @@ def _finds_a_folder() -> bool:
 
 
 CAN_CACHE = _finds_a_folder()
-"""Otherwise every process compiles the loops anew."""
+"""Whether numba has a writable folder; without one, every process compiles the loops again."""

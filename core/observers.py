@@ -1,4 +1,4 @@
-"""Checks whether torch records or replaces operations, so that plain ones must be used."""
+"""Check whether torch records or transforms operations, which only plain torch code supports."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,10 @@ from torch.autograd import forward_ad
 
 
 def is_traced() -> bool:
-    """Whether operations are recorded, to be repeated later with other numbers.
+    """Return whether torch records or transforms the operations instead of just running them.
 
-    This is the case in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``.
+    It does so in ``torch.jit.trace``, ``torch.export``, ``torch.compile`` and ``torch.func``. Code
+    must then not depend on the values of tensors.
     """
     return (
         torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

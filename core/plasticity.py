@@ -13,32 +13,32 @@ Distribution = Literal["uniform", "normal"]
 
 
 class Condition(NamedTuple):
-    """A rule that an option can be used only if another option has one of certain values."""
+    """A restriction: an option can be used only with certain values of another option."""
 
     option: str
-    """The option that depends on the other one."""
+    """The restricted option."""
     depends_on: str
     """The other option."""
     values: tuple[str, ...]
-    """Values of the other option with which this option can be used."""
+    """The values of ``depends_on`` with which ``option`` can be used."""
     reason: str
-    """Why it cannot be used with other values."""
+    """Why ``option`` cannot be used with other values; the error message shows it."""
     choices: tuple[str, ...] = ()
-    """Values of the option to which the rule applies; by default all but the default value."""
+    """The restricted values of ``option``. Empty: all values but its default."""
 
     def is_violated(self, values: dict[str, Any], unused: object) -> bool:
-        """Whether options with these values violate the rule.
+        """Return whether the values of all options, by name, violate the restriction.
 
         Args:
             values: the values of all options.
-            unused: the value of ``option`` that is always allowed, such as its default.
+            unused: the value that is not restricted if ``choices`` is empty, usually the default.
         """
         value = values[self.option]
-        concerned = value in self.choices if self.choices else value != unused
-        return bool(concerned and values[self.depends_on] not in self.values)
+        restricted = value in self.choices if self.choices else value != unused
+        return bool(restricted and values[self.depends_on] not in self.values)
 
     def check(self, values: dict[str, Any], unused: object) -> None:
-        """Raise ``OptionError`` if the condition is violated; see ``is_violated``."""
+        """Raise ``OptionError`` if ``is_violated``."""
         if self.is_violated(values, unused):
             uses = " or ".join(f"{self.depends_on}={value!r}" for value in self.values)
             raise OptionError(
@@ -49,15 +49,15 @@ class Condition(NamedTuple):
 
 
 class OptionError(ValueError):
-    """An option of a cell does not exist, or has an invalid value.
+    """An option of a cell does not exist, or its value is invalid.
 
-    A message about a value begins with the option's name.
+    If the value is invalid, the message begins with the option's name.
     """
 
 
-def defaults(form: type[Any]) -> dict[str, Any]:
-    """The options of a config class, with their defaults."""
-    return {item.name: item.default for item in fields(form)}
+def defaults(config_class: type[Any]) -> dict[str, Any]:
+    """Return the default values of a config class's options, by name."""
+    return {item.name: item.default for item in fields(config_class)}
 
 
 def check_choices(config: Any) -> None:
@@ -92,8 +92,8 @@ class Plasticity:
     """The options of a plastic connection.
 
     Raises:
-        OptionError: for a value outside its range, or one that has no meaning with the value of
-            another option.
+        OptionError: for a value that is invalid, or that cannot be used with another option's
+            value; see ``conditions``.
     """
 
     conditions: ClassVar[tuple[Condition, ...]] = (
@@ -101,13 +101,13 @@ class Plasticity:
             "bound",
             "modulation",
             ("none", "simple"),
-            "the decay (1 - eta) is already in the eligibility trace",
+            "the eligibility trace already decays, by the factor (1 - eta)",
             choices=("decay",),
         ),
         Condition(
-            "bound", "rule", ("hebb",), "Oja's rule has a decay of its own", choices=("decay",)
+            "bound", "rule", ("hebb",), "Oja's rule already contains a decay", choices=("decay",)
         ),
-        Condition("clip", "bound", ("hard",), "only the hard bound clips at a chosen value"),
+        Condition("clip", "bound", ("hard",), "only the hard bound uses clip"),
         Condition("fan_out", "modulation", ("simple", "retroactive"), "it needs a neuromodulator"),
         Condition(
             "modulator_activation",
@@ -119,30 +119,38 @@ class Plasticity:
             "eta_init",
             "modulation",
             ("none", "retroactive"),
-            "the modulation takes the place of eta",
+            "simple modulation replaces eta",
         ),
     )
 
     rule: Rule = "hebb"
-    """Learning rule: how pre- and post-synaptic activity change the trace."""
+    """Learning rule. hebb: the trace grows by pre- times post-synaptic activity;
+    oja: by the same, minus the trace times the square of the post-synaptic activity."""
     bound: Bound = "hard"
-    """How the trace is kept from growing without limit."""
+    """What limits the trace. hard: it is clipped to +-clip;
+    soft: it stays within +-1, and changes less near these limits;
+    decay: old values fade at the rate at which new ones are added; none: nothing."""
     clip: float = 1.0
-    """Largest absolute value of a trace under the hard bound."""
+    """Largest absolute value of the trace with bound=hard."""
     alpha: Alpha = "connection"
-    """One plasticity coefficient per connection, per post-synaptic neuron, or one for all."""
+    """Number of trained plasticity coefficients, which multiply the trace.
+    connection: one for each; neuron: one for each post-synaptic neuron; scalar: one for all."""
     modulation: Modulation = "none"
-    """How a neuromodulator controls the rate at which the trace changes."""
+    """What sets the rate at which the trace changes. none: the trained number eta;
+    simple: a neuromodulator's output at each step;
+    retroactive: the same, but changes are first collected in an eligibility trace, at rate eta."""
     fan_out: bool = False
-    """One modulation per post-synaptic neuron instead of one for the whole net."""
+    """Each post-synaptic neuron has its own trained linear function of the neuromodulator's output.
+    False: all have the same modulation."""
     modulator_activation: Activation = "tanh"
-    """Output function of the neuromodulator."""
+    """Output function of the neuromodulator; linear is the identity."""
     eta_init: float = 0.1
-    """Initial value of the trained plasticity rate eta, which simple modulation does not have."""
+    """Initial value of the trained rate eta, which exists unless modulation=simple."""
     alpha_init: Distribution = "uniform"
-    """Distribution of the initial alpha: U(0, alpha_scale) or N(0, alpha_scale^2)."""
+    """Distribution of the initial plasticity coefficients.
+    uniform: between 0 and alpha_scale; normal: around 0 with standard deviation alpha_scale."""
     alpha_scale: float = 0.01
-    """Scale of the initial alpha."""
+    """Scale of the initial plasticity coefficients; see alpha_init."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -158,5 +166,5 @@ class Plasticity:
 
     @property
     def has_eta(self) -> bool:
-        """Whether there is a trained rate eta; in simple modulation, M(t) replaces it."""
+        """Whether there is a trained rate eta, which simple modulation replaces."""
         return self.modulation != "simple"

@@ -1,4 +1,4 @@
-"""A record of the steps of a cell, from which they can be repeated with the same results."""
+"""A record of a cell's steps, from which they can be run again with the same results."""
 
 from typing import Any, Generic
 
@@ -11,7 +11,7 @@ from plasticrl.core.stock import options_of
 
 
 class ReplayError(RuntimeError):
-    """Steps cannot be repeated: too few were taken, or the cell or the state has changed."""
+    """Recorded steps cannot be replayed, for example because the cell has changed since."""
 
 
 class StepRecord(Generic[State]):
@@ -22,7 +22,7 @@ class StepRecord(Generic[State]):
         n_steps: the number of steps to record, T, at least 1.
 
     Attributes:
-        start: a copy of the state before the first step.
+        initial_state: a copy of the state before the first step.
         inputs: (T, B, I), filled step by step.
         episode_starts: (T, B), filled step by step.
     """
@@ -32,12 +32,12 @@ class StepRecord(Generic[State]):
 
     def __init__(self, cell: Cell[State], state: State, n_steps: int) -> None:
         self._cell, self._state, self._n_steps = cell, state, n_steps
-        self.start = map_leaves(lambda leaf: leaf.detach().clone(), state)
+        self.initial_state = map_leaves(lambda leaf: leaf.detach().clone(), state)
         self._weights = [weight.detach().clone() for weight in _weights(cell)]
         self._options = [options_of(module) for module in cell.modules()]
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Numbers of changes of the state: now, before and after the first step, at the end."""
+        """Changes counted now, before the first step, after it, and after the last step."""
         self._n_taken = 0
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
@@ -53,14 +53,14 @@ class StepRecord(Generic[State]):
             _write(self._start_rows, step, episode_starts)
 
     def after_step(self) -> None:
-        """Count the step, after it was taken."""
+        """Count the step that was taken."""
         if self._n_taken < self._n_steps:
             self._n_taken += 1
             if self._n_taken in (1, self._n_steps):
                 self._versions.append(self._count_changes())
 
-    def obstacle(self) -> str | None:
-        """Why the steps cannot be repeated; None if they can."""
+    def why_not_replayable(self) -> str | None:
+        """Return the reason why the steps cannot be replayed; None if they can be."""
         if self._n_taken < self._n_steps:
             return f"{self._n_taken} of {self._n_steps} steps were taken"
         if self._state_was_changed():
@@ -75,21 +75,20 @@ class StepRecord(Generic[State]):
 
     def _allocate(self, inputs: Tensor) -> None:
         self.inputs = inputs.new_empty((self._n_steps, *inputs.shape))
-        starts = self.inputs.new_zeros(self.inputs.shape[:2], dtype=torch.bool)
-        self.episode_starts = starts
-        # NumPy writes a row in a third of the time that torch takes.
+        self.episode_starts = self.inputs.new_zeros(self.inputs.shape[:2], dtype=torch.bool)
+        # On the CPU, NumPy writes a row in a third of the time that torch takes (measured).
         self._input_rows, self._start_rows = (
-            rows.numpy() if rows.is_cpu else rows for rows in (self.inputs, starts)
+            rows.numpy() if rows.is_cpu else rows for rows in (self.inputs, self.episode_starts)
         )
 
     def _state_was_changed(self) -> bool:
-        """Whether anything but the steps changed the state; steps make equally many changes."""
-        made, before, first, last = *self._versions[:3], self._versions[-1]
+        """Return whether anything but the steps changed the state; steps all count the same."""
+        at_creation, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
-        return made != before or last != expected
+        return at_creation != before or last != expected
 
     def _count_changes(self) -> list[int]:
-        """The number of in-place changes of each tensor of the state."""
+        """Return how often each tensor of the state was changed in place, as torch counts it."""
         return [leaf._version for leaf in self._leaves]
 
 

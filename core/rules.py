@@ -1,18 +1,21 @@
-"""Trace updates: learning rules, which compute an increment D, and bounds, which limit the trace H.
+"""Updates of the trace H: learning rules compute an increment D, and bounds add it to H.
 
-With pre-synaptic activity x(t-1) (B, I), post-synaptic activity x(t) (B, O) and trace H (B, O, I):
+A learning rule reads the activity pre[i] of each pre-synaptic neuron i and the activity post[j] of
+each post-synaptic neuron j:
 
-    Hebb    D[j, i] = x(t)[j] x(t-1)[i]
-    Oja     D[j, i] = x(t)[j] ( x(t-1)[i] - x(t)[j] H[j, i] )
+    hebb    D[j, i] = post[j] pre[i]
+    oja     D[j, i] = post[j] ( pre[i] - post[j] H[j, i] )
+
+A bound adds the increment at the rate r, and keeps H within limits. ``connection`` defines the
+rate, and shows that retroactive modulation has the eligibility trace in place of D:
 
     none    H <- H + r D
     hard    H <- clamp( H + r D, -clip, clip )
     soft    H <- clamp( H + r D - |r D| H, -1, 1 )
     decay   H <- (1 - r) H + r D
 
-The rate r is eta or the modulation M(t). In retroactive modulation, D is the eligibility trace. The
-soft bound is the papers' max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D, in a form whose
-automatic derivative is also correct at d = 0.
+The papers write the soft bound as H + max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D. The form
+above is equal to it, and torch also differentiates it correctly at d = 0.
 
 Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
 """
@@ -26,38 +29,38 @@ Increment = Callable[[Tensor, Tensor, Tensor], Tensor]
 Bounded = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 SOFT_LIMIT = 1.0
-"""Largest absolute value of a trace under the soft bound."""
+"""The largest absolute value of a trace with the soft bound."""
 
 
 def hebb(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
-    """D[j, i] = post[j] pre[i]; (B, O, I) from trace (B, O, I), pre (B, I), post (B, O)."""
+    """Return D (B, O, I) by Hebb's rule, from trace (B, O, I), pre (B, I) and post (B, O)."""
     return post.unsqueeze(2) * pre.unsqueeze(1)
 
 
 def oja(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
-    """D[j, i] = post[j] (pre[i] - post[j] H[j, i]); shapes as ``hebb``."""
+    """Return D by Oja's rule; the shapes are those of ``hebb``."""
     post = post.unsqueeze(2)
     return post * (pre.unsqueeze(1) - post * trace)
 
 
 def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """H + r D; trace and increment (B, O, I), rate broadcast to them."""
+    """Return H + r D, from trace and increment (B, O, I) and a rate that broadcasts to them."""
     return trace + rate * increment
 
 
 def hard(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """clamp(H + r D, -clip, clip); shapes as ``unbounded``."""
+    """Return clamp(H + r D, -clip, clip); the shapes are those of ``unbounded``."""
     return (trace + rate * increment).clamp(-clip, clip)
 
 
 def soft(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """clamp(H + r D - |r D| H, -1, 1): smaller steps near the bound; shapes as ``unbounded``."""
+    """Return clamp(H + r D - |r D| H, -1, 1), which changes less near the limits."""
     delta = rate * increment
     return (trace + delta - delta.abs() * trace).clamp(-SOFT_LIMIT, SOFT_LIMIT)
 
 
 def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """(1 - r) H + r D; shapes as ``unbounded``."""
+    """Return (1 - r) H + r D; the shapes are those of ``unbounded``."""
     return (1 - rate) * trace + rate * increment
 
 
@@ -66,5 +69,5 @@ BOUNDS: dict[str, Bounded] = {"none": unbounded, "hard": hard, "soft": soft, "de
 
 
 def trace_limit(bound: str, clip: float) -> float:
-    """Largest absolute value that a bound allows a trace; infinity if it sets no limit."""
+    """Return the largest absolute value that a bound allows; infinity if it sets no limit."""
     return {"hard": clip, "soft": SOFT_LIMIT}.get(bound, math.inf)

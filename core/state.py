@@ -20,12 +20,12 @@ def map_leaves(function: Callable[..., Tensor], *states: State) -> State:
 
 
 def leaves(state: tuple[Any, ...]) -> list[Tensor]:
-    """The tensors of a state, in order."""
+    """Return the tensors of a state, in order, without the entries that are None."""
     return [leaf for leaf in state if leaf is not None]
 
 
 def unflatten(template: State, tensors: list[Tensor]) -> State:
-    """Build a state like ``template`` from ``tensors``, the inverse of ``leaves``.
+    """Return ``template`` with its tensors replaced by ``tensors``; the inverse of ``leaves``.
 
     Raises:
         ValueError: if there are more or fewer tensors than the template has.
@@ -41,8 +41,8 @@ def unflatten(template: State, tensors: list[Tensor]) -> State:
 def select(condition: Tensor, chosen: State, other: State) -> State:
     """Take rows of ``chosen`` where ``condition`` (B,) is true, else rows of ``other``.
 
-    A row that is not taken has no effect, even if it is infinite or NaN, and its gradient is
-    exactly zero. A multiplication with a mask would not ensure this.
+    A row that is not taken has no effect on the result, even if it is infinite or NaN, and its
+    gradient is exactly zero. A multiplication by a mask would give NaN in these cases.
     """
 
     def where(left: Tensor, right: Tensor) -> Tensor:
@@ -65,6 +65,7 @@ def check_state(state: Any, template: Any, batch_size: int) -> None:
         shape = None if expected is None else (batch_size, *expected.shape[1:])
         given = None if leaf is None else tuple(leaf.shape)
         if given != shape:
-            raise ValueError(f"state.{name} must be {shape}, not {given}")
+            wanted = "be None" if shape is None else f"have shape {shape}"
+            raise ValueError(f"state.{name} must {wanted}, not {given}")
         if leaf is not None and leaf.dtype != expected.dtype:
-            raise ValueError(f"state.{name} must be {expected.dtype}, not {leaf.dtype}")
+            raise ValueError(f"state.{name} must have dtype {expected.dtype}, not {leaf.dtype}")

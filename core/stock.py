@@ -1,7 +1,7 @@
-"""Checks that a module was not modified, so that a fast path can use its weights directly.
+"""Check that a module is stock: unmodified since its class built it.
 
-A module that fails these checks is called as a module, so that its hooks, replaced parts or pruning
-masks have their effect.
+Fast code computes with a module's weights and does not call the module itself. It would ignore
+hooks, replaced parts and pruning masks, so it is used only for modules that pass these checks.
 """
 
 from collections.abc import Hashable
@@ -26,16 +26,16 @@ _HOOKS = (
 
 
 def is_stock_cell(cell: nn.Module) -> bool:
-    """Whether a cell has exactly the structure that its class builds from its config.
+    """Return whether a cell has exactly the structure that its class builds from its config.
 
-    A hook, a method replaced on the instance, a subclass, a parametrization, pruning, or a part
-    that was added, removed or replaced by one of another type, size or with other parameters makes
-    this False. The values of the weights do not matter.
+    The values of the weights do not matter. False is returned for a subclass; for a cell with a
+    hook, a replaced method, a parametrization or pruning; and for a cell with a part that was
+    added, removed, or replaced by one of another type, size or set of parameters.
     """
     if not isinstance(cell, Cell) or cell.config is None or cell.config.name not in CELLS:
         return False
-    form: Any = CELLS[cell.config.name].load()
-    if type(cell) is not form or not is_untouched(cell):
+    cell_class: Any = CELLS[cell.config.name].load()
+    if type(cell) is not cell_class or not is_untouched(cell):
         return False
     parts, options = _as_made(form, cell.input_size, cell.config)
     return _parts(cell) == parts and all(
@@ -46,13 +46,13 @@ def is_stock_cell(cell: nn.Module) -> bool:
 
 
 def is_stock_linear(module: nn.Module) -> bool:
-    """Whether a module is an unmodified ``torch.nn.Linear`` with a bias."""
+    """Return whether a module is an unmodified ``torch.nn.Linear`` with a bias."""
     names = {name for name, value in module.named_parameters(recurse=False)}
     return type(module) is nn.Linear and names == {"weight", "bias"} and is_untouched(module)
 
 
 def is_untouched(module: nn.Module) -> bool:
-    """Whether a module and all its parts have no hooks, and no method replaced on the instance."""
+    """Return whether a module and its parts have no hooks and no replaced methods."""
     if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return False
     return not any(has_hooks(part) or replaces_methods(part) for part in module.modules())
@@ -64,9 +64,9 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def replaces_methods(instance: object) -> bool:
-    """Whether an attribute of an object replaces a method of its class."""
-    form: Any = type(instance)
-    return not _methods(form).isdisjoint(vars(instance))
+    """Return whether an attribute of an object hides a method of its class."""
+    cls: Any = type(instance)
+    return not _methods(cls).isdisjoint(vars(instance))
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """Run a cell over time.
 
-``sequence`` runs whole sequences and is differentiable, for training. ``stepper`` runs one step at
-a time without gradient, for acting; it can replay its steps with gradient afterward.
+``sequence`` runs a whole sequence with gradient, for training. ``stepper`` runs one step at a time
+without gradient, for acting; its steps can be replayed with gradient afterward.
 """
 
 from typing import Generic
@@ -16,32 +16,32 @@ from plasticrl.core.state import State, check_state, leaves
 
 
 class Stepper(Generic[State]):
-    """The object that ``stepper`` returns; the arguments are described there."""
+    """The object that ``stepper`` makes; see there for the arguments."""
 
     def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
             raise ValueError(f"n_steps must be at least 0, not {n_steps}")
-        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: a cell without a state
+        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None if it has no tensors
         check_state(state, cell.initial_state(0), n_rows or 0)
         weight = next(cell.parameters(), None)
         example = torch.empty(1) if weight is None else weight.new_empty(1)
         self._step = choose(backend, cell, example).stepper(cell, state, n_steps)
         self._record = StepRecord(cell, state, n_steps) if n_steps else None
         self._cell, self._backend = cell, backend
-        self._n_rows, self._size = n_rows, cell.input_size
+        self._n_rows, self._input_size = n_rows, cell.input_size
         self._dtype = None if weight is None else weight.dtype
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None = None) -> Tensor:
-        """Take a step and return outputs (B, N), from inputs (B, I) and episode starts (B,).
+        """Take a step: return outputs (B, N), from inputs (B, I) and episode starts (B,).
 
         Raises:
-            ValueError: for a shape or dtype that does not fit.
+            ValueError: if a shape or the dtype of the inputs does not fit the cell and the state.
         """
-        expected = (len(inputs) if self._n_rows is None else self._n_rows, self._size)
+        expected = (len(inputs) if self._n_rows is None else self._n_rows, self._input_size)
         if inputs.shape != expected:
-            raise ValueError(f"inputs must be {expected}, not {tuple(inputs.shape)}")
+            raise ValueError(f"inputs must have shape {expected}, not {tuple(inputs.shape)}")
         if self._dtype is not None and inputs.dtype != self._dtype:
-            raise ValueError(f"inputs must be {self._dtype} as the weights, not {inputs.dtype}")
+            raise ValueError(f"inputs must have dtype {self._dtype}, not {inputs.dtype}")
         starts, record = _as_booleans(episode_starts, inputs), self._record
         if record is None:
             return self._step(inputs, starts)
@@ -51,27 +51,29 @@ class Stepper(Generic[State]):
         return outputs
 
     def replay(self) -> tuple[Tensor, State]:
-        """Return the results of the first ``n_steps`` steps as ``sequence`` would.
+        """Return the results of the first ``n_steps`` steps with gradient, as ``sequence`` would.
 
-        If the backend has stored the intermediate results that the backward pass needs, nothing is
-        computed again. They can be used once, so a second call runs the sequence.
+        Some backends store the intermediate results that the backward pass needs. Then the first
+        call does not compute the steps again. The call frees these results, so that a second call
+        runs ``sequence`` on the recorded inputs.
 
         Returns:
-            Outputs (T, B, N) and the state after these steps, differentiable with respect to the
-            cell's parameters but not to the inputs.
+            Outputs (T, B, N) and the state after the last of these steps. They have gradients with
+            respect to the cell's parameters, but not with respect to the inputs.
 
         Raises:
-            ReplayError: if too few steps were taken, if the cell's weights or options have
-                changed since, or if anything but the steps has changed the state.
+            ReplayError: if fewer than ``n_steps`` steps were taken, if the cell's weights or
+                options have changed since the stepper was made, or if the state was changed by
+                anything but the steps.
         """
         record = self._record
         if record is None:
             raise ReplayError("the steps cannot be replayed: the stepper was made with n_steps=0")
-        if (obstacle := record.obstacle()) is not None:
-            raise ReplayError(f"the steps cannot be replayed: {obstacle}")
-        inputs, starts, start = record.inputs, record.episode_starts, record.start
-        replayed = self._step.replay(inputs, starts, start)
-        return replayed or sequence(self._cell, inputs, start, starts, self._backend)
+        if (reason := record.why_not_replayable()) is not None:
+            raise ReplayError(f"the steps cannot be replayed: {reason}")
+        inputs, episode_starts, state = record.inputs, record.episode_starts, record.initial_state
+        replayed = self._step.replay(inputs, episode_starts, state)
+        return replayed or sequence(self._cell, inputs, state, episode_starts, self._backend)
 
 
 def sequence(
@@ -83,32 +85,35 @@ def sequence(
 ) -> tuple[Tensor, State]:
     """Run a cell over time.
 
-    Splitting a sequence into chunks and passing the state on gives the same result.
+    Running a sequence in chunks, each from the state after the previous one, gives the same result.
 
     Args:
         inputs: (T, B, I), at least one step.
         state: the cell's state before the first step; None is the initial state.
         episode_starts: (T, B), true at [t, b] if an episode of row b starts with step t. Before
             that step, the row's state is reset; no value and no gradient passes the reset.
-        backend: "eager" is the readable specification. "fused" gives the same results, faster and
-            with less memory. "auto" is fused if that supports the cell, device and dtype, else
-            eager. Higher derivatives and ``torch.func`` need eager.
+        backend: "eager" is the reference implementation, plain torch operations step by step.
+            "fused" gives the same results up to rounding, faster or in less memory, for the cells,
+            devices and dtypes that it supports. "auto" is "fused" where that is supported, else
+            "eager"; it is also "eager" under autocast, and inside ``torch.jit.trace``,
+            ``torch.export`` and ``torch.func``. Derivatives of second or higher order need "eager".
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
 
     Raises:
-        ValueError: for a shape that does not fit, or an unknown backend.
+        ValueError: for a shape that does not fit, for an unknown backend, or for "fused" where it
+            is not supported.
     """
     if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
         outside: tuple[Tensor, State] = torch.compiler.disable(sequence)(  # type: ignore[no-untyped-call]
             cell, inputs, state, episode_starts, backend
         )
-        return outside  # torch.compile breaks its graph here
+        return outside  # torch.compile runs this call outside of its graph
     chosen = choose(backend, cell, inputs)
     if inputs.dim() != 3 or inputs.shape[2] != cell.input_size or inputs.shape[0] == 0:
         raise ValueError(
-            f"inputs must be (steps, batch, {cell.input_size}) with at least one step, "
+            f"inputs must have shape (steps, batch, {cell.input_size}) with at least one step, "
             f"not {tuple(inputs.shape)}"
         )
     if state is None:
@@ -129,24 +134,25 @@ def stepper(
     Args:
         state: the cell's state before the first step. Each call updates it in place.
         backend: as in ``sequence``.
-        n_steps: the number of steps to record for ``Stepper.replay``; 0 for none. The record takes
-            as much memory as a ``sequence`` of that length. ``replay`` raises an error if the state
-            was changed between two steps, but it cannot detect changes through
-            ``state.trace.data`` or a NumPy array, which torch does not count.
+        n_steps: the number of steps to record for ``Stepper.replay``; 0 records none. The record
+            takes as much memory as a ``sequence`` of that length. ``replay`` raises an error if the
+            state was changed between two steps. It cannot detect changes through
+            ``state.trace.data`` or a NumPy array, because torch does not count them.
 
     Raises:
-        ValueError: for a shape that does not fit, an unknown backend, or a negative ``n_steps``.
+        ValueError: for a state that does not fit the cell, an unknown backend, "fused" where it is
+            not supported, or a negative ``n_steps``.
     """
     return Stepper(cell, state, backend, n_steps)
 
 
 def _as_booleans(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None:
-    """Check the shape of episode starts and convert them to booleans."""
+    """Return episode starts as booleans; raise ``ValueError`` for a shape that does not fit."""
     if episode_starts is None:
         return None
     if episode_starts.shape != inputs.shape[:-1]:
         raise ValueError(
-            f"episode_starts must be {tuple(inputs.shape[:-1])} like the inputs, "
-            f"not {tuple(episode_starts.shape)}"
+            f"episode_starts must have shape {tuple(inputs.shape[:-1])}, like the inputs' first "
+            f"axes, not {tuple(episode_starts.shape)}"
         )
     return episode_starts if episode_starts.dtype is torch.bool else episode_starts.bool()

@@ -1,4 +1,4 @@
-"""Ways to run a cell: ``eager`` is the specification, and all others must equal it."""
+"""Ways to run a cell. All must give the results of ``eager``, the reference implementation."""
 
 from typing import Any
 
@@ -25,16 +25,17 @@ def check_backend(backend: str) -> None:
 
 
 def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
-    """The backend that runs a cell on such inputs.
+    """Return the backend that runs a cell on these inputs.
 
     Args:
-        backend: "eager"; "fused", which is the first of ``SPECIALIZED`` that supports cell and
-            inputs; or "auto", which is the same, or eager where none supports them.
+        backend: "eager" is ``EAGER``. "fused" is the first of ``SPECIALIZED`` that supports the
+            cell and the inputs. "auto" is "fused", but ``EAGER`` if no backend supports them or
+            if ``is_observed(inputs)``.
         cell: any cell.
-        inputs: (T, B, I), or any tensor with their length, device and dtype.
+        inputs: (T, B, I), or any tensor of the same length, device and dtype.
 
     Raises:
-        ValueError: for an unknown backend, or "fused" where no backend supports cell and inputs.
+        ValueError: for an unknown backend, or for "fused" if no backend supports cell and inputs.
     """
     check_backend(backend)
     if backend == "eager" or (backend == "auto" and is_observed(inputs)):

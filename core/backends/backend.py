@@ -1,4 +1,4 @@
-"""What a backend is: one way to run a cell, over a whole sequence and one step at a time."""
+"""The interface of backends. A backend runs a cell over a whole sequence or one step at a time."""
 
 from typing import Any, Protocol
 
@@ -9,35 +9,36 @@ from plasticrl.core.state import State
 
 
 class BackendStepper(Protocol[State]):
-    """Takes steps without gradient, and changes the state that it was made with in place."""
+    """Takes steps without gradient; each changes the stepper's state in place."""
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
-        """Outputs (B, N) from inputs (B, I) and episode starts (B,), which are booleans."""
+        """Take a step: return outputs (B, N), from inputs (B, I) and boolean starts (B,)."""
 
     def replay(
-        self, inputs: Tensor, episode_starts: Tensor, start: State
+        self, inputs: Tensor, episode_starts: Tensor, initial_state: State
     ) -> tuple[Tensor, State] | None:
-        """What ``Backend.run`` would give for the recorded steps, from what was kept of them.
+        """Return the results of the recorded steps, as ``Backend.run`` would, without running them.
 
-        None if the backend keeps nothing, or has given it away: then the sequence has to be run.
+        Return None if this is not possible: the backend has not stored intermediate results, or a
+        first call has used them up. The caller must then call ``Backend.run``.
 
         Args:
-            inputs: those of the recorded steps (T, B, I).
-            episode_starts: likewise, (T, B).
-            start: the state before the first of them.
+            inputs: the inputs of the recorded steps (T, B, I).
+            episode_starts: the episode starts of the recorded steps (T, B).
+            initial_state: the state before the first recorded step.
         """
 
 
 class Backend(Protocol[State]):
-    """One way to run the cells that it supports. Arguments have been checked."""
+    """A way to run the cells that it supports. Its callers have checked the arguments."""
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
-        """Whether it can run the cell on inputs of this length, device and dtype."""
+        """Return whether it can run the cell on inputs of this length, device and dtype."""
 
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
     ) -> tuple[Tensor, State]:
-        """Outputs (T, B, N) and the final state; see ``plasticrl.core.sequence``."""
+        """Return outputs (T, B, N) and the final state; see ``plasticrl.core.sequence``."""
 
     def stepper(self, cell: Cell[State], state: State, n_steps: int) -> BackendStepper[State]:
-        """A stepper that records its first ``n_steps`` steps, where the backend can."""
+        """Make a stepper. It may store intermediate results of its first ``n_steps`` steps."""

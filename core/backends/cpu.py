@@ -1,8 +1,8 @@
-"""The fused backend's loops on the CPU: numba's, over NumPy's view of the tensors.
+"""The fused backend's kernels on the CPU: loops compiled by numba, on NumPy views of the tensors.
 
-Batch rows are divided among ``torch.get_num_threads()`` Python threads, in which numba's compiled
-loops run without the interpreter's lock: no second OpenMP pool spins beside torch's. The division
-depends on the sizes and the number of threads alone, so results are bit-identical from run to run.
+Batch rows are divided among up to ``torch.get_num_threads()`` Python threads. The loops release the
+interpreter's lock; an OpenMP pool of their own would compete with torch's. The division depends
+only on the sizes and the number of threads, so results are bit-identical from run to run.
 """
 
 import itertools
@@ -40,7 +40,13 @@ from plasticrl.core.backends.numba_update import (
     Parameters,
     State,
 )
-from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
+from plasticrl.core.backends.plastic_net import (
+    ForwardPass,
+    Gradients,
+    NetInputs,
+    PlasticNet,
+    SavedForBackward,
+)
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.state import leaves, map_leaves
 
@@ -49,50 +55,50 @@ ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
 
 THREAD_WORK = 500_000
-"""Connections passed over for which another thread is worth waking, some 0.2 ms."""
+"""Connections to update, about 0.2 ms of work, that make another thread worthwhile."""
 
 
 class NumbaKernels:
-    """The loops for tensors on the CPU; see ``Kernels``."""
+    """Kernels for tensors on the CPU; see ``Kernels``."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return len(_groups(n_rows, n_steps * n**2))
 
     def forward(
-        self, net: PlasticNet, drive: Drive, state: PlasticRNNState, spacing: int
+        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
         arrays = _Arrays(net)
-        n_steps, n_rows, n = drive.drive.shape
-        n_checkpoints = -(-n_steps // spacing) if spacing else 0
+        n_steps, n_rows, n = inputs.projected.shape
+        n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
         traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
         eligibilities = np.empty_like(traces if net.retroactive else traces[:0])
         found = ForwardPass(
-            outputs=_like(drive.drive),
+            outputs=_like(inputs.projected),
             trace=_like(state.trace),
             eligibility=None if state.eligibility is None else _like(state.eligibility),
-            modulation=drive.drive.new_empty((n_steps, n_rows)),
+            modulation=inputs.projected.new_empty((n_steps, n_rows)),
             checkpoints=(traces, eligibilities),
-            spacing=spacing,
+            segment_length=segment_length,
         )
         _in_threads(
             compiled_forward(arrays.kind),
             _groups(n_rows, n_steps * n**2),
             *(arrays.parameters, arrays.options),
-            *(arrays.all(drive), arrays.state(state), arrays.all(found)),
+            *(arrays.all(inputs), arrays.state(state), arrays.all(found)),
         )
         return found
 
     def backward(
-        self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
         arrays, (n_steps, n_rows, n) = _Arrays(net), saved.outputs.shape
         if not net.retroactive:
             g_state = g_state._replace(eligibility=None)
         groups = _groups(n_rows, n_steps * n**2)
         found = Gradients(
-            drive=torch.empty_like(saved.outputs),
+            projected=torch.empty_like(saved.outputs),
             rate=torch.empty_like(saved.outputs),
-            modulator_drive=torch.zeros_like(saved.modulation),
+            modulator_pre_activation=torch.zeros_like(saved.modulation),
             hidden=_like(g_state.hidden),
             trace=_like(g_state.trace),
             eligibility=None if g_state.eligibility is None else _like(g_state.eligibility),
@@ -111,16 +117,16 @@ class NumbaKernels:
         )
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> "NumbaStepper":
-        return NumbaStepper(cell, state, n_steps, spacing)
+        return NumbaStepper(cell, state, n_steps, segment_length)
 
 
 class NumbaStepper:
     """Takes steps, and records the first ``n_steps`` of them; see ``KernelStepper``."""
 
     def __init__(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> None:
         arrays = _Arrays(PlasticNet.of(cell.connection), pad=(1, 1))
         weight, bias = (
@@ -137,7 +143,7 @@ class NumbaStepper:
         self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
         empty = arrays.of(None, 3)
         self._unrecorded = Recorded(np.empty(n_rows, arrays.dtype), empty, empty)
-        self._record = _Record(state, n_steps, spacing) if n_steps else None
+        self._record = _Record(state, n_steps, segment_length) if n_steps else None
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = self._no_starts if episode_starts is None else _array(episode_starts)
@@ -158,22 +164,22 @@ class NumbaStepper:
 
 
 class _Record:
-    """What the backward pass needs of T steps.
+    """Stores what the backward pass needs from T steps; ``fused`` defines T and G.
 
     Args:
-        state: the state that the steps change.
+        state: the state that the steps change in place.
         n_steps: T.
-        spacing: steps G from one kept trace to the next.
+        segment_length: G.
     """
 
-    def __init__(self, state: PlasticRNNState, n_steps: int, spacing: int) -> None:
+    def __init__(self, state: PlasticRNNState, n_steps: int, segment_length: int) -> None:
         hidden = state.hidden.detach().numpy()
         (n_rows, n), dtype = hidden.shape, hidden.dtype
-        self.n_steps, self.n_taken, self._spacing = n_steps, 0, spacing
+        self.n_steps, self.n_taken, self._segment_length = n_steps, 0, segment_length
         self._outputs = np.empty((n_steps, n_rows, n), dtype)
         self._modulation = np.empty((n_steps, n_rows), dtype)
         padded = (n_rows, n + -n % TOGETHER, n + -n % PAD)
-        self._traces = np.empty((-(-n_steps // spacing), *padded), dtype)
+        self._traces = np.empty((-(-n_steps // segment_length), *padded), dtype)
         self._traces[..., n:, :] = self._traces[..., n:] = 0
         retroactive = state.eligibility is not None
         self._eligibilities = (self._traces if retroactive else self._traces[:0]).copy()
@@ -181,23 +187,23 @@ class _Record:
         self._final: PlasticRNNState | None = None
 
     def next_step(self) -> Recorded:
-        """Where the next step writes."""
+        """Return the arrays into which the kernel writes during the next step."""
         t = self.n_taken
-        if t % self._spacing:
+        if t % self._segment_length:
             return Recorded(self._modulation[t], self._empty, self._empty)
-        k = t // self._spacing
+        k = t // self._segment_length
         eligibility = self._eligibilities[k] if len(self._eligibilities) else self._empty
         return Recorded(self._modulation[t], self._traces[k], eligibility)
 
     def add(self, state: PlasticRNNState) -> None:
-        """Note the state after that step."""
+        """Store the state after this step."""
         self._outputs[self.n_taken] = state.hidden.detach().numpy()
         self.n_taken += 1
         if self.n_taken == self.n_steps:
             self._final = map_leaves(lambda leaf: leaf.detach().clone(), state)
 
     def as_forward_pass(self) -> ForwardPass:
-        """The T steps, all of which have been taken."""
+        """Return the record as the result of a forward pass. All T steps must have been taken."""
         assert self._final is not None
         return ForwardPass(
             outputs=torch.from_numpy(self._outputs),
@@ -205,12 +211,12 @@ class _Record:
             eligibility=self._final.eligibility,
             modulation=torch.from_numpy(self._modulation),
             checkpoints=(self._traces, self._eligibilities),
-            spacing=self._spacing,
+            segment_length=self._segment_length,
         )
 
 
 class _Arrays:
-    """A plastic net as the kernels read it."""
+    """A plastic net's parameters and options as the kernels read them, with padded matrices."""
 
     def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
@@ -235,13 +241,13 @@ class _Arrays:
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
-        """The tensor's numbers with ``n_axes`` axes; an array of size 0 for None."""
+        """Return a tensor as an array of ``n_axes`` axes; an array of size 0 for None."""
         if tensor is None:
             return np.zeros((0,) * n_axes, self.dtype)
         return _array(tensor).ravel() if n_axes == 1 else _array(tensor)
 
     def all(self, tensors: Any) -> Any:
-        """The same NamedTuple with arrays in place of tensors; None becomes an array of size 0."""
+        """Return a NamedTuple with tensors replaced by arrays, and None by an array of size 0."""
         converted = {
             name: self.of(value, 3) if value is None or isinstance(value, Tensor) else value
             for name, value in tensors._asdict().items()
@@ -253,7 +259,7 @@ class _Arrays:
 
 
 def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
-    """Rows [first, last) of every thread; ``row_work`` connections are passed over in a row."""
+    """Return rows [first, last) for each thread; a row takes ``row_work`` connection updates."""
     worthwhile = 1 + n_rows * row_work // THREAD_WORK
     count = max(1, min(n_rows, torch.get_num_threads(), worthwhile))
     cuts = [n_rows * group // count for group in range(count + 1)]
@@ -265,14 +271,14 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="plasticrl")
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # a forked process does not have its parent's threads
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _in_threads(
     kernel: Callable[..., None], groups: list[tuple[int, int]], *arguments: Any
 ) -> None:
-    """Run the kernel on all rows: the first group here, the others in threads beside it."""
+    """Run the kernel on all groups of rows: the first in this thread, the others in the pool."""
     first, *others = enumerate(groups)
     futures = [
         _pool(len(others)).submit(kernel, *arguments, group, *rows) for group, rows in others
@@ -283,7 +289,7 @@ def _in_threads(
 
 
 def _like(tensor: Tensor) -> Tensor:
-    """An empty one in C order, whatever the order of this one: the kernels write to it."""
+    """Return an uninitialized tensor of the same shape in C order, into which kernels can write."""
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
@@ -292,6 +298,6 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _padded(matrix: Tensor, pad: tuple[int, int]) -> np.ndarray:
-    """Filled up with zeros to multiples of ``pad`` rows and columns."""
+    """Return a matrix padded with zeros to multiples of ``pad`` rows and columns."""
     rows, columns = matrix.shape
     return _array(F.pad(matrix.detach(), (0, -columns % pad[1], 0, -rows % pad[0])))

@@ -1,12 +1,12 @@
-"""The fused backend's loops on the GPU: Triton's, launched on torch tensors.
+"""The fused backend's kernels on the GPU, written in Triton.
 
-Everything is added up in an order that depends on shapes and on the device alone, so results are
-bit-identical from run to run. Importing this needs Triton, which comes with torch for GPUs.
+The order of additions depends only on the shapes and the device, so results are bit-identical from
+run to run. Importing this file needs Triton, which is installed with torch for GPUs.
 
-Not measured on a GPU: the sizes of tiles, the warps and the programs are reasoned, not tuned. What
-the compiler says for compute capability 9.0 and float32: up to N = 64 nothing spills; at N = 100
-the forward pass spills nothing without eligibility, the backward pass some 300 bytes a thread, and
-900 with eligibility.
+The sizes of tiles and the numbers of warps and programs are estimates and were not tuned on a GPU.
+For compute capability 9.0 and float32, the compiler reports no spilled registers up to N = 64. At
+N = 100, the forward pass without eligibility spills none, and the backward pass about 300 bytes for
+each thread, or 900 with eligibility.
 """
 
 from contextlib import nullcontext
@@ -19,30 +19,36 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from plasticrl.core.backends import triton_backward, triton_forward
-from plasticrl.core.backends.plastic_net import Drive, ForwardPass, Gradients, PlasticNet, Saved
+from plasticrl.core.backends.plastic_net import (
+    ForwardPass,
+    Gradients,
+    NetInputs,
+    PlasticNet,
+    SavedForBackward,
+)
 from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.state import leaves
 
 ON_CHIP = 64 * 1024
-"""Bytes of a trace's tile above which it stays in memory: a quarter of a processor's registers."""
+"""Largest trace of a row, in bytes, that is held in registers: a quarter of a processor's."""
 
 TILE = 32 * 1024
-"""Bytes of a tile of a trace that stays in memory."""
+"""Bytes of a tile, if the trace stays in memory and is processed tile by tile."""
 
 PROGRAMS = 4
-"""Programs of the backward pass per processor; each has room for the recomputed traces."""
+"""Programs of the backward pass per processor; each has memory for its own recomputed traces."""
 
 
 @dataclass(frozen=True)
 class TritonKernels:
-    """The loops for tensors on the GPU, or on any device in Triton's interpreter; see ``Kernels``.
+    """Kernels for tensors on the GPU, or on any device in Triton's interpreter; see ``Kernels``.
 
     Args:
-        rows: target neurons in a tile, a power of two, the trace staying in memory. None: the whole
-            trace on chip where it fits, else as many as make a good tile.
-        n_programs: how many programs of the backward pass share the batch. None: what suits the
-            device.
+        rows: the number of target neurons in a tile, a power of two; the trace then stays in
+            memory. None: the trace is held in registers if it is at most ``ON_CHIP`` bytes, else
+            in tiles of ``TILE`` bytes.
+        n_programs: the number of programs of the backward pass. None: as suits the device.
     """
 
     rows: int | None = None
@@ -52,46 +58,48 @@ class TritonKernels:
         return min(n_rows, self.n_programs or _useful_programs(device))
 
     def forward(
-        self, net: PlasticNet, drive: Drive, state: PlasticRNNState, spacing: int
+        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
-        n_steps, n_rows, n = drive.drive.shape
-        n_checkpoints = -(-n_steps // spacing) if spacing else 0
-        kept = _empty_traces(net, (n_checkpoints, n_rows, n, n)) if spacing else Traces(None, None)
+        n_steps, n_rows, n = inputs.projected.shape
+        kept = Traces(None, None)
+        if segment_length:
+            kept = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
         state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        outputs, modulation = self.run(net, drive, state, kept, spacing)
-        return ForwardPass(outputs, state.trace, state.eligibility, modulation, kept, spacing)
+        outputs, modulation = self.run(net, inputs, state, kept, segment_length)
+        return ForwardPass(outputs, *state[1:], modulation, kept, segment_length)
 
     def run(
         self,
         net: PlasticNet,
-        drive: Drive,
+        inputs: NetInputs,
         state: PlasticRNNState,
         checkpoints: Traces,
-        spacing: int,
+        segment_length: int,
         parameters: Net | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, N) and modulation (T, B); the state's traces become the final ones."""
-        n_steps, n_rows = drive.drive.shape[:2]
-        outputs = drive.drive.new_empty(drive.drive.shape)
-        modulation = drive.drive.new_empty(n_steps, n_rows)
+        """Return outputs (T, B, N) and modulation (T, B); update the state's traces in place."""
+        projected, mask, starts = inputs
+        n_steps, n_rows, _ = projected.shape
+        outputs = projected.new_empty(projected.shape)
+        modulation = projected.new_empty(n_steps, n_rows)
         _launch(
             triton_forward,
             n_rows,
             net=parameters or _parameters(net),
-            sequence=Drive(drive.drive.contiguous(), _bytes(drive.mask), _bytes(drive.starts)),
+            sequence=NetInputs(projected.contiguous(), _bytes(mask), _bytes(starts)),
             state=state,
             outputs=outputs,
             modulation=modulation,
             checkpoints=checkpoints,
             n_steps=n_steps,
             n_rows=n_rows,
-            spacing=max(spacing, 1),
+            segment_length=max(segment_length, 1),
             kind=self._kind(net),
         )
         return outputs, modulation
 
     def backward(
-        self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
         outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
@@ -100,9 +108,9 @@ class TritonKernels:
             g_state.trace, g_state.eligibility if net.retroactive else None
         )
         gradients = Gradients(
-            drive=torch.empty_like(outputs),
+            projected=torch.empty_like(outputs),
             rate=torch.empty_like(outputs),
-            modulator_drive=torch.zeros_like(saved.modulation),
+            modulator_pre_activation=torch.zeros_like(saved.modulation),
             hidden=g_state.hidden.clone(memory_format=torch.contiguous_format),
             trace=trace,
             eligibility=eligibility,
@@ -117,14 +125,14 @@ class TritonKernels:
                 hidden=saved.hidden.contiguous(),
                 mask=_bytes(saved.mask),
                 starts=_bytes(saved.starts),
-                spacing=0,  # the argument of this name, which needs no compilation of its own
+                segment_length=0,  # the argument replaces it: Triton specializes tuples' numbers
             ),
-            recomputed=_empty_traces(net, (n_programs, saved.spacing, n, n)),
+            recomputed=_empty_traces(net, (n_programs, saved.segment_length, n, n)),
             g_outputs=g_outputs.contiguous(),
             out=gradients,
             n_steps=n_steps,
             n_rows=n_rows,
-            spacing=saved.spacing,
+            segment_length=saved.segment_length,
             sharing=n_programs,
             kind=self._kind(net),
         )
@@ -132,7 +140,7 @@ class TritonKernels:
         return gradients._replace(**sums)
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> "TritonStepper":
         return TritonStepper(self, cell, state)
 
@@ -153,7 +161,7 @@ class TritonKernels:
 
 
 class TritonStepper:
-    """Takes steps, each a sequence of one, and records none; see ``KernelStepper``."""
+    """Takes steps, which are sequences of length 1, and records none; see ``KernelStepper``."""
 
     def __init__(self, kernels: TritonKernels, cell: PlasticRNN, state: PlasticRNNState) -> None:
         self._kernels, self._cell, self._state = kernels, cell, state
@@ -163,9 +171,9 @@ class TritonStepper:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
-        drive = Drive.of(self._cell, inputs.unsqueeze(0), starts)
+        net_inputs = NetInputs.of(self._cell, inputs.unsqueeze(0), starts)
         outputs, _ = self._kernels.run(
-            self._net, drive, self._state, Traces(None, None), 0, self._parameters
+            self._net, net_inputs, self._state, Traces(None, None), 0, self._parameters
         )
         self._state.hidden.copy_(outputs[0])
         increment_version(leaves(self._state)[1:])
@@ -187,14 +195,14 @@ def _parameters(net: PlasticNet) -> Net:
 
 
 def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Traces to be worked on, in C order."""
+    """Return copies of traces, in C order."""
     dense = torch.contiguous_format
     copied = None if eligibility is None else eligibility.clone(memory_format=dense)
     return trace.clone(memory_format=dense), copied
 
 
 def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> Traces:
-    """Room for traces and, where there are any, eligibility traces."""
+    """Return uninitialized traces and, with retroactive modulation, eligibility traces."""
     weight = net.weight.detach()
     return Traces(weight.new_empty(shape), weight.new_empty(shape) if net.retroactive else None)
 
@@ -204,7 +212,7 @@ def _bytes(flags: Tensor | None) -> Any:
 
 
 def _launch(kernels: Any, n_programs: int, kind: Kind, **arguments: Any) -> None:
-    """Run the programs on the device of the tensors; Triton would take the current device."""
+    """Run the programs on the tensors' device; by itself, Triton uses the current device."""
     kernel = kernels.on_chip if kind.rows is None else kernels.tiled
     num_warps = min(16, max(1, (kind.rows or kind.block) * kind.block // 512))
     device = arguments["net"].weight.device

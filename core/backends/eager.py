@@ -1,4 +1,4 @@
-"""The specification: plain torch, one step at a time, to be read beside the equations."""
+"""The reference implementation: it runs cells by plain torch operations, one step at a time."""
 
 from typing import Any, Generic
 
@@ -12,7 +12,7 @@ from plasticrl.core.stock import is_untouched
 
 
 class EagerStepper(Generic[State]):
-    """Steps by ``Cell.step``. Nothing is kept for ``replay``."""
+    """Takes steps by calling the cell. It stores no intermediate results for ``replay``."""
 
     def __init__(self, cell: Cell[State], state: State) -> None:
         self._cell, self._state = cell, state
@@ -20,19 +20,19 @@ class EagerStepper(Generic[State]):
     @torch.no_grad()
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         cell, before = self._cell, self._state
-        # On another device than the CPU, any() would make the host wait.
+        # On a GPU, any() would make the host wait for the device.
         if episode_starts is not None and not (episode_starts.is_cpu and not episode_starts.any()):
             before = select(episode_starts, cell.initial_state(len(inputs)), before)
         output, after = cell(inputs, before)
         map_leaves(Tensor.copy_, self._state, after)
         return output.clone() if output is inputs else output  # the caller may change inputs
 
-    def replay(self, inputs: Tensor, episode_starts: Tensor, start: State) -> None:
+    def replay(self, inputs: Tensor, episode_starts: Tensor, initial_state: State) -> None:
         return None
 
 
 class EagerSteps:
-    """The part that backends share which have no faster way to take a single step."""
+    """The base class of backends that take single steps as the eager backend does."""
 
     def stepper(self, cell: Cell[State], state: State, n_steps: int) -> EagerStepper[State]:
         return EagerStepper(cell, state)
@@ -52,7 +52,7 @@ class EagerBackend(EagerSteps):
         else:
             step, steps = cell, inputs
         outputs = []
-        for t, is_start in enumerate(_starting(inputs, episode_starts)):
+        for t, is_start in enumerate(_any_start(inputs, episode_starts)):
             if episode_starts is not None and is_start:
                 state = select(episode_starts[t], cell.initial_state(inputs.shape[1]), state)
             output, state = step(steps[t], state)
@@ -60,14 +60,14 @@ class EagerBackend(EagerSteps):
         return torch.stack(outputs), state
 
 
-def _starting(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
-    """Whether an episode may start in any row, for each step."""
+def _any_start(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
+    """Return for each step whether an episode may start in any row."""
     if episode_starts is None:
         return [False] * len(inputs)
-    if is_traced():
+    if is_traced():  # code must not depend on values
         return [True] * len(inputs)
-    starting: list[bool] = episode_starts.any(dim=1).tolist()
-    return starting
+    any_start: list[bool] = episode_starts.any(dim=1).tolist()
+    return any_start
 
 
 EAGER = EagerBackend()

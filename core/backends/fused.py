@@ -1,12 +1,14 @@
-"""The fused backend: a whole sequence as one differentiable function.
+"""The fused backend: it runs a plastic net over a whole sequence as one autograd function.
 
-The forward pass stores the activity and every G-th trace (see ``checkpoint_spacing``). The backward
-pass recomputes the traces in between, a few rows at a time, and runs the step's recursions in
-reverse; they are derived by hand as in BOHP 2016 (arXiv 1609.02228). Memory is about
-B sqrt(T / 2) N^2 numbers instead of several times B T N^2.
+T steps of B batch rows and N neurons are divided into segments of G steps. The forward pass stores
+a row's activity after every step, but its trace (N, N) only before each segment, as a checkpoint.
+The backward pass takes the segments in reverse. For P rows at a time, it computes the traces of a
+segment again and then runs the gradients' recursion over its steps, which is derived by hand as in
+BOHP 2016 (arXiv 1609.02228). So B T / G + P G traces are stored, where autograd stores several for
+each of the B T steps. An eligibility trace doubles both.
 
-The loops over the trace run in numba on the CPU (``cpu``) and in Triton on the GPU (``cuda``). The
-gradients that need no trace are a few products over the whole sequence, computed here.
+Compiled kernels loop over the traces, in numba on the CPU (``cpu``) and in Triton on the GPU
+(``cuda``). The gradients that need no trace are matrix products, computed in this file.
 """
 
 import math
@@ -22,11 +24,11 @@ from plasticrl.core.backends.cpu import NumbaKernels
 from plasticrl.core.backends.plastic_net import (
     SUPPORTED_BOUNDS,
     SUPPORTED_RULES,
-    Drive,
     ForwardPass,
     Gradients,
+    NetInputs,
     PlasticNet,
-    Saved,
+    SavedForBackward,
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
@@ -35,34 +37,34 @@ from plasticrl.core.stock import is_stock_cell
 
 
 class KernelStepper(Protocol):
-    """Takes steps and changes a state in place; see ``BackendStepper``."""
+    """The kernels' part of a ``BackendStepper``: it takes steps and changes a state in place."""
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor: ...
 
     def take_recorded(self) -> ForwardPass | None:
-        """The recorded steps as a forward pass, given away once; None if there is no record."""
+        """Return the record of the steps, and drop it; None if there is no record."""
 
 
 class Kernels(Protocol):
-    """The loops over steps and rows, for tensors on one type of device."""
+    """The compiled loops over steps, rows and connections, for tensors on one type of device."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
-        """The number of rows that the backward pass works on at the same time."""
+        """Return P, the number of rows that the backward pass works on at the same time."""
 
     def forward(
-        self, net: PlasticNet, drive: Drive, state: PlasticRNNState, spacing: int
+        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
-        """The forward pass; keeps every ``spacing``-th trace, or none where that is 0."""
+        """Run the forward pass; a ``segment_length`` of 0 stores no checkpoints."""
 
     def backward(
-        self, net: PlasticNet, saved: Saved, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        """Gradients from those of the outputs and of the final state."""
+        """Return gradients, from those of the outputs and of the final state."""
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, spacing: int
+        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> KernelStepper:
-        """Steps from a contiguous state; the first ``n_steps`` are recorded where possible."""
+        """Make a stepper of a contiguous state, which records ``n_steps`` steps if it can."""
 
 
 @dataclass
@@ -70,21 +72,22 @@ class FusedBackend:
     """Runs a ``PlasticRNN``.
 
     Args:
-        kernels: None takes those for the device.
+        kernels: the kernels to run; None chooses those for the device of the inputs.
     """
 
     kernels: Kernels | None = None
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
-        """Whether the loops were written for this cell; a subclass may step in its own way."""
+        """Return whether the kernels compute this cell's equations, on this device and dtype."""
         if not isinstance(cell, PlasticRNN) or not is_stock_cell(cell):
             return False
         plasticity = cell.connection.plasticity
         if plasticity.rule not in SUPPORTED_RULES or plasticity.bound not in SUPPORTED_BOUNDS:
             return False
-        kinds = {(tensor.device, tensor.dtype) for tensor in (inputs, *cell.parameters())}
-        floats = inputs.dtype in (torch.float32, torch.float64)
-        return len(kinds) == 1 and floats and _has_kernels(inputs.device.type)
+        tensors = (inputs, *cell.parameters())
+        is_uniform = len({(tensor.device, tensor.dtype) for tensor in tensors}) == 1
+        has_dtype = inputs.dtype in (torch.float32, torch.float64)
+        return is_uniform and has_dtype and _has_kernels(inputs.device.type)
 
     def run(
         self,
@@ -103,19 +106,19 @@ class FusedBackend:
         episode_starts: Tensor | None,
         forward_pass: ForwardPass | None = None,
     ) -> tuple[Tensor, PlasticRNNState]:
-        """As ``run``; the forward pass is not computed where it is given."""
+        """Do the same as ``run``; if ``forward_pass`` is given, it is not computed again."""
         kernels = self.kernels or kernels_for(inputs.device.type)
-        drive = Drive.of(cell, inputs, episode_starts)
+        net_inputs = NetInputs.of(cell, inputs, episode_starts)
         outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
             *(kernels, torch.is_grad_enabled(), forward_pass),
-            *(*drive, *state, *PlasticNet.of(cell.connection)),
+            *(*net_inputs, *state, *PlasticNet.of(cell.connection)),
         )
         return outputs, PlasticRNNState(hidden, *traces)
 
     def stepper(
         self, cell: Cell[PlasticRNNState], state: PlasticRNNState, n_steps: int
     ) -> "FusedStepper":
-        """Raises ``ValueError`` for a state that is not contiguous."""
+        """Make a stepper; raise ``ValueError`` if the state is not contiguous."""
         if not all(leaf.is_contiguous() for leaf in leaves(state)):
             raise ValueError("a state that is not contiguous cannot be changed in place")
         return FusedStepper(self, cast(PlasticRNN, cell), state, n_steps)
@@ -125,7 +128,7 @@ FUSED = FusedBackend()
 
 
 class FusedStepper:
-    """The kernels' stepper, whose record is replayed as a forward pass."""
+    """Takes steps by the kernels' stepper; a replay uses its record as the forward pass."""
 
     def __init__(
         self, backend: FusedBackend, cell: PlasticRNN, state: PlasticRNNState, n_steps: int
@@ -133,40 +136,39 @@ class FusedStepper:
         self._backend, self._cell = backend, cell
         device, (n_rows, n) = state.hidden.device, state.hidden.shape
         kernels = backend.kernels or kernels_for(device.type)
-        at_once = kernels.rows_at_once(n_steps, n_rows, n, device)
-        spacing = checkpoint_spacing(n_steps, n_rows, at_once)
-        self._steps = kernels.stepper(cell, state, n_steps, spacing)
+        rows_at_once = kernels.rows_at_once(n_steps, n_rows, n, device)
+        segment_length = checkpoint_spacing(n_steps, n_rows, rows_at_once)
+        self._steps = kernels.stepper(cell, state, n_steps, segment_length)
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         return self._steps(inputs, episode_starts)
 
     def replay(
-        self, inputs: Tensor, episode_starts: Tensor, start: PlasticRNNState
+        self, inputs: Tensor, episode_starts: Tensor, initial_state: PlasticRNNState
     ) -> tuple[Tensor, PlasticRNNState] | None:
         forward_pass = self._steps.take_recorded()
         if forward_pass is None:
             return None
-        return self._backend.apply(self._cell, inputs, start, episode_starts, forward_pass)
+        return self._backend.apply(self._cell, inputs, initial_state, episode_starts, forward_pass)
 
 
 @cache
 def kernels_for(device_type: str) -> Kernels:
-    """The loops for tensors on such a device."""
+    """Return the kernels for a type of device, "cpu" or "cuda"."""
     if device_type == "cpu":
         return NumbaKernels()
-    from plasticrl.core.backends.cuda import TritonKernels  # Triton is there with a GPU only
+    from plasticrl.core.backends.cuda import TritonKernels  # needs Triton
 
     return TritonKernels()
 
 
-def checkpoint_spacing(n_steps: int, n_rows: int, at_once: int) -> int:
-    """Steps G from one stored trace to the next.
+def checkpoint_spacing(n_steps: int, n_rows: int, rows_at_once: int) -> int:
+    """Return G, the number of steps in a segment.
 
-    B T / G traces are stored, and G are recomputed for each of the P rows worked on at once; the
-    sum is least at G = sqrt(T B / P). More than sqrt(2 T) recomputed traces of a small net do not
-    fit the processor's cache.
+    The sum of B T / G checkpoints and P G recomputed traces is least at G = sqrt(T B / P). But
+    G is at most sqrt(2 T), so that a row's recomputed traces fit in the processor's cache.
     """
-    return max(1, min(n_steps, round(math.sqrt(n_steps * min(2.0, n_rows / max(1, at_once))))))
+    return max(1, min(n_steps, round(math.sqrt(n_steps * min(2.0, n_rows / max(1, rows_at_once))))))
 
 
 @cache
@@ -175,15 +177,15 @@ def _has_kernels(device_type: str) -> bool:
 
 
 class _Sequence(torch.autograd.Function):
-    """outputs, hidden, trace, eligibility = f(drive, state, parameters)."""
+    """The function from projected inputs, state and parameters to outputs and final state."""
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
         ctx,
         kernels,
-        learns,
+        needs_gradient,
         forward_pass,
-        drive,
+        projected,
         mask,
         starts,
         hidden,
@@ -192,18 +194,19 @@ class _Sequence(torch.autograd.Function):
         *net,
     ):
         if forward_pass is None:
-            at_once = kernels.rows_at_once(*drive.shape, drive.device)
-            n_steps, n_rows, _ = drive.shape
-            spacing = checkpoint_spacing(n_steps, n_rows, at_once) if learns else 0
+            n_steps, n_rows, n = projected.shape
+            rows_at_once = kernels.rows_at_once(n_steps, n_rows, n, projected.device)
+            spacing = checkpoint_spacing(n_steps, n_rows, rows_at_once) if needs_gradient else 0
+            inputs = NetInputs(projected, mask, starts)
             state = PlasticRNNState(hidden, trace, eligibility)
-            sequence = Drive(drive, mask, starts)
-            forward_pass = kernels.forward(PlasticNet(*net), sequence, state, spacing)
+            forward_pass = kernels.forward(PlasticNet(*net), inputs, state, spacing)
         outputs = forward_pass.outputs
-        if learns:
+        if needs_gradient:
             plasticity, *parameters = net
             ctx.save_for_backward(outputs, hidden, mask, starts, *parameters)
             ctx.kernels, ctx.plasticity = kernels, plasticity
-            ctx.forward_pass = forward_pass[3:]
+            ctx.modulation, ctx.checkpoints = forward_pass.modulation, forward_pass.checkpoints
+            ctx.segment_length = forward_pass.segment_length
         return outputs, outputs[-1].clone(), forward_pass.trace, forward_pass.eligibility
 
     @staticmethod
@@ -211,38 +214,45 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, g_outputs, *g_state):  # type: ignore[no-untyped-def]
         outputs, hidden, mask, starts, *parameters = ctx.saved_tensors
         net = PlasticNet(ctx.plasticity, *parameters)
-        saved = Saved(outputs, hidden, mask, starts, *ctx.forward_pass)
-        g = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
-        modulated, fanned = net.modulator_weight is not None, net.fan_out_weight is not None
+        kept = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
+        saved = SavedForBackward(outputs, hidden, mask, starts, *kept)
+        gradients = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
+        projected, eta = gradients.projected, None
+        modulator = fan_out = cast(Any, (None, None))
+        if net.eta is not None:
+            eta = gradients.eta if net.retroactive else gradients.rate.sum().view(1)
+        if net.modulator_weight is not None:
+            modulator = _modulator_gradients(gradients.modulator_pre_activation, outputs)
+        if net.fan_out_weight is not None:
+            fan_out = _fan_out_gradients(gradients.rate, saved.modulation)
+        # In the order of the arguments of ``forward``; None where there is no gradient.
         return (
             *(None, None, None),
-            *(g.drive if mask is None else g.drive.masked_fill(~mask, 0), None, None),
-            *(g.hidden, g.trace, g.eligibility),
-            *(None, _weight_gradient(g.drive, saved), g.alpha),
-            None if net.eta is None else (g.eta if net.retroactive else g.rate.sum().view(1)),
-            *(_modulator_gradients(g.modulator_drive, outputs) if modulated else (None, None)),
-            *(_fan_out_gradients(g.rate, saved.modulation) if fanned else (None, None)),
+            *(projected if mask is None else projected.masked_fill(~mask, 0), None, None),
+            *(gradients.hidden, gradients.trace, gradients.eligibility),
+            *(None, _weight_gradient(projected, saved), gradients.alpha, eta),
+            *(*modulator, *fan_out),
         )
 
 
-def _weight_gradient(g_drive: Tensor, saved: Saved) -> Tensor:
-    """Of the weights (N, N), which do not reach a clamped neuron."""
+def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
+    """Return the gradient of the recurrent weights (N, N), to which clamped neurons add nothing."""
     outputs, starts = saved.outputs, saved.starts
-    g_drive = g_drive if saved.mask is None else g_drive.masked_fill(saved.mask, 0)
-    # The activity before each step is set to zero by selection: 0 times infinity is NaN.
+    g_projected = g_projected if saved.mask is None else g_projected.masked_fill(saved.mask, 0)
+    # Activity before an episode is replaced by zero; infinity times zero would be NaN.
     before = outputs[:-1].masked_fill(starts[1:].unsqueeze(2), 0)
-    gradient = g_drive[0].T @ saved.hidden.masked_fill(starts[0].unsqueeze(1), 0)
-    gradient += g_drive[1:].flatten(0, 1).T @ before.flatten(0, 1)
+    gradient = g_projected[0].T @ saved.hidden.masked_fill(starts[0].unsqueeze(1), 0)
+    gradient += g_projected[1:].flatten(0, 1).T @ before.flatten(0, 1)
     return gradient
 
 
-def _modulator_gradients(g_modulator_drive: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the modulator's weight (1, N) and bias (1,), from its drive (T, B) and input (T, B, N)."""
-    weight = g_modulator_drive.reshape(1, -1) @ activity.flatten(0, 1)
-    return weight, g_modulator_drive.sum().view(1)
+def _modulator_gradients(g_pre_activation: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the modulator's weight (1, N) and bias (1,)."""
+    weight = g_pre_activation.reshape(1, -1) @ activity.flatten(0, 1)
+    return weight, g_pre_activation.sum().view(1)
 
 
 def _fan_out_gradients(g_rate: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-    """Of weight (N, 1) and bias (N,), from the rates (T, B, N) and the modulation (T, B)."""
+    """Return the gradients of the fan-out's weight (N, 1) and bias (N,); it reads M (T, B)."""
     g_rate = g_rate.flatten(0, 1)
     return g_rate.T @ modulation.view(-1, 1), g_rate.sum(dim=0)

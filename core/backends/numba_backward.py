@@ -1,7 +1,8 @@
-"""The backward pass on the CPU: one batch row after the other, through all steps in reverse.
+"""The backward pass on the CPU. It runs all steps of one batch row in reverse, then the next row.
 
-The reverses of the product of step t + 1 and of the update of step t are one pass over the trace.
-The traces between two checkpoints are computed again first.
+The traces of a segment are first computed again from its checkpoint. Then one loop over the
+connections propagates gradients through both the product of step t + 1 and the trace's update of
+step t. ``numba_update`` explains the names.
 """
 
 import functools
@@ -29,7 +30,7 @@ from plasticrl.core.backends.numba_update import (
 
 
 class Upstream(NamedTuple):
-    """Gradients of the activity (T, B, N) and of the final state."""
+    """The upstream gradients: of the outputs (T, B, N) and of the final state."""
 
     x: np.ndarray
     hidden: np.ndarray
@@ -38,7 +39,7 @@ class Upstream(NamedTuple):
 
 
 class _Matrices(NamedTuple):
-    """Padded. The traces before the steps of a segment, (G, N, N), and gradients (N, N)."""
+    """Padded matrices: traces before each step of a segment (G, N, N), and gradients (N, N)."""
 
     H: np.ndarray
     E: np.ndarray
@@ -47,29 +48,30 @@ class _Matrices(NamedTuple):
 
 
 class _Vectors(NamedTuple):
-    """(P,) of one row at step t."""
+    """Vectors (P,) of one row, at step t, and their gradients."""
 
     before: np.ndarray
-    """The activity at t - 1; in the reverse of the product, ``pre`` is that at t."""
+    """The activity at t - 1, which the update of step t reads."""
     pre: np.ndarray
+    """The activity at t, which the product of step t + 1 reads."""
     post: np.ndarray
-    """The activity at t, with its rate and leak."""
+    """The activity at t, which the update of step t reads with the next two fields."""
     rate: np.ndarray
     leak: np.ndarray
     g_before: np.ndarray
     g_pre: np.ndarray
     g_post: np.ndarray
     g_total: np.ndarray
-    """The gradient of the product of step t + 1, then that of step t."""
+    """The gradient of the product, first of step t + 1 and then of step t."""
     sum_rate: np.ndarray
-    """Sums over a target neuron's connections; see ``update_reverse``."""
+    """The next fields are sums over each target neuron's connections; see ``update_reverse``."""
     sum_pre: np.ndarray
     sum_trace: np.ndarray
 
 
 @njit(**INLINED)
 def _load(v, saved, parameters, options, t, b, n):
-    """The vectors of the update of step t."""
+    """Load the vectors that the update of step t reads."""
     load_before(v.before, saved.outputs, saved.hidden, saved.starts, t, b, n)
     copy(v.post, saved.outputs[t, b], n)
     set_rates(v.rate, v.leak, v.post, saved.modulation[t, b], n, parameters, options)
@@ -77,8 +79,8 @@ def _load(v, saved, parameters, options, t, b, n):
 
 @njit(**INLINED)
 def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
-    """The traces before the steps [first, last), from the checkpoint before the first."""
-    k, (rows, width) = first // saved.spacing, parameters.weight.shape
+    """Compute the traces before the steps [first, last) again, from the checkpoint at the first."""
+    k, (rows, width) = first // saved.segment_length, parameters.weight.shape
     copy_rows(m.H[0], saved.checkpoints[0][k, b], rows, width)
     if kind.retroactive:
         copy_rows(m.E[0], saved.checkpoints[1][k, b], rows, width)
@@ -103,10 +105,10 @@ def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
 
 @njit(**INLINED)
 def _connection_reverse(kind, fixed, H, E, grads, j, i, post, rate, leak, before, g_total, pre):
-    """Reverse of the product of one connection and of the update before it.
+    """Propagate gradients through the product and the update before it, for one connection.
 
-    Changes the gradients of alpha, H and E. Returns those of ``before`` and ``pre``, and the sums
-    that ``update_reverse`` returns.
+    The gradients of alpha, H and E are changed in place. Those of ``before`` and ``pre`` are
+    returned, with the four numbers to be summed that ``update_reverse`` returns.
     """
     parameters, options, zero, one = fixed
     d_alpha, gH, gE = grads
@@ -135,7 +137,7 @@ def _added(sums, more):
 
 @njit(**INLINED)
 def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v):
-    """The reverse of the product of step t + 1 and of the update of step t, two neurons at once."""
+    """Propagate gradients through product and update, two target neurons at a time."""
     rows, width = parameters.weight.shape
     half, dtype = rows // 2, parameters.weight.dtype
     zero = dtype.type(0)
@@ -163,8 +165,8 @@ def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v
 
 
 @njit(**INLINED)
-def _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
-    """Through the modulator and the activity of step t, down to the drive and the product."""
+def _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
+    """Propagate gradients from the activity of step t to its projected input and its product."""
     zero, one = v.post.dtype.type(0), v.post.dtype.type(1)
     if options.activation != NO_MODULATION:
         m = saved.modulation[t, b]
@@ -172,23 +174,23 @@ def _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
             g_modulation *= one - m * m
         elif options.activation == SIGMOID:
             g_modulation *= m * (one - m)
-        out.modulator_drive[t, b] = g_modulation
+        out.modulator_pre_activation[t, b] = g_modulation
         for j in range(n):
             v.g_post[j] += g_modulation * parameters.modulator_weight[j]
     for j in range(n):
         xj = saved.outputs[t, b, j]
         v.g_total[j] = v.g_post[j] * (one - xj * xj)
-        out.drive[t, b, j] = v.g_total[j]
+        out.projected[t, b, j] = v.g_total[j]
         if saved.mask.size and saved.mask[t, b, j]:
             v.g_total[j] = zero
-            out.drive[t, b, j] = v.g_post[j]
+            out.projected[t, b, j] = v.g_post[j]
     copy(v.pre, v.before, n)
     copy(v.g_pre, v.g_before, len(v.g_pre))
 
 
 @njit(**JIT)
 def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
-    """The reverse of the product of the first step, which no update precedes."""
+    """Propagate gradients through the product of the first step, which no update precedes."""
     weight, alpha = parameters.weight, parameters.alpha
     for j in range(n):
         gj = v.g_total[j]
@@ -201,7 +203,7 @@ def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
 
 @njit(**INLINED)
 def _restart_reverse(kind, m, v, width):
-    """No gradient crosses an episode's start."""
+    """Set the gradients to zero, because none passes an episode's start."""
     m.gH[:] = 0
     if kind.retroactive:
         m.gE[:] = 0
@@ -210,14 +212,14 @@ def _restart_reverse(kind, m, v, width):
 
 @njit(**INLINED)
 def _begin(kind, upstream, m, v, b, n, width):
-    """The gradients after the last step."""
+    """Set the gradients to those after the last step."""
     zero = v.pre.dtype.type(0)
     m.gH[:] = 0
     copy_rows(m.gH, upstream.trace[b], n, n)
     if kind.retroactive:
         m.gE[:] = 0
         copy_rows(m.gE, upstream.eligibility[b], n, n)
-    fill(v.pre, zero, width)  # where a row before may have left its NaN
+    fill(v.pre, zero, width)  # a previous row can have left NaN there
     fill(v.g_pre, zero, width)
     copy(v.g_post, upstream.hidden[b], n)
     fill(v.g_total, zero, width)  # no product follows the last step
@@ -225,7 +227,7 @@ def _begin(kind, upstream, m, v, b, n, width):
 
 @njit(**INLINED)
 def _down_to_update(kind, parameters, options, saved, m, v, grads, d_eta, t, s, b):
-    """From step t + 1 through its product and the update of step t, the s-th of its segment."""
+    """Do the product of step t + 1 and the update of step t, the s-th step of its segment."""
     steps, _, n = saved.outputs.shape
     width, zero = parameters.weight.shape[1], v.pre.dtype.type(0)
     if t + 1 < steps and saved.starts[t + 1, b]:
@@ -241,7 +243,7 @@ def _down_to_update(kind, parameters, options, saved, m, v, grads, d_eta, t, s, 
 
 @njit(**INLINED)
 def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
-    """The product of the first step, and the gradients of the state before it."""
+    """Propagate gradients through the first product, and store those of the initial state."""
     if saved.starts[0, b]:
         _restart_reverse(kind, m, v, parameters.weight.shape[1])
     else:
@@ -254,23 +256,23 @@ def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
 
 @functools.cache
 def compiled_backward(kind: Kind):
-    """The backward pass for a kind of update; numba compiles it on first use.
+    """Return the backward pass for a kind of update. Numba compiles it on first use.
 
-    It takes (parameters, options, saved, upstream, gradients, group, first row, last row); saved is
-    a ``Saved`` and the gradients are ``Gradients``, of arrays. Those of alpha (groups, N, N),
-    padded, and eta (groups, 1) are sums, one for each group of rows.
+    It runs the rows [first, last), which are those of ``group``. ``saved`` is a
+    ``SavedForBackward`` of arrays. The results are written to ``out``, a ``Gradients`` of arrays.
+    Its gradients of alpha (groups, N, N), padded, and eta (groups, 1) are sums for each group.
     """
 
     @njit(**JIT)
     def backward(parameters, options, saved, upstream, out, group, first, last):
         steps, _, n = saved.outputs.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
-        spacing, zero = saved.spacing, dtype.type(0)
+        segment_length, zero = saved.segment_length, dtype.type(0)
         one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
         d_alpha, d_eta = out.alpha[group], out.eta[group]
         m = _Matrices(
-            np.zeros((spacing, rows, width), dtype),
-            np.zeros((spacing if kind.retroactive else 1, rows, width), dtype),
+            np.zeros((segment_length, rows, width), dtype),
+            np.zeros((segment_length if kind.retroactive else 1, rows, width), dtype),
             np.zeros((rows, width), dtype),
             np.zeros((rows, width) if kind.retroactive else (1, 1), dtype),
         )
@@ -291,15 +293,16 @@ def compiled_backward(kind: Kind):
         grads = d_alpha, m.gH, m.gE
         for b in range(first, last):
             _begin(kind, upstream, m, v, b, n, width)
-            for k in range((steps - 1) // spacing, -1, -1):
-                t0, t1 = k * spacing, min(steps, k * spacing + spacing)
+            for k in range((steps - 1) // segment_length, -1, -1):
+                t0, t1 = k * segment_length, min(steps, k * segment_length + segment_length)
                 _recompute(kind, parameters, options, saved, m, v, t0, t1, b, n)
                 for t in range(t1 - 1, t0 - 1, -1):
                     _down_to_update(
                         kind, parameters, options, saved, m, v, grads, d_eta, t, t - t0, b
                     )
-                    # Through D and the rates. This loop has to stand here: in a function of its own
-                    # it is vectorized in another way, and the sum's last bits change.
+                    # Propagate gradients from the update to the activity and the rates. The loop is
+                    # not a function of its own, because numba would then vectorize it in another
+                    # way, which changes the last bits of the sum.
                     g_modulation = zero
                     for j in range(n):
                         xj = saved.outputs[t, b, j]
@@ -312,7 +315,7 @@ def compiled_backward(kind: Kind):
                         v.g_post[j] += upstream.x[t, b, j]
                         g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
                         out.rate[t, b, j] = v.sum_rate[j]
-                    _drive_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
+                    _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
             _finish(kind, parameters, saved, out, d_alpha, m, v, b, n)
 
     return backward

@@ -1,6 +1,7 @@
-"""The forward pass on the CPU: one batch row after the other through all steps.
+"""The forward pass on the CPU. It runs all steps of one batch row, then those of the next.
 
-The update of step t - 1 and the product of step t are one pass over the trace.
+One loop over the connections computes both the trace's update of step t - 1 and the product
+(w + alpha * H) pre of step t. ``numba_update`` explains the other names.
 """
 
 import functools
@@ -26,14 +27,14 @@ from plasticrl.core.backends.numba_update import (
 
 
 class _Vectors(NamedTuple):
-    """(P,) of one row at step t."""
+    """Vectors (P,) of one row, at step t."""
 
     before: np.ndarray
     """The activity at t - 2."""
     pre: np.ndarray
     """The activity at t - 1."""
     post: np.ndarray
-    """The activity at t - 1, and after the product at t; with its rate and leak."""
+    """The activity at t - 1 and, once it is computed, at t; the next two fields belong to it."""
     rate: np.ndarray
     leak: np.ndarray
     total: np.ndarray
@@ -42,7 +43,7 @@ class _Vectors(NamedTuple):
 
 @njit(**INLINED)
 def _restart(kind, H, E, v, n):
-    """Set everything that the update of the step before reads to zero, so it changes nothing."""
+    """Reset a row: the next update, which is of the step before, then leaves the trace at zero."""
     H[:] = 0
     if kind.retroactive:
         E[:] = 0
@@ -52,7 +53,7 @@ def _restart(kind, H, E, v, n):
 
 @njit(**INLINED)
 def _update_and_product(kind, parameters, options, H, E, v):
-    """The update of step t - 1 and the product of step t, of four neurons at a time."""
+    """Compute the update of step t - 1 and the product of step t, four neurons at a time."""
     weight, alpha = parameters.weight, parameters.alpha
     quarter, zero = len(weight) // TOGETHER, weight.dtype.type(0)
     post, rate, leak, total = v.post, v.rate, v.leak, v.total
@@ -78,8 +79,8 @@ def _update_and_product(kind, parameters, options, H, E, v):
 
 @njit(**INLINED)
 def _keep_checkpoint(kind, out, H, E, t, b):
-    if out.spacing > 0 and t % out.spacing == 0:
-        k = t // out.spacing
+    if out.segment_length > 0 and t % out.segment_length == 0:
+        k = t // out.segment_length
         copy_rows(out.checkpoints[0][k, b], H, H.shape[0], H.shape[1])
         if kind.retroactive:
             copy_rows(out.checkpoints[1][k, b], E, E.shape[0], E.shape[1])
@@ -87,21 +88,21 @@ def _keep_checkpoint(kind, out, H, E, t, b):
 
 @njit(**INLINED)
 def _activity(v, sequence, t, b, n):
-    """``post`` becomes the activity at t, from the product and the drive."""
+    """Set ``post`` to the activity at t, from the product and the projected input."""
     if sequence.mask.size:
         tanh(v.total, n)
         for j in range(n):
             clamped = sequence.mask[t, b, j]
-            v.post[j] = sequence.drive[t, b, j] if clamped else v.total[j]
+            v.post[j] = sequence.projected[t, b, j] if clamped else v.total[j]
     else:
         for j in range(n):
-            v.post[j] = v.total[j] + sequence.drive[t, b, j]
+            v.post[j] = v.total[j] + sequence.projected[t, b, j]
         tanh(v.post, n)
 
 
 @njit(**INLINED)
 def _after_product(v, sequence, parameters, options, out, t, b, n):
-    """Activity, modulation, rates and leaks of step t."""
+    """Compute the activity, modulation, rates and leaks of step t."""
     _activity(v, sequence, t, b, n)
     copy(out.outputs[t, b], v.post, n)
     m = modulation_of(v.post, n, parameters, options)
@@ -113,15 +114,15 @@ def _after_product(v, sequence, parameters, options, out, t, b, n):
 
 @njit(**INLINED)
 def _run_row(kind, parameters, options, sequence, state, out, H, E, v, b):
-    """All steps of row b."""
-    steps, _, n = sequence.drive.shape
-    H[:] = 0  # also the padding, where a row that diverged has left its NaN
+    """Run all steps of row b."""
+    steps, _, n = sequence.projected.shape
+    H[:] = 0  # with the padding, where a row that diverged can have left NaN
     copy_rows(H, state.trace[b], n, n)
     if kind.retroactive:
         E[:] = 0
         copy_rows(E, state.eligibility[b], n, n)
     copy(v.pre, state.hidden[b], n)
-    for t in range(steps + 1):  # the last time only the update
+    for t in range(steps + 1):  # the last pass only computes the update
         if t < steps and sequence.starts[t, b]:
             _restart(kind, H, E, v, n)
         if t == 0:
@@ -138,10 +139,11 @@ def _run_row(kind, parameters, options, sequence, state, out, H, E, v, b):
 
 @functools.cache
 def compiled_forward(kind: Kind):
-    """The forward pass for a kind of update; numba compiles it on first use.
+    """Return the forward pass for a kind of update. Numba compiles it on first use.
 
-    It takes (parameters, options, drive, initial state, results, group, first row, last row); the
-    drive is a ``Drive`` and the results are a ``ForwardPass`` of arrays, with checkpoints padded.
+    It runs the rows [first, last) from the initial ``state``. ``sequence`` is a ``NetInputs`` of
+    arrays. The results are written to ``out``, a ``ForwardPass`` of arrays, whose checkpoints are
+    padded. ``group`` is not used.
     """
 
     @njit(**JIT)

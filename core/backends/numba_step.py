@@ -1,4 +1,4 @@
-"""One step of a plastic net on the CPU, in place, from the inputs on."""
+"""One step of a plastic net on the CPU, from the cell's inputs to its new state, in place."""
 
 import functools
 from typing import NamedTuple
@@ -26,7 +26,7 @@ WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
 
 
 class Projection(NamedTuple):
-    """How inputs enter: ``mode``, and for ``WEIGHTS`` weight (I, N) and bias (N,)."""
+    """The input mode, and the weight (I, N) and bias (N,) that the mode ``WEIGHTS`` has."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -34,7 +34,7 @@ class Projection(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What a step writes for the backward pass: M (B,), and H and E before it, or (0, 0, 0)."""
+    """Arrays that a step writes: M (B,) and, unless of size 0, the padded H and E before it."""
 
     modulation: np.ndarray
     trace: np.ndarray
@@ -43,7 +43,7 @@ class Recorded(NamedTuple):
 
 @njit(**INLINED)
 def _activity(post, pre, trace, parameters, projection, inputs, n):
-    """``post`` becomes the activity after the step, from the one before it and inputs (I,)."""
+    """Set ``post`` to the activity after the step, from ``pre`` before it and inputs (I,)."""
     products(post, parameters, trace, pre, n)
     if projection.mode == WEIGHTS:
         for j in range(n):
@@ -72,11 +72,11 @@ def _record_traces(kind, recorded, H, E, b, n):
 
 @functools.cache
 def compiled_step(kind: Kind):
-    """The step for a kind of update; numba compiles it on first use.
+    """Return the step for a kind of update. Numba compiles it on first use.
 
-    It takes (parameters, options, projection, inputs (B, I), episode starts (B,), state, recorded,
-    group, first row, last row), matrices not padded, and changes the state. The NamedTuples among
-    these are taken as plain tuples, whose types numba finds faster: 0.6 us each (measured).
+    The step takes the rows [first, last), and changes ``state`` and ``recorded``. Inputs are (B, I)
+    and starts (B,); the matrices are not padded; ``group`` is not used. NamedTuples are given as
+    plain tuples, because numba finds their types faster: by 0.6 us each (measured).
     """
 
     @njit(**JIT)

@@ -1,24 +1,26 @@
-"""What the numba loops share: the update of one connection, its reverse, and vectors of neurons.
+"""Functions that the numba loops share: the update of one connection, its gradient, and others.
 
-Every rule and bound is one of two updates, with a leak c per target neuron (c = 0 for Hebb,
-x_j^2 for Oja; a decaying trace is Hebb with c = 1):
+For the connection from neuron i to neuron j, let H be the trace, pre_i and post_j the activities
+before and after the step, r_j the rate, and c_j a leak: 0 for Hebb's rule, post_j^2 for Oja's rule,
+and 1 for Hebb's rule with the decay bound. Then every rule and bound is one of two updates:
 
-    increment     D[j, i] = x_j(t) x_i(t-1) - c_j H[j, i]
+    increment     D[j, i] = post_j pre_i - c_j H[j, i]
     linear        H <- clamp( H + r_j D, -clip, clip )              clip = inf: no bound
     soft          H <- clamp( H + d - |d| H, -1, 1 ),  d = r_j D
 
-Under retroactive modulation D feeds the eligibility trace E, and E takes D's place above.
+With retroactive modulation, the eligibility trace E replaces D in the last two lines, and changes
+by E <- E + eta (D - E).
 
-The loops over rows and steps are in ``numba_step``, ``numba_forward`` and ``numba_backward``. They
-see matrices padded with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows, so that loops
-over several neurons at a time have no remainder; only the step's matrices are not padded.
-Names: B rows, T steps, N neurons, P padded width, G steps between checkpoints; H trace, E
-eligibility trace; ``g_x`` or ``gH`` is the gradient of the loss with respect to x or H.
+The loops over rows and steps are in ``numba_step``, ``numba_forward`` and ``numba_backward``. The
+last two process several neurons at a time. So that no neurons remain, their matrices are padded
+with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows. Names: T, B, N and G are defined
+in ``fused``; P is the padded width; ``g_x`` or ``gH`` is the gradient of the loss with respect to x
+or H; the product is (w + alpha * H) pre.
 
-Functions with an argument ``kind`` are inlined into the loops, where it is a constant. They are no
-closures, because numba gives a closure a random name in the key of its cache and would compile the
-loops anew in every process. Their arguments are not unpacked by a star, which would keep the loops
-from being vectorized (four times slower, measured).
+Functions with an argument ``kind`` are inlined into the loops, where it is a constant. They are not
+closures: numba's cache has a random name for each closure, so every process would compile the
+loops again. Their arguments are not unpacked with a star, because the loops are then not vectorized
+(four times slower, measured).
 """
 
 import math
@@ -37,42 +39,42 @@ TOGETHER = 4
 TANH, SIGMOID, LINEAR = 0, 1, 2
 NO_MODULATION = -1
 
-# Sums may be reordered. NaN and infinity must not be assumed away: a row that has diverged has to
-# show it.
+# The compiler may reorder sums. It may not assume that there is no NaN or infinity, because these
+# show that a row has diverged.
 JIT = {
     "nogil": True,
     "cache": CAN_CACHE,
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
     "error_model": "numpy",
 }
-# The kernels own all arrays. Otherwise numba would also count the references to each array that an
-# inlined function takes out of a tuple, which costs a tenth of the time at N = 100 (measured).
+# With "_nrt", numba would count the references to each array that an inlined function takes out of
+# a tuple. That takes a tenth of the time at N = 100 (measured), and the kernels own all arrays.
 INLINED = {**JIT, "forceinline": True, "_nrt": False}
 
 
 def fingerprint(folder: Path = Path(__file__).parent) -> int:
-    """A number that changes with the text of the files of loops.
+    """Return a number that changes if any of the numba files changes.
 
-    numba's cache on disk compiles a function anew when its own file changes, but not when a
-    function that it calls changes in another file. Every cached kernel therefore has this number as
-    a constant, which is part of the cache's key.
+    Numba compiles a cached function again if its own file changes, but not if a function in another
+    file changes that it calls. Therefore every cached kernel has this number as a constant, which
+    is part of the cache's key.
     """
     texts = [path.read_bytes() for path in sorted(folder.glob("numba_*.py"))]
     return zlib.crc32(b"".join(texts))
 
 
 class Kind(NamedTuple):
-    """What is known of an update when it is compiled."""
+    """The properties of an update that are constants when it is compiled."""
 
     soft: bool
     retroactive: bool
     leaks: bool
-    """Whether c can be other than zero."""
+    """Whether the leak c can be other than zero."""
     fingerprint: int = fingerprint()
 
 
 class Parameters(NamedTuple):
-    """A plastic net's parameters; (0,) where one is missing."""
+    """A plastic net's parameters; a missing one is an array of size 0."""
 
     weight: np.ndarray
     alpha: np.ndarray
@@ -87,29 +89,29 @@ class Parameters(NamedTuple):
 
 
 class Options(NamedTuple):
-    """Numbers of the arrays' type, but for the activation."""
+    """A plastic net's options, as numbers of the arrays' dtype except for the activation."""
 
     clip: np.floating
-    """The trace's limit."""
+    """The largest absolute value of the trace."""
     decay: np.floating
-    """1 if the trace decays, else 0."""
+    """1 for the decay bound, else 0."""
     oja: np.floating
     """1 for Oja's rule, else 0."""
     eta: np.floating
     activation: int
-    """Of the modulator, or ``NO_MODULATION``."""
+    """The neuromodulator's activation, or ``NO_MODULATION``."""
 
 
 class State(NamedTuple):
-    """hidden (B, N), trace and eligibility (B, N, N); (0, 0, 0) without eligibility."""
+    """hidden (B, N), trace and eligibility (B, N, N); a missing one is an array of size 0."""
 
     hidden: np.ndarray
     trace: np.ndarray
     eligibility: np.ndarray
 
 
-# tanh(x) = x p(x^2) / q(x^2) for |x| < 9.02, beyond which it is 1 in single precision. Fitted by
-# iteratively reweighted least squares; relative error 2e-8 before rounding.
+# In single precision, tanh(x) is x p(x^2) / q(x^2) for |x| < 9.02, and +-1 elsewhere. p and q were
+# fitted by iteratively reweighted least squares; the relative error is 2e-8 before rounding.
 _LIMIT = 9.02
 _P = (
     0.9999999790515017,
@@ -128,7 +130,7 @@ _Q = (
 
 
 def tanh(values, n):
-    """The first n of ``values`` become their tanh, in place."""
+    """Replace the first n of ``values`` by their tanh."""
 
 
 @overload(tanh)
@@ -158,34 +160,34 @@ def _tanh_overload(values, n):
 
 @njit(**JIT)
 def tanh_(values):
-    """tanh of an array (n,), in place, as the loops compute it."""
+    """Replace the values of an array (n,) by their tanh, to test ``tanh``."""
     tanh(values, len(values))
 
 
 @njit(**JIT)
 def copy(to, source, n):
-    """Copy the first n numbers, in a loop: the assignment of a slice is not vectorized."""
+    """Copy the first n numbers. Numba vectorizes this loop, but not the assignment of a slice."""
     for i in range(n):
         to[i] = source[i]
 
 
 @njit(**JIT)
 def copy_rows(to, source, rows, n):
-    """The first n numbers of the first rows, likewise."""
+    """Copy the first n numbers of the first ``rows`` rows."""
     for j in range(rows):
         copy(to[j], source[j], n)
 
 
 @njit(**JIT)
 def fill(to, value, n):
-    """The first n numbers become ``value``."""
+    """Set the first n numbers to ``value``."""
     for i in range(n):
         to[i] = value
 
 
 @njit(**INLINED)
 def modulation_of(post, n, parameters, options):
-    """The modulation M, or eta without a modulator."""
+    """Return the neuromodulator's output M, or eta without a neuromodulator."""
     if options.activation == NO_MODULATION:
         return options.eta
     total = parameters.modulator_bias[0]
@@ -201,7 +203,7 @@ def modulation_of(post, n, parameters, options):
 
 @njit(**INLINED)
 def set_rates(rate, leak, post, modulation, n, parameters, options):
-    """Rate r and leak c of every target neuron, from its activity and the modulation."""
+    """Set rate r and leak c of every target neuron, from its activity and the modulation."""
     weight, bias = parameters.fan_out_weight, parameters.fan_out_bias
     if weight.size == 0:
         fill(rate, modulation, n)
@@ -213,7 +215,7 @@ def set_rates(rate, leak, post, modulation, n, parameters, options):
 
 @njit(**INLINED)
 def load_before(pre, x, hidden, starts, t, b, n):
-    """``pre`` becomes the activity before step t: zero where an episode starts."""
+    """Set ``pre`` to the activity before step t, which is zero if an episode starts there."""
     if starts[t, b]:
         fill(pre, 0, n)
     elif t == 0:
@@ -224,11 +226,11 @@ def load_before(pre, x, hidden, starts, t, b, n):
 
 @njit(**JIT)
 def products(total, parameters, trace, pre, n):
-    """total_j = sum_i (w_ji + alpha_ji H_ji) pre_i, for n neurons.
+    """Set total_j = sum_i (w_ji + alpha_ji H_ji) pre_i for n neurons.
 
-    A sum is a chain of additions that ends in a slow one across the vector, so four neurons are
-    summed at a time. They lie a quarter of the net apart, so that the compiler can tell that what
-    is stored for one is not what is loaded for another. The last may be summed more than once.
+    Four sums are computed at a time, because each is a chain of dependent additions. Their neurons
+    are a quarter of the net apart, so that the compiler can tell that a number stored for one is
+    not read for another. If n is not a multiple of four, the last sum is computed more than once.
     """
     weight, alpha = parameters.weight, parameters.alpha
     quarter = (n + TOGETHER - 1) // TOGETHER
@@ -249,13 +251,13 @@ def products(total, parameters, trace, pre, n):
 
 @njit(**JIT)
 def _less(value, leak, leaks):
-    """value - leak, where anything leaks."""
+    """Return value - leak, or just the value if nothing leaks."""
     return value - leak if leaks else value
 
 
 @njit(**JIT)
 def _moved(h, d, soft):
-    """The trace h after a change by d, not yet clipped."""
+    """Return the trace h after a change by d, before it is clipped."""
     return h + d - abs(d) * h if soft else h + d
 
 
@@ -266,9 +268,10 @@ def _clipped(h, clip):
 
 @njit(**INLINED)
 def update(kind, old, old_e, new, new_e, j, i, post, rate, leak, pre, options):
-    """Update the connection from neuron i to j; returns its trace.
+    """Update the connection from neuron i to neuron j, and return its new trace.
 
-    ``old`` and ``old_e`` are H and E before, ``new`` and ``new_e`` after; they may be the same.
+    H and E are read from ``old`` and ``old_e`` and written to ``new`` and ``new_e``, which can be
+    the same arrays.
     """
     h = old[j, i]
     if kind.retroactive:
@@ -284,7 +287,7 @@ def update(kind, old, old_e, new, new_e, j, i, post, rate, leak, pre, options):
 
 @njit(**INLINED)
 def change(kind, h, e, post, rate, leak, pre, options):
-    """Of ``update`` once more: the change d, and the trace before and after clipping."""
+    """Compute ``update`` again; return the change d, and the trace before and after clipping."""
     if kind.retroactive:
         d = rate * e
     else:
@@ -295,13 +298,17 @@ def change(kind, h, e, post, rate, leak, pre, options):
 
 @njit(**INLINED)
 def update_reverse(kind, h, e, d, g, g_e, post, rate, leak, pre, eta, zero, one):
-    """The gradients of what ``update`` reads.
+    """Return the gradients with respect to the arguments of ``update``.
 
-    ``g`` is the gradient of the trace before clipping, ``g_e`` that of the new eligibility.
+    Args:
+        g: the gradient with respect to the new trace before clipping.
+        g_e: the gradient with respect to the new eligibility trace.
 
     Returns:
-        The gradients of H, E and ``pre``; and the connection's part in the sums of its target
-        neuron, which are the gradients of rate and eta and that of D times ``pre`` and times H.
+        The gradients with respect to H, E and ``pre``, and four numbers, which the caller sums over
+        the connections to a target neuron. With retroactive modulation, these are the gradients
+        with respect to its rate and to eta, and g_e times ``pre`` and times H. Otherwise they are
+        zero, zero, and the gradient with respect to the change d, times ``pre`` and times H.
     """
     if kind.soft:
         slope = h if d > zero else (-h if d < zero else zero)

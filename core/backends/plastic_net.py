@@ -1,4 +1,4 @@
-"""The data that the fused backend exchanges with its kernels: network, sequence, passes."""
+"""The tuples that the fused backend and its kernels exchange; ``fused`` defines T, B, N and G."""
 
 from typing import Any, NamedTuple
 
@@ -15,13 +15,13 @@ SUPPORTED_BOUNDS = ("hard", "soft", "decay", "none")
 
 
 class PlasticNet(NamedTuple):
-    """N neurons with plastic connections among themselves; a missing parameter is None."""
+    """The parameters of N neurons with plastic connections; a missing parameter is None."""
 
     plasticity: Plasticity
     weight: Tensor
     """(N, N)"""
     alpha: Tensor
-    """(N, N), whether there is one for each connection or not."""
+    """(N, N); expanded if there are fewer coefficients than connections."""
     eta: Tensor | None
     """(1,)"""
     modulator_weight: Tensor | None
@@ -35,7 +35,7 @@ class PlasticNet(NamedTuple):
 
     @classmethod
     def of(cls, connection: PlasticConnection) -> "PlasticNet":
-        """The parameters of a connection from a layer to itself."""
+        """Collect the parameters of a connection from a layer to itself."""
         modulator = connection.modulator
         fan_out = None if modulator is None else modulator.fan_out
         return cls(
@@ -51,39 +51,39 @@ class PlasticNet(NamedTuple):
 
     @property
     def retroactive(self) -> bool:
-        """Whether there is an eligibility trace."""
+        """Whether modulation is retroactive, so that there is an eligibility trace."""
         return self.plasticity.modulation == "retroactive"
 
     @property
     def trace_limit(self) -> float:
-        """Largest absolute value that a trace can have."""
+        """The largest absolute value of a trace; infinity if its bound sets no limit."""
         return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
 
-class Drive(NamedTuple):
-    """The input of a plastic net, for T steps of B rows."""
+class NetInputs(NamedTuple):
+    """The inputs of a plastic net, for T steps of B rows."""
 
-    drive: Tensor
-    """(T, B, N); for a clamped neuron its activity."""
+    projected: Tensor
+    """Projected inputs I(t), (T, B, N); for a clamped neuron the activity that it takes."""
     mask: Tensor | None
-    """(T, B, N), true where a neuron is clamped; None where none is."""
+    """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor
     """(T, B), true where an episode starts."""
 
     @classmethod
-    def of(cls, cell: PlasticRNN, inputs: Tensor, episode_starts: Tensor | None) -> "Drive":
-        """The drive that a cell makes of inputs (T, B, I) and episode starts (T, B)."""
-        drive, mask = cell.project(inputs), None
+    def of(cls, cell: PlasticRNN, inputs: Tensor, episode_starts: Tensor | None) -> "NetInputs":
+        """Compute a net's inputs from a cell's inputs (T, B, I) and episode starts (T, B)."""
+        projected, mask = cell.project(inputs), None
         if cell.input_mode == "clamped":
-            drive, clamped = drive.chunk(2, dim=2)
+            projected, clamped = projected.chunk(2, dim=2)
             mask = clamped != 0
         if episode_starts is None:
             episode_starts = torch.zeros(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
-        return cls(drive, mask, episode_starts)
+        return cls(projected, mask, episode_starts)
 
 
 class ForwardPass(NamedTuple):
-    """The results of a forward pass over T steps, and what the backward pass needs of it."""
+    """The results of a forward pass over T steps, some of which only the backward pass needs."""
 
     outputs: Tensor
     """(T, B, N)"""
@@ -92,15 +92,15 @@ class ForwardPass(NamedTuple):
     eligibility: Tensor | None
     """(B, N, N), after the last step."""
     modulation: Tensor
-    """M, (T, B); arbitrary without a modulator."""
+    """The neuromodulator's output M(t), (T, B); without a neuromodulator, any numbers."""
     checkpoints: Any
-    """Traces and eligibility traces before the steps 0, G, 2 G ..., in the kernels' own layout."""
-    spacing: int
-    """G; 0 where no trace is kept."""
+    """The traces and eligibility traces before steps 0, G, 2 G ..., in the kernels' own layout."""
+    segment_length: int
+    """G; 0 if there are no checkpoints."""
 
 
-class Saved(NamedTuple):
-    """The part of a sequence and of its forward pass that the backward pass reads."""
+class SavedForBackward(NamedTuple):
+    """What the backward pass reads; for other fields see ``NetInputs`` and ``ForwardPass``."""
 
     outputs: Tensor
     """(T, B, N)"""
@@ -110,26 +110,26 @@ class Saved(NamedTuple):
     starts: Tensor
     modulation: Tensor
     checkpoints: Any
-    spacing: int
+    segment_length: int
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss with respect to what the kernels read.
+    """The gradients that kernels compute: of the loss, with respect to the quantity of that name.
 
-    From these the caller computes the gradients of the parameters that take no trace to compute.
+    ``fused`` computes the gradients of the remaining parameters from these.
     """
 
-    drive: Tensor
+    projected: Tensor
     """(T, B, N)"""
     rate: Tensor
-    """(T, B, N): eta or the modulation, for every target neuron."""
-    modulator_drive: Tensor
-    """(T, B): the input of the modulator's output function."""
+    """The rate at which a target neuron's traces change, eta or the modulation, (T, B, N)."""
+    modulator_pre_activation: Tensor
+    """m . x(t) + b, the argument of the neuromodulator's output function, (T, B)."""
     hidden: Tensor
-    """(B, N), before the first step; as are the traces."""
+    """The activity before the first step, (B, N); the next two fields are also before it."""
     trace: Tensor
     eligibility: Tensor | None
     alpha: Tensor
     """(N, N)"""
     eta: Tensor
-    """(1,), through the eligibility trace; arbitrary without one."""
+    """The part of the gradient through the eligibility trace, (1,); without one, any number."""

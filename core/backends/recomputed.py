@@ -1,8 +1,9 @@
-"""The specification in little memory: the backward pass computes each piece of steps again.
+"""The eager backend with gradient checkpointing, which takes less memory.
 
-It is for cells with a trace that no faster backend supports, where the traces of all steps are too
-large to keep. Memory is about ten traces for each step of a piece, and one trace for each piece.
-Source: Chen et al. 2016 (arXiv 1604.06174).
+The sequence is cut into pieces of ``PIECE`` steps. Only the state before each piece is stored, and
+the backward pass runs each piece again. The backend is for cells with a trace that no faster
+backend supports, if the traces of all steps are large. It stores one trace for each piece, and
+about ten for each step of the piece that is run again. Source: Chen et al. 2016 (arXiv 1604.06174).
 """
 
 from typing import Any
@@ -16,9 +17,9 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.state import State
 
 LARGE = 1 << 26
-"""Numbers T B O I in the traces of all steps that are too many to keep."""
+"""The smallest size T B O I of the traces of all steps for which the backend is used."""
 PIECE = 4
-"""Steps of a piece."""
+"""The number of steps in a piece."""
 
 
 class RecomputedBackend(EagerSteps):

@@ -1,4 +1,4 @@
-"""rnn, gru and lstm by torch's own fused loops, from one episode's start to the next."""
+"""Run rnn, gru and lstm by torch's own fused loops, one for each piece between episode starts."""
 
 import itertools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from plasticrl.core.state import State, select
 from plasticrl.core.stock import is_stock_cell
 
 OPTIONS = (True, 1, 0.0, False, False, False)
-"""has_biases, num_layers, dropout, train, bidirectional, batch_first"""
+"""The loops' arguments has_biases, num_layers, dropout, train, bidirectional, batch_first."""
 
 
 def _parameters(cell: nn.LSTMCell | nn.GRUCell) -> list[Tensor]:

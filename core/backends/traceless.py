@@ -1,16 +1,17 @@
-"""The plastic LSTM without its trace, for wide layers and not too many steps.
+"""Run the plastic LSTM without its trace, which is faster if there are fewer steps than neurons.
 
-As long as no bound is met, the trace is the sum of the updates made so far. Its product with the
-present activity then needs the past activities alone:
+Each step s adds r(s) g(s) h(s)^T to the trace H (N, N). r is the rate (eta or the modulation), g is
+the post-synaptic and h the pre-synaptic activity. Until the trace reaches its bound, it is the
+initial trace plus these updates, and its product with h(t) needs only the stored activities:
 
-    H(t) h  =  H(0) h  +  sum over s < t of  r(s) g(s) ( h_pre(s) . h )
+    H(t) h(t)  =  H(0) h(t)  +  sum over s < t of  r(s) g(s) ( h(s) . h(t) )
 
-with the rate r (eta, or M per neuron), the post-synaptic activity g and the pre-synaptic activity
-h_pre. These are T^2 N numbers instead of T N^2. alpha has to be constant along a row.
+For T steps, this takes about T^2 N operations instead of T N^2. alpha multiplies the product and
+not H, so it must be the same for all connections to a neuron.
 
-Whether a bound may have been met is decided by an upper limit: from step a to step b, |H[j, i]| is
-at most |H(a)[j, i]| + the sum of |r g|_j |h_pre|_i. Where this is above the clip, the sequence is
-run again with the trace, so the result is always exact.
+An upper limit tells whether a trace may have reached its bound: from step a to step b, |H[j, i]| is
+at most |H(a)[j, i]| plus the sum of |r(s) g(s)|[j] |h(s)|[i]. If the limit is above the clip, the
+sequence is run again by a backend that computes the trace, so the result is always exact.
 """
 
 import itertools
@@ -27,11 +28,11 @@ from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.stock import is_stock_cell
 
 CHECKED_STEPS = 8
-"""Steps b - a of the upper limit. With more of them it is computed faster, but is less tight."""
+"""The number of steps b - a for each upper limit. More are checked faster, but less tightly."""
 
 
 class TracelessBackend(EagerSteps):
-    """Runs a ``PlasticLSTM`` where that is faster than step by step."""
+    """Runs a ``PlasticLSTM`` of more neurons than steps."""
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
         if not isinstance(cell, PlasticLSTM) or not is_stock_cell(cell):
@@ -65,17 +66,17 @@ TRACELESS = TracelessBackend()
 def _run(
     cell: PlasticLSTM, inputs: Tensor, state: PlasticLSTMState, episode_starts: Tensor | None
 ) -> tuple[Tensor, PlasticLSTMState, "_TraceAsSum"]:
-    """Outputs, final state (its trace is that of the start) and trace, as if no bound were met."""
+    """Return outputs, final state with the initial trace, and trace, as if it had no bound."""
     connection = cell.connection
-    starting = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
+    any_start = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
     trace, outputs = _TraceAsSum(state.trace), []
-    for t, drive in enumerate(cell.project(inputs)):
-        if episode_starts is not None and starting[t]:
+    for t, projected in enumerate(cell.project(inputs)):
+        if episode_starts is not None and any_start[t]:
             state = _restarted(state, episode_starts[t])
             trace.restart(episode_starts[t])
         plastic = connection.alpha.T * trace.product(state.hidden)
         fixed = F.linear(state.hidden, connection.weight)
-        candidate, hidden, memory = cell.gate(drive, state, fixed + plastic)
+        candidate, hidden, memory = cell.gate(projected, state, fixed + plastic)
         modulation = connection.modulation(memory if cell.modulator_input == "cell" else hidden)
         rate = connection.eta if modulation is None else modulation
         assert rate is not None
@@ -93,13 +94,13 @@ def _restarted(state: PlasticLSTMState, starts: Tensor) -> PlasticLSTMState:
 
 
 class _TraceAsSum:
-    """A trace (B, N, N) as its updates, each r g and h_pre (B, N)."""
+    """A trace (B, N, N), stored as an initial trace and updates: vectors r g and h (B, N)."""
 
     def __init__(self, trace: Tensor) -> None:
         self.initial = trace
         self.posts: list[Tensor] = []
         self.pres: list[Tensor] = []
-        self.updates: list[tuple[Tensor, Tensor]] = []  # of all episodes, without gradient
+        self.updates: list[tuple[Tensor, Tensor]] = []  # of all steps, without gradient and resets
 
     def add(self, post: Tensor, pre: Tensor) -> None:
         self.posts.append(post)
@@ -107,14 +108,14 @@ class _TraceAsSum:
         self.updates.append((post.detach(), pre.detach()))
 
     def restart(self, starts: Tensor) -> None:
-        """Set the rows whose episode starts to zero, by selection: an infinite value goes, too."""
+        """Set the rows where an episode starts to zero, even if they are infinite."""
         row = starts.unsqueeze(1)
         self.initial = torch.where(row.unsqueeze(2), 0.0, self.initial)
         self.posts = [torch.where(row, 0.0, post) for post in self.posts]
         self.pres = [torch.where(row, 0.0, pre) for pre in self.pres]
 
     def product(self, pre: Tensor) -> Tensor:
-        """H x, (B, N), for x (B, N)."""
+        """Return H x (B, N), from ``pre`` x (B, N)."""
         column = pre.unsqueeze(2)
         product = torch.bmm(self.initial, column)
         if self.posts:
@@ -123,7 +124,7 @@ class _TraceAsSum:
         return product.squeeze(2)
 
     def sum(self) -> Tensor:
-        """H, (B, N, N)."""
+        """Return H (B, N, N)."""
         return self.initial + torch.bmm(
             torch.stack(self.posts, dim=2), torch.stack(self.pres, dim=1)
         )
@@ -136,7 +137,7 @@ def _may_have_met(
     updates: list[tuple[Tensor, Tensor]],
     episode_starts: Tensor | None,
 ) -> bool:
-    """Whether |H| may have been above the clip after a step; also where something is NaN."""
+    """Return whether |H| may have been above the clip after a step; true if it may be NaN."""
     n_steps = len(updates)
     starts = [] if episode_starts is None else episode_starts.any(dim=1).nonzero()[:, 0].tolist()
     trace = initial.clone()

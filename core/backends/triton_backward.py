@@ -1,6 +1,7 @@
 """The backward pass in Triton, with the trace on chip or in tiles.
 
-The equations and names are in ``triton_update``.
+``triton_update`` explains the equations and names. ``g_x`` is the gradient of the loss with respect
+to x.
 """
 
 import triton
@@ -21,9 +22,9 @@ from plasticrl.core.backends.triton_update import (
 
 @triton.jit
 def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexpr):
-    """Through ``_updated`` of this H and E, from the gradients of the H and E that it gave.
+    """Propagate gradients through ``_updated``, from those of the new H and E.
 
-    Returns those of H, of E, of the rates, of ``post``, of ``pre`` and of eta.
+    Return the gradients of the old H and E, of the rates, of ``post``, of ``pre`` and of eta.
     """
     c = _leaks(post, kind)
     increment = post[:, None] * pre[None, :] - c[:, None] * h
@@ -62,7 +63,7 @@ def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexp
 
 @triton.jit
 def _slope(m, kind: tl.constexpr):
-    """The derivative of the modulator's output function where its value is M."""
+    """Return the derivative of the neuromodulator's activation, from its value M."""
     if kind.activation == "tanh":
         slope = 1 - m * m
     elif kind.activation == "sigmoid":
@@ -73,32 +74,33 @@ def _slope(m, kind: tl.constexpr):
 
 
 @triton.jit
-def _drive_backward(g_post, s_rate, post, m, net, saved, out, row, columns, kind: tl.constexpr):
-    """From the activity down to its drive, from the gradients of activity and rates.
+def _activity_backward(g_post, s_rate, post, m, net, saved, out, row, columns, kind: tl.constexpr):
+    """Propagate gradients from the activity and the rates to the projected input and the product.
 
-    Returns the gradients of the drive and of the product, and stores that of the modulator's drive.
+    Return these two, and store the gradient of the neuromodulator's pre-activation.
     """
     inside = columns < kind.n
     if kind.activation != "none":
         if net.fan_out_weight is not None:
             s_rate = s_rate * tl.load(net.fan_out_weight + columns, inside, other=0)
         g_m = tl.sum(s_rate, 0) * _slope(m, kind)
-        tl.store(out.modulator_drive + row, g_m)
+        tl.store(out.modulator_pre_activation + row, g_m)
         g_post += g_m * tl.load(net.modulator_weight + columns, inside, other=0)
     g_total = g_post * (1 - post * post)
-    g_drive = g_total
+    g_projected = g_total
     if saved.mask is not None:
         clamped = tl.load(saved.mask + row * kind.n + columns, inside, other=0) != 0
-        g_drive = tl.where(clamped, g_post, g_total)
+        g_projected = tl.where(clamped, g_post, g_total)
         g_total = tl.where(clamped, 0, g_total)
-    return g_drive, g_total
+    return g_projected, g_total
 
 
 @triton.jit
 def _product_backward(g_h, d_alpha, h, net, tile, within, pre, g_total):
-    """Through (w + a H) pre; returns the gradients of H, of alpha (added to it) and of pre.
+    """Propagate gradients through the product (w + alpha * H) pre.
 
-    No tile is loaded before it is needed: registers are scarce.
+    Return the gradients of H and alpha, added to the given ones, and of ``pre``. Each tile is
+    loaded just before it is needed, because registers are scarce.
     """
     d_alpha += h * (g_total[:, None] * pre[None, :])
     a = tl.load(net.alpha + tile, within, other=0)
@@ -110,7 +112,7 @@ def _product_backward(g_h, d_alpha, h, net, tile, within, pre, g_total):
 
 @triton.jit
 def _before(saved, started, t, b, n_rows, columns, kind: tl.constexpr):
-    """The activity before step t: zero where an episode starts."""
+    """Return the activity before step t, which is zero if an episode starts there."""
     inside = (columns < kind.n) & (started == 0)
     given = tl.load(saved.hidden + b * kind.n + columns, inside & (t == 0), other=0)
     row = (t - 1) * n_rows + b
@@ -119,7 +121,7 @@ def _before(saved, started, t, b, n_rows, columns, kind: tl.constexpr):
 
 @triton.jit
 def _targets(net, saved, eta, m, row, rows, kind: tl.constexpr):
-    """The activity and the rates of the target neurons ``rows``."""
+    """Return the activity and the rates of the target neurons ``rows``."""
     post = tl.load(saved.outputs + row * kind.n + rows, rows < kind.n, other=0)
     return post, _rates(post, m, net, eta, rows, kind)
 
@@ -135,15 +137,15 @@ def _recompute(
     slot,
     first,
     last,
-    spacing,
+    segment_length,
     n_rows,
     rows,
     columns,
     kind: tl.constexpr,
 ):
-    """Writes the traces before the steps [first, last) to ``recomputed``, from ``slot`` on."""
+    """Write the traces before the steps [first, last) to ``recomputed``, from index ``slot`` on."""
     tile, within = _tile(rows, columns, kind)
-    checkpoint = (first // spacing) * n_rows + b
+    checkpoint = (first // segment_length) * n_rows + b
     h, e = _load_traces(saved.checkpoints, checkpoint, tile, within, kind)
     for t in range(first, last):
         row = t * n_rows + b
@@ -165,12 +167,13 @@ def on_chip(
     out,
     n_steps,
     n_rows,
-    spacing,
+    segment_length,
     sharing,
     kind: tl.constexpr,
 ):
-    """Program p has a part of ``recomputed`` and sums of its own in ``out``: alpha (P, N, N) and
-    eta (P,). Upstream gradients of the state become those of the initial one.
+    """Run the rows of program p, which has its own part of ``recomputed`` and its own sums in
+    ``out``: alpha (P, N, N) and eta (P,). In ``out``, the gradients of the final state are replaced
+    by those of the initial state.
     """
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
@@ -184,13 +187,13 @@ def on_chip(
         b = p + turn * sharing
         g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
         g_h, g_e = _load_traces(out, b, tile, within, kind)
-        for segment in range((n_steps + spacing - 1) // spacing):
-            first = ((n_steps - 1) // spacing - segment) * spacing
-            last = tl.minimum(first + spacing, n_steps)
-            tl.debug_barrier()  # the recomputed traces have been read
+        for segment in range((n_steps + segment_length - 1) // segment_length):
+            first = ((n_steps - 1) // segment_length - segment) * segment_length
+            last = tl.minimum(first + segment_length, n_steps)
+            tl.debug_barrier()  # every thread has read the recomputed traces
             _recompute(
-                *(net, saved, recomputed, eta, clip, b, p * spacing, first, last, spacing, n_rows),
-                *(columns, columns, kind),
+                *(net, saved, recomputed, eta, clip, b, p * segment_length, first, last),
+                *(segment_length, n_rows, columns, columns, kind),
             )
             tl.debug_barrier()
             for back in range(last - first):
@@ -200,7 +203,7 @@ def on_chip(
                 pre = _before(saved, started, t, b, n_rows, columns, kind)
                 m = tl.load(saved.modulation + row)
                 post, r = _targets(net, saved, eta, m, row, columns, kind)
-                h, e = _load_traces(recomputed, p * spacing + t - first, tile, within, kind)
+                h, e = _load_traces(recomputed, p * segment_length + t - first, tile, within, kind)
                 g_h, g_e, s_rate, s_post, g_pre, s_eta = _updated_backward(
                     g_h, g_e, h, e, pre, post, r, eta, clip, kind
                 )
@@ -208,10 +211,10 @@ def on_chip(
                 g_post += s_post
                 g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
                 tl.store(out.rate + row * kind.n + columns, s_rate, inside)
-                g_drive, g_total = _drive_backward(
+                g_projected, g_total = _activity_backward(
                     g_post, s_rate, post, m, net, saved, out, row, columns, kind
                 )
-                tl.store(out.drive + row * kind.n + columns, g_drive, inside)
+                tl.store(out.projected + row * kind.n + columns, g_projected, inside)
                 g_h, sum_alpha, g_product = _product_backward(
                     g_h, sum_alpha, h, net, tile, within, pre, g_total
                 )
@@ -232,13 +235,13 @@ def tiled(
     out,
     n_steps,
     n_rows,
-    spacing,
+    segment_length,
     sharing,
     kind: tl.constexpr,
 ):
-    """As ``on_chip``, but the sums in ``out.alpha`` start at 0.
+    """Do the same as ``on_chip``, with the trace in memory; the caller sets ``out.alpha`` to zero.
 
-    Vectors that are computed tile by tile are passed on through ``out.drive``.
+    Vectors that are computed tile by tile are passed between loops through ``out.projected``.
     """
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
@@ -248,25 +251,25 @@ def tiled(
     for turn in range((n_rows - p + sharing - 1) // sharing):
         b = p + turn * sharing
         g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
-        for segment in range((n_steps + spacing - 1) // spacing):
-            first = ((n_steps - 1) // spacing - segment) * spacing
-            last = tl.minimum(first + spacing, n_steps)
+        for segment in range((n_steps + segment_length - 1) // segment_length):
+            first = ((n_steps - 1) // segment_length - segment) * segment_length
+            last = tl.minimum(first + segment_length, n_steps)
             for top in range(0, kind.n, kind.rows):
                 _recompute(
-                    *(net, saved, recomputed, eta, clip, b, p * spacing, first, last, spacing),
-                    *(n_rows, top + tl.arange(0, kind.rows), columns, kind),
+                    *(net, saved, recomputed, eta, clip, b, p * segment_length, first, last),
+                    *(segment_length, n_rows, top + tl.arange(0, kind.rows), columns, kind),
                 )
             for back in range(last - first):
                 t = last - 1 - back
                 row = t * n_rows + b
-                slot = p * spacing + t - first
+                slot = p * segment_length + t - first
                 started = tl.load(saved.starts + row) != 0
                 pre = _before(saved, started, t, b, n_rows, columns, kind)
                 m = tl.load(saved.modulation + row)
 
-                # Through the update, to the rates and a part of the activity's gradient.
+                # Propagate gradients through the update to the rates and, in part, the activity.
                 g_pre = tl.zeros_like(g_post)
-                tl.debug_barrier()  # recomputed traces and gradients have been written
+                tl.debug_barrier()  # every thread has written recomputed traces and gradients
                 for top in range(0, kind.n, kind.rows):
                     rows = top + tl.arange(0, kind.rows)
                     tile, within = _tile(rows, columns, kind)
@@ -279,29 +282,29 @@ def tiled(
                     sum_eta += s_eta
                     g_pre += g_part
                     tl.store(out.rate + row * kind.n + rows, s_rate, rows < kind.n)
-                    tl.store(out.drive + row * kind.n + rows, s_post, rows < kind.n)
+                    tl.store(out.projected + row * kind.n + rows, s_post, rows < kind.n)
                     if kind.retroactive:
                         g_e = tl.where(started, 0, g_e)
                     _store_traces(out, b, tile, within, g_h, g_e, kind)
                 tl.debug_barrier()
 
-                # From the activity down to its drive.
-                g_post += tl.load(out.drive + row * kind.n + columns, inside, other=0)
+                # Propagate gradients from the activity to the projected input.
+                g_post += tl.load(out.projected + row * kind.n + columns, inside, other=0)
                 g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
                 post = tl.load(saved.outputs + row * kind.n + columns, inside, other=0)
                 s_rate = tl.load(out.rate + row * kind.n + columns, inside, other=0)
-                g_drive, _ = _drive_backward(
+                g_projected, _ = _activity_backward(
                     g_post, s_rate, post, m, net, saved, out, row, columns, kind
                 )
                 tl.debug_barrier()
-                tl.store(out.drive + row * kind.n + columns, g_drive, inside)
+                tl.store(out.projected + row * kind.n + columns, g_projected, inside)
                 tl.debug_barrier()
 
-                # Through the product.
+                # Propagate gradients through the product.
                 for top in range(0, kind.n, kind.rows):
                     rows = top + tl.arange(0, kind.rows)
                     tile, within = _tile(rows, columns, kind)
-                    g_total = tl.load(out.drive + row * kind.n + rows, rows < kind.n, other=0)
+                    g_total = tl.load(out.projected + row * kind.n + rows, rows < kind.n, other=0)
                     if saved.mask is not None:
                         clamped = tl.load(saved.mask + row * kind.n + rows, rows < kind.n, other=0)
                         g_total = tl.where(clamped != 0, 0, g_total)
@@ -317,6 +320,6 @@ def tiled(
                     tl.store(out.trace + at, tl.where(started, 0, g_h), within)
                     tl.store(d_alpha, g_a, within)
                 g_post = tl.where(started, 0, g_pre)
-            tl.debug_barrier()  # the recomputed traces have been read
+            tl.debug_barrier()  # every thread has read the recomputed traces
         tl.store(out.hidden + b * kind.n + columns, g_post, inside)
     tl.store(out.eta + p, sum_eta)

@@ -1,6 +1,6 @@
 """The forward pass in Triton, with the trace on chip or in tiles.
 
-The equations and names are in ``triton_update``.
+``triton_update`` explains the equations and names.
 """
 
 import triton
@@ -21,11 +21,11 @@ from plasticrl.core.backends.triton_update import (
 
 @triton.jit
 def _activity(net, sequence, pre, h, row, rows, among, tile, within, kind: tl.constexpr):
-    """The activity of the target neurons ``rows`` from their product and, ``among`` them, drive."""
+    """Return the activity of the target neurons ``rows``; ``among`` masks those that exist."""
     w = tl.load(net.weight + tile, within, other=0)
     a = tl.load(net.alpha + tile, within, other=0)
     total = tl.sum((w + a * h) * pre[None, :], 1)
-    given = tl.load(sequence.drive + row * kind.n + rows, among, other=0)
+    given = tl.load(sequence.projected + row * kind.n + rows, among, other=0)
     if sequence.mask is None:
         post = _tanh(given + total)
     else:
@@ -44,10 +44,10 @@ def on_chip(
     checkpoints,
     n_steps,
     n_rows,
-    spacing,
+    segment_length,
     kind: tl.constexpr,
 ):
-    """Program b runs row b. The initial traces are overwritten by the final ones."""
+    """Run row b in program b. The final traces overwrite the initial ones in ``state``."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
     inside = columns < kind.n
@@ -55,15 +55,15 @@ def on_chip(
     eta, clip = tl.load(net.eta), tl.load(net.clip)
     pre = tl.load(state.hidden + b * kind.n + columns, inside, other=0)
     h, e = _load_traces(state, b, tile, within, kind)
-    tl.debug_barrier()  # all is read before any of it is written
+    tl.debug_barrier()  # every thread has read the initial traces
     for t in range(n_steps):
         row = t * n_rows + b
         started = tl.load(sequence.starts + row) != 0
         pre = tl.where(started, 0, pre)
         h, e = _restarted(started, h, e, kind)
         if checkpoints.trace is not None:
-            keep = within & (t % spacing == 0)
-            _store_traces(checkpoints, (t // spacing) * n_rows + b, tile, keep, h, e, kind)
+            keep = within & (t % segment_length == 0)
+            _store_traces(checkpoints, (t // segment_length) * n_rows + b, tile, keep, h, e, kind)
         post = _activity(net, sequence, pre, h, row, columns, inside, tile, within, kind)
         tl.store(outputs + row * kind.n + columns, post, inside)
         m = eta
@@ -86,18 +86,18 @@ def tiled(
     checkpoints,
     n_steps,
     n_rows,
-    spacing,
+    segment_length,
     kind: tl.constexpr,
 ):
-    """Program b runs row b. The initial traces are overwritten by the final ones."""
+    """Run row b in program b. The final traces overwrite the initial ones in ``state``."""
     b = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
     inside = columns < kind.n
     eta, clip = tl.load(net.eta), tl.load(net.clip)
     pre = tl.load(state.hidden + b * kind.n + columns, inside, other=0)
-    before = pre  # the activity before ``pre``
+    before = pre  # the activity one step before ``pre``
     m = eta
-    for t in range(n_steps + 1):  # the last time only the update
+    for t in range(n_steps + 1):  # the last pass only computes the update
         row = t * n_rows + b
         now = t < n_steps
         started = tl.load(sequence.starts + row, now, other=0) != 0
@@ -114,8 +114,10 @@ def tiled(
             h, e = _restarted(started, h, e, kind)
             _store_traces(state, b, tile, within, h, e, kind)
             if checkpoints.trace is not None:
-                keep = within & (now & (t % spacing == 0))
-                _store_traces(checkpoints, (t // spacing) * n_rows + b, tile, keep, h, e, kind)
+                keep = within & (now & (t % segment_length == 0))
+                _store_traces(
+                    checkpoints, (t // segment_length) * n_rows + b, tile, keep, h, e, kind
+                )
             post = _activity(net, sequence, pre, h, row, rows, among & now, tile, within, kind)
             tl.store(outputs + row * kind.n + rows, post, among & now)
         tl.debug_barrier()

@@ -1,27 +1,29 @@
-"""What the Triton loops share: the update of a tile of a trace, and vectors of neurons.
+"""Functions that the Triton kernels share: the update of a tile of a trace, and others.
 
-Every rule and bound is one of two updates, with a leak c per target neuron (c = 0 for Hebb,
-x_j^2 for Oja; a decaying trace is Hebb with c = 1):
+For the connection from neuron i to neuron j, let H be the trace, pre_i and post_j the activities
+before and after the step, r_j the rate, and c_j a leak: 0 for Hebb's rule, post_j^2 for Oja's rule,
+and 1 for Hebb's rule with the decay bound. Then every rule and bound is one of two updates:
 
-    increment     D[j, i] = x_j(t) x_i(t-1) - c_j H[j, i]
+    increment     D[j, i] = post_j pre_i - c_j H[j, i]
     linear        H <- clamp( H + d, -clip, clip ),         d = r_j D       clip = inf: no bound
     soft          H <- clamp( H + d - |d| H, -1, 1 )
 
-Under retroactive modulation d = r_j E, and then E <- E + eta (D - E).
+With retroactive modulation, d = r_j E for the eligibility trace E, and then E <- E + eta (D - E).
 
-The passes are in ``triton_forward`` and ``triton_backward``, one program per batch row. ``on_chip``
-holds a row's trace in registers, as one (BLOCK, BLOCK) tile, for the whole sequence; a step reads
-only weights, alpha and vectors from memory. ``tiled``, for more neurons, passes over a trace in
-memory, (ROWS, BLOCK) at a time. Tiles are masked to N neurons.
+The passes are in ``triton_forward`` and ``triton_backward``. A program computes one batch row at a
+time, by one of two kernels. ``on_chip`` holds the row's trace in registers for the whole sequence,
+as one tile of block x block numbers (see ``Kind``); a step reads only the weights, alpha and
+vectors from memory. ``tiled`` is for more neurons: the trace stays in memory, and each step
+processes it in tiles of rows x block numbers. Tiles are masked to N neurons.
 
-Names: B rows, T steps, N neurons, G steps between checkpoints (``spacing``), P programs of the
-backward pass (``sharing``), which take the rows p, p + P, p + 2 P ... The kernels get the tuples
-of ``plastic_net`` with tensors that are contiguous, masks and starts as bytes, and None where the
-net has no such parameter. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
-known at compilation, so that addresses are constants and leave the registers to the tiles.
+``fused`` defines T, B, N and G (``segment_length``). P (``sharing``) is the number of programs of
+the backward pass; program p takes the rows p, p + P, p + 2 P ... The arguments are the tuples of
+``plastic_net``: their tensors are contiguous, masks and starts are bytes, and a parameter that the
+net does not have is None. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
+a constant of the compiled kernel, so that addresses are constants and do not occupy registers.
 
-Several threads may hold the same number, and only one of them writes it. So a barrier is needed
-between writing and reading, and also between reading and overwriting.
+Several threads may hold the same number, and only one of them writes it. Therefore a barrier is
+needed between a write and a read of the same memory, and also between a read and a write.
 """
 
 from typing import NamedTuple
@@ -30,28 +32,28 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-SIZES = ["n_steps", "n_rows", "spacing", "sharing"]  # one compilation for all of them
+SIZES = ["n_steps", "n_rows", "segment_length", "sharing"]  # one compilation serves all values
 
 
 class Kind(NamedTuple):
-    """What is known of a net when its kernels are compiled."""
+    """The properties of a net that are constants when its kernels are compiled."""
 
     soft: bool
     retroactive: bool
     leak: str
     """"hebb", "oja" or "decay"."""
     activation: str
-    """The modulator's, or "none" without a modulator."""
+    """The neuromodulator's activation, or "none" without a neuromodulator."""
     n: int
     """N"""
     block: int
-    """The power of two that N is rounded up to."""
+    """The width of a tile: N rounded up to a power of two."""
     rows: int | None
-    """Target neurons in a tile; None where the whole trace is on chip."""
+    """The number of target neurons in a tile; None for the kernel ``on_chip``."""
 
 
 class Net(NamedTuple):
-    """The parameters in ``PlasticNet``; ``eta`` and ``clip`` are one number each."""
+    """The parameters of a ``PlasticNet``; ``eta`` and ``clip`` have shape (1,)."""
 
     weight: Tensor
     alpha: Tensor
@@ -64,7 +66,7 @@ class Net(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """Any number of traces (..., N, N), and eligibility traces where there are any."""
+    """Traces and eligibility traces (..., N, N), or None."""
 
     trace: Tensor | None
     eligibility: Tensor | None
@@ -72,14 +74,14 @@ class Traces(NamedTuple):
 
 @triton.jit
 def _tile(rows, columns, kind: tl.constexpr):
-    """The places in a matrix of the connections to ``rows``, and which of them exist."""
+    """Return the offsets of a tile's connections in a matrix (N, N), and which of them exist."""
     within = (rows < kind.n)[:, None] & (columns < kind.n)[None, :]
     return rows[:, None] * kind.n + columns[None, :], within
 
 
 @triton.jit
 def _load_traces(traces, index, tile, within, kind: tl.constexpr):
-    """A tile of H and E of the trace with this index; without eligibility, E is H."""
+    """Load a tile of H and E, from the matrix with this index; not retroactive: E is H."""
     at = index * kind.n * kind.n
     h = tl.load(traces.trace + at + tile, within, other=0)
     e = h
@@ -90,7 +92,7 @@ def _load_traces(traces, index, tile, within, kind: tl.constexpr):
 
 @triton.jit
 def _store_traces(traces, index, tile, within, h, e, kind: tl.constexpr):
-    """The reverse of ``_load_traces``."""
+    """Store a tile of H and E in the matrix with this index."""
     at = index * kind.n * kind.n
     tl.store(traces.trace + at + tile, h, within)
     if kind.retroactive:
@@ -99,7 +101,7 @@ def _store_traces(traces, index, tile, within, h, e, kind: tl.constexpr):
 
 @triton.jit
 def _restarted(started, h, e, kind: tl.constexpr):
-    """H and E, zero where an episode has started."""
+    """Return H and E, or zeros if an episode has started."""
     h = tl.where(started, 0, h)
     if kind.retroactive:
         e = tl.where(started, 0, e)
@@ -108,7 +110,7 @@ def _restarted(started, h, e, kind: tl.constexpr):
 
 @triton.jit
 def _tanh(x):
-    """By the continued fraction x / (1 + x^2 / (3 + x^2 / ...)) where x is small, else by exp."""
+    """Return tanh(x), for small x by the continued fraction x / (1 + x^2 / (3 + ...))."""
     y = x * x
     small = x / (1 + y / (3 + y / (5 + y / (7 + y / (9 + y / 11)))))
     e = tl.exp(-2 * tl.abs(x))
@@ -118,7 +120,7 @@ def _tanh(x):
 
 @triton.jit
 def _modulation(post, net, columns, kind: tl.constexpr):
-    """M, from the activity (BLOCK,)."""
+    """Return the neuromodulator's output M, from the activity (block,)."""
     weight = tl.load(net.modulator_weight + columns, columns < kind.n, other=0)
     total = tl.sum(post * weight, 0) + tl.load(net.modulator_bias)
     if kind.activation == "tanh":
@@ -130,7 +132,7 @@ def _modulation(post, net, columns, kind: tl.constexpr):
 
 @triton.jit
 def _rates(post, m, net, eta, rows, kind: tl.constexpr):
-    """The rates r of the target neurons ``rows``, like their activity."""
+    """Return the rates r of the target neurons ``rows``, whose activity is ``post``."""
     if kind.activation == "none":
         rates = tl.zeros_like(post) + eta
     elif net.fan_out_weight is None:
@@ -143,7 +145,7 @@ def _rates(post, m, net, eta, rows, kind: tl.constexpr):
 
 @triton.jit
 def _leaks(post, kind: tl.constexpr):
-    """The leaks c of target neurons with this activity."""
+    """Return the leaks c of target neurons, from their activity."""
     if kind.leak == "oja":
         leaks = post * post
     elif kind.leak == "decay":
@@ -155,7 +157,7 @@ def _leaks(post, kind: tl.constexpr):
 
 @triton.jit
 def _moved(h, d, kind: tl.constexpr):
-    """The trace after a change d, not yet clipped."""
+    """Return the trace after a change d, before it is clipped."""
     if kind.soft:
         h = h + d - tl.abs(d) * h
     else:
@@ -165,7 +167,7 @@ def _moved(h, d, kind: tl.constexpr):
 
 @triton.jit
 def _updated(h, e, pre, post, r, eta, clip, kind: tl.constexpr):
-    """H and E of the target neurons with these ``post`` and r after the update of a step."""
+    """Return H and E after an update, from the target neurons' activity ``post`` and rates r."""
     c = _leaks(post, kind)
     increment = post[:, None] * pre[None, :] - c[:, None] * h
     if kind.retroactive:
@@ -174,5 +176,5 @@ def _updated(h, e, pre, post, r, eta, clip, kind: tl.constexpr):
     else:
         d = r[:, None] * increment
     h = _moved(h, d, kind)
-    h = tl.where(h > clip, clip, tl.where(h < -clip, -clip, h))  # NaN stays
+    h = tl.where(h > clip, clip, tl.where(h < -clip, -clip, h))  # NaN stays NaN
     return h, e

@@ -1,6 +1,6 @@
-"""The cells, by name. A cell is a file here, a config in ``configs.py`` and a line in ``CELLS``.
+"""The cells, by name. Each has a file here, a config in ``configs.py`` and a line in ``CELLS``.
 
-The files of the cells need torch, so each is imported when its cell is built.
+The cells' files need torch, so a file is imported only when its cell is built.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """An entry of ``CELLS``."""
+    """An entry of ``CELLS``: a cell's config class and the place of its code."""
 
     config: type[CellConfig]
-    """The cell's options."""
+    """The class of the cell's options."""
     code: str
     """The cell's class, as ``module:class``."""
     takes_labels: bool = False
     """Whether its input has a label too, so that it is for supervised tasks only."""
 
     def load(self) -> "Callable[[int, CellConfig], Cell[Any]]":
-        """Import the cell's class, and torch with it."""
+        """Import the cell's file, and with it torch, and return the cell's class."""
         module, name = self.code.split(":")
         cell: Callable[[int, CellConfig], Cell[Any]] = getattr(
             import_module(f"{__name__}.{module}"), name
@@ -60,10 +60,10 @@ CELLS = {
 
 
 def cell_entry(name: str) -> Entry:
-    """The entry of a cell in ``CELLS``.
+    """Return the entry of a cell in ``CELLS``.
 
     Raises:
-        OptionError: for a name that no cell has.
+        OptionError: if no cell has this name.
     """
     if name not in CELLS:
         raise OptionError(f"there is no core {name!r}; there are {', '.join(CELLS)}")
@@ -71,27 +71,27 @@ def cell_entry(name: str) -> Entry:
 
 
 def cell_fields(name: str) -> tuple[str, ...]:
-    """The names of a cell's options.
+    """Return the names of a cell's options.
 
     Raises:
-        OptionError: for a name that no cell has.
+        OptionError: if no cell has this name.
     """
     return tuple(defaults(cell_entry(name).config))
 
 
 def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell[Any]":
-    """Build a cell.
+    """Build a cell, for example
 
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
 
     Args:
         cell: the name of a cell, or a config.
-        input_size: width of an input.
-        options: options of the cell, those of its plasticity included; they change the config.
+        input_size: the width of an input.
+        options: options of the cell; they override those of a config.
 
     Raises:
-        OptionError: for an unknown name or option, a value outside its range, or options that
-            contradict each other.
+        OptionError: for an unknown name or option, an invalid value, or options that cannot be
+            used together.
     """
     if not isinstance(cell, str | CellConfig):
         raise OptionError(f"{cell!r} is neither the name of a core nor the config of one")

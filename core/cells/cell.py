@@ -12,13 +12,13 @@ CellState = TypeVar("CellState", bound=tuple[Any, ...])
 
 
 class Cell(nn.Module, ABC, Generic[CellState]):
-    """A recurrent cell. It does not store its state: methods take a state and return the new one.
+    """A recurrent cell. It does not store its state: its methods take it and return the new one.
 
     Attributes:
-        input_size: width of an input.
-        hidden_size: width of an output.
+        input_size: the width of an input, I.
+        hidden_size: the width of an output, N.
         connection: the plastic connection, or None in a cell without one.
-        config: the options that the cell was made from; None in a cell that has no config.
+        config: the options of the cell; None for a cell class that has no config.
     """
 
     connection: PlasticConnection | None
@@ -32,26 +32,26 @@ class Cell(nn.Module, ABC, Generic[CellState]):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> CellState:
-        """Return the state at the start of an episode; every leaf is (B, ...)."""
+        """Return the state at the start of an episode; the shape of every tensor is (B, ...)."""
 
     def project(self, inputs: Tensor) -> Tensor:
-        """Compute the part of a step that needs no state, from all inputs (..., I) at once."""
+        """Return projected inputs, such as W u(t) + b, of all steps: (..., P) from (..., I)."""
         return inputs
 
     @abstractmethod
-    def step(self, drive: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Return the output (B, N) and the new state, from a projected input and the state."""
+    def step(self, projected: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """Return the output (B, N) and the new state, from projected input (B, P) and state."""
 
     def forward(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return the output (B, N) and the new state, from an input (B, I) and the state."""
         return self.step(self.project(input), state)
 
     def modulating_activity(self, state: CellState) -> Tensor | None:
-        """The part of the state that the neuromodulator reads, (B, N); None without one."""
+        """Return what the neuromodulator reads of a state, (B, N); None without modulation."""
         return None
 
     def modulation(self, state: CellState) -> Tensor | None:
-        """M(t), (B, 1) or (B, N), from the state after step t; None if not modulated."""
+        """Return M(t), (B, 1) or (B, N), from the state after step t; None without modulation."""
         activity = self.modulating_activity(state)
         if activity is None or self.connection is None:
             return None

@@ -1,7 +1,7 @@
 """The options of every cell, as data. This module does not import torch.
 
-A config class has the name of its cell in ``name`` and the options as fields. The command line
-shows the fields, with their docstrings as help.
+Each cell has a config class, whose fields are the cell's options. The command line shows them, with
+their docstrings as help.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ from plasticrl.core.plasticity import (
 
 @dataclass(frozen=True, kw_only=True)
 class CellConfig:
-    """The options of a cell: the base of every cell's config."""
+    """The base class of all configs."""
 
     name: ClassVar[str]
     """The cell's name in ``plasticrl.core.CELLS``."""
     conditions: ClassVar[tuple[Condition, ...]] = ()
-    """Rules that an option can be used only with certain values of another option."""
+    """Restrictions of options that depend on another option's value."""
 
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
@@ -34,7 +34,7 @@ ConfigT = TypeVar("ConfigT", bound=CellConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class SizedConfig(CellConfig):
-    """The options of a cell of ``hidden_size`` units."""
+    """The base class of the configs of cells that have ``hidden_size`` units."""
 
     hidden_size: int = 100
     """Number of units."""
@@ -45,7 +45,7 @@ class SizedConfig(CellConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RNNConfig(SizedConfig):
-    """A recurrent net of tanh units."""
+    """A recurrent net of tanh units, without plasticity."""
 
     name: ClassVar[str] = "rnn"
 
@@ -66,14 +66,14 @@ class LSTMConfig(SizedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityConfig(CellConfig):
-    """No recurrence and no options: the output is the input."""
+    """No recurrent net: the output is the input. There are no options."""
 
     name: ClassVar[str] = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlasticConfig(Plasticity, SizedConfig):
-    """The options of a cell with a plastic connection."""
+    """The base class of the configs of cells that have a plastic connection."""
 
     def __post_init__(self) -> None:
         Plasticity.__post_init__(self)
@@ -87,12 +87,15 @@ class PlasticRNNConfig(PlasticConfig):
     name: ClassVar[str] = "plastic_rnn"
 
     input_mode: Literal["weights", "additive", "clamped"] = "weights"
-    """weights: by trained weights; additive: one input per unit; clamped: N values to which the
-    units are set, then N masks, which are 0 where a unit is not set."""
+    """How the input reaches the units. weights: through a trained linear layer;
+    additive: the input has one number for each unit, which is added to its pre-activation;
+    clamped: the input has the values, then the masks of all units;
+    a unit whose mask is not 0 takes its value as activity."""
     weight_init: Distribution = "uniform"
-    """Distribution of the initial recurrent weights: U(0, weight_scale), N(0, weight_scale^2)."""
+    """Distribution of the initial recurrent weights.
+    uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
     weight_scale: float = 0.01
-    """Scale of the initial recurrent weights."""
+    """Scale of the initial recurrent weights; see weight_init."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +104,7 @@ class PlasticRNNConfig(PlasticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PlasticLSTMConfig(PlasticConfig):
-    """An LSTM with plastic connections from the hidden activity to the candidate."""
+    """An LSTM whose recurrent connections to the cell input (the candidate) are plastic."""
 
     name: ClassVar[str] = "plastic_lstm"
     conditions: ClassVar[tuple[Condition, ...]] = (
@@ -115,7 +118,7 @@ class PlasticLSTMConfig(PlasticConfig):
     )
 
     modulator_input: Literal["hidden", "cell"] = "hidden"
-    """What the neuromodulator reads: the new hidden activity or the new cell activity."""
+    """What the neuromodulator reads. hidden: the LSTM's new output; cell: its new cell state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +130,12 @@ class PlasticReadoutConfig(PlasticConfig):
     hidden_size: int = 5
     """Number of classes, the width of the output."""
     label_gain: float = 1000.0
-    """What a label adds to the drive of its class."""
+    """Number that a label adds to the pre-activation of its class. If large, the output is 1."""
     weight_init: Distribution = "normal"
-    """Distribution of the initial weights: U(0, weight_scale) or N(0, weight_scale^2)."""
+    """Distribution of the initial weights.
+    uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
     weight_scale: float = 0.01
-    """Scale of the initial weights."""
+    """Scale of the initial weights; see weight_init."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,40 +148,40 @@ class PlasticReadoutConfig(PlasticConfig):
 
 
 def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, Any]]:
-    """Change options of a config, and reset those that no longer have a meaning.
+    """Return a config with changed options, in which options that cannot be used are reset.
 
-    An option that is not in ``changes`` and has no meaning with the new values is reset to its
-    default. For example, ``fan_out`` is reset if the modulation becomes "none".
+    The new values can make it impossible to use an option that is not in ``changes``; that option
+    is reset to its default. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        changes: the new values by option. They are never reset, and must have a meaning with the
-            other options even if they are the defaults; only ``False`` is always allowed.
+        changes: the new values by option. They are never reset, so it must be possible to use them
+            with the other options. This holds for defaults too; only ``False`` is always allowed.
 
     Returns:
         The new config, and the old values of the options that were reset.
 
     Raises:
-        OptionError: for an unknown option, a value outside its range, or a change that has no
-            meaning with the other options.
+        OptionError: for an unknown option, an invalid value, or a change that cannot be used with
+            the other options.
     """
-    form = type(config)
-    check_options(form, changes)
-    options = defaults(form)
+    config_class = type(config)
+    check_options(config_class, changes)
+    options = defaults(config_class)
     values = {name: getattr(config, name) for name in options} | changes
     dropped = {}
-    for condition in form.conditions:
+    for condition in config_class.conditions:
         option, default = condition.option, options[condition.option]
         if option in changes:
             condition.check(values, unused=False)
         elif condition.is_violated(values, unused=default):
             dropped[option], values[option] = values[option], default
-    return form(**values), dropped
+    return config_class(**values), dropped
 
 
-def check_options(form: type[CellConfig], options: Iterable[str]) -> None:
+def check_options(config_class: type[CellConfig], options: Iterable[str]) -> None:
     """Raise ``OptionError`` for an option that the cell does not have."""
-    known = tuple(defaults(form))
+    known = tuple(defaults(config_class))
     for option in options:
         if option not in known:
             listed = f"it has {', '.join(known)}" if known else "it has none"
-            raise OptionError(f"core {form.name!r} has no option {option!r}; {listed}")
+            raise OptionError(f"core {config_class.name!r} has no option {option!r}; {listed}")

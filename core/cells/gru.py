@@ -24,6 +24,6 @@ class GRU(Cell[GRUState]):
     def initial_state(self, batch_size: int) -> GRUState:
         return GRUState(self.cell.weight_hh.new_zeros(batch_size, self.hidden_size))
 
-    def step(self, drive: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        hidden = self.cell(drive, state.hidden)
+    def step(self, projected: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        hidden = self.cell(projected, state.hidden)
         return hidden, GRUState(hidden)

@@ -9,11 +9,11 @@ from plasticrl.core.cells.configs import IdentityConfig
 
 
 class IdentityState(NamedTuple):
-    """Empty."""
+    """A state without tensors."""
 
 
 class Identity(Cell[IdentityState]):
-    """Output = input, state = ()."""
+    """The cell. Its state is empty."""
 
     def __init__(self, input_size: int, config: IdentityConfig) -> None:
         super().__init__(input_size, input_size, config)
@@ -21,5 +21,5 @@ class Identity(Cell[IdentityState]):
     def initial_state(self, batch_size: int) -> IdentityState:
         return IdentityState()
 
-    def step(self, drive: Tensor, state: IdentityState) -> tuple[Tensor, IdentityState]:
-        return drive, state
+    def step(self, projected: Tensor, state: IdentityState) -> tuple[Tensor, IdentityState]:
+        return projected, state

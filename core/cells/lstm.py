@@ -27,6 +27,6 @@ class LSTM(Cell[LSTMState]):
         zeros = self.cell.weight_hh.new_zeros(batch_size, self.hidden_size)
         return LSTMState(zeros, torch.zeros_like(zeros))
 
-    def step(self, drive: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        hidden, cell = self.cell(drive, (state.hidden, state.cell))
+    def step(self, projected: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        hidden, cell = self.cell(projected, (state.hidden, state.cell))
         return hidden, LSTMState(hidden, cell)

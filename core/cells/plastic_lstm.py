@@ -1,13 +1,16 @@
-"""The plastic LSTM, whose connections from the hidden activity to the candidate are plastic.
+"""The plastic LSTM: its recurrent connections to the candidate are plastic.
 
-    i, f, o = sigmoid( W u(t) + b + V h(t-1) + c )
+From the input u(t) and the state h(t-1), c(t-1), it computes gates i, f, o, a candidate g and the
+new state. W, V, W_g and all b are trained; ``connection`` explains w, alpha and H:
+
+    i, f, o = sigmoid( W u(t) + b + V h(t-1) + b_h )
     g       = tanh( W_g u(t) + b_g + (w + alpha * H(t)) h(t-1) )       pre = h(t-1), post = g
     c(t)    = f c(t-1) + i g
     h(t)    = o tanh( c(t) )
 
-The neuromodulator reads the new h(t), as in the authors' published code, or optionally the new
-c(t). The gates have the order i, f, g, o of ``torch.nn.LSTMCell``; the plastic connection has no
-second bias. Source: BP 2019 (arXiv 2002.10585) section 4.3.
+The neuromodulator reads h(t), as in the authors' published code, or optionally c(t). As in
+``torch.nn.LSTMCell``, the order of the gates is i, f, g, o; but g has one bias instead of two.
+Source: BP 2019 (arXiv 2002.10585) section 4.3.
 """
 
 import math
@@ -31,7 +34,7 @@ class PlasticLSTMState(NamedTuple):
 
 
 class PlasticLSTM(Cell[PlasticLSTMState]):
-    """The cell. Parameters: ``input`` (4N, I), ``gates`` (3N, N) for i, f, o, ``connection``."""
+    """The cell. It has the layers ``input`` (4N, I), ``gates`` (3N, N) and ``connection``."""
 
     connection: PlasticConnection
 
@@ -42,7 +45,7 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
         self.gates = nn.Linear(self.hidden_size, 3 * self.hidden_size)
         self.connection = PlasticConnection(self.hidden_size, self.hidden_size, config)
         limit = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.input.parameters():  # as torch.nn.LSTMCell draws them
+        for parameter in self.input.parameters():  # the initialization of torch.nn.LSTMCell
             nn.init.uniform_(parameter, -limit, limit)
 
     def initial_state(self, batch_size: int) -> PlasticLSTMState:
@@ -54,9 +57,9 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
         projected: Tensor = self.input(inputs)
         return projected
 
-    def step(self, drive: Tensor, state: PlasticLSTMState) -> tuple[Tensor, PlasticLSTMState]:
+    def step(self, projected: Tensor, state: PlasticLSTMState) -> tuple[Tensor, PlasticLSTMState]:
         plastic = self.connection(state.hidden, state.trace)
-        candidate, hidden, cell = self.gate(drive, state, plastic)
+        candidate, hidden, cell = self.gate(projected, state, plastic)
         traces = self.connection.update(
             state.trace,
             state.eligibility,
@@ -67,15 +70,15 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
         return hidden, PlasticLSTMState(hidden, cell, *traces)
 
     def gate(
-        self, drive: Tensor, state: PlasticLSTMState, plastic: Tensor
+        self, projected: Tensor, state: PlasticLSTMState, plastic: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidate, hidden and cell (B, N), from the plastic connection's output (B, N)."""
-        drive_i, drive_f, drive_g, drive_o = drive.chunk(4, dim=1)
+        """Return candidate, h and c (B, N); ``plastic`` (B, N) is (w + alpha * H) h."""
+        input_i, input_f, input_g, input_o = projected.chunk(4, dim=1)
         from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
-        candidate = torch.tanh(drive_g + plastic)
-        kept = torch.sigmoid(drive_f + from_f) * state.cell
-        cell = kept + torch.sigmoid(drive_i + from_i) * candidate
-        return candidate, torch.sigmoid(drive_o + from_o) * torch.tanh(cell), cell
+        candidate = torch.tanh(input_g + plastic)
+        kept = torch.sigmoid(input_f + from_f) * state.cell
+        cell = kept + torch.sigmoid(input_i + from_i) * candidate
+        return candidate, torch.sigmoid(input_o + from_o) * torch.tanh(cell), cell
 
     def modulating_activity(self, state: PlasticLSTMState) -> Tensor | None:
         if self.connection.modulator is None:

@@ -1,12 +1,14 @@
-"""The plastic recurrent net.
+"""The plastic recurrent net, a recurrent net of tanh units with plastic connections.
 
-    x(t) = tanh( I(t) + (w + alpha * H(t)) x(t-1) )
+From the input u(t) and the previous activity x(t-1), it computes the activity
 
-There are three input modes:
+    x(t) = tanh( I(t) + (w + alpha * H(t)) x(t-1) )        pre = x(t-1), post = x(t)
 
-    weights     I(t) = W_in u(t) + b
-    additive    I(t) = u(t), with one input per unit
-    clamped     I(t) = 0, and x(t)[j] = u(t)[j] for the units j whose mask is not 0
+``connection`` explains w, alpha and H. The projected input I(t) depends on the input mode:
+
+    weights     I(t) = W_in u(t) + b, with trained W_in and b
+    additive    I(t) = u(t), which has one number for each unit
+    clamped     I(t) = 0, u(t) = (value, mask), and x(t)[j] = value[j] where mask[j] is not 0
 
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
 BP 2019 (arXiv 2002.10585) section 3.
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.configs import PlasticRNNConfig
-from plasticrl.core.connection import PlasticConnection, init_
+from plasticrl.core.connection import PlasticConnection, fill_randomly
 from plasticrl.core.plasticity import OptionError
 
 
@@ -35,7 +37,7 @@ class PlasticRNN(Cell[PlasticRNNState]):
     """The cell. Its neuromodulator reads the new activity x(t).
 
     Raises:
-        OptionError: if the input's width does not fit the input mode.
+        OptionError: if ``input_size`` does not fit the input mode.
     """
 
     connection: PlasticConnection
@@ -53,7 +55,7 @@ class PlasticRNN(Cell[PlasticRNNState]):
             nn.Linear(input_size, self.hidden_size) if config.input_mode == "weights" else None
         )
         self.connection = PlasticConnection(self.hidden_size, self.hidden_size, config)
-        init_(self.connection.weight, config.weight_init, config.weight_scale)
+        fill_randomly(self.connection.weight, config.weight_init, config.weight_scale)
 
     def initial_state(self, batch_size: int) -> PlasticRNNState:
         hidden = self.connection.weight.new_zeros(batch_size, self.hidden_size)
@@ -62,13 +64,13 @@ class PlasticRNN(Cell[PlasticRNNState]):
     def project(self, inputs: Tensor) -> Tensor:
         return inputs if self.input is None else self.input(inputs)
 
-    def step(self, drive: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
+    def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
         recurrent = self.connection(state.hidden, state.trace)
         if self.input_mode == "clamped":
-            value, mask = drive.chunk(2, dim=1)
+            value, mask = projected.chunk(2, dim=1)
             hidden = torch.where(mask != 0, value, torch.tanh(recurrent))
         else:
-            hidden = torch.tanh(drive + recurrent)
+            hidden = torch.tanh(projected + recurrent)
         traces = self.connection.update(
             state.trace, state.eligibility, pre=state.hidden, post=hidden, activity=hidden
         )

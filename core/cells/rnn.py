@@ -1,4 +1,4 @@
-"""The plain recurrent net:  x(t) = tanh( W_in u(t) + b + w x(t-1) )."""
+"""The recurrent net without plasticity: activity x(t) = tanh( W_in u(t) + b + w x(t-1) )."""
 
 from typing import NamedTuple
 
@@ -30,6 +30,6 @@ class RNN(Cell[RNNState]):
         projected: Tensor = self.input(inputs)
         return projected
 
-    def step(self, drive: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        hidden = torch.tanh(drive + self.recurrent(state.hidden))
+    def step(self, projected: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        hidden = torch.tanh(projected + self.recurrent(state.hidden))
         return hidden, RNNState(hidden)

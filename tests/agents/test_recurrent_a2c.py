@@ -215,9 +215,9 @@ def test_steps_that_the_core_has_recorded_are_not_computed_again(
     model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
     run, lengths = NumbaKernels().forward, []
 
-    def forward(net: Any, drive: Any, state: Any, spacing: int) -> Any:
-        lengths.append(len(drive.drive))
-        return run(net, drive, state, spacing)
+    def forward(net: Any, inputs: Any, state: Any, segment_length: int) -> Any:
+        lengths.append(len(inputs.projected))
+        return run(net, inputs, state, segment_length)
 
     with patch.object(NumbaKernels, "forward", side_effect=forward):
         collect(model, updates=2)

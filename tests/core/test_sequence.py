@@ -321,7 +321,7 @@ def test_an_unknown_backend_is_refused_with_a_list_of_backends() -> None:
 @pytest.mark.parametrize("shape", [(2,), (3, 2), (0, 3, 2), (4, 3, 1), (4, 3, 3), (1, 4, 3, 2)])
 def test_inputs_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     """(3, 2) is a step, not a sequence, and (0, 3, 2) has no step."""
-    with pytest.raises(ValueError, match=r"inputs must be \(steps, batch, 2\)") as caught:
+    with pytest.raises(ValueError, match=r"inputs must have shape \(steps, batch, 2\)") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(shape))
     assert str(shape) in str(caught.value)
 
@@ -331,14 +331,14 @@ def test_a_state_of_another_batch_is_refused(cell: Cell[Any], batch: int) -> Non
     """Otherwise a state of one row is broadcast, and all rows share its trace."""
     state = cell.initial_state(batch)
     if leaves(state):
-        with pytest.raises(ValueError, match=rf"must be \(3, .*\), not \({batch}, "):
+        with pytest.raises(ValueError, match=rf"must have shape \(3, .*\), not \({batch}, "):
             sequence(cell, random_inputs(cell), state)
 
 
 @pytest.mark.parametrize("shape", [(3,), (7,), (3, 7), (7, 1), (1, 3), (7, 3, 1)])
 def test_episode_starts_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     """Otherwise (7, 1) and (1, 3) are broadcast."""
-    with pytest.raises(ValueError, match=r"episode_starts must be \(7, 3\)") as caught:
+    with pytest.raises(ValueError, match=r"episode_starts must have shape \(7, 3\)") as caught:
         sequence(build_cell("rnn", 2), torch.zeros(7, 3, 2), episode_starts=torch.zeros(shape))
     assert str(shape) in str(caught.value)
 
@@ -365,16 +365,16 @@ def test_a_step_refuses_inputs_of_another_shape(shape: tuple[int, ...], backend:
     """(1, 3, 2) is a sequence, not a step."""
     cell = build_cell("plastic_rnn", 2, hidden_size=3)
     advance = stepper(cell, cell.initial_state(3), backend)
-    with pytest.raises(ValueError, match=r"inputs must be \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"inputs must have shape \(3, 2\)"):
         advance(torch.zeros(shape))
 
 
 def test_a_step_refuses_what_does_not_fit(backend: str) -> None:
     """Otherwise one row's state or start is broadcast to all rows."""
     cell, inputs = build_cell("plastic_rnn", 2, hidden_size=3), torch.zeros(3, 2)
-    with pytest.raises(ValueError, match=r"inputs must be \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"inputs must have shape \(1, 2\)"):
         stepper(cell, cell.initial_state(1), backend)(inputs)
-    with pytest.raises(ValueError, match=r"episode_starts must be \(3,\)"):
+    with pytest.raises(ValueError, match=r"episode_starts must have shape \(3,\)"):
         stepper(cell, cell.initial_state(3), backend)(inputs, torch.zeros(1))
     other = build_cell("gru", 2, hidden_size=3).initial_state(3)
     with pytest.raises(ValueError, match="must be a PlasticRNNState, not a GRUState"):
