@@ -18,7 +18,7 @@ from plasticrl.agents.training.callbacks import EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import make_logger
-from plasticrl.agents.training.snapshot import naming, restore, take
+from plasticrl.agents.training.snapshot import checkpoint_in_errors, restore, take
 from plasticrl.runs import (
     RunDirectory,
     TrainingSession,
@@ -31,7 +31,7 @@ from plasticrl.runs import (
 
 @contextmanager
 def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
-    """A context that closes the environments if there is an error."""
+    """A context that closes the environments if an error ends it."""
     try:
         yield env
     except BaseException:
@@ -40,11 +40,12 @@ def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
 
 
 class Trained(NamedTuple):
-    """How far a training has come."""
+    """What ``TrainingRun.learn`` has done, counted from the start of the run."""
 
     n_timesteps: int
+    """Number of environment steps."""
     seconds: float
-    """Training time, including the time before the run was resumed."""
+    """Training time."""
 
 
 @dataclass
@@ -56,11 +57,11 @@ class TrainingRun:
     model: RunA2C
     curriculum: Curriculum | None
     total_timesteps: int
-    """Steps at which the training ends."""
+    """Number of environment steps, counted from the start of the run, at which training ends."""
     seconds: float = 0.0
     """Training time before the run was resumed."""
     damaged: tuple[str, ...] = ()
-    """A sentence for each later checkpoint that could not be read."""
+    """For each checkpoint later than the restored one, a sentence why it could not be read."""
 
     @classmethod
     def start(
@@ -69,7 +70,7 @@ class TrainingRun:
         """Begin a run in a new directory.
 
         Args:
-            dropped: settings of the preset that no longer have a meaning; see ``vary_config``.
+            dropped: the preset's settings that ``vary_config`` dropped, for the run's config.json.
 
         Raises:
             UsageError: the settings contradict each other, or the directory is not empty.
@@ -93,7 +94,8 @@ class TrainingRun:
         """Continue a run from its latest checkpoint.
 
         Args:
-            total_timesteps: step at which the training ends; by default the run's own setting.
+            total_timesteps: number of steps, counted from the start of the run, at which training
+                ends; by default the value in the run's config.
 
         Raises:
             RunError: the run is missing or damaged.
@@ -108,7 +110,7 @@ class TrainingRun:
         curriculum = build_curriculum(config)
         with _closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
-            with naming(checkpoint.path):
+            with checkpoint_in_errors(checkpoint.path):
                 restore(model, checkpoint.content, curriculum)
             if model.num_timesteps >= total:
                 raise UsageError(
@@ -128,13 +130,14 @@ class TrainingRun:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
-            FloatingPointError: the weights are no longer finite.
+            FloatingPointError: a reward, the net's activity or the gradient is not finite.
         """
-        model, started = self.model, time.time() - self.seconds
-        model.run_started_ns = int(started * 1e9)
+        model = self.model
+        started_at = time.time() - self.seconds  # as if the run had been trained without a pause
+        model.run_started_ns = int(started_at * 1e9)
 
         def save() -> None:
-            content = take(model, time.time() - started, self.curriculum)
+            content = take(model, time.time() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
         try:
@@ -143,7 +146,7 @@ class TrainingRun:
             assert model.env is not None
             model.env.close()
             model.logger.close()
-        return Trained(model.num_timesteps, time.time() - started)
+        return Trained(model.num_timesteps, time.time() - started_at)
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
