@@ -23,7 +23,7 @@ class TrainedAgent:
     config: TrainConfig
     policy: PlasticPolicy
     is_ablated: bool = False
-    """Whether its plasticity coefficients have been set to zero."""
+    """Whether the policy's plasticity coefficients have been set to zero."""
     damaged: tuple[str, ...] = ()
     """For each checkpoint later than the loaded one, a sentence why it could not be read."""
 
@@ -45,12 +45,12 @@ class TrainedAgent:
 
     @property
     def is_plastic(self) -> bool:
-        """Whether its core has plastic connections."""
+        """Whether the policy's core has plastic connections."""
         return self.policy.core.connection is not None
 
     @torch.no_grad()
     def ablate(self) -> "TrainedAgent":
-        """Return a copy whose plasticity coefficients are zero.
+        """Return a copy of the agent whose plasticity coefficients are zero.
 
         Raises:
             UsageError: the core has no plastic connections.
