@@ -207,7 +207,12 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def evaluate_outputs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (M, 1) and log-probabilities (M,) of actions (M, ...) at core outputs (M, N)."""
+        """Return values (M, 1) and log-probabilities (M,) for outputs (M, N) and actions (M, ...).
+
+        Args:
+            outputs: the core's outputs at M steps.
+            actions: the actions that were taken at these steps.
+        """
         distribution, values = self._heads(outputs)
         return values, distribution.log_prob(actions.flatten(1) if actions.dim() > 1 else actions)
 
@@ -255,7 +260,8 @@ class PlasticPolicy(ActorCriticPolicy):
         """Evaluate a stored rollout with gradient.
 
         Args:
-            obs: (T B, ...), time-major, or a dict of such arrays.
+            obs: T steps of B environments, flattened step by step to (T B, ...), or a dict of such
+                tensors.
             actions: (T B, ...).
             state: the core's state before the first step.
             episode_starts: (T, B).

@@ -35,7 +35,7 @@ class Step(NamedTuple):
     actions: np.ndarray
     """(B, ...), as sampled from the policy, not clipped."""
     new_obs: Any
-    """The observations after the step."""
+    """The observations after the step; where ``dones`` is true, the first of the next episode."""
     rewards: np.ndarray
     """(B,) float32."""
     dones: np.ndarray
@@ -95,6 +95,7 @@ class HostRollout:
             obs, starts = self.obs, self.episode_starts
             actions, output = act(_to_device(obs, device), _to_device(starts, device))
             outputs.append(output)
+            # If the neuromodulator reads the hidden state, that is the core's output.
             if activity is not None and activity is not state.hidden:
                 modulating.append(activity.clone())
             self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))

@@ -17,6 +17,7 @@ from plasticrl.runs import UsageError
 T = TypeVar("T")
 
 N_NEAREST = 3
+"""The largest number of flags or presets that are suggested for a typo."""
 LEAST_SIMILARITY = 0.6
 """The similarity, from 0 to 1, that a flag or preset must have to be suggested for a typo."""
 _TRUTH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")

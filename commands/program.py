@@ -116,7 +116,7 @@ def _as_typed(program: Path, name: str) -> str:
 
 
 def say_loading(what: str) -> None:
-    """Say that torch is being imported, which can take many seconds, unless it already is."""
+    """Say that torch is being imported, which can take many seconds, if it is not loaded yet."""
     if "torch" not in sys.modules:
         say(f"{what}: loading torch ...")
 

@@ -110,7 +110,7 @@ def _check_preset(argv: Sequence[str]) -> None:
     raise UsageError(f"there is no preset {word!r}: {hint}")
 
 
-def _called(preset: str) -> str:
+def _prog(preset: str) -> str:
     return f"{command_line('train')} {preset}"
 
 
@@ -142,7 +142,7 @@ def parse_agent(
     """
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
-    parsed = parse_flags(type(form), flags, form, prog=_called(preset), description=about)
+    parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
     given = given_values(flags, parsed)
     run_dir = given.pop("run_dir", None)
     with flags_in_errors(type(form)):
@@ -224,7 +224,7 @@ _NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
 def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
     form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
     about = f"Train on a supervised task: {preset}. Flags change the preset."
-    parsed = parse_flags(form, flags, _copy(config, form), prog=_called(preset), description=about)
+    parsed = parse_flags(form, flags, _copy(config, form), prog=_prog(preset), description=about)
     with flags_in_errors(form):
         chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
         say_loading(preset)

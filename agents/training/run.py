@@ -18,7 +18,7 @@ from plasticrl.agents.training.callbacks import EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import make_logger
-from plasticrl.agents.training.snapshot import checkpoint_in_errors, restore, take
+from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
 from plasticrl.runs import (
     RunDirectory,
     TrainingSession,
@@ -137,7 +137,7 @@ class TrainingRun:
         model.run_started_ns = int(started_at * 1e9)
 
         def save() -> None:
-            content = take(model, time.time() - started_at, self.curriculum)
+            content = checkpoint_content(model, time.time() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
         try:

@@ -27,7 +27,9 @@ def checkpoint_in_errors(path: Path) -> Iterator[None]:
         raise RunError(f"{path} does not fit the run's config: {error}") from error
 
 
-def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:
+def checkpoint_content(
+    model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None
+) -> dict[str, Any]:
     """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
 
     Call it between two updates. The state of the environments is included only if they are a
@@ -56,6 +58,7 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
 
 
 def _environments(model: RecurrentA2C) -> dict[str, Any]:
+    """The environments' state, and the observations and recurrent state of the next step."""
     assert isinstance(model.env, BatchVecEnv)
     assert isinstance(model._last_obs, np.ndarray)
     return {
@@ -74,7 +77,7 @@ def restore(
     Environments whose state was not saved begin new episodes.
 
     Raises:
-        RunError: the content is not what ``take`` returns for such a run.
+        RunError: the content is not what ``checkpoint_content`` returns for such a run.
     """
     _check(model, content, curriculum)
     # The check has changed the weights, because ``check_optimizer`` makes the optimizer step.
@@ -94,7 +97,7 @@ def restore(
 
 
 def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None) -> None:
-    """Raise ``RunError`` unless the content has the keys, types and shapes that ``take`` returns.
+    """Raise ``RunError`` unless the content has the keys, types and shapes that this run saves.
 
     This changes the weights and resets the environments.
     """
