@@ -1,7 +1,7 @@
 """Acting: observation -> features -> one step of the core -> action, without gradient.
 
 ``PlasticPolicy.evaluate_outputs`` computes values and log-probabilities later, for a whole rollout
-at once.
+at once. The code calls an output of the core ``latent``, as SB3 calls the input of its heads.
 """
 
 from collections.abc import Callable, Iterable
@@ -71,8 +71,9 @@ class Actor:
 
     Args:
         state: the core's state before the first step. Each call updates it in place.
-        n_steps: the number of steps for which random numbers are drawn at once.
-        n_recorded: the number of steps to record for ``stepper.replay``; see ``core.stepper``.
+        n_steps: random numbers are drawn for this many steps at a time.
+        n_recorded: the number of steps that the stepper records, so that ``stepper.replay`` can
+            repeat them; 0 records none. See ``plasticrl.core.stepper``.
 
     Attributes:
         stepper: the object that runs the core, one step at a time.
@@ -104,11 +105,11 @@ class Actor:
                 not finite. (For other distributions, torch raises a ValueError.)
         """
         try:
-            return self._act(obs, episode_starts, deterministic)
+            return self._step(obs, episode_starts, deterministic)
         except _NotFiniteError:
             raise DivergedError(describe_activity(self.policy, obs)) from None
 
-    def _act(
+    def _step(
         self, obs: PyTorchObs, episode_starts: Tensor | None, deterministic: bool
     ) -> tuple[np.ndarray, Tensor]:
         if self.extracts_features:
@@ -118,34 +119,36 @@ class Actor:
             features = obs.float()
         latent = self.stepper(features, episode_starts)
         if self.head is not None and not deterministic:
-            return self._sampled(latent, *self.head), latent
+            return self._sample_with_numba(latent, *self.head), latent
         if not latent.isfinite().all():
             raise _NotFiniteError
-        return self._actions(latent, deterministic), latent
+        return self._act_with_sb3(latent, deterministic), latent
 
     @torch.no_grad()
     def _features(self, obs: PyTorchObs) -> Tensor:
         features: Tensor = self.policy.extract_features(obs)
         return features
 
-    def _sampled(self, latent: Tensor, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    def _sample_with_numba(
+        self, latent: Tensor, weight: np.ndarray, bias: np.ndarray
+    ) -> np.ndarray:
         if not self.uniforms:
             self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
         hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
-        actions: np.ndarray = _sample(hidden.numpy(), weight, bias, self.uniforms.pop())
+        actions: np.ndarray = _sample_softmax(hidden.numpy(), weight, bias, self.uniforms.pop())
         if len(actions) and actions[0] < 0:
             raise _NotFiniteError
         return actions
 
     @torch.no_grad()
     def _hidden_layers(self, latent: Tensor) -> Tensor:
-        if not np.isfinite(latent.numpy()).all():  # tanh would turn infinity into 1
+        if not np.isfinite(latent.numpy()).all():  # later checks miss it, as tanh(inf) is 1
             raise _NotFiniteError
         hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
         return hidden
 
     @torch.no_grad()
-    def _actions(self, latent: Tensor, deterministic: bool) -> np.ndarray:
+    def _act_with_sb3(self, latent: Tensor, deterministic: bool) -> np.ndarray:
         distribution = self.policy.distribution_of(latent)
         actions: np.ndarray = distribution.get_actions(deterministic=deterministic).cpu().numpy()
         shape = self.policy.action_space.shape
@@ -175,11 +178,13 @@ def in_full_precision(method: MethodT) -> MethodT:
 
 
 def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weight (A, N) and bias (A,) of the last layer that gives the logits of a categorical policy.
+    """Return weight (A, N) and bias (A,) of ``action_net`` if ``_sample_softmax`` can sample.
 
-    ``_sample`` then samples the actions, because torch's distribution takes longer than the rest
-    of a small step. None if the policy has another kind of distribution, head or extractor, or is
-    not on the CPU.
+    Sampling from torch's distribution takes longer than the rest of a small net's step.
+
+    Returns:
+        None if the distribution is not categorical, if the user has replaced or modified
+        ``action_net`` or ``mlp_extractor``, or if the policy is not on the CPU.
     """
     head, extractor = policy.action_net, policy.mlp_extractor
     if not isinstance(head, nn.Linear) or not is_stock_linear(head):
@@ -192,10 +197,15 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 @njit(nogil=True, cache=CAN_CACHE, fastmath={"reassoc", "contract"})
-def _sample(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
-    """Actions (B,) drawn from softmax(W x + b): the first whose cumulative sum exceeds ``uniform``.
+def _sample_softmax(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
+    """Draw actions (B,) with the probabilities softmax(weight @ latent + bias).
 
-    ``uniform`` (B,) lies in [0, 1). All actions are -1 if any probability is not finite.
+    The action is the first whose cumulative probability exceeds ``uniform``, (B,), from [0, 1). If
+    a probability of any row is not finite, all actions are -1, which means an error.
+
+    Args:
+        latent: (B, N).
+        weight, bias: (A, N) and (A,).
     """
     n_actions = len(bias)
     actions = np.empty(len(latent), np.int64)

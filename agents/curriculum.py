@@ -65,14 +65,14 @@ class Curriculum(BaseCallback):
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """Return the part of it that a checkpoint saves."""
+        """Return what a checkpoint saves of the curriculum."""
         return {"stage": self.stage, "window": [list(episode) for episode in self.window]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state that ``state()`` returned.
 
         Raises:
-            ValueError: if its stage is not one of this curriculum's.
+            ValueError: the stage does not exist in this curriculum.
         """
         if not 0 <= state["stage"] < len(self.stages):
             raise ValueError(f"the curriculum has {len(self.stages)} stages, not {state['stage']}")

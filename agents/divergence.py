@@ -16,7 +16,7 @@ EARLY = 100
 
 
 class Network(Protocol):
-    """The part of ``PlasticPolicy`` in which the cause is looked for."""
+    """The part of ``PlasticPolicy`` that these functions use."""
 
     core: Cell[Any]
 
@@ -24,7 +24,11 @@ class Network(Protocol):
 
 
 def describe_activity(policy: Network, obs: PyTorchObs) -> str:
-    """Say why the net's activity is not finite, after observations (B, ...) or a dict of such."""
+    """Say why the net's activity is not finite.
+
+    Args:
+        obs: the net's input, (B, ...) or a dict of such tensors.
+    """
     for name, values in obs.items() if isinstance(obs, dict) else [("", obs)]:
         broken = np.flatnonzero(
             ~torch.isfinite(values).reshape(len(values), -1).all(dim=1).cpu().numpy()
@@ -54,7 +58,7 @@ def describe_rewards(rewards: np.ndarray) -> str | None:
 
 
 def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
-    """Say why the gradient is not finite, given the parts of the loss by name."""
+    """Say why the gradient is not finite; ``losses`` are the parts of the loss, by name."""
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             return f"the {name} loss is {loss.item()}: {_advice(policy)}"

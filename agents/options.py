@@ -28,13 +28,13 @@ class A2COptions:
     n_steps: int = 32
     """Length of a rollout: steps per environment between two updates."""
     bptt_length: int | None = None
-    """Steps after which the gradient through time is cut; None: the whole rollout."""
+    """Steps after which the gradient through time is cut; None: it is not cut in a rollout."""
     learning_rate: float = 1e-3
     """Adam's step size."""
     gamma: float = 0.99
     """Discount factor."""
     gae_lambda: float = 0.95
-    """Factor of generalized advantage estimation; 1 gives the plain advantage."""
+    """Lambda of generalized advantage estimation; 1: the discounted return minus the value."""
     ent_coef: float = 0.01
     """Weight of the entropy term in the loss."""
     entropy: Literal["shannon", "simpson"] = "shannon"
@@ -44,7 +44,7 @@ class A2COptions:
     max_grad_norm: float = 0.5
     """Norm at which the gradient is clipped."""
     normalize_advantage: bool = True
-    """Scale the advantages of a rollout to zero mean and unit deviation."""
+    """Scale the advantages of a rollout to zero mean and unit standard deviation."""
     bootstrap_truncated: bool = True
     """At a time limit, add the discounted value of the last observation to the reward, as SB3 does.
     False treats a time limit as a terminal state, as the papers do."""
@@ -76,7 +76,7 @@ class A2COptions:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, NumPy's included; true and false are not."""
+    """Whether a value is a real number, of Python or NumPy, and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

@@ -64,8 +64,8 @@ class PlasticPolicy(ActorCriticPolicy):
             plastic_rnn with ``modulation="simple"`` and ``fan_out=True``.
         core_kwargs: the core's options, those of its plasticity included; see ``build_cell``.
         net_arch: layers between the core and the heads, in SB3's notation. None is SB3's default:
-            two layers of 64 units for each head, or no layers after a ``NatureCNN``. The papers'
-            nets have no such layers, which is [].
+            two layers of 64 units for each head, or no layers after a ``NatureCNN``. [] is no
+            layers, as in the papers that introduced the plastic nets.
         activation_fn: activation of those layers.
         backend: the implementation of the core: "auto", "eager" or "fused"; see
             ``plasticrl.core.sequence``.
@@ -73,7 +73,7 @@ class PlasticPolicy(ActorCriticPolicy):
         log_std_init: initial log standard deviation of continuous actions.
         features_extractor_class, features_extractor_kwargs, normalize_images,
         optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
-        use_sde: must be False. It is here because SB3's algorithms pass it.
+        use_sde: must be False. SB3's algorithms pass this argument.
 
     Raises:
         ValueError: for an unknown core or backend, or an option that the core does not have.
@@ -126,7 +126,8 @@ class PlasticPolicy(ActorCriticPolicy):
         )
 
     def _build_mlp_extractor(self) -> None:
-        # SB3 calls this before it creates the optimizer, which must own the core's parameters too.
+        # The core is built here because SB3 calls this method before it creates the optimizer,
+        # which must have the core's parameters too.
         width = int(self.features_dim)  # a NumPy integer for MultiDiscrete observations
         if self.core_name is None:
             self.core = build_cell(vary(DEFAULT_CORE, self.core_kwargs)[0], width)
@@ -138,14 +139,14 @@ class PlasticPolicy(ActorCriticPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        for name in ("squash_output", "full_std", "use_expln"):  # gSDE's
+        for name in ("squash_output", "full_std", "use_expln"):  # arguments for gSDE
             del data[name]
         own = {"core": self.core_name, "core_kwargs": self.core_kwargs, "backend": self.backend}
         return data | own
 
     @property
     def features_are_observations(self) -> bool:
-        """Whether the features are the observations, which need no scaling and no flattening."""
+        """Whether the features are the observations themselves: vectors of float32 numbers."""
         space = self.observation_space
         return (
             self.has_stock_extractor
@@ -188,7 +189,8 @@ class PlasticPolicy(ActorCriticPolicy):
     def samples_by_logits(self) -> bool:
         """Whether the actions' probabilities are the softmax of ``action_net``'s output.
 
-        This is False for a subclass or a policy with its own distribution.
+        It is False for an action space other than ``Discrete``, and if a subclass or the user
+        overrides the way from ``action_net`` to the distribution.
         """
         dist_from_latent = ActorCriticPolicy._get_action_dist_from_latent
         return (
@@ -210,11 +212,11 @@ class PlasticPolicy(ActorCriticPolicy):
         episode_starts: Tensor | None = None,
         deterministic: bool = False,
     ) -> PolicyStep:
-        """Act on one observation of every environment, without gradient; ``state`` is not changed.
+        """Act on one observation of every environment, without gradient.
 
         Args:
             obs: a batch of observations (B, ...), or a dict of batches.
-            state: the core's state; None is the initial state.
+            state: the core's state, which is not changed; None is the initial state.
             episode_starts: (B,), true where the observation is the first of an episode.
             deterministic: take the most likely action instead of a sample.
         """
@@ -227,7 +229,12 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def evaluate_outputs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (M, 1) and log-probabilities (M,) of actions (M, ...) at core outputs (M, N)."""
+        """Return values (M, 1) and log-probabilities (M,) for outputs (M, N) and actions (M, ...).
+
+        Args:
+            outputs: the core's outputs at M steps.
+            actions: the actions that were taken at these steps.
+        """
         distribution, values = self._heads(outputs)
         return values, distribution.log_prob(actions.flatten(1) if actions.dim() > 1 else actions)
 
@@ -238,9 +245,10 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_starts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return actions, values and log-probabilities as SB3 does, without the new state.
+        """Return actions (B, ...), values (B, 1) and log-probabilities (B,), as SB3 does.
 
-        It has a gradient, and can be traced or exported. The arguments are as for ``step``.
+        Values and log-probabilities are differentiable, and the call can be traced or exported. The
+        new state is not returned; ``step`` returns it. The arguments are as for ``step``.
         """
         latent, _ = self._advance(obs, state, episode_starts)
         distribution, values = self._heads(latent)
@@ -274,13 +282,16 @@ class PlasticPolicy(ActorCriticPolicy):
         """Evaluate a stored rollout with gradient.
 
         Args:
-            obs: (T B, ...), time-major, or a dict of such arrays.
+            obs: T steps of B environments, flattened step by step to (T B, ...), or a dict of such
+                tensors.
             actions: (T B, ...).
             state: the core's state before the first step.
             episode_starts: (T, B).
             bptt_length: steps after which the gradient through the state is cut; None: never.
-            stepper: the stepper that computed the core's outputs in this rollout, all in one piece.
-                If it can replay them with gradient, the core is not run again.
+            stepper: the stepper that has taken all steps of this rollout, and no others. If it has
+                recorded them, its replay gives the core's outputs, and ``obs``, ``state``,
+                ``episode_starts`` and ``bptt_length`` are not used; else the core is run again. A
+                replay has no gradient for the features extractor.
 
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distributions of all actions.
@@ -342,8 +353,8 @@ class PlasticPolicy(ActorCriticPolicy):
         Args:
             observation: with or without a batch axis.
             state: the state that the last call returned; None is the initial state.
-            episode_start: (B,), true where the observation is the first of an episode and the state
-                is reset. None resets nothing.
+            episode_start: (B,), true where the observation is the first of an episode, so that the
+                row's state is reset first. None: no row is reset.
             deterministic: take the most likely action instead of a sample.
 
         Raises:
@@ -366,7 +377,11 @@ class PlasticPolicy(ActorCriticPolicy):
         return (actions if batched else actions.squeeze(axis=0)), new_state
 
     def _as_state(self, state: Any, n_rows: int) -> Any:
-        """Convert a state, the arrays that ``predict`` returned, or None to the core's state.
+        """Return a state of the core for a batch of ``n_rows``.
+
+        Args:
+            state: a state of the core, or the tuple of arrays that ``predict`` returned, or None
+                for the initial state.
 
         Raises:
             ValueError: the state has another batch size or is of another core.
@@ -438,12 +453,12 @@ def _check_rollout_starts(episode_starts: Tensor, n_observations: int) -> None:
 
 
 def _is_method(bound: Any, function: Any) -> bool:
-    """Whether a bound method is this function of a class, not an override."""
+    """Whether ``bound``, a method of an object, is ``function`` and not an override of it."""
     return getattr(bound, "__func__", None) is function
 
 
 def _replayed(stepper: Stepper[Any]) -> Tensor | None:
-    """The core's outputs (T, B, N) by replay; None if the steps cannot be replayed."""
+    """The outputs (T, B, N) of the recorded steps; None if the steps cannot be replayed."""
     try:
         return stepper.replay()[0]
     except ReplayError:
@@ -455,10 +470,11 @@ def _n_rows(obs: PyTorchObs) -> int:
 
 
 def simpson_concentration(distribution: Distribution) -> Tensor:
-    """Sum of p(a)^2 over the actions, (B,), added up over several action dimensions.
+    """Return the sum of p(a)^2 over all actions a, (B,).
 
-    This is the papers' "entropy penalty" (BP 2019, arXiv 2002.10585, section 4.2). It is 1 if one
-    action has probability 1, and 1 / n if all n actions are equally likely.
+    This is the "entropy penalty" of Miconi et al. 2019 (arXiv 2002.10585, section 4.2). It is 1 if
+    one action has probability 1, and 1 / n if all n actions are equally likely. If an action has
+    several dimensions, the sums of all dimensions are added.
 
     Raises:
         ValueError: for continuous actions, which have no probabilities.

@@ -1,12 +1,21 @@
-"""Recurrent advantage actor-critic (A2C).
+"""Recurrent advantage actor-critic (A2C; Mnih et al. 2016, arXiv 1602.01783).
+
+Each update minimizes, for the policy pi, the value estimate V, the generalized advantage A
+(Schulman et al. 2016, arXiv 1506.02438) and the return R, which is A (before normalization) plus
+the value estimate at the time of the rollout:
 
     loss = mean over steps and environments of
            - log pi(a) A + vf_coef (R - V)^2 + ent_coef * concentration
 
-A is the generalized advantage. The concentration is minus Shannon's entropy, or the sum of squared
-probabilities as in the papers (Simpson's index). Only the recurrent state at the start of a rollout
-is stored. The loss takes the core's outputs, with gradient, from a replay of the rollout's steps
-(see ``plasticrl.core.stepper``) or runs the core over the rollout again.
+The concentration of pi is minus Shannon's entropy, or Simpson's index, which is the sum of squared
+probabilities (Miconi et al. 2019, arXiv 2002.10585, section 4.2).
+
+A rollout stores the recurrent state at its start only. The stepper that acts in the rollout can
+record the steps; ``train`` then gets the core's outputs, with gradient, by replaying them (see
+``plasticrl.core.stepper``). Without a record, ``train`` runs the core over the rollout again.
+
+In shapes, T is the number of steps, B of environments and N of the core's outputs. An array
+(T B, ...) is an array (T, B, ...) with its first two axes flattened.
 """
 
 from collections.abc import Iterable, Iterator
@@ -171,10 +180,10 @@ class RecurrentA2C(OnPolicyAlgorithm):
     ) -> bool:
         """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
-        Values and log-probabilities are computed after the last step, so callbacks find them in the
-        buffer only in ``on_rollout_end``. If the environments are on the policy's device (see
-        ``make_vec_env``) and ``bootstrap_truncated`` is False, all steps are taken before the first
-        call of ``on_step``.
+        Values and log-probabilities are computed after the last step, so the buffer has them when
+        ``on_rollout_end`` is called, but not yet when ``on_step`` is. If a ``DeviceRollout`` is
+        possible and ``bootstrap_truncated`` is False, all steps are taken on the policy's device
+        before ``on_step`` is called for the first one.
 
         Returns False if a callback stopped the training.
         """
@@ -192,14 +201,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
         last = (self._last_obs, self._last_episode_starts)
         n_recorded = n_rollout_steps if self._may_replay() else 0
         rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
-        for n_steps, step in enumerate(self._watched(rollout)):
+        for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
             obs, starts, actions, new_obs, rewards, dones, infos = step
             clipped_actions = self.policy.clip(actions)
             self.num_timesteps += env.num_envs
 
             callback.update_locals(locals())
             if not callback.on_step():
-                # A later call of learn() starts from this observation; it must match env's state.
+                # A later call of learn() continues from the observations that env returned last.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
             if problem := describe_rewards(rewards):
@@ -218,8 +227,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _watched(self, rollout: Iterable[Step]) -> Iterator[Step]:
-        """Yield the steps of a rollout; add the step to an error about non-finite numbers."""
+    def _with_progress_in_errors(self, rollout: Iterable[Step]) -> Iterator[Step]:
+        """Yield the rollout's steps; say in a ``FloatingPointError`` how long training has run."""
         try:
             yield from rollout
         except (DivergedError, UserCodeError) as error:
@@ -230,23 +239,30 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return f"(after {self.num_timesteps:,} steps)"
 
     def _may_replay(self) -> bool:
-        """Whether the loss can replay the core's steps of the rollout.
+        """Whether ``train`` can replay the steps that a stepper records in the rollout.
 
-        It cannot if the gradient is cut within the rollout or must reach a features extractor.
+        A replay runs the gradient through the whole rollout, so ``bptt_length`` must not cut it.
+        It has no gradient for the core's inputs, so the features extractor must have no weights.
         """
         whole = self.bptt_length is None or self.bptt_length == self.n_steps
         return whole and self.policy.has_stock_extractor
 
     def _stays_on_device(self, env: VecEnv) -> bool:
-        """Whether all steps of a rollout are taken on the device before callbacks see the first.
+        """Whether rollouts are ``DeviceRollout``s, which take all steps before yielding the first.
 
-        The bootstrap at time limits rules it out, because it needs the state within a rollout.
+        The bootstrap at a time limit needs the core's state after that step, but after a
+        ``DeviceRollout`` only the state after the last step is left.
         """
         return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
-        """Compute values, log-probabilities, returns and advantages from core outputs (T B, N)."""
+        """Complete the buffer: values, log-probabilities, returns and advantages.
+
+        Args:
+            outputs: the core's outputs, (T B, N).
+            state: the core's state after the last step.
+        """
         values, log_probs = self.policy.evaluate_outputs(outputs, self._rollout_actions())
         buffer.values[:] = values.view(-1, buffer.n_envs).cpu()
         buffer.log_probs[:] = log_probs.view(-1, buffer.n_envs).cpu()
@@ -257,7 +273,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
 
     def _carried_state(self, n_envs: int) -> Any:
-        """The state at the end of the last rollout, or a new one if there is none of this size."""
+        """The state after the last rollout; the initial state if ``n_envs`` has changed since."""
         state = self._last_state
         if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
             self._last_state = self.policy.initial_state(n_envs)
@@ -266,9 +282,12 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _values_after_truncation(
         self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
     ) -> np.ndarray:
-        """Values (B,) of the last observations of episodes cut by a time limit; 0 in other rows.
+        """Return V at the last observation of each episode that a time limit ended, (B,), else 0.
 
-        ``state`` is the state after the last step, from which the episode would have continued.
+        Args:
+            dones: (B,), true where an episode ended in this step.
+            infos: one for each environment.
+            state: the core's state after this step, with which the episode would have continued.
         """
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
@@ -327,12 +346,13 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if self.entropy == "simpson":
             return simpson_concentration(distribution)
         entropy = distribution.entropy()
-        return log_prob if entropy is None else -entropy  # as SB3 estimates it
+        # Without a formula for the entropy, SB3 estimates it by -log_prob, as here.
+        return log_prob if entropy is None else -entropy
 
     def _to_tensor(self, array: np.ndarray) -> Tensor:
-        """(T, B, ...) -> (T B, ...) on the device."""
+        """Flatten an array (T, B, ...) of the buffer to a tensor (T B, ...) on the device."""
         buffer = self.rollout_buffer
-        if buffer.generator_ready:  # after get() in a callback, arrays are (B T, ...)
+        if buffer.generator_ready:  # a callback has called get(), which makes arrays (B T, ...)
             array = array.reshape(buffer.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
         return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self.device)
 
@@ -413,7 +433,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
 
 def _check_starts_at_zero(kind: str, space: spaces.Space[Any]) -> None:
-    """Raise ``UsageError`` for a discrete space with another start, which SB3 ignores."""
+    """Raise ``UsageError`` for a discrete space whose ``start`` is not 0, which SB3 ignores."""
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
     for part in parts:
         start = getattr(part, "start", 0)
@@ -432,7 +452,7 @@ def _store(
     actions: np.ndarray,
     rewards: np.ndarray,
 ) -> None:
-    """Add a step like ``buffer.add``, without values and log-probabilities."""
+    """Add a step as ``buffer.add`` does, but without values and log-probabilities."""
     if isinstance(buffer, DictRolloutBuffer):
         for key, stored in buffer.observations.items():
             stored[step] = obs[key].reshape(stored.shape[1:])
@@ -446,7 +466,7 @@ def _store(
 
 
 def _stack(observations: list[Any]) -> Any:
-    """Stack observations, which are arrays or dicts of arrays, to a batch."""
+    """Stack single observations, which are arrays or dicts of arrays, to a batch."""
     if isinstance(observations[0], dict):
         return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
     return np.stack(observations)

@@ -1,8 +1,9 @@
 """A rollout: the policy acts and the environments are stepped.
 
-``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` runs policy and
-environments as one CUDA graph, which it replays for every step; it yields the first step only when
-all have been taken, so that the GPU never waits for the CPU. Both yield the same steps.
+``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` captures one step of
+policy and environments as a CUDA graph, and replays the graph for the other steps. It yields the
+first step only when all have been taken, so that the GPU never waits for the CPU. Both are
+iterators over ``Step``.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ class Step(NamedTuple):
     actions: np.ndarray
     """(B, ...), as sampled from the policy, not clipped."""
     new_obs: Any
-    """The observations after the step."""
+    """The observations after the step; where ``dones`` is true, the first of the next episode."""
     rewards: np.ndarray
     """(B,) float32."""
     dones: np.ndarray
@@ -46,7 +47,7 @@ class Step(NamedTuple):
 
 
 class HostRollout:
-    """An iterator over the steps of a rollout, which takes each step when it is asked for.
+    """Iterates over the steps of a rollout, and takes each step when it is asked for.
 
     Iterating raises ``DivergedError`` if the core's outputs are no longer finite.
 
@@ -54,7 +55,9 @@ class HostRollout:
         state: the core's state before the first step. It is updated in place.
         obs: the observations before the first step.
         episode_starts: (B,), true where ``obs`` is the first of an episode.
-        n_recorded: the number of steps to record for ``stepper.replay``.
+        n_steps: the number of steps, T.
+        n_recorded: the number of steps that the stepper records, so that ``stepper.replay`` can
+            repeat them; a ``DeviceRollout`` records none.
 
     Attributes:
         obs, episode_starts: the inputs of the next step.
@@ -87,12 +90,14 @@ class HostRollout:
         policy, state = self.policy, self.state
         device = policy.device
         act = Actor(policy, state, self.n_steps, self.n_recorded)
-        activity = policy.core.modulating_activity(state)  # changes in place with the state
+        # A part of ``state``, which each step overwrites.
+        activity = policy.core.modulating_activity(state)
         outputs, modulating = [], []
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
             actions, output = act(_to_device(obs, device), _to_device(starts, device))
             outputs.append(output)
+            # If the neuromodulator reads the hidden state, that is the core's output.
             if activity is not None and activity is not state.hidden:
                 modulating.append(activity.clone())
             with environment_errors(self.env):
@@ -105,22 +110,24 @@ class HostRollout:
 
 
 def _to_device(array: Any, device: torch.device) -> Any:
-    """SB3's ``obs_as_tensor``, but faster for an array that stays on the CPU."""
+    """Do what SB3's ``obs_as_tensor`` does, but faster for an array that stays on the CPU."""
     if isinstance(array, np.ndarray) and device.type == "cpu":
         return torch.from_numpy(array)
     return obs_as_tensor(array, device)
 
 
 class DeviceRollout(HostRollout):
-    """A ``HostRollout`` whose environments are a native batch on the policy's device."""
+    """A rollout whose environments are a ``BatchEnv`` with tensors on the policy's device."""
 
     env: BatchVecEnv
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
-        """Whether ``env`` is a native batch on the policy's device, and the policy has logits.
+        """Whether ``policy`` and ``env`` can take steps together on the policy's device.
 
-        Hooks on a part of the policy rule it out, because a CUDA graph would not call them.
+        The environments must be a ``BatchEnv`` of this package on that device, and the action
+        distribution must be categorical. The policy must have no hooks, because a CUDA graph does
+        not call them.
         """
         if not isinstance(env, BatchVecEnv) or env.batch.device is None:
             return False
@@ -142,38 +149,48 @@ class DeviceRollout(HostRollout):
         )
 
     def __iter__(self) -> Iterator[Step]:
-        tape = _Tape(self)
-        tape.run()
-        if not tape.finite.item():
-            raise DivergedError(describe_activity(self.policy, tape.first_broken_observations()))
-        self.outputs, self.modulating = tape.records["outputs"], tape.modulating()
-        self.obs, self.episode_starts = to_host(tape.obs), to_host(tape.starts)
+        loop = _DeviceLoop(self)
+        loop.run()
+        if not loop.finite.item():
+            raise DivergedError(
+                describe_activity(self.policy, loop.first_non_finite_observations())
+            )
+        self.outputs, self.modulating = loop.records["outputs"], loop.modulating()
+        self.obs, self.episode_starts = to_host(loop.obs), to_host(loop.starts)
         obs, starts, actions, rewards, dones = (
-            to_host(tape.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
+            to_host(loop.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
         )
-        infos = self._infos(tape, rewards, dones, to_host(tape.records["terminated"]))
+        infos = self._infos(loop, rewards, dones, to_host(loop.records["terminated"]))
         new_obs = [*obs[1:], self.obs]
         rewards = rewards.astype(np.float32)
         yield from map(Step, obs, starts, actions, new_obs, rewards, dones, infos)
 
     def _infos(
-        self, tape: "_Tape", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
+        self, loop: "_DeviceLoop", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
     ) -> list[list[dict[str, Any]]]:
-        """The infos of all steps, including steps after one at which a callback stops."""
-        final_infos = {name: to_host(array) for name, array in tape.final_info.items()}
+        """Return the infos of every step, each a list with one info for each environment.
+
+        They are made for all steps at once, even if a callback ends the rollout before the last,
+        because the environments have taken all steps.
+
+        Args:
+            rewards, dones, terminated: (T, B).
+        """
+        final_infos = {name: to_host(array) for name, array in loop.final_info.items()}
         infos = []
         for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
-            final_obs = to_host(tape.records["final_obs"][t]) if done.any() else None
+            final_obs = to_host(loop.records["final_obs"][t]) if done.any() else None
             final_info = {name: array[t] for name, array in final_infos.items()}
             infos.append(self.env.monitor(reward, done, terminated[t], final_obs, final_info))
         return infos
 
 
-class _Tape:
-    """The variables of a rollout on the device, in tensors that stay at their addresses.
+class _DeviceLoop:
+    """The loop over a rollout's steps, with all its variables in tensors on the device.
 
-    Fixed addresses let a step be captured as a CUDA graph. Each rollout captures a new graph,
-    because weights, options and states change between rollouts.
+    A CUDA graph reads and writes fixed addresses, so each step copies its results into these
+    tensors. Each rollout captures a new graph, because weights, options and states change between
+    rollouts.
     """
 
     def __init__(self, rollout: DeviceRollout) -> None:
@@ -181,14 +198,13 @@ class _Tape:
         device, self.state = policy.device, rollout.state
         self.policy, self.n_steps = policy, rollout.n_steps
         self.advance = stepper(policy.core, self.state, policy.backend)
-        self.activity = policy.core.modulating_activity(
-            self.state
-        )  # changes in place with the state
+        # A part of ``state``, which each step overwrites.
+        self.activity = policy.core.modulating_activity(self.state)
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
-        self.world: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
+        self.env_state: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
         self.uniforms = torch.rand(self.n_steps, len(self.starts), device=device)
-        self.now = torch.zeros(1, dtype=torch.long, device=device)
+        self.step_index = torch.zeros(1, dtype=torch.long, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.records: dict[str, Tensor] = {}
         self.final_info: dict[str, Tensor] = {}
@@ -199,10 +215,11 @@ class _Tape:
         device = self.obs.device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             self.step()
-            again = self._captured() if device.type == "cuda" and self.n_steps > 1 else self.step
+            captures = device.type == "cuda" and self.n_steps > 1
+            step = self._captured() if captures else self.step
             for _ in range(self.n_steps - 1):
-                again()
-        self.batch.state = self.batch.state.like(self.world)
+                step()
+        self.batch.state = self.batch.state.like(self.env_state)
 
     def _captured(self) -> Callable[[], None]:
         """Capture the step as a CUDA graph, on a separate stream, and return the graph's replay."""
@@ -224,32 +241,33 @@ class _Tape:
         # A torch distribution would validate its arguments, and so wait for the device.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
         self.finite &= logits.isfinite().all() & latent.isfinite().all()
-        actions = _choose(logits.softmax(dim=1), self.uniforms.index_select(0, self.now)[0])
-        world, seen = self.batch.transition(self.batch.state.like(self.world), actions)
-        moved = {
+        uniform = self.uniforms.index_select(0, self.step_index)[0]
+        actions = _sample_categorical(logits.softmax(dim=1), uniform)
+        new_state, result = self.batch.transition(self.batch.state.like(self.env_state), actions)
+        values = {
             "obs": self.obs,
             "starts": self.starts,
             "actions": actions,
-            "rewards": seen.reward,
-            "dones": seen.done,
-            "terminated": seen.terminated,
-            "final_obs": seen.final_observation,
+            "rewards": result.reward,
+            "dones": result.done,
+            "terminated": result.terminated,
+            "final_obs": result.final_observation,
             "outputs": latent,
         }
         if self.activity is not None and self.activity is not self.state.hidden:
-            moved["modulating"] = self.activity
-        self._record(self.records, moved)
-        self._record(self.final_info, seen.final_info)
-        self.obs.copy_(seen.observation)
-        self.starts.copy_(seen.done)
-        self._move(world.leaves())
-        self.now += 1
+            values["modulating"] = self.activity
+        self._record(self.records, values)
+        self._record(self.final_info, result.final_info)
+        self.obs.copy_(result.observation)
+        self.starts.copy_(result.done)
+        self._overwrite_env_state(new_state.leaves())
+        self.step_index += 1
 
-    def first_broken_observations(self) -> Tensor:
-        """The first observations (B, ...) that are not finite, or else the last ones."""
+    def first_non_finite_observations(self) -> Tensor:
+        """The observations (B, ...) of the first step where one is not finite, or the last step."""
         obs = self.records["obs"]
-        broken = (~obs.isfinite()).flatten(1).any(dim=1).nonzero()
-        first: Tensor = obs[int(broken[0]) if len(broken) else -1]
+        steps = (~obs.isfinite()).flatten(1).any(dim=1).nonzero()
+        first: Tensor = obs[int(steps[0]) if len(steps) else -1]
         return first
 
     def modulating(self) -> Tensor | None:
@@ -259,24 +277,29 @@ class _Tape:
         return self.records.get("modulating", self.records["outputs"])
 
     def _record(self, records: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+        """Copy each value (B, ...) into its record (T, B, ...) at the present step."""
         for name, value in values.items():
             if name not in records:
                 records[name] = value.new_empty((self.n_steps, *value.shape))
-            records[name].index_copy_(0, self.now, value.unsqueeze(0))
+            records[name].index_copy_(0, self.step_index, value.unsqueeze(0))
 
-    def _move(self, leaves: list[Tensor]) -> None:
-        """Copy the new state over the old one."""
+    def _overwrite_env_state(self, leaves: list[Tensor]) -> None:
+        """Copy the new state of the environments over the old one."""
+        old_leaves = self.env_state
         changed = [
-            (old, new) for old, new in zip(self.world, leaves, strict=True) if old is not new
+            (old, new) for old, new in zip(old_leaves, leaves, strict=True) if old is not new
         ]
         # A new leaf may be another leaf's old tensor; clone it before that tensor is overwritten.
-        safe = [new.clone() if any(new is old for old in self.world) else new for _, new in changed]
+        safe = [new.clone() if any(new is old for old in old_leaves) else new for _, new in changed]
         for (old, _), new in zip(changed, safe, strict=True):
             old.copy_(new)
 
 
-def _choose(probs: Tensor, uniform: Tensor) -> Tensor:
-    """Actions (B,): the first whose cumulative probability (B, A) exceeds ``uniform`` (B,)."""
+def _sample_categorical(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Draw actions (B,) from probabilities (B, A) and uniform numbers (B,) from [0, 1).
+
+    The action is the first whose cumulative probability exceeds the uniform number.
+    """
     sums = probs.cumsum(dim=1)
     reached = sums[:, :-1] <= uniform.unsqueeze(1) * sums[:, -1:]
     return reached.sum(dim=1)

@@ -19,8 +19,8 @@ from plasticrl.envs.arrays import any_of, to_host
 class BatchVecEnv(VecEnv):
     """An SB3 ``VecEnv`` around a ``BatchEnv``; it reports episodes as SB3's ``Monitor`` does.
 
-    Attributes and methods belong to the whole batch, so ``set_attr`` and ``env_method`` reject a
-    subset of environments.
+    A row is one environment of the batch. Attributes and methods belong to the whole batch, so
+    ``set_attr`` and ``env_method`` reject a subset of rows.
 
     Args:
         batch: a batch made with ``autoreset_mode=AutoresetMode.SAME_STEP``, as SB3 expects it.
@@ -113,7 +113,7 @@ class BatchVecEnv(VecEnv):
         }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Return copies of all arrays from which ``set_state`` can continue."""
+        """Return copies of all arrays that ``set_state`` needs."""
         state: dict[str, np.ndarray] = dict(self.batch.get_state())
         state["monitor.returns"] = self.returns.copy()
         state["monitor.lengths"] = self.lengths.copy()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class EvaluateArguments:
     """Measure, watch or record a trained agent, replay a recorded episode, or plot runs.
 
-    A supervised run was measured when its training ended, so this prints its results again. The
-    only other flags for supervised runs are --json and --plot.
+    A supervised run was measured when its training ended. For such a run, this command prints the
+    results again, and accepts no flags but --json and --plot.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -64,7 +64,7 @@ class EvaluateArguments:
 
     @property
     def measures(self) -> bool:
-        """Whether the agent is measured. An agent of the gallery is not if it is to be shown."""
+        """Whether to measure the agent. An agent of the gallery that is shown is not measured."""
         return self.gallery is None or not self.show.asked
 
 
@@ -85,7 +85,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     if arguments.curves.plot is not None:
         _only(given, ("plot", "metric", "by", "average"), "--plot draws curves and nothing else")
         return plot(arguments.runs, arguments.curves)
-    _only(given, given - {"metric", "by", "average"}, "these need --plot FILE")
+    _only(given, given - {"metric", "by", "average"}, "some flags need --plot FILE")
     arguments.check()
     path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
     if path.suffix.lower() == ".npz" and not path.is_dir():
@@ -97,7 +97,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
             f"there is no run {path}: train it with {command_line('train')} {path}, or evaluate an "
             f"installed agent with --gallery {'|'.join(gallery.names())}"
         )
-    run = RunDirectory.open(path)  # a broken run is reported before torch is loaded
+    run = RunDirectory.open(path)  # reports a damaged run before torch is loaded
     if run.kind == SUPERVISED:
         _only(given, ("json",), "a supervised run was measured and drawn when its training ended")
         _say_measured(run, arguments.json)
@@ -110,14 +110,17 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
 
 
 def _only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> None:
-    """Raise ``UsageError`` if a flag was given that is not allowed, for this reason."""
+    """Raise ``UsageError`` if a flag in ``given`` is not in ``allowed``; ``reason`` says why."""
     if others := sorted(given - set(allowed)):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise UsageError(f"{reason}: leave out {flags}")
 
 
 def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
-    """Play the episode before the measurement, so that errors in showing it come first."""
+    """Show and measure an agent.
+
+    The episode to show is played first, so that an error in it comes before a long measurement.
+    """
     arguments.show.check_paths()
     if not arguments.json:
         say_loading(arguments.gallery or str(path))
@@ -140,7 +143,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
 
 
 def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
-    """Measure the agent and print the result; write it to the run's folder too."""
+    """Measure the agent, write the result to the run's folder, and print it."""
     from plasticrl.agents.watching.evaluation import evaluate
 
     result = evaluate(
@@ -201,7 +204,7 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:
-    """The content of a supervised run's ``evaluation.json``, the metric first."""
+    """Sentences on a supervised run's ``evaluation.json``; the first one names the metric."""
     yield f"{record['metric']}, on {record['episodes']:,} held-out episodes"
     nets = (record, *record["controls"])
     has_target = any(net["stopped"] == "target" for net in nets)
@@ -212,7 +215,7 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _describe_net(net: dict[str, Any], has_target: bool) -> str:
-    """The result of a net, and the number of episodes after which its training ended.
+    """A sentence on the result of a net.
 
     Args:
         net: the net's entry in ``evaluation.json``.
@@ -230,5 +233,5 @@ def _describe_net(net: dict[str, Any], has_target: bool) -> str:
 
 
 def _number(value: float | None) -> str:
-    """A number of ``evaluation.json``, in which null is a number that was not finite."""
+    """Format a number of ``evaluation.json``, where null means a number that was not finite."""
     return "not finite" if value is None else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Parses flags into dataclasses with tyro, and turns tyro's errors into one sentence."""
+"""Parses flags into dataclasses with tyro, and turns tyro's error boxes into one sentence."""
 
 import io
 import re
@@ -17,12 +17,17 @@ from plasticrl.runs import RunError, UsageError
 T = TypeVar("T")
 
 N_NEAREST = 3
+"""The largest number of flags or presets that are suggested for a typo."""
 LEAST_SIMILARITY = 0.6
 """The similarity, from 0 to 1, that a flag or preset must have to be suggested for a typo."""
 _TRUTH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
+"""Values that users give to a flag that is true or false, although it takes none."""
 _WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
+"""tyro's markers of the fields that have no flag."""
 _SETTING = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)(?:=('[^']*'|[^\s,;:]+))?")
+"""A word in a message that may name a setting, with its value if ``=VALUE`` follows."""
 _BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
+"""The characters with which tyro draws boxes."""
 
 
 def parse_flags(
@@ -36,12 +41,14 @@ def parse_flags(
     """Parse command-line arguments into a dataclass.
 
     Args:
-        default: the values of flags that are not given; None: the defaults of the dataclass.
+        form: the dataclass; each field is a flag.
+        argv: the arguments.
+        default: has the values of flags that are not given; None: the defaults of the dataclass.
         prog: the command as the user types it, for ``--help``.
         description: the description of the command, for ``--help``.
 
     Raises:
-        UsageError: a flag does not exist, or has a wrong value; the message names it.
+        UsageError: a flag does not exist, or its value is invalid; the message names the flag.
         SystemExit: after ``--help``, with status 0.
     """
     check_flags(argv, form)
@@ -64,7 +71,7 @@ def _sentence(box: str) -> str:
         text = text.partition(end)[0]
     _, found, words = text.partition("Unrecognized options: ")
     if found and not words.startswith("-"):
-        text = f"{words!r} is not a value of any flag: leave it out"
+        text = f"no flag takes the value {words!r}: leave it out"
         if words.lower() in _TRUTH_VALUES:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
@@ -73,13 +80,13 @@ def _sentence(box: str) -> str:
 
 
 def flag_words(argv: Sequence[str]) -> list[str]:
-    """The words before a bare ``--`` that begin with ``--``, without ``=VALUE``."""
+    """The flags in ``argv``, without ``=VALUE``. Words after a bare ``--`` are not flags."""
     words = takewhile(lambda word: word != "--", argv)
     return [word.partition("=")[0] for word in words if word.startswith("--")]
 
 
 def check_flags(argv: Sequence[str], form: type[Any]) -> None:
-    """Raise ``UsageError``, with similar flags, for a flag that the dataclass does not have."""
+    """Raise ``UsageError``, which suggests similar flags, if the dataclass lacks a flag."""
     known = flag_paths(form)
     for flag in flag_words(argv):
         name = _canonical(flag)
@@ -91,14 +98,23 @@ def check_flags(argv: Sequence[str], form: type[Any]) -> None:
 
 
 def given_values(argv: Sequence[str], arguments: Any) -> dict[str, Any]:
-    """The parsed values of the flags in ``argv``, by the dotted names of their fields."""
+    """Return the values of the flags that the user has typed, by the dotted names of their fields.
+
+    Args:
+        argv: what the user has typed.
+        arguments: the dataclass into which ``argv`` was parsed.
+    """
     paths = flag_paths(type(arguments))
     given = {paths[name]: None for name in map(_canonical, flag_words(argv)) if name in paths}
     return {path: _get(arguments, path) for path in given}
 
 
 def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, str]:
-    """All flags of a dataclass: the flag's name -> the dotted name of the field that it sets."""
+    """Map the name of each flag of a dataclass to the dotted name of the field that it sets.
+
+    Args:
+        prefix, path: the beginning of the flags' names and of the fields' names.
+    """
     hints, paths = get_type_hints(form, include_extras=True), dict[str, str]()
     for item in fields(form):
         hint, name = hints[item.name], prefix + item.name.replace("_", "-")
@@ -116,13 +132,10 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
 
 @contextmanager
 def flags_in_errors(form: type[Any]) -> Iterator[None]:
-    """A context that replaces the names of settings in error messages by their flags.
-
-    The library writes ``n_steps must be ...``, ``a2c.n_steps`` or ``n_steps=50``; the user of a
-    command types ``--a2c.n-steps 50``. The flags are those of the dataclass ``form``.
+    """A context that applies ``with_flags`` to the message of a ``UsageError`` or ``OptionError``.
 
     Raises:
-        UsageError: instead of a ``UsageError`` or ``OptionError``.
+        UsageError: with the new message.
     """
     try:
         yield
@@ -133,7 +146,12 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
 
 
 def with_flags(message: str, form: type[Any]) -> str:
-    """Replace the names of settings in a message by the flags of a dataclass."""
+    """Replace the names of settings in a message of the library by the flags that the user types.
+
+    A word is replaced if the dataclass ``form`` has a field of that name, and if the word either
+    begins the message (``n_steps must be ...``), has a dot (``a2c.n_steps``) or has a value
+    (``n_steps=50`` becomes ``--a2c.n-steps 50``). Any other word may be a word of the sentence.
+    """
     flags = {path: f"--{flag}" for flag, path in reversed(flag_paths(form).items())}
     short = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
 
@@ -158,7 +176,7 @@ def _negated(flag: str) -> str:
 
 
 def nearest(word: str, candidates: Sequence[str]) -> list[str]:
-    """The candidates most similar to a word, the most similar first.
+    """The candidates that are similar to a word, at most ``N_NEAREST``, the most similar first.
 
     A dotted name is also compared by its last part, so that ``gamma`` finds ``a2c.gamma``.
     """
@@ -172,10 +190,14 @@ def nearest(word: str, candidates: Sequence[str]) -> list[str]:
 
 
 def unchecked(form: type[Any], *extra: tuple[str, Any, Any]) -> type[Any]:
-    """A dataclass with the same fields and further ones, but without the checks of their values.
+    """Make a dataclass with the fields of ``form`` and more, but without its ``__post_init__``.
 
-    tyro would print an error of these checks in a box. The config itself is made from the parsed
-    values afterward, and that runs the checks.
+    The ``__post_init__`` of a config checks the values. If it raised an error while tyro parses,
+    tyro would print the error in a box. The config is made from the parsed values afterward; its
+    checks then raise an error that we report in a sentence.
+
+    Args:
+        extra: name, type and default of each further field.
     """
     return make_dataclass(
         form.__name__,
@@ -188,6 +210,7 @@ def unchecked(form: type[Any], *extra: tuple[str, Any, Any]) -> type[Any]:
 
 
 def _canonical(flag: str) -> str:
+    """The name of a flag: ``n-envs`` for ``--n_envs`` or ``--n-envs``."""
     return flag[2:].replace("_", "-")
 
 

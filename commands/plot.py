@@ -34,10 +34,12 @@ class PlotArguments:
 
 
 class Axes(NamedTuple):
-    """For one kind of run, the label of the horizontal axis and the default metric."""
+    """What is plotted for one kind of run."""
 
     steps: str
+    """The label of the horizontal axis."""
     metric: str
+    """The default metric."""
 
 
 AXES = {
@@ -92,13 +94,13 @@ def _axes(runs: Sequence[RunDirectory]) -> Axes:
 def read_curves(
     runs: Sequence[RunDirectory], metric: str, by: Sequence[str], average: str
 ) -> "list[Curve]":
-    """Average each group of runs to a curve; supervised runs give a curve for each net.
+    """Average the runs of each group to a curve, or to a curve for each net in supervised runs.
 
     Args:
         runs: runs of one kind.
         metric: as for ``read_series``.
-        by: dotted names of settings, as ``core.modulation``. Runs with the same preset and the same
-            values of these settings are a group.
+        by: dotted names of settings, such as ``core.modulation``. Runs with the same preset and the
+            same values of these settings form a group.
         average: "mean" or "iqm".
 
     Raises:
@@ -126,7 +128,7 @@ def read_curves(
 
 
 def _own_net(run: RunDirectory) -> str:
-    """The name of a run's own net, which its other nets are controls of."""
+    """The name of a supervised run's own net; its other nets are controls."""
     try:
         return str(run.read_evaluation().get("net", "its own net"))
     except RunError:  # its training has not ended
@@ -134,11 +136,12 @@ def _own_net(run: RunDirectory) -> str:
 
 
 def _as_setting(flag: str) -> str:
+    """The name of the setting that the user may have typed as a flag, as in ``--core.fan-out``."""
     return flag.lstrip("-").replace("-", "_")
 
 
 def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[RunDirectory]]:
-    """The runs of each group, by the label of the group."""
+    """Divide the runs into groups. The key of a group is its label in the plot."""
     settings = [flat(run.config) for run in runs]
     for name in by:
         if not any(name in mine for mine in settings):

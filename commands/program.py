@@ -24,7 +24,7 @@ LONGEST_WORD, LONGEST_MESSAGE = 1_000, 4_000
 COMMANDS = {
     "train": "train an agent or a net on a supervised task, or continue a run",
     "evaluate": "measure, watch, record or plot what was trained",
-    "data": "say which data sets are embedded, found, missing",
+    "data": "list the data sets: embedded, found or missing",
 }
 SCRIPTS = {
     "train_rl.py": "train",
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status; by default with the arguments of this process."""
+    """Run a command and return its exit status. By default, it gets this process's arguments."""
 
     def run(arguments: Sequence[str]) -> int:
         status: int = import_module(f"plasticrl.commands.{command}").main(arguments)
@@ -66,7 +66,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Run a command and return its exit status; print the error if one ends it."""
+    """Run a command and return its exit status. Print an error of the user in one sentence."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an old terminal may not know every character
             stream.reconfigure(errors="backslashreplace")
@@ -82,7 +82,7 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         _say_error(error)
         traceback.print_exception(error.__cause__)
         return FAILED
-    except BrokenPipeError:  # the reader of our output has ended, as head does
+    except BrokenPipeError:  # the program that read our output has ended, for example head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -112,7 +112,7 @@ def _usage() -> str:
 
 
 def command_line(command: str) -> str:
-    """The command line that calls a command in the way in which this program was called."""
+    """What the user has to type to call a command, with the program or script used before."""
     called = Path(sys.argv[0])
     if called.name not in SCRIPTS:
         return f"{_as_typed(called, 'plasticrl')} {command}"
@@ -124,7 +124,7 @@ def command_line(command: str) -> str:
 
 
 def _as_typed(program: Path, name: str) -> str:
-    """A program's name if the shell finds it by that name, else its path."""
+    """The program's name if the shell finds it by that name, else its path."""
     if program.name != name and name == "plasticrl":
         return name  # called by another program, as in a test
     if which(name) == str(program):
@@ -134,13 +134,13 @@ def _as_typed(program: Path, name: str) -> str:
 
 
 def say_loading(what: str) -> None:
-    """Say that torch is being imported, which can take many seconds, unless it already is."""
+    """Say that torch is being imported, which can take many seconds, if it is not loaded yet."""
     if "torch" not in sys.modules:
         say(f"{what}: loading torch ...")
 
 
 def say_damaged(checkpoints: Sequence[str]) -> None:
-    """Say which checkpoints could not be read, so that an earlier one is used."""
+    """Say which checkpoints could not be read, and that an earlier one is used."""
     for sentence in checkpoints:
         say(f"note: {sentence}; the checkpoint before it is used")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from plasticrl.commands.program import say
 
 LINE_EVERY = 30.0
-"""Seconds after which the next line is printed."""
+"""Seconds after which another line is printed."""
 
 
 class ProgressBar:
@@ -57,7 +57,7 @@ class ProgressBar:
 
 
 class Timing(ProgressColumn):
-    """The end of a bar: ``0:12 elapsed, 1:20 left``."""
+    """The last column of a bar: ``0:12 elapsed, 1:20 left``."""
 
     max_refresh = 0.5  # seconds; a faster update of the time left would flicker
 
@@ -82,7 +82,7 @@ class Lines:
 
     Args:
         total: the amount of work.
-        done: the amount of work done before.
+        done: the amount of work that was done before, if a run is resumed.
         clock: returns the time in seconds.
     """
 

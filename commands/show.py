@@ -1,4 +1,4 @@
-"""Shows episodes, new or recorded ones, in the terminal, as a film or on a page."""
+"""Shows new or recorded episodes in the terminal, as a film or on a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class ShowArguments:
 
     @property
     def is_film(self) -> bool:
-        """Whether the recording is a film, which needs pictures."""
+        """Whether ``record`` names a film, which needs pictures."""
         return self.record is not None and self.record.suffix.lower() != ".npz"
 
     def check_paths(self) -> None:
@@ -67,10 +67,13 @@ def show_recorded(path: Path, arguments: ShowArguments) -> None:
 def play_agent(
     agent: "TrainedAgent", seed: int, deterministic: bool, arguments: ShowArguments
 ) -> "EpisodeTrace | None":
-    """Play the episodes that are to be shown and write the page; return the episode for ``show``.
+    """Play the episodes that are to be shown, and write the page.
+
+    Returns:
+        The episode for ``show``; None if only the page was asked for.
 
     Raises:
-        UsageError: the environment cannot be shown in this way.
+        UsageError: the environment has no pictures for a film.
         ViewerError: a file cannot be written.
     """
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
@@ -95,7 +98,7 @@ def play_agent(
 
 
 def show(episode: "EpisodeTrace", arguments: ShowArguments) -> None:
-    """Record and play an episode.
+    """Write an episode to a film or an .npz file, and play it in the terminal.
 
     Raises:
         ViewerError: the file cannot be written.

@@ -55,7 +55,8 @@ class ResumeArguments:
     resume: Path
     """Folder of the run."""
     total_timesteps: int | None = None
-    """Step at which the training of an agent ends; by default the run's own setting."""
+    """Number of steps, counted from the start of the run, at which the training of an agent ends;
+    by default the run's own setting."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,7 +91,7 @@ def _usage() -> str:
 
 
 def _check_preset(argv: Sequence[str]) -> None:
-    """Raise ``UsageError``, with a suggestion, if the first word is not a preset."""
+    """Raise ``UsageError``, which suggests a preset, if the first word is not a preset."""
     word = argv[0] if argv else "-"
     if word in PRESETS:
         return
@@ -109,7 +110,7 @@ def _check_preset(argv: Sequence[str]) -> None:
     raise UsageError(f"there is no preset {word!r}: {hint}")
 
 
-def _called(preset: str) -> str:
+def _prog(preset: str) -> str:
     return f"{command_line('train')} {preset}"
 
 
@@ -123,7 +124,7 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
         run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
-        say(f"dropped from the preset, because the flags make it meaningless: {settings}")
+        say(f"the flags make settings of the preset meaningless; these are dropped: {settings}")
     return _learn_agent(run)
 
 
@@ -133,15 +134,15 @@ def parse_agent(
     """Change a preset by flags.
 
     Returns:
-        The config, the run's folder if a flag names one, and the settings of the preset that were
-        dropped; see ``vary_config``.
+        The config; the run's folder, if a flag names one; and the settings of the preset that
+        ``vary_config`` has dropped.
 
     Raises:
         UsageError: a flag does not exist, or has an invalid value.
     """
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
-    parsed = parse_flags(type(form), flags, form, prog=_called(preset), description=about)
+    parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
     given = given_values(flags, parsed)
     run_dir = given.pop("run_dir", None)
     with flags_in_errors(type(form)):
@@ -150,7 +151,10 @@ def parse_agent(
 
 
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
-    """The dataclass that the flags of a preset fill in, with the options of the chosen core."""
+    """Make the dataclass into which the flags are parsed, with the values of ``config``.
+
+    Its options of the core are those of the core that ``--core.name`` chooses.
+    """
     name = _core_name(flags)
     core = vary_config(config, {"core.name": name})[0].core if name in _CORES else config.core
     core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
@@ -182,6 +186,7 @@ def _core_name(flags: Sequence[str]) -> str | None:
 
 
 def _copy(config: Any, form: type[Any]) -> Any:
+    """Copy a config into a dataclass that ``unchecked`` has made from its type."""
     return form(**_values(config))
 
 
@@ -190,6 +195,7 @@ def _values(config: Any) -> dict[str, Any]:
 
 
 def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
+    """Parse words ``name=value``; a value is JSON, or else a string."""
     options: dict[str, OptionValue] = {}
     for token in tokens:
         name, equals, text = token.partition("=")
@@ -212,12 +218,13 @@ _NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, dict),
     str_from_instance=lambda options: [f"{name}={json.dumps(v)}" for name, v in options.items()],
 )
+"""How tyro parses ``env_kwargs``."""
 
 
 def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
     form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
     about = f"Train on a supervised task: {preset}. Flags change the preset."
-    parsed = parse_flags(form, flags, _copy(config, form), prog=_called(preset), description=about)
+    parsed = parse_flags(form, flags, _copy(config, form), prog=_prog(preset), description=about)
     with flags_in_errors(form):
         chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
         say_loading(preset)
@@ -237,7 +244,7 @@ def _resume(argv: Sequence[str]) -> int:
             f"--resume continues with the run's own settings: leave out {', '.join(others)}"
         )
     arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
-    run = RunDirectory.open(arguments.resume)  # a broken run is reported before torch is loaded
+    run = RunDirectory.open(arguments.resume)  # reports a damaged run before torch is loaded
     if run.kind == SUPERVISED and arguments.total_timesteps is not None:
         raise UsageError(
             "--total-timesteps is for agents: leave it out to continue a supervised run"

@@ -37,7 +37,7 @@ def is_stock_cell(cell: nn.Module) -> bool:
     cell_class: Any = CELLS[cell.config.name].load()
     if type(cell) is not cell_class or not is_untouched(cell):
         return False
-    parts, options = _as_made(form, cell.input_size, cell.config)
+    parts, options = _as_made(cell_class, cell.input_size, cell.config)
     return _parts(cell) == parts and all(
         vars(part).get(name) == value
         for part, made in zip(cell.modules(), options, strict=True)

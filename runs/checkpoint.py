@@ -1,7 +1,7 @@
 """Checkpoints ``step_000000012000.pt``, written atomically and read without running code.
 
-A checkpoint is what ``torch.save`` writes, which is a zip file, with a comment at its end: the
-SHA-256 checksum of everything before it.
+``torch.save`` writes a checkpoint as a zip file. The SHA-256 checksum of the file is then appended
+as the zip file's comment, so that damage is detected.
 """
 
 import hashlib
@@ -17,13 +17,14 @@ from plasticrl.runs.files import atomic_write, read_bytes
 
 FORMAT_VERSION = 2
 LARGEST = 1 << 32
-"""Bytes of the largest file that is read as a checkpoint."""
+"""The size in bytes above which a file is not read as a checkpoint."""
 _END = 22
 """The length of a zip file's last record, without a comment."""
 _DIGITS = 64
 """The length of a SHA-256 checksum in hexadecimal digits."""
-_NO_COMMENT, _COMMENT = (0).to_bytes(2, "little"), _DIGITS.to_bytes(2, "little")
-"""The last two bytes of a zip file before its comment: the comment's length."""
+_NO_COMMENT, _CHECKSUM_COMMENT = (0).to_bytes(2, "little"), _DIGITS.to_bytes(2, "little")
+"""The two bytes at the end of a zip file without a comment, and before a checksum as the comment.
+They are the length of the comment."""
 _NAME = re.compile(r"step_(\d{12,})\.pt")
 _SCALARS = (int, float, str, bool, type(None))
 
@@ -35,18 +36,18 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
         folder: is created if it is missing.
         step: the number of steps so far, for the name of the file.
         content: nested dicts (keys str or int), lists and tuples of tensors, int, float, str,
-            bool and None. Tensors are loaded on the CPU, without gradient.
+            bool and None. Tensors will be loaded on the CPU, without gradient.
         keep: at least 1; the checkpoint just written is always kept.
 
     Raises:
         ValueError: ``step`` is negative, or ``keep`` is below 1.
-        TypeError: ``content`` has a value of another type; the message has the path of its keys.
+        TypeError: ``content`` has a value of another type; the message says where.
         RunError: the folder cannot be written, or the checkpoint would be larger than ``LARGEST``.
             The older checkpoints are then unchanged.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be >= 0 and keep >= 1, not {step} and {keep}")
-    saved = {"format_version": FORMAT_VERSION, "content": _plain(content, "content")}
+    saved = {"format_version": FORMAT_VERSION, "content": _loadable(content, "content")}
     buffer = io.BytesIO()
     torch.save(saved, buffer)
     add_checksum(buffer)
@@ -66,7 +67,7 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
-    """Return the checkpoint with the highest step, which may be damaged.
+    """Return the path of the checkpoint with the highest step, without reading the file.
 
     Raises:
         RunError: there is no checkpoint.
@@ -84,11 +85,11 @@ class Checkpoint(NamedTuple):
     content: dict[str, Any]
     """What was passed to ``save_checkpoint``."""
     damaged: tuple[str, ...] = ()
-    """A sentence for each later checkpoint that could not be read."""
+    """For each checkpoint with a higher step, a sentence why it could not be read."""
 
 
 def load_latest(folder: str | Path) -> Checkpoint:
-    """Load the checkpoint with the highest step; if it is damaged, the one before it.
+    """Load the checkpoint with the highest step, skipping those that are damaged.
 
     Raises:
         RunError: there is no checkpoint, or all are damaged.
@@ -142,7 +143,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 def add_checksum(buffer: io.BytesIO) -> None:
     """Add to a zip file in memory the comment that holds its checksum."""
     with buffer.getbuffer() as contents:
-        contents[-len(_NO_COMMENT) :] = _COMMENT
+        contents[-len(_NO_COMMENT) :] = _CHECKSUM_COMMENT
         checksum = hashlib.sha256(contents).hexdigest()
     buffer.seek(0, io.SEEK_END)
     buffer.write(checksum.encode())
@@ -177,18 +178,19 @@ def _remove_old(written: Path, keep: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _plain(value: Any, where: str) -> Any:
-    """Copy ``value`` with detached tensors; TypeError for a type that could not be loaded.
+def _loadable(value: Any, where: str) -> Any:
+    """Copy ``value``, with detached tensors; raise TypeError if it could not be loaded again.
 
-    Types are compared exactly, since subclasses such as numpy's float64 are pickled as themselves.
+    A subclass of an allowed type, such as ``numpy.float64``, is not allowed: it is pickled under
+    its own name, and ``torch.load(weights_only=True)`` refuses it.
     """
     if isinstance(value, dict):
         for key in value:
             if type(key) not in (str, int):
                 raise TypeError(f"{where} has the key {key!r}; keys must be str or int")
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _loadable(item, f"{where}.{key}") for key, item in value.items()}
     if type(value) in (list, tuple):
-        items = [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        items = [_loadable(item, f"{where}[{i}]") for i, item in enumerate(value)]
         return items if type(value) is list else tuple(items)
     if isinstance(value, torch.Tensor):
         return value.detach()

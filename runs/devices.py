@@ -6,7 +6,7 @@ from plasticrl.runs.errors import UsageError
 
 
 def check_device(device: str, instead: str) -> None:
-    """Raise ``UsageError`` if torch cannot use ``device``; ``instead`` says what to use."""
+    """Raise ``UsageError`` if torch cannot use ``device``; the message suggests ``instead``."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -78,7 +78,7 @@ class RunDirectory:
         """Read the run in ``path``.
 
         Raises:
-            RunError: there is no run, or its ``config.json`` is damaged or from a newer plasticrl.
+            RunError: there is no run, or its ``config.json`` is damaged or of another format.
         """
         path = Path(path)
         if not path.exists():
@@ -124,7 +124,7 @@ class RunDirectory:
 
 
 def _versions() -> dict[str, str]:
-    # Read from the packages' metadata, since importing torch takes a second.
+    # The packages are not imported, because importing torch takes a second.
     installed = {name: version(name) for name in ("plasticrl", "torch", "numpy")}
     return {**installed, "python": platform.python_version()}
 
@@ -161,7 +161,7 @@ def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
         way_out = (
             "upgrade plasticrl"
             if found > FORMAT_VERSION
-            else "use the version of plasticrl that its versions name, or train again"
+            else "use the version of plasticrl that the file names, or train again"
         )
         raise RunError(
             f"{file} has format {found}, this plasticrl reads format {FORMAT_VERSION}: {way_out}"

@@ -47,14 +47,14 @@ def read_bytes(path: Path, largest: int = 1 << 20) -> bytes:
 
     Args:
         path: the file.
-        largest: the number of bytes that the file may have.
+        largest: the size in bytes above which the file is not read.
 
     Raises:
-        RunError: the file is missing, no regular file (a pipe would be read forever), too large, or
-            cannot be read.
+        RunError: the file is missing, too large, unreadable, or not a regular file (reading a pipe
+            might never end).
     """
     try:
-        # A pipe that nobody writes to would make open() wait.
+        # O_NONBLOCK, because open() would wait for a pipe to which nobody writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -82,7 +82,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def null_non_finite(value: object) -> object:
-    """Copy nested dicts, lists and tuples, with None for NaN and infinity, which JSON lacks."""
+    """Copy nested dicts, lists and tuples; NaN and infinity, which JSON lacks, become None."""
     if isinstance(value, dict):
         return {key: null_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ STOPPING = "stopping after this update; Ctrl-C again stops at once, without savi
 
 
 class CtrlC:
-    """A context in which the first Ctrl-C sets ``pressed``; a second one interrupts at once.
+    """A context in which the first Ctrl-C only sets ``pressed``; a second interrupts at once.
 
     Python delivers Ctrl-C to the main thread only; in any other thread this context does nothing.
 

@@ -1,6 +1,7 @@
-"""Checks that loaded data has the form of the data that the run itself saves."""
+"""Checks that the content of a checkpoint has the keys, types and shapes that the run saves."""
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from plasticrl.runs.errors import RunError
 
 
 def check_like(value: object, template: object, where: str) -> None:
-    """Check that nested data is like a template in keys, lengths, types, shapes and number types.
+    """Check that nested data has the same keys, lengths, types, shapes and dtypes as a template.
 
     Args:
         value: the loaded data.
@@ -17,7 +18,7 @@ def check_like(value: object, template: object, where: str) -> None:
         where: the name of ``value`` in messages.
 
     Raises:
-        RunError: a part is missing, unknown, or of another form, or a number is not finite.
+        RunError: there is a difference, or a float in ``value`` is not finite.
     """
     if type(value) is not type(template):
         wanted, found = type(template).__name__, type(value).__name__
@@ -27,8 +28,7 @@ def check_like(value: object, template: object, where: str) -> None:
         _check_tensor(value, template, where)
     elif isinstance(template, dict):
         assert isinstance(value, dict)
-        if value.keys() != template.keys():
-            raise RunError(f"{where} has other parts than this run saves")
+        _check_keys(value.keys(), template.keys(), where)
         for key, part in template.items():
             check_like(value[key], part, f"{where}.{key}")
     elif isinstance(template, list | tuple):
@@ -39,6 +39,19 @@ def check_like(value: object, template: object, where: str) -> None:
             check_like(value[index], part, f"{where}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise RunError(f"{where} must be finite, not {value}")
+
+
+def _check_keys(keys: Collection[object], expected: Collection[object], where: str) -> None:
+    if missing := [key for key in expected if key not in keys]:
+        raise RunError(f"{where} has no {_some(missing)}")
+    if unknown := [key for key in keys if key not in expected]:
+        raise RunError(f"{where} has {_some(unknown)}, which this run does not save")
+
+
+def _some(keys: list[object]) -> str:
+    """The first three keys, each shortened, and the number of the others."""
+    first = ", ".join(f"{key!r:.60}" for key in keys[:3])
+    return first if len(keys) <= 3 else f"{first} and {len(keys) - 3} more"
 
 
 def _check_tensor(value: Tensor, template: Tensor, where: str) -> None:

@@ -9,11 +9,11 @@ from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import atomic_write, null_non_finite, read_bytes
 
 LARGEST = 1 << 30
-"""Bytes of the largest metrics file that is read."""
+"""The size in bytes above which a metrics file is not read."""
 
 
 class MetricsLog:
-    """Appends lines to a metrics file and flushes each, so that it survives if the process dies."""
+    """Appends lines to a metrics file, and closes it after each, so that a crash loses none."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -35,10 +35,12 @@ class MetricsLog:
             raise RunError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def rewind(self, step: int, prefix: str = "") -> None:
-        """Remove the lines after ``step`` and an incomplete last line, before a run is resumed.
+        """Remove lines of later steps than ``step``, and an incomplete last line.
+
+        Call it before a run is resumed at ``step``.
 
         Args:
-            prefix: remove only lines that have a metric whose name starts with it.
+            prefix: remove only lines that have a metric whose name starts with this prefix.
 
         Raises:
             RunError: another line is damaged, or the file cannot be written.

@@ -10,7 +10,7 @@ from plasticrl.runs.errors import RunError
 
 
 def get_rng_state() -> dict[str, Any]:
-    """The states of all global generators, as tensors, numbers and strings for a checkpoint."""
+    """Return the states of all global generators, in types that a checkpoint can hold."""
     version, words, gauss = random.getstate()
     numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the global generator
     return {
@@ -30,7 +30,8 @@ def get_rng_state() -> dict[str, Any]:
 def set_rng_state(state: dict[str, Any]) -> None:
     """Restore the states that ``get_rng_state`` returned.
 
-    CUDA devices that are not both in the state and in this machine are ignored.
+    The generators of CUDA devices that ``state`` does not include stay unchanged. States of CUDA
+    devices that this machine does not have are ignored.
 
     Raises:
         RunError: ``state`` is malformed. No generator has then changed.

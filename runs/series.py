@@ -1,4 +1,4 @@
-"""Reading one metric of a run as validated arrays."""
+"""Reads one metric of a run as validated arrays."""
 
 import math
 from pathlib import Path
@@ -19,17 +19,21 @@ class Series(NamedTuple):
     values: NDArray[np.float64]
     """(M,), finite."""
     n_left_out: int
-    """Number of values that were dropped because they were not finite."""
+    """Number of values that are left out because they are not finite."""
 
 
 def read_series(path: str | Path, metric: str) -> dict[str, Series]:
-    """Read a metric of every net of a run, by the name of the net; ``""`` is the run's own net.
+    """Read a metric of every net of a run.
 
-    The controls of a supervised run write their metrics as ``name/metric``.
+    A supervised run may also train other nets, called controls, for comparison; their metrics are
+    named ``net/metric``.
 
     Args:
         path: the path of a metrics file.
         metric: the name of a metric, for example ``rollout/ep_rew_mean``.
+
+    Returns:
+        The series by the name of the net; the name of the run's own net is ``""``.
 
     Raises:
         RunError: the file is missing, damaged or empty, or has no finite value of the metric.

@@ -1,7 +1,7 @@
 """A training session shows progress, handles Ctrl-C and decides when to save checkpoints.
 
-Agents and supervised tasks both call it between two updates. The caller chooses how progress is
-shown; the command line draws a bar.
+The trainings of agents and of supervised tasks call it between two updates. Whoever makes the
+session chooses how progress is shown; the command line draws a bar.
 """
 
 import time
@@ -20,13 +20,13 @@ class Progress(Protocol):
         """Begin at ``done`` of ``total`` units. The label names the net and may be empty."""
 
     def update(self, done: int, figure: str) -> None:
-        """Show ``done`` units, and in ``figure`` how good the net is, as in ``reward 13.2``."""
+        """Show that ``done`` units are done, and a measure of the net, such as ``reward 13.2``."""
 
     def notify(self, message: str) -> None:
         """Show a sentence."""
 
     def stop(self) -> None:
-        """End, because the training has ended or was interrupted."""
+        """Stop showing progress, because the training has ended or was interrupted."""
 
 
 class NoProgress:
@@ -73,7 +73,7 @@ class TrainingSession:
             save: writes a checkpoint.
             label: the name of the net; "" if there is only one.
             unit: the unit of ``done`` and ``total``, for example "steps".
-            done: the number of units done before.
+            done: the number of units that were done before, if a run is resumed.
             total: the number of units at which the training ends.
             every_updates: number of updates from one checkpoint to the next.
             every_seconds: number of seconds from one checkpoint to the next.
@@ -96,8 +96,8 @@ class TrainingSession:
         Args:
             n_updates: updates made so far.
             done: units done so far.
-            figure: how good the net is, in words.
-            ended: whether the training has ended; then a checkpoint is always saved.
+            figure: a measure of the net, as text.
+            ended: whether the training has ended; a checkpoint is then always saved.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed before the training ended. A checkpoint has been

@@ -46,7 +46,7 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     """Build the dataclass ``cls`` from JSON data, which must have exactly its fields and types.
 
     Args:
-        cls: the dataclass, or a base class of dataclasses with names; the data then has a name.
+        cls: the dataclass, or a base class of named dataclasses; ``data["name"]`` then selects one.
         where: the name of ``data`` in messages, as in ``config.core.hidden_size must be ...``.
 
     Raises:
@@ -103,7 +103,7 @@ def _named_subclasses(cls: type[Any]) -> dict[str, type[Any]]:
 
 
 def _class_named_by(data: dict[str, Any], cls: type[Config], where: str) -> type[Config]:
-    """The subclass of ``cls`` with the name in ``data``; ``cls`` if they have no names."""
+    """The subclass of ``cls`` that ``data["name"]`` selects; ``cls`` if no subclass has a name."""
     subclasses = _named_subclasses(cls)
     if not subclasses:
         return cls
@@ -143,7 +143,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
 
 
 def _member(members: tuple[Any, ...], value: object, hint: Any, where: str) -> Any:
-    """Choose the member of a union that fits ``value``; an integer is an int before a float."""
+    """Choose the member of a union that fits ``value``. If int and float fit, choose int."""
     fitting = [member for member in members if _fits(member, value)]
     if not fitting:
         raise RunError(f"{where} must be {_describe(hint)}, not {value!r}")

@@ -17,7 +17,7 @@ from plasticrl.runs import UsageError
 
 
 def build_curriculum(config: TrainConfig) -> Curriculum | None:
-    """The run's curriculum at its first stage; None if the config has none."""
+    """Build the run's curriculum, at its first stage; None if the config has none."""
     chosen = config.curriculum
     if chosen.option is None:
         return None
@@ -37,7 +37,7 @@ class RunA2C(RecurrentA2C):
 
 
 def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
-    """The run's algorithm on ``env``, untrained.
+    """Build the run's algorithm, with an untrained policy, on ``env``.
 
     Raises:
         UsageError: the algorithm or its core does not fit the environment's spaces.
@@ -54,7 +54,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
                 "core_kwargs": {
                     item.name: getattr(config.core, item.name) for item in fields(config.core)
                 },
-                "net_arch": [],  # as in the papers, the heads read the core itself
+                "net_arch": [],  # no layers between core and heads, as in BP 2019
                 "ortho_init": a2c.ortho_init,
                 "optimizer_kwargs": {"eps": a2c.adam_eps},
             },
@@ -83,7 +83,7 @@ def _policy_for(env: VecEnv) -> str:
 
 
 SMALLEST_IMAGE = 36
-"""Sides, in pixels, that SB3's ``NatureCNN`` needs; smaller images are flattened to vectors."""
+"""The smallest side, in pixels, of an image for SB3's ``NatureCNN``; smaller ones are flattened."""
 
 
 def _sides(image: gym.spaces.Space[Any]) -> tuple[int, ...]:

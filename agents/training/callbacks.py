@@ -28,10 +28,11 @@ from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.story import absences
 
 PICTURES_EVERY = 2000
-"""Updates from one recorded episode to the next."""
+"""Number of updates from one recorded episode to the next."""
 LONGEST = 500
-"""Steps after which a recorded episode is cut, since some environments never end."""
+"""Steps after which a recorded episode is cut, because some environments never end one."""
 N_STILLS = 7
+"""Number of stills of an episode."""
 DRAWN_EVERY = 10
 """Steps from one rendering to the next. The stills are chosen among the rendered steps."""
 
@@ -44,7 +45,7 @@ class SessionCallback(BaseCallback):
         self.session = session
 
     def _on_rollout_start(self) -> None:
-        # A run can be saved and resumed exactly only here, between an update and the next rollout.
+        # Only here, between an update and the next rollout, can a checkpoint hold the whole state.
         self._report()
 
     def _on_step(self) -> bool:
@@ -94,7 +95,7 @@ class DivergenceWarnings(BaseCallback):
 
 
 class EpisodePictures(BaseCallback):
-    """Plays an episode and writes pictures of it to TensorBoard: stills, and its last trace.
+    """Plays an episode and writes pictures to TensorBoard: stills, and the trace at its end.
 
     It does so before the first update, after every ``every`` updates and at the end, always with
     the run's seed. The episode is played in a separate environment, and all random number
@@ -163,7 +164,7 @@ class EpisodePictures(BaseCallback):
 
 
 def _pictures(episode: EpisodeTrace) -> dict[str, Any]:
-    """RGB images, with their names in TensorBoard."""
+    """The pictures of an episode, RGB, by their names in TensorBoard."""
     last = (episode.n_steps - 1) // DRAWN_EVERY
     steps = sorted({DRAWN_EVERY * round(step) for step in np.linspace(0, last, N_STILLS)})
     pictures: dict[str, Any] = {}

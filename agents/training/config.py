@@ -10,7 +10,7 @@ from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
 from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
 
 KIND = "rl"
-"""The ``kind`` that the run directory of an agent has."""
+"""The ``kind`` in the run directory of an agent."""
 
 OptionValue = int | float | bool | str | None
 
@@ -20,8 +20,8 @@ class A2CConfig(A2COptions):
     """The options of the algorithm and of its optimizer."""
 
     learning_rate_decay: float = 0.0
-    """Share of the training, at its end, during which the learning rate falls linearly to zero;
-    0: it is constant. Resuming with more ``total_timesteps`` raises it again."""
+    """The last share of the training, in which the learning rate falls linearly to zero; 0: it is
+    constant. If a run is resumed with more ``total_timesteps``, the learning rate rises again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     ortho_init: bool = True
@@ -43,9 +43,9 @@ class CurriculumConfig:
     option: str | None = None
     """Name of the environment's option; None: no curriculum."""
     stages: tuple[int, ...] = ()
-    """Values of the option, in order; the evaluation uses the value in env_kwargs."""
+    """Values of the option in training, in order. The evaluation uses the value in env_kwargs."""
     threshold: float = 0.85
-    """Reward per trial (per episode, where there are no trials) at which the next stage begins."""
+    """Reward per trial (per episode, if it has no trials) at which the next stage begins."""
     episodes: int = 100
     """Number of recent episodes over which the reward is averaged."""
 
@@ -64,18 +64,18 @@ class TrainConfig:
     env_id: str = "plasticrl/GridMaze-v0"
     """A registered Gymnasium environment."""
     env_kwargs: dict[str, OptionValue] = field(default_factory=dict)
-    """Options of the environment, as name=value; the others keep the preset's values."""
+    """Options of the environment, as name=value; other options keep the preset's values."""
     history: bool = False
-    """Add previous action, previous reward and time to the observation (RL^2), for
-    environments that do not show them."""
+    """Add the previous action, the previous reward and the time to the observation (RL^2).
+    The environments of this package already have them."""
     n_envs: int = 30
-    """Number of environments that are stepped together."""
+    """Number of environments that take steps together."""
     total_timesteps: int = 1_000_000
     """Total number of environment steps, rounded up to whole rollouts."""
     seed: int = 0
     """Seed of all random numbers."""
     device: str = "cpu"
-    """cpu, cuda (or cuda:1, ...), or auto, which is cuda if there is one."""
+    """cpu, cuda (or cuda:1, ...), or auto: cuda if it is available, else cpu."""
     threads: int = 1
     """Number of CPU threads that torch uses. Small nets run fastest on one, and two programs that
     both use all cores slow each other down."""

@@ -18,7 +18,10 @@ from plasticrl.runs import UsageError, UserCodeError, check_device
 
 
 def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> VecEnv:
-    """Build ``n_envs`` environments of a run; ``device`` is that of ``make_vec_env``.
+    """Build ``n_envs`` environments of a run.
+
+    Args:
+        device: as for ``make_vec_env``.
 
     Raises:
         UsageError: the environment does not exist, does not accept the options, or has spaces that
@@ -52,11 +55,11 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
 def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     """Turn errors about an environment's id or options into ``UsageError``.
 
-    Our own environments raise ``ArgumentError`` for a wrong option. Other environments raise
-    various errors, which are caught for these environments only.
+    The environments of this package raise ``ArgumentError`` for a wrong option; any other error is
+    a bug and keeps its traceback. Other environments raise various errors for a wrong option.
     """
-    foreign = (ImportError, TypeError, ValueError, AssertionError)
-    errors = () if config.env_id in ENV_IDS else foreign
+    others_raise = (ImportError, TypeError, ValueError, AssertionError)
+    errors = () if config.env_id in ENV_IDS else others_raise
     try:
         yield
     except (gym.error.Error, ArgumentError, *errors) as error:
@@ -68,7 +71,7 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """Build a run's environments on its device, at the first stage of its curriculum if any."""
+    """Build a run's environments on its device, at the first stage of its curriculum."""
     if config.device != "auto":
         check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
@@ -87,8 +90,8 @@ def _check_history(config: TrainConfig) -> None:
     limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
     if limit is None:
         raise UsageError(
-            f"history: {config.env_id} has no time limit to measure time by; give it one in "
-            "env_kwargs, as in max_episode_steps=500"
+            f"history: {config.env_id} has no time limit by which the observed time is divided; "
+            "set one in env_kwargs, as in max_episode_steps=500"
         )
 
 
@@ -111,7 +114,7 @@ def _check_spaces(env_id: str, env: VecEnv) -> None:
 def _check_env_kwargs(config: TrainConfig) -> None:
     spec = gym.registry.get(config.env_id)
     if spec is None:
-        return  # Gymnasium imports the id's module first, or raises an error
+        return  # gym.make imports a module that registers the id, or raises an error
     native = config.env_id in ENV_IDS
     creator = spec.vector_entry_point if native else spec.entry_point
     make: Any = load_env_creator(creator) if isinstance(creator, str) else creator

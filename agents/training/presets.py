@@ -1,9 +1,10 @@
 """Presets: configs of training runs, named ``<task>-<scale>``.
 
-``quickstart`` learns within minutes on two cores, ``tuned`` is the best we know, and ``paper`` is
-as published. A preset is a plain function whose docstring says where its numbers come from. A
-preset sets the algorithm's options itself: the defaults in ``plasticrl.agents.options`` are meant
-for a user's own environment.
+``quickstart`` learns within minutes on two cores, ``tuned`` has the best values we know, and
+``paper`` has those of BP 2019: Backpropamine, Miconi et al. 2019, arXiv 2002.10585. A preset is a
+plain function whose docstring says where its numbers come from. The presets set the algorithm's
+options themselves, because the defaults in ``plasticrl.agents.options`` are meant for a user's own
+environment.
 """
 
 from collections.abc import Callable
@@ -28,15 +29,15 @@ PAPER_A2C = A2CConfig(
 )
 """A2C for the maze, as in BP 2019 (arXiv 2002.10585), section 4.2."""
 QUICKSTART_A2C = replace(PAPER_A2C, learning_rate=1e-3, adam_eps=1e-5)
-"""The same with a larger learning rate, for the presets that train within minutes."""
+"""``PAPER_A2C`` with a larger learning rate, for the presets that train within minutes."""
 
 
 def maze_quickstart() -> TrainConfig:
     """The grid maze of outer size 9, learned in about 3 minutes on one core.
 
-    It uses a smaller net than the paper and four updates per episode instead of one. An update
-    keeps the recurrent state and cuts the gradient. The learning rate falls to zero in the second
-    half of the training, which raised the reward by about 15 (seeds 0 and 1); see
+    It uses a smaller net than the paper and four updates per episode instead of one. The recurrent
+    state continues over an update, the gradient does not. The learning rate falls to zero in the
+    second half of the training, which raised the reward by about 15 (seeds 0 and 1); see
     results/quickstart.md.
     """
     return TrainConfig(
@@ -126,9 +127,9 @@ def cue_reward_paper() -> TrainConfig:
 def cue_reward_tuned() -> TrainConfig:
     """Cue-reward association at the papers' size, 4 cues of 20 bits, with a curriculum.
 
-    The curriculum has 2 cues, then 3, then 4. There are more units, and the learning rate falls to
-    zero in the second half; the rest is as in ``cue_reward_quickstart``. It reaches .74 reward per
-    trial in about 7 minutes (seeds 0-2, results/quickstart.md).
+    The curriculum has 2 cues, then 3, then 4. The net has 96 units instead of 64, and the learning
+    rate falls to zero in the second half; the rest is as in ``cue_reward_quickstart``. The reward
+    per trial reaches .74 in about 7 minutes (seeds 0-2, results/quickstart.md).
     """
     quickstart = cue_reward_quickstart()
     return replace(

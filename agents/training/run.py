@@ -19,7 +19,7 @@ from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictu
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import make_logger
-from plasticrl.agents.training.snapshot import naming, restore, take
+from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
 from plasticrl.runs import (
     DivergedError,
     RunDirectory,
@@ -33,7 +33,7 @@ from plasticrl.runs import (
 
 @contextmanager
 def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
-    """A context that closes the environments if there is an error."""
+    """A context that closes the environments if an error ends it."""
     try:
         yield env
     except BaseException:
@@ -42,11 +42,12 @@ def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
 
 
 class Trained(NamedTuple):
-    """How far a training has come."""
+    """What ``TrainingRun.learn`` has done, counted from the start of the run."""
 
     n_timesteps: int
+    """Number of environment steps."""
     seconds: float
-    """Training time, including the time before the run was resumed."""
+    """Training time."""
 
 
 @dataclass
@@ -58,11 +59,11 @@ class TrainingRun:
     model: RunA2C
     curriculum: Curriculum | None
     total_timesteps: int
-    """Steps at which the training ends."""
+    """Number of environment steps, counted from the start of the run, at which training ends."""
     seconds: float = 0.0
     """Training time before the run was resumed."""
     damaged: tuple[str, ...] = ()
-    """A sentence for each later checkpoint that could not be read."""
+    """For each checkpoint later than the restored one, a sentence why it could not be read."""
 
     @classmethod
     def start(
@@ -71,7 +72,7 @@ class TrainingRun:
         """Begin a run in a new directory.
 
         Args:
-            dropped: settings of the preset that no longer have a meaning; see ``vary_config``.
+            dropped: the preset's settings that ``vary_config`` dropped, for the run's config.json.
 
         Raises:
             UsageError: the settings contradict each other, or the directory is not empty.
@@ -95,7 +96,8 @@ class TrainingRun:
         """Continue a run from its latest checkpoint.
 
         Args:
-            total_timesteps: step at which the training ends; by default the run's own setting.
+            total_timesteps: number of steps, counted from the start of the run, at which training
+                ends; by default the value in the run's config.
 
         Raises:
             RunError: the run is missing or damaged.
@@ -110,7 +112,7 @@ class TrainingRun:
         curriculum = build_curriculum(config)
         with _closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
-            with naming(checkpoint.path):
+            with checkpoint_in_errors(checkpoint.path):
                 restore(model, checkpoint.content, curriculum)
             if model.num_timesteps >= total:
                 raise UsageError(
@@ -130,15 +132,17 @@ class TrainingRun:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
-            DivergedError: the weights are no longer finite.
+            DivergedError: a reward, the net's activity, the gradient or a weight is not finite.
         """
-        model, started = self.model, time.monotonic() - self.seconds  # no clock that is set back
+        model = self.model
+        # As if the run had been trained without a pause. A clock that is set back does not matter.
+        started_at = time.monotonic() - self.seconds
         model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 
         def save() -> None:
             if problem := describe_weights(model.policy):
                 raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
-            content = take(model, time.monotonic() - started, self.curriculum)
+            content = checkpoint_content(model, time.monotonic() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
         try:
@@ -147,7 +151,7 @@ class TrainingRun:
             assert model.env is not None
             model.env.close()
             model.logger.close()
-        return Trained(model.num_timesteps, time.monotonic() - started)
+        return Trained(model.num_timesteps, time.monotonic() - started_at)
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps

@@ -19,18 +19,21 @@ from plasticrl.runs.matching import check_at_least, check_like, check_optimizer
 
 
 @contextmanager
-def naming(checkpoint: Path) -> Iterator[None]:
-    """Name the checkpoint in the message of a ``RunError`` about its content."""
+def checkpoint_in_errors(path: Path) -> Iterator[None]:
+    """A context that adds the checkpoint's path to the message of a ``RunError``."""
     try:
         yield
     except RunError as error:
-        raise RunError(f"{checkpoint} does not fit the run's config: {error}") from error
+        raise RunError(f"{path} does not fit the run's config: {error}") from error
 
 
-def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> dict[str, Any]:
-    """Return everything that a checkpoint saves of a run, between two updates.
+def checkpoint_content(
+    model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None
+) -> dict[str, Any]:
+    """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
 
-    The state of the environments is included only if they are a native batch.
+    Call it between two updates. The state of the environments is included only if they are a
+    ``BatchVecEnv``.
 
     Args:
         elapsed: seconds trained so far.
@@ -46,7 +49,7 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
         "episodes": [
             {"r": float(info["r"]), "l": int(info["l"])} for info in model.ep_info_buffer or ()
         ],
-        # The metrics of the last update are written together with those of the next rollout.
+        # Metrics of the last update, which SB3 writes only with those of the next rollout.
         "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
         "rng": get_rng_state(),
         "environments": _environments(model) if native else None,
@@ -55,6 +58,7 @@ def take(model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None) -> 
 
 
 def _environments(model: RecurrentA2C) -> dict[str, Any]:
+    """The environments' state, and the observations and recurrent state of the next step."""
     assert isinstance(model.env, BatchVecEnv)
     assert isinstance(model._last_obs, np.ndarray)
     return {
@@ -73,7 +77,7 @@ def restore(
     Environments whose state was not saved begin new episodes.
 
     Raises:
-        RunError: the checkpoint does not have what this run saves.
+        RunError: the content is not what ``checkpoint_content`` returns for such a run.
     """
     _check(model, content, curriculum)
     restore_policy(model.policy, content)
@@ -92,17 +96,20 @@ def restore(
 
 
 def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None) -> None:
-    """Raise ``RunError`` unless the content has the form of one that the run saves."""
-    form = {
+    """Raise ``RunError`` unless the content has the keys, types and shapes that this run saves.
+
+    This changes the weights and resets the environments.
+    """
+    templates = {
         "num_timesteps": 0,
         "n_updates": 0,
         "elapsed": 0.0,
         "episodes": [{"r": 0.0, "l": 0}] * _length(content, "episodes"),
     }
     parts = {"policy", "optimizer", "recorded", "rng", "environments", "curriculum"}
-    if content.keys() != form.keys() | parts:
+    if content.keys() != templates.keys() | parts:
         raise RunError("it is not a checkpoint of an agent's run")
-    for name, template in form.items():
+    for name, template in templates.items():
         check_like(content[name], template, name)
     check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
     recorded = content["recorded"]  # may have NaN, as an explained variance of constant returns
@@ -111,10 +118,10 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
     _check_policy(model.policy, content)
     check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
     if isinstance(model.env, BatchVecEnv):
-        model.env.reset()  # without it there is no state to compare with
-        check_like(content["environments"], _environments_form(model, content), "environments")
+        model.env.reset()  # before the first reset, there is no state to compare with
+        check_like(content["environments"], _environments_like(model, content), "environments")
     elif content["environments"] is not None:
-        raise RunError("environments must be absent: those of this run cannot be saved")
+        raise RunError("environments must be None: this run's environments cannot be saved")
     if curriculum is None:
         check_like(content["curriculum"], None, "curriculum")
     else:
@@ -123,11 +130,13 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
 
 
 def _length(content: Any, name: str) -> int:
+    """The length of the list ``content[name]``; 0 if it is not a list."""
     part = content.get(name) if isinstance(content, dict) else None
     return len(part) if isinstance(part, list) else 0
 
 
-def _environments_form(model: RecurrentA2C, content: dict[str, Any]) -> dict[str, Any]:
+def _environments_like(model: RecurrentA2C, content: dict[str, Any]) -> dict[str, Any]:
+    """A template for ``check_like`` of the environments in the content."""
     assert isinstance(model.env, BatchVecEnv)
     space = model.env.observation_space
     assert space.shape is not None
@@ -144,7 +153,7 @@ def _environments_form(model: RecurrentA2C, content: dict[str, Any]) -> dict[str
 
 
 def restore_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
-    """Restore only the weights.
+    """Restore the weights, and nothing else.
 
     Raises:
         RunError: the weights do not fit the policy, or are not finite.
@@ -161,7 +170,7 @@ def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> 
     if saved is None:
         assert model.env is not None
         assert model.seed is not None
-        model.env.seed(model.seed + model.num_timesteps)  # other episodes than those at the start
+        model.env.seed(model.seed + model.num_timesteps)  # not the first episodes again
         return
     assert isinstance(model.env, BatchVecEnv)
     model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})

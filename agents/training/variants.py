@@ -1,4 +1,4 @@
-"""Changes settings of a run's config, and drops settings that no longer have a meaning."""
+"""Changes settings of a run's config, and drops others that the changes make meaningless."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -10,28 +10,32 @@ from plasticrl.core.plasticity import defaults
 from plasticrl.runs import UsageError
 
 Settings = dict[str, Any]
-"""Values of settings, by name."""
+"""The values of settings, by name."""
 
 
 def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Settings]:
-    """Change settings of a run, and drop those that no longer have a meaning after the change.
+    """Change settings of a run, and drop others that the changes make meaningless.
 
-    A setting in ``changes`` is never dropped. With another core, the options that both cores have
-    are kept. With another environment, the options of the old one are dropped, and so are their
-    curriculum and Simpson's entropy, which some action spaces do not support. A new value of the
-    option that the curriculum changes ends the curriculum.
+    To drop a setting is to reset it to its default, or to remove it from ``env_kwargs``. A setting
+    in ``changes`` is never dropped; the following ones are, unless ``changes`` sets them:
+
+    - With another core, or another value of one of its options: the core's options that have no
+      meaning there. Options that both cores have keep their values.
+    - With another environment: the old one's ``env_kwargs``, its curriculum, and
+      ``entropy="simpson"``, which environments with continuous actions do not support.
+    - With another value of the environment's option that the curriculum varies: the curriculum.
 
     Args:
         config: the config to change, for example that of a preset.
         changes: new values by dotted names, as in ``{"core.modulation": "none", "n_envs": 60}``.
-            ``env_kwargs`` are merged with those in ``config``.
+            ``env_kwargs`` are added to those in ``config`` if the environment stays the same.
 
     Returns:
-        The new config, and the old values of the dropped settings by their dotted names.
+        The new config, and the old values of the dropped settings, by dotted names.
 
     Raises:
-        OptionError: an option that the core does not have, or an invalid value of one.
-        UsageError: an invalid value of any other setting.
+        OptionError: the core does not have an option, or not with this value.
+        UsageError: another setting has an invalid value.
     """
     parts: dict[str, Settings] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
     for name, value in changes.items():
@@ -42,12 +46,12 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
     env_kwargs = general.pop("env_kwargs", {})
     core, core_dropped = _vary_core(config.core, parts["core"])
     a2c, a2c_dropped = _vary_a2c(config.a2c, parts["a2c"], other_env)
-    raised = config.curriculum.option or ""
-    ends = raised in env_kwargs and env_kwargs[raised] != config.env_kwargs.get(raised)
+    varied = config.curriculum.option or ""
+    is_fixed = varied in env_kwargs and env_kwargs[varied] != config.env_kwargs.get(varied)
     curriculum, curriculum_dropped = _vary_curriculum(
         config.curriculum,
         parts["curriculum"],
-        is_obsolete=other_env or (ends and "stages" not in parts["curriculum"]),
+        is_obsolete=other_env or (is_fixed and "stages" not in parts["curriculum"]),
     )
     dropped = {
         "core": core_dropped,
@@ -68,22 +72,25 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         curriculum=curriculum,
     )
     return new, {
-        f"{part}.{n}": value for part, names in dropped.items() for n, value in names.items()
+        f"{part}.{name}": value
+        for part, settings in dropped.items()
+        for name, value in settings.items()
     }
 
 
 def _vary_core(core: CellConfig, changes: Settings) -> tuple[CellConfig, Settings]:
     options = dict(changes)
-    form = cell_entry(options.pop("name", core.name)).config
-    if form is type(core):
+    new_type = cell_entry(options.pop("name", core.name)).config
+    if new_type is type(core):
         return vary(core, options)
-    check_options(form, options)
+    check_options(new_type, options)
     old = {option: getattr(core, option) for option in defaults(type(core))}
-    new, dropped = vary(form(**{o: v for o, v in old.items() if o in defaults(form)}), options)
+    shared = {option: value for option, value in old.items() if option in defaults(new_type)}
+    new, dropped = vary(new_type(**shared), options)
     return new, dropped | {
         option: value
         for option, value in old.items()
-        if option not in defaults(form) and value != defaults(type(core))[option]
+        if option not in shared and value != defaults(type(core))[option]
     }
 
 
@@ -98,11 +105,15 @@ def _vary_curriculum(
 ) -> tuple[CurriculumConfig, Settings]:
     option = changes.get("option", None if is_obsolete else curriculum.option)
     start = curriculum if option == curriculum.option else CurriculumConfig()
-    if option is None and (needless := [name for name in changes if name != "option"]):
+    if option is None and (others := [name for name in changes if name != "option"]):
         raise UsageError(
-            f"curriculum.{needless[0]} has no meaning without a curriculum: leave it out, or give "
+            f"curriculum.{others[0]} has no meaning without a curriculum: leave it out, or give "
             "curriculum.option and curriculum.stages"
         )
     new = replace(start, **changes)
     old = {item.name: getattr(curriculum, item.name) for item in fields(curriculum)}
-    return new, {n: v for n, v in old.items() if n not in changes and v != getattr(new, n)}
+    return new, {
+        name: value
+        for name, value in old.items()
+        if name not in changes and value != getattr(new, name)
+    }

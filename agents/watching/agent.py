@@ -11,7 +11,7 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import TrainConfig, open_run
 from plasticrl.agents.training.environments import build_env
-from plasticrl.agents.training.snapshot import naming, restore_policy
+from plasticrl.agents.training.snapshot import checkpoint_in_errors, restore_policy
 from plasticrl.runs import RunDirectory, UsageError, load_latest
 
 
@@ -23,9 +23,9 @@ class TrainedAgent:
     config: TrainConfig
     policy: PlasticPolicy
     is_ablated: bool = False
-    """Whether its plasticity coefficients have been set to zero."""
+    """Whether the policy's plasticity coefficients have been set to zero."""
     damaged: tuple[str, ...] = ()
-    """A sentence for each later checkpoint of the run that could not be read."""
+    """For each checkpoint later than the loaded one, a sentence why it could not be read."""
 
     @classmethod
     def load(cls, path: Path) -> "TrainedAgent":
@@ -39,18 +39,18 @@ class TrainedAgent:
         checkpoint = load_latest(run.checkpoints_path)
         with closing(build_env(config, 1)) as env:
             model = build_model(replace(config, device="cpu"), env)
-        with naming(checkpoint.path):
+        with checkpoint_in_errors(checkpoint.path):
             restore_policy(model.policy, checkpoint.content)
         return cls(run, config, model.policy, damaged=checkpoint.damaged)
 
     @property
     def is_plastic(self) -> bool:
-        """Whether its core has plastic connections."""
+        """Whether the policy's core has plastic connections."""
         return self.policy.core.connection is not None
 
     @torch.no_grad()
     def ablate(self) -> "TrainedAgent":
-        """Return a copy whose plasticity coefficients are zero.
+        """Return a copy of the agent whose plasticity coefficients are zero.
 
         Raises:
             UsageError: the core has no plastic connections.

@@ -18,18 +18,21 @@ from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.runs import UsageError, mean_interval
 
 ROWS = 256
-"""Episodes that are played at the same time. Another number would give other sampled actions,
-because all environments share one stream of random numbers; their seeds would not change."""
+"""Number of episodes that are played at the same time, each in its own row of the batch. With
+another number, the actions would be sampled differently, because all rows share one stream of
+random numbers; the seeds of the environments would be the same."""
 LONGEST = 100_000
-"""Steps after which an episode that does not end is given up."""
+"""Steps after which the evaluation stops with an error if an episode has not ended."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Total rewards of independent episodes, (episodes,), and their numbers of trials, if any."""
+    """The rewards of independent episodes."""
 
     rewards: np.ndarray
+    """The total reward of each episode, (episodes,)."""
     trials: np.ndarray | None = None
+    """The number of trials in each episode, (episodes,); None if episodes have no trials."""
 
     @property
     def mean(self) -> float:
@@ -42,7 +45,7 @@ class Measurement:
         return mean_interval(self.rewards)
 
     def summary(self, prefix: str = "") -> dict[str, Any]:
-        """The entries of ``evaluation.json``, with a prefix before each key."""
+        """The entries for ``evaluation.json``; each key begins with ``prefix``."""
         values: dict[str, Any] = {
             f"{prefix}reward_mean": self.mean,
             f"{prefix}reward_ci95": list(self.ci95),
@@ -83,7 +86,7 @@ def measure(
 def _play(
     config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards and trials of the first episode of every row, (rows,); 0 trials if there are none."""
+    """Return the total reward and the number of trials of each row's first episode, (rows,)."""
     total, trials = np.zeros(rows), np.zeros(rows)
     for rewards, playing, ended in _steps(config, policy, rows, seed, deterministic):
         total += rewards * playing
@@ -95,11 +98,11 @@ def _play(
 def _steps(
     config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, dict[str, Any]]]]:
-    """Step the environments until each has ended its first episode.
+    """Step the environments until every row has ended its first episode.
 
     Yields:
-        rewards (rows,); whether each row is in its first episode (rows,); the infos of the rows
-            that end it in this step.
+        For each step, the rewards (rows,); whether each row is still in its first episode (rows,);
+        and the infos of the rows that end it in this step, by row.
     """
     env = build_env(config, rows)
     try:
@@ -135,7 +138,10 @@ def _steps(
 def rewards_by_step(
     agent: TrainedAgent, episodes: int, seed: int, deterministic: bool
 ) -> list[np.ndarray]:
-    """The rewards (T,) of each of at most ``ROWS`` episodes; arguments as for ``measure``."""
+    """Return the rewards (T,) of each episode. There can be at most ``ROWS`` episodes.
+
+    The arguments are as for ``measure``.
+    """
     torch.manual_seed(seed)
     steps = list(_steps(agent.config, agent.policy, episodes, seed, deterministic))
     rewards = np.stack([step[0] for step in steps], axis=1)
@@ -160,7 +166,7 @@ def evaluate(
         The content of ``evaluation.json``.
 
     Raises:
-        UsageError: there is no plasticity to ablate.
+        UsageError: the core has no plasticity to ablate, or an episode does not end.
     """
     ablated = agent.ablate() if ablate_plasticity else None
     options = (episodes, seed, deterministic)

@@ -12,14 +12,15 @@ from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
 
 SHOWN = 4
+"""Number of episodes that the page plays."""
 COUNTED = 64
-"""Episodes in the averages of the page's first line. The few that are shown would not suffice."""
+"""Number of episodes in the averages on the page; those that it plays are too few for them."""
 
 
 def play_pairs(
     agent: TrainedAgent, seed: int, deterministic: bool = False, episodes: int = SHOWN
 ) -> list[Pair]:
-    """Play episodes, each a second time with alpha set to zero if the core is plastic.
+    """Play episodes. If the core is plastic, play each a second time with alpha set to zero.
 
     Args:
         agent, deterministic: as for ``record_episode``.
@@ -43,7 +44,10 @@ def play_pairs(
 def count_rewards(
     agent: TrainedAgent, seed: int, deterministic: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Rewards (T,) of ``COUNTED`` episodes, and of the same without plasticity (if plastic)."""
+    """Return the rewards (T,) of each of ``COUNTED`` episodes, with and without plasticity.
+
+    The second list is empty if the core is not plastic.
+    """
 
     def count(player: TrainedAgent) -> list[np.ndarray]:
         return rewards_by_step(player, COUNTED, seed, deterministic)

@@ -22,9 +22,9 @@ from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder
 from plasticrl.viewer.scene import LARGEST_SIDE
 
 LONGEST = 2_000
-"""Steps of a recorded episode, since some environments never end an episode."""
+"""Steps after which a recorded episode is cut, because some environments never end one."""
 LONGEST_SIDE = 400
-"""Pixels. The sides of a larger frame are divided by a whole number."""
+"""The longest side of a recorded frame, in pixels. A larger frame is shrunk by a whole factor."""
 
 
 @dataclass
@@ -58,8 +58,8 @@ def record_episode(
         seed: the seed of the environment and of the actions.
         render_mode: "rgb_array" records frames and "ansi" texts; None records neither.
         deterministic: take the most likely action instead of a sample.
-        longest: steps after which an episode is cut that has not ended.
-        picture_every: steps from one rendering to the next; the steps between repeat the last one.
+        longest: the episode is cut after this many steps.
+        picture_every: steps from one rendering to the next; in between, the picture stays the same.
 
     Raises:
         UsageError: the environment cannot be made, or does not render an image or a text.
@@ -114,7 +114,7 @@ def record_episode(
 
 
 def _scene_of(env: gym.Env[Any, Any]) -> SceneNow | None:
-    """The environment's present scene; None if it describes none, or one too large to draw."""
+    """The environment's present scene; None if it does not describe one or it is too large."""
     if not isinstance(env.unwrapped, SingleEnv):
         return None
     scene = env.unwrapped.scene()
@@ -164,7 +164,7 @@ def _repeat_picture(columns: _Columns) -> None:
 
 
 def _why_no_picture(picture: Any) -> str | None:
-    """Why a rendering is not an image, uint8 (height, width, 3); None if it is one."""
+    """Say why a rendering is not an image, which is uint8 (height, width, 3); None if it is."""
     found = "None" if picture is None else type(picture).__name__
     if isinstance(picture, np.ndarray):
         if picture.dtype == np.uint8 and picture.shape[2:] == (3,) and picture.size:
@@ -174,7 +174,7 @@ def _why_no_picture(picture: Any) -> str | None:
 
 
 def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame with sides of at most ``LONGEST_SIDE`` pixels, by averaging square blocks."""
+    """Shrink a frame to sides of at most ``LONGEST_SIDE`` pixels, by averaging square blocks."""
     factor = -(-max(frame.shape[:2]) // LONGEST_SIDE)
     if factor == 1:
         return frame
@@ -194,7 +194,10 @@ def describes_scene(config: TrainConfig) -> bool:
 
 
 def frames_mode(config: TrainConfig) -> str | None:
-    """The render mode for pages and stills; None if they need no frames, or none can be had."""
+    """The render mode for pages and stills: "rgb_array", or None.
+
+    It is None if the scene is recorded instead, or if the environment cannot render frames.
+    """
     if describes_scene(config) or why_no_frames(config, render_modes(config)) is not None:
         return None
     return "rgb_array"
@@ -208,7 +211,11 @@ def render_modes(config: TrainConfig) -> list[str]:
 
 
 def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
-    """Why the environment has no ``rgb_array`` pictures on this machine; None if it has them."""
+    """Say why the environment cannot render frames on this machine; None if it can.
+
+    Args:
+        modes: the render modes that the environment has.
+    """
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:
@@ -231,8 +238,8 @@ def choose_render_mode(config: TrainConfig, prefers_text: bool) -> tuple[str | N
         prefers_text: choose texts if the environment has both, as for a terminal.
 
     Returns:
-        The render mode, or None if the scene is recorded or nothing can be rendered; and the
-        reason why there are no pictures, or None if there are some or none are needed.
+        The render mode; None if the scene is recorded instead, or if nothing can be rendered.
+        The reason why there are no pictures; None if there are some, or if none are needed.
     """
     if describes_scene(config):
         return None, None

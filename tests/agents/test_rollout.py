@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
 from plasticrl.agents.acting import Actor
-from plasticrl.agents.rollout import DeviceRollout, _choose, _Tape
+from plasticrl.agents.rollout import DeviceRollout, _DeviceLoop, _sample_categorical
 
 N_ENVS, N_STEPS = 5, 17
 ENVS: list[tuple[str, dict[str, Any]]] = [
@@ -34,7 +34,7 @@ def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: boo
         act.uniforms = list(torch.rand(act.n_steps, len(latent)).numpy()[::-1])
     logits = act.policy.action_net(act.policy.mlp_extractor.forward_actor(latent))
     uniforms = torch.from_numpy(act.uniforms.pop())
-    chosen: np.ndarray = _choose(logits.softmax(dim=1), uniforms).detach().numpy()
+    chosen: np.ndarray = _sample_categorical(logits.softmax(dim=1), uniforms).detach().numpy()
     return chosen
 
 
@@ -87,7 +87,7 @@ def test_the_device_gives_the_same_results_as_the_host(
     models, told = [], []
     for device in (None, place):
         # The host chooses by torch's distribution where a net stands before the head.
-        monkeypatch.setattr(Actor, "_actions", choose_as_on_the_device)
+        monkeypatch.setattr(Actor, "_act_with_sb3", choose_as_on_the_device)
         model, episodes = learner(device, env, core, n_steps=n_steps), Episodes()
         model.learn(n_updates * N_ENVS * n_steps, callback=episodes)
         models.append(model)
@@ -159,10 +159,10 @@ def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
     state = policy.initial_state(N_ENVS)
     starts = np.ones(N_ENVS, dtype=bool)
     obs = np.zeros((N_ENVS, *vec_env.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
-    tape = _Tape(DeviceRollout(policy, vec_env, state, obs, starts, 3))
+    loop = _DeviceLoop(DeviceRollout(policy, vec_env, state, obs, starts, 3))
     with torch.no_grad():
         for _ in range(3):
-            tape.step()
+            loop.step()
 
 
 def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
@@ -190,5 +190,5 @@ def test_an_action_is_where_the_probabilities_reach_the_number() -> None:
     """Worked by hand; otherwise actions have another distribution."""
     probs = torch.tensor([[0.2, 0.3, 0.5]]).repeat(6, 1)
     uniform = torch.tensor([0.0, 0.19, 0.2, 0.49, 0.51, 0.999])
-    assert _choose(probs, uniform).tolist() == [0, 0, 1, 1, 2, 2]
-    assert _choose(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0])).tolist() == [1]
+    assert _sample_categorical(probs, uniform).tolist() == [0, 0, 1, 1, 2, 2]
+    assert _sample_categorical(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0.0])).tolist() == [1]

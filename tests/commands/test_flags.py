@@ -70,7 +70,7 @@ def test_given_values_are_distinguished_from_defaults() -> None:
     [
         (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
         (["--n-envs"], "--n-envs"),
-        (["a", "b"], "'b' is not a value of any flag"),
+        (["a", "b"], "no flag takes the value 'b'"),
         (["a", "--history", "false"], "takes no value, not 'false'"),
     ],
 )

@@ -338,7 +338,7 @@ def no_record(run: Path) -> None:
         ),
         (an_end_of_its_own, "{newest} does not fit the run's config: its 'stopped' is 'x'"),
         (too_many_updates, "{newest} does not fit the run's config: its 'n_updates' is 7"),
-        (no_optimizer, "{newest} does not fit the run's config: its 'optimizer' has other parts"),
+        (no_optimizer, "{newest} does not fit the run's config: its 'optimizer' has no 'state'"),
         (no_episodes, "{newest} does not fit the run's config: its 'episodes' must be (5056,) of "),
         (no_random_numbers, "{newest} does not fit the run's config: the random-number state"),
         (spoiled_metrics, "{run}/metrics.jsonl, line 2 is not valid JSON"),

@@ -19,7 +19,7 @@ ABOUT_NAME = "about.json"
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """The origin of an agent, and its mean reward per episode, over held-out episodes."""
+    """The origin of an agent, and its rewards per episode in an evaluation."""
 
     preset: str
     seed: int
@@ -35,7 +35,7 @@ class About:
     ablated_reward_mean: float
     """The agent's reward with all plasticity coefficients set to zero."""
     reward_per_trial: float | None
-    """At most 1; None if an episode has no trials."""
+    """The mean reward per trial; None if an episode has no trials."""
 
     def __str__(self) -> str:
         low, high = self.reward_ci95
