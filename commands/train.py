@@ -267,6 +267,11 @@ def _learn_agent(training: Any) -> int:
     run: RunDirectory = training.run
     say(f"run directory: {run.path}")
     say_damaged(training.damaged)
+    if not training.resumes_exactly:
+        say(
+            f"note: the state of {training.config.env_id} cannot be saved: a run that is resumed "
+            "begins new episodes, so its numbers differ from those of an uninterrupted run"
+        )
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:

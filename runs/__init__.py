@@ -14,6 +14,7 @@ from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeError
 from plasticrl.runs.files import atomic_write, null_non_finite
 from plasticrl.runs.intervals import mean_interval, wilson_interval
+from plasticrl.runs.lock import FolderLock
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_NAME",
     "DivergedError",
+    "FolderLock",
     "MetricsLog",
     "Progress",
     "RunDirectory",

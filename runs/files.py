@@ -1,5 +1,6 @@
 """Atomic writing of files: a file is complete or absent even if the process is killed."""
 
+import glob
 import json
 import math
 import os
@@ -27,6 +28,8 @@ def atomic_write(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
+            leftover.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from plasticrl.runs.compiling import notify_compilation
-from plasticrl.runs.interrupts import CtrlC
+from plasticrl.runs.interrupts import StopSignals
 
 
 class Progress(Protocol):
@@ -83,7 +83,7 @@ class TrainingSession:
         self._updates_saved: int | None = None
         self._time_saved = time.monotonic()
         notify = self.progress.notify
-        with CtrlC(notify) as self._ctrl_c, notify_compilation(notify):
+        with StopSignals(notify) as self._signals, notify_compilation(notify):
             self.progress.start(label, unit, done, total)
             try:
                 yield
@@ -106,16 +106,16 @@ class TrainingSession:
         self.progress.update(done, figure)
         if self._updates_saved is None:
             self._updates_saved = n_updates
-        if ended or self._ctrl_c.pressed or self._is_due(n_updates):
+        if ended or self._signals.received or self._is_due(n_updates):
             self._save()
             self._updates_saved, self._time_saved = n_updates, time.monotonic()
-        if self._ctrl_c.pressed and not ended:
+        if self._signals.received and not ended:
             raise KeyboardInterrupt
 
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C was pressed during the training."""
-        return self._ctrl_c.pressed
+        return self._signals.received
 
     def _is_due(self, n_updates: int) -> bool:
         assert self._updates_saved is not None

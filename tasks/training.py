@@ -11,11 +11,11 @@ from torch import nn
 
 from plasticrl.runs import (
     CONFIG_NAME,
+    FolderLock,
     MetricsLog,
     RunDirectory,
     RunError,
     TrainingSession,
-    UsageError,
     check_device,
     from_dict,
     load_latest,
@@ -41,6 +41,7 @@ class SupervisedRun:
 
     run: RunDirectory
     task: Task[Any]
+    lock: FolderLock
     measured: list[dict[str, Any]] = field(default_factory=list)
     """The entries of ``evaluation.json``, one for each net measured so far."""
 
@@ -53,7 +54,7 @@ class SupervisedRun:
         """
         task = _prepare(config)
         run = RunDirectory.create(path, kind=KIND, preset=preset, config=to_dict(config))
-        return cls(run, task)
+        return cls(run, task, FolderLock(path))
 
     @classmethod
     def resume(cls, path: Path) -> "SupervisedRun":
@@ -61,14 +62,12 @@ class SupervisedRun:
 
         Raises:
             RunError: the run is missing or damaged.
-            UsageError: the run is finished, or the device or the data are missing.
+            UsageError: the device or the data are missing.
         """
         run, config = open_run(path)
+        lock = FolderLock(path)
         task = _prepare(config)
-        resumed = cls(run, task, _read_measured(run, task.nets()))
-        if len(resumed.measured) >= len(resumed.nets) and resumed.is_drawn:
-            raise UsageError(f"{path} is finished: its results are in {run.evaluation_path.name}")
-        return resumed
+        return cls(run, task, lock, _read_measured(run, task.nets()))
 
     @property
     def nets(self) -> list[Net]:
@@ -104,7 +103,12 @@ class SupervisedRun:
             KeyboardInterrupt: Ctrl-C was pressed; ``resume`` continues the run.
             FloatingPointError: a loss or its gradient is no longer finite.
         """
-        session = session or TrainingSession()
+        try:
+            yield from self._learn(session or TrainingSession())
+        finally:
+            self.lock.release()
+
+    def _learn(self, session: TrainingSession) -> Iterator[dict[str, Any]]:
         if self.measured and not self.is_drawn:
             self._draw(self._train(0, session)[0])
             yield self.measured[0]

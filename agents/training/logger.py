@@ -63,5 +63,12 @@ def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Log
     return logger
 
 
+def flush(logger: Logger) -> None:
+    """Write to disk what TensorBoard's writer still holds in memory."""
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            output.writer.flush()
+
+
 _TEXT_ONLY = ("train/n_updates",)
 """Counters that SB3 keeps out of TensorBoard."""

@@ -18,10 +18,12 @@ from plasticrl.agents.training.building import RunA2C, build_curriculum, build_m
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
-from plasticrl.agents.training.logger import make_logger
+from plasticrl.agents.training.logger import flush, make_logger
 from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
+from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.runs import (
     DivergedError,
+    FolderLock,
     RunDirectory,
     TrainingSession,
     UsageError,
@@ -58,6 +60,7 @@ class TrainingRun:
     config: TrainConfig
     model: RunA2C
     curriculum: Curriculum | None
+    lock: FolderLock
     total_timesteps: int
     """Number of environment steps, counted from the start of the run, at which training ends."""
     seconds: float = 0.0
@@ -88,8 +91,9 @@ class TrainingRun:
                 dropped=dropped,
                 versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
             )
+            lock = FolderLock(path)
         model.set_logger(make_logger(run, 0, {}))
-        return cls(run, config, model, build_curriculum(config), config.total_timesteps)
+        return cls(run, config, model, build_curriculum(config), lock, config.total_timesteps)
 
     @classmethod
     def resume(cls, path: Path, total_timesteps: int | None = None) -> "TrainingRun":
@@ -107,6 +111,7 @@ class TrainingRun:
             check_count(total_timesteps=total_timesteps)
         run, config = open_run(path)
         total = total_timesteps or config.total_timesteps
+        lock = FolderLock(path)
         checkpoint = load_latest(run.checkpoints_path)
         torch.set_num_threads(config.threads)
         curriculum = build_curriculum(config)
@@ -114,14 +119,19 @@ class TrainingRun:
             model = build_model(config, env)
             with checkpoint_in_errors(checkpoint.path):
                 restore(model, checkpoint.content, curriculum)
-            if model.num_timesteps >= total:
+            if total_timesteps is not None and model.num_timesteps >= total:
                 raise UsageError(
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
                     "already trained for that many steps"
                 )
         model.set_logger(make_logger(run, model.num_timesteps, checkpoint.content["recorded"]))
         seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
-        return cls(run, config, model, curriculum, total, seconds, damaged)
+        return cls(run, config, model, curriculum, lock, total, seconds, damaged)
+
+    @property
+    def resumes_exactly(self) -> bool:
+        """Whether a resumed run has the same bits as one that was never interrupted."""
+        return isinstance(self.model.env, BatchVecEnv)
 
     def learn(self, session: TrainingSession | None = None) -> Trained:
         """Train to the end.
@@ -142,6 +152,7 @@ class TrainingRun:
         def save() -> None:
             if problem := describe_weights(model.policy):
                 raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
+            flush(model.logger)  # what is logged before a checkpoint must not be lost with it
             content = checkpoint_content(model, time.monotonic() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
@@ -151,14 +162,18 @@ class TrainingRun:
             assert model.env is not None
             model.env.close()
             model.logger.close()
+            self.lock.release()
         return Trained(model.num_timesteps, time.monotonic() - started_at)
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
+        if done >= total:  # it was killed after its last checkpoint
+            return
+        # Pictures come before the session, which saves: so a checkpoint has them behind it.
         callbacks = [
-            SessionCallback(session),
             DivergenceWarnings(session.progress.notify),
             EpisodePictures(self.run, self.config),
+            SessionCallback(session),
         ]
         if self.curriculum is not None:
             callbacks.append(self.curriculum)

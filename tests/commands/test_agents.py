@@ -23,7 +23,7 @@ from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import evaluation
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import main, run_command
-from plasticrl.runs import latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.runs import FolderLock, latest_checkpoint, load_checkpoint, save_checkpoint
 from plasticrl.runs.checkpoint import add_checksum
 
 evaluate_main = partial(run_command, "evaluate")
@@ -330,11 +330,30 @@ def test_resume_up_to_no_steps(steps: str, run: Path, refused: Refused) -> None:
     assert f"--total-timesteps must be an integer of at least 1, not {steps}" in sentence
 
 
-@pytest.mark.parametrize("flags", [[], ["--total-timesteps=30"]])
-def test_a_finished_run_is_not_resumed(flags: list[str], run: Path, refused: Refused) -> None:
+@pytest.mark.parametrize("steps", ["30", "60"])
+def test_a_run_is_not_trained_for_fewer_steps(steps: str, run: Path, refused: Refused) -> None:
     """Otherwise it is trained for too long, or its last checkpoint is lost."""
-    sentence = refused(train_main, "--resume", run, *flags)
+    sentence = refused(train_main, "--resume", run, f"--total-timesteps={steps}")
     assert f"--total-timesteps must be above 60 to continue: {run} is already trained" in sentence
+
+
+def test_a_finished_run_is_resumed_to_its_end(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a script that resumes until the end fails after a kill at the very end."""
+    before = (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes())
+    assert train_main(["--resume", str(run)]) == 0
+    assert "trained 60 steps in" in capsys.readouterr().err.splitlines()[-1]
+    assert (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes()) == before
+
+
+def test_two_processes_do_not_train_the_same_run(run: Path, refused: Refused) -> None:
+    """Otherwise both write into the same files."""
+    lock = FolderLock(run)
+    sentence = refused(train_main, "--resume", run, MANY_STEPS)
+    assert f"{run} is being trained by another process: stop that one first" in sentence
+    lock.release()
+    assert train_main(["--resume", str(run)]) == 0
 
 
 def no_folder(run: Path) -> None:

@@ -22,6 +22,7 @@ from plasticrl.runs import (
     save_checkpoint,
 )
 from plasticrl.runs.checkpoint import add_checksum
+from plasticrl.runs.files import write_json
 
 CONTENT: dict[str, Any] = {
     "policy": {"weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2).bfloat16()},
@@ -188,6 +189,13 @@ def test_a_later_checkpoint_of_a_discarded_past_is_removed(tmp_path: Path) -> No
         "step_000000000100.pt",
         "step_000000000200.pt",
     ]
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".x.json.77.tmp").write_bytes(b"half")
+    (tmp_path / ".y.json.77.tmp").write_bytes(b"of another file")
+    write_json(tmp_path / "x.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.json.77.tmp", "x.json"]
 
 
 def test_what_could_not_be_read_is_not_written(

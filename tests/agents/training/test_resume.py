@@ -144,15 +144,16 @@ def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
     )
 
 
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
-    """Otherwise Ctrl-C loses work, or the user does not learn how to continue."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_resume_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    """Otherwise Ctrl-C, a scheduler or a closed terminal loses work."""
     run = tmp_path / "run"
     # Only Ctrl-C can have saved; a learning rate that decays knows the total.
     flags = [*MAZE, "--checkpoint-every", "1000000", "--a2c.learning-rate-decay=0"]
     process = start([*flags, "--total-timesteps", "1000000000", "--run-dir", str(run)])
     while process.poll() is None and not (run / "metrics.jsonl").exists():
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""

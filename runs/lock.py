@@ -1,0 +1,42 @@
+"""A lock on a run directory, so that two processes do not train the same run."""
+
+import os
+import sys
+from pathlib import Path
+
+from plasticrl.runs.errors import RunError
+
+if sys.platform != "win32":  # which has no such locks
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+
+class FolderLock:
+    """Locks a folder until it is released, collected, or the process ends. It leaves no file.
+
+    Raises:
+        RunError: another lock, of this process or of another, holds the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor: int | None = None
+        if sys.platform == "win32":
+            return
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            flock(self._descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise RunError(
+                f"{folder} is being trained by another process: stop that one first"
+            ) from error
+        except OSError:  # the file system has no locks
+            self.release()
+
+    def release(self) -> None:
+        """Release the folder, if it is locked."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        self.release()
