@@ -80,11 +80,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_count(**values: object) -> None:
-    """Raise ``UsageError`` unless every value is an integer of at least 1."""
+def check_count(maximum: int = 10**15, **values: object) -> None:
+    """Raise ``UsageError`` unless every value is an integer from 1 to ``maximum``."""
     for name, value in values.items():
         if not (is_number(value) and isinstance(value, Integral)) or value < 1:
             raise UsageError(f"{name} must be an integer of at least 1, not {value!r}")
+        if int(value) > maximum:
+            raise UsageError(f"{name} must be at most {maximum}, not {value!r}")
 
 
 def check_above_zero(**values: float) -> None:

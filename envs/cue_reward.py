@@ -38,6 +38,7 @@ from plasticrl.envs.single import SingleEnv
 
 MAX_CUES = 32
 MAX_BITS = 52  # of a random cue, which is drawn as one integer from a uniform number of 53 bits
+MAX_ONE_HOT_BITS = 10_000
 DIGIT_BITS = 10  # of a random cue that are looked up at once
 EXTRA_FEATURES = 7  # go, bias, time, reward, unused, and the two actions
 SYMBOLS = (
@@ -93,7 +94,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
     ) -> None:
         arguments.choice("cue_kind", cue_kind, ("random", "one_hot"))
         self.one_hot_cues = cue_kind == "one_hot"
-        most = None if self.one_hot_cues else MAX_BITS
+        most = MAX_ONE_HOT_BITS if self.one_hot_cues else MAX_BITS
         self.cue_bits = arguments.integer("cue_bits", cue_bits, minimum=1, maximum=most)
         n_cues = self._checked_n_cues(n_cues)
         self.reward_flip_probability = arguments.number(

@@ -26,6 +26,7 @@ from plasticrl.envs.single import SingleEnv
 
 MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])  # up, down, left, right as (row, column)
 WINDOW = 9  # cells of the 3x3 receptive field
+MAX_SIZE = 301  # with more, pictures take minutes
 N_FEATURES = WINDOW + 4 + len(MOVES)
 SYMBOLS = (
     Symbol("floor", "·"),
@@ -111,7 +112,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        size = arguments.integer("size", size, minimum=5)
+        size = arguments.integer("size", size, minimum=5, maximum=MAX_SIZE)
         if size % 2 == 0:
             raise arguments.ArgumentError(
                 f"size must be odd, for the pillars to stand between walls, got {size}"

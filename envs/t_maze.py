@@ -28,6 +28,7 @@ from plasticrl.envs.single import SingleEnv
 
 ACTIONS = ("up", "down", "left", "right")
 SIGHT = 4  # features: the cue's two bits, the junction, the bias
+MAX_LENGTH = 100_000
 N_FEATURES = SIGHT + 2 + len(ACTIONS)
 SYMBOLS = (
     Symbol("floor", "·"),
@@ -65,7 +66,9 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         render_mode: str | None = None,
         device: str | None = None,
     ) -> None:
-        self.corridor_length = arguments.integer("corridor_length", corridor_length, minimum=1)
+        self.corridor_length = arguments.integer(
+            "corridor_length", corridor_length, minimum=1, maximum=MAX_LENGTH
+        )
         super().__init__(
             num_envs,
             _space(),

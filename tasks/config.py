@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from plasticrl.runs import UsageError
+from plasticrl.runs.memory import MOST_THREADS
 
 KIND = "supervised"
 """The ``kind`` that the run directory of a supervised run has."""
@@ -39,6 +40,8 @@ class TaskConfig:
     def __post_init__(self) -> None:
         for name in ("threads", "batch_size", "n_updates"):
             self._check_at_least(name, 1)
+        if self.threads > MOST_THREADS:
+            raise UsageError(f"threads must be at most {MOST_THREADS}, not {self.threads}")
         self._check_at_least("evaluation_episodes", 2)
         self._check_positive("learning_rate", "max_grad_norm")
         if not 0 <= self.seed < 2**31:

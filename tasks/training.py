@@ -22,10 +22,14 @@ from plasticrl.runs import (
     save_checkpoint,
     to_dict,
 )
+from plasticrl.runs.memory import check_memory
 from plasticrl.tasks.config import KIND, DataTaskConfig, TaskConfig
 from plasticrl.tasks.fitting import Fit
 from plasticrl.tasks.registry import TASKS
 from plasticrl.tasks.task import Net, Task
+
+WEIGHT_COPIES = 4
+"""A weight with its gradient and the optimizer's numbers."""
 
 
 def build_task(config: TaskConfig) -> Task[Any]:
@@ -191,7 +195,19 @@ def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
 def _prepare(config: TaskConfig) -> Task[Any]:
     torch.set_num_threads(config.threads)
     check_device(config.device, "cpu")
-    return build_task(config)
+    task = build_task(config)
+    _check_memory(task)
+    return task
+
+
+def _check_memory(task: Task[Any]) -> None:
+    """Raise ``UsageError`` if the weights and the traces of a batch do not fit into memory."""
+    with torch.device("meta"):  # allocates nothing
+        n_weights = _n_parameters(task.nets()[0].build())
+    batch_size = task.config.batch_size
+    copies = WEIGHT_COPIES + 2 * batch_size
+    sizes = f"batch_size={batch_size} and the sizes of the net"
+    check_memory(copies * n_weights * torch.float32.itemsize, sizes)
 
 
 def _read_measured(run: RunDirectory, nets: list[Net]) -> list[dict[str, Any]]:

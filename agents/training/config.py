@@ -8,6 +8,7 @@ from pathlib import Path
 from plasticrl.agents.options import A2COptions, check_above_zero, check_count
 from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
 from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
+from plasticrl.runs.memory import MOST_THREADS
 
 KIND = "rl"
 """The ``kind`` in the run directory of an agent."""
@@ -92,9 +93,9 @@ class TrainConfig:
         check_count(
             n_envs=self.n_envs,
             total_timesteps=self.total_timesteps,
-            threads=self.threads,
             checkpoint_every=self.checkpoint_every,
         )
+        check_count(MOST_THREADS, threads=self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):

@@ -19,6 +19,7 @@ from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictu
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
 from plasticrl.agents.training.logger import flush, make_logger
+from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.runs import (
@@ -80,6 +81,7 @@ class TrainingRun:
         Raises:
             UsageError: the settings contradict each other, or the directory is not empty.
         """
+        check_run_memory(config)
         torch.set_num_threads(config.threads)
         with _closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
@@ -112,6 +114,7 @@ class TrainingRun:
         run, config = open_run(path)
         total = total_timesteps or config.total_timesteps
         lock = FolderLock(path)
+        check_run_memory(config)
         checkpoint = load_latest(run.checkpoints_path)
         torch.set_num_threads(config.threads)
         curriculum = build_curriculum(config)

@@ -11,6 +11,7 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import TrainConfig, open_run
 from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.training.snapshot import checkpoint_in_errors, restore_policy
 from plasticrl.runs import RunDirectory, UsageError, load_latest
 
@@ -36,6 +37,7 @@ class TrainedAgent:
             UsageError: its environment cannot be made on this machine.
         """
         run, config = open_run(path)
+        check_run_memory(replace(config, n_envs=1))
         checkpoint = load_latest(run.checkpoints_path)
         with closing(build_env(config, 1)) as env:
             model = build_model(replace(config, device="cpu"), env)

@@ -80,6 +80,8 @@ def test_the_seed_decides(tmp_path: Path) -> None:
         (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
         (["--device", "tpu"], "--device must be cpu, cuda or cuda:N, not 'tpu'"),
         (["--seed", "-1"], "--seed must be from 0"),
+        (["--threads", "100000"], "--threads must be at most 1024, not 100000"),
+        (["--n-bits", "1000000"], "the sizes of the net: this needs at least "),
         (["--n-bits", "1"], "--n-bits must be at least 2, not 1"),
     ],
 )

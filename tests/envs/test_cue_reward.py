@@ -242,7 +242,7 @@ def test_curriculum_reaches_through_wrappers() -> None:
         ({"n_cues": 5, "cue_bits": 4, "cue_kind": "one_hot"}, "n_cues", "at most 4"),
         ({"cue_bits": 0}, "cue_bits", "1 to 52"),
         ({"cue_bits": 53}, "cue_bits", "1 to 52"),
-        ({"cue_bits": 0, "cue_kind": "one_hot"}, "cue_bits", "at least 1"),
+        ({"cue_bits": 0, "cue_kind": "one_hot"}, "cue_bits", "from 1 to 10000"),
         ({"reward_flip_probability": 1.1}, "reward_flip_probability", "at most 1"),
         ({"reward_flip_probability": -0.1}, "reward_flip_probability", "at least 0"),
         ({"reward_flip_probability": float("nan")}, "reward_flip_probability", "finite"),

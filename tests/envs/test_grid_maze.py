@@ -206,7 +206,7 @@ def test_known_numbers(size: int, random_walk: float, perfect: float) -> None:
     ("name", "value", "right"),
     [
         ("size", 10, "odd"),
-        ("size", 3, "at least 5"),
+        ("size", 3, "from 5 to 301"),
         ("size", 9.0, "integer"),
         ("size", "9", "integer"),
         ("size", None, "integer"),

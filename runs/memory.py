@@ -1,0 +1,45 @@
+"""Checks that a run fits into memory, before anything is allocated or written."""
+
+import os
+from pathlib import Path
+
+from plasticrl.runs.errors import UsageError
+
+GIB = 1 << 30
+MOST_THREADS = 1024
+"""With many more threads, the operating system ends the program."""
+
+
+def available_memory() -> int | None:
+    """The memory in bytes that a new program can use; None if the system does not say."""
+    limits = [
+        int(line.split()[1]) * 1024
+        for line in _lines("/proc/meminfo")
+        if line.startswith("MemAvailable:")
+    ]
+    if not limits and hasattr(os, "sysconf"):
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limits += [int(line) for line in _lines("/sys/fs/cgroup/memory.max") if line.isdigit()]
+    return min(limits, default=None)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def check_memory(needed: int, sizes: str) -> None:
+    """Raise ``UsageError`` if a run needs more memory than is available.
+
+    Args:
+        needed: bytes, at least.
+        sizes: the settings that decide about it, as in ``n_bits=1000``.
+    """
+    available = available_memory()
+    if available is not None and needed > available:
+        raise UsageError(
+            f"{sizes}: this needs at least {needed / GIB:,.0f} GiB of memory, and "
+            f"{available / GIB:,.1f} GiB are available; choose smaller sizes"
+        )
