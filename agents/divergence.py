@@ -1,5 +1,6 @@
 """Error messages for numbers that are not finite, with the cause and a remedy."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ def describe_weights(policy: Network) -> str | None:
 
 def describe_rewards(rewards: np.ndarray) -> str | None:
     """Name the first of the rewards (B,) that is not finite; None if all are finite."""
-    if np.isfinite(rewards).all():
+    if math.isfinite(rewards.sum()) or np.isfinite(rewards).all():  # the sum is faster
         return None
     row = int(np.flatnonzero(~np.isfinite(rewards))[0])
     return f"environment {row} gave the reward {rewards[row]}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
@@ -13,22 +13,28 @@ from plasticrl.runs import UserCodeError
 
 @contextmanager
 def environment_errors(env: Any) -> Iterator[None]:
-    """A context in which errors of a user's environment become ``UserCodeError``.
-
-    Args:
-        env: a ``VecEnv`` or a Gymnasium environment.
-
-    Raises:
-        UserCodeError: the environment raised an error, tried to end the program, or its process
-            has ended. The environment's own error is the cause.
-    """
+    """A context around a call of an environment; see ``raise_environment_error``."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):  # ours
-            raise
-        what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
-        raise UserCodeError(f"{_name(env, error)} {what}: {_summary(error)}") from error
+        raise_environment_error(env, error)
+
+
+def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
+    """Raise an environment's error again: as it is if the environment is one of ours.
+
+    Args:
+        env: a ``VecEnv`` or a Gymnasium environment.
+        error: the error that it raised.
+
+    Raises:
+        UserCodeError: the environment is the user's and failed, tried to end the program, or its
+            process has ended. The error is its cause.
+    """
+    if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):
+        raise error
+    what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
+    raise UserCodeError(f"{_name(env, error)} {what}: {_summary(error)}") from error
 
 
 def _summary(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from plasticrl.agents.acting import ActingPolicy, Actor
 from plasticrl.agents.divergence import describe_activity
-from plasticrl.agents.failures import environment_errors
+from plasticrl.agents.failures import raise_environment_error
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
 from plasticrl.core.stock import is_untouched
@@ -100,8 +100,10 @@ class HostRollout:
             # If the neuromodulator reads the hidden state, that is the core's output.
             if activity is not None and activity is not state.hidden:
                 modulating.append(activity.clone())
-            with environment_errors(self.env):
+            try:
                 self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
+            except (Exception, SystemExit) as error:
+                raise_environment_error(self.env, error)
             self.episode_starts = dones
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
         self.outputs, self.stepper = torch.stack(outputs), act.stepper
