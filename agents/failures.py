@@ -38,7 +38,10 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
 
 
 def _summary(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of a user's own class of errors
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -88,6 +88,10 @@ def flag_words(argv: Sequence[str]) -> list[str]:
 def check_flags(argv: Sequence[str], form: type[Any]) -> None:
     """Raise ``UsageError``, which suggests similar flags, if the dataclass lacks a flag."""
     known = flag_paths(form)
+    given = [known.get(_canonical(flag), flag) for flag in flag_words(argv)]
+    for flag, path in zip(flag_words(argv), given, strict=True):
+        if given.count(path) > 1:
+            raise UsageError(f"{flag} is given more than once, or together with its opposite")
     for flag in flag_words(argv):
         name = _canonical(flag)
         if name in ("help", *known) or name.startswith("tyro-"):

@@ -207,6 +207,8 @@ def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
             value = text
         if isinstance(value, list | dict):
             raise ValueError(f"{name} must be a number, a word, true, false or null, not {text}")
+        if name in options:
+            raise ValueError(f"{name} is given twice")
         options[name] = value
     return options
 
@@ -275,9 +277,9 @@ def _learn_agent(training: Any) -> int:
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
-        return _interrupted(run)
+        return _interrupted(run, training.added_timesteps)
     except (DivergedError, UserCodeError) as error:
-        error.add_note(_how_to_continue(run))
+        error.add_note(_how_to_continue(run, training.added_timesteps))
         raise
     say(
         f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
@@ -314,17 +316,18 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
     )
 
 
-def _interrupted(run: RunDirectory) -> int:
+def _interrupted(run: RunDirectory, total_timesteps: int | None = None) -> int:
     """Say how to continue the run, and return the exit status."""
-    say(f"interrupted; {_how_to_continue(run)}")
+    say(f"interrupted; {_how_to_continue(run, total_timesteps)}")
     return INTERRUPTED
 
 
-def _how_to_continue(run: RunDirectory) -> str:
+def _how_to_continue(run: RunDirectory, total_timesteps: int | None = None) -> str:
     checkpoints = sorted(run.checkpoints_path.rglob("*.pt"))
     if not checkpoints:
         return f"nothing was saved yet: start again, and remove {run.path} if you like"
-    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}"
+    more = "" if total_timesteps is None else f" --total-timesteps {total_timesteps}"
+    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}{more}"
 
 
 def resuming(path: Path) -> str:

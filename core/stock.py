@@ -10,7 +10,7 @@ from inspect import isroutine
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from plasticrl.core.cells import CELLS
@@ -102,7 +102,8 @@ def options_of(module: nn.Module) -> dict[str, Hashable]:
     return {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, Hashable) and name != "training" and not name.startswith("_")
+        if isinstance(value, Hashable) and not isinstance(value, Tensor)
+        if name != "training" and not name.startswith("_")
     }
 
 

@@ -78,6 +78,10 @@ def latest_checkpoint(folder: str | Path) -> Path:
     return checkpoints[-1]
 
 
+class DamagedError(RunError):
+    """A checkpoint is damaged, or is not one."""
+
+
 class Checkpoint(NamedTuple):
     """A loaded checkpoint."""
 
@@ -92,13 +96,14 @@ def load_latest(folder: str | Path) -> Checkpoint:
     """Load the checkpoint with the highest step, skipping those that are damaged.
 
     Raises:
-        RunError: there is no checkpoint, or all are damaged.
+        RunError: there is no checkpoint, all are damaged, or the latest one that is not damaged
+            cannot be read, or has another format.
     """
     damaged: list[str] = []
     for path in reversed(_checkpoints(Path(folder))):
         try:
             return Checkpoint(path, load_checkpoint(path), tuple(damaged))
-        except RunError as error:
+        except DamagedError as error:
             damaged.append(str(error))
     if damaged:
         raise RunError(damaged[0])
@@ -120,7 +125,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "which still reads it"
         )
     if not _has_its_checksum(contents):
-        raise RunError(
+        raise DamagedError(
             f"{path} is damaged, or not a plasticrl checkpoint: it does not end with the checksum "
             "of its contents"
         )
@@ -131,7 +136,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             raise TypeError("its fields have the wrong types")
     # The zip reader and the unpickler can raise any exception for a foreign file.
     except Exception as error:
-        raise RunError(f"{path} is not a plasticrl checkpoint") from error
+        raise DamagedError(f"{path} is not a plasticrl checkpoint") from error
     if version != FORMAT_VERSION:
         raise RunError(
             f"{path} has format {version}, but this plasticrl reads format {FORMAT_VERSION}: use "
@@ -164,17 +169,18 @@ def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, sorted by step. Incomplete files have other names."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if _step(path) >= 0), key=_step)
+    return sorted((p for p in folder.iterdir() if _step(p) >= 0 and not p.is_dir()), key=_step)
 
 
 def _remove_old(written: Path, keep: int) -> None:
-    """Remove older checkpoints, later ones from before the run was resumed, and partial files."""
+    """Remove all but the ``keep`` latest checkpoints up to this one, and partial files.
+
+    A later one is from before the run was resumed, and was damaged: it is left where it is.
+    """
     checkpoints = _checkpoints(written.parent)
-    position = checkpoints.index(written)
-    leftovers = list(written.parent.glob(".step_*.tmp"))
-    for path in (
-        checkpoints[: max(0, position - (keep - 1))] + checkpoints[position + 1 :] + leftovers
-    ):
+    older = checkpoints[: checkpoints.index(written)]
+    partial = [path for path in written.parent.glob(".step_*.tmp") if path.is_file()]
+    for path in older[: max(0, len(older) - (keep - 1))] + partial:
         path.unlink(missing_ok=True)
 
 

@@ -1,7 +1,7 @@
 """Damaged and hostile files: every loader gives a result or one of the user's errors.
 
-``python tests/test_fuzz.py 200000 [FIRST]`` runs more inputs, and prints every class of outcome, the
-worst time and the largest memory. ``FIRST`` is the first seed.
+``python tests/test_fuzz.py 200000 [FIRST]`` runs more inputs, from the seed ``FIRST`` on. It prints
+every class of outcome, the worst time and the largest memory.
 """
 
 import copy

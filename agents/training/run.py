@@ -132,6 +132,12 @@ class TrainingRun:
         return cls(run, config, model, curriculum, lock, total, seconds, damaged)
 
     @property
+    def added_timesteps(self) -> int | None:
+        """``total_timesteps`` if it was given for this resumption; None: as the config says."""
+        is_own = self.total_timesteps == self.config.total_timesteps
+        return None if is_own else self.total_timesteps
+
+    @property
     def resumes_exactly(self) -> bool:
         """Whether a resumed run has the same bits as one that was never interrupted."""
         return isinstance(self.model.env, BatchVecEnv)

@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.failures import environment_errors
 from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.building import RunA2C
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
@@ -21,7 +22,7 @@ ROWS = 256
 """Number of episodes that are played at the same time, each in its own row of the batch. With
 another number, the actions would be sampled differently, because all rows share one stream of
 random numbers; the seeds of the environments would be the same."""
-LONGEST = 100_000
+LONGEST = 30_000
 """Steps after which the evaluation stops with an error if an episode has not ended."""
 
 
@@ -104,7 +105,7 @@ def _steps(
         For each step, the rewards (rows,); whether each row is still in its first episode (rows,);
         and the infos of the rows that end it in this step, by row.
     """
-    env = build_env(config, rows)
+    env = RunA2C._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
     try:
         env.seed(seed)
         with environment_errors(env):
@@ -128,7 +129,7 @@ def _steps(
                 return
         raise UsageError(
             f"{config.env_id}: {int(playing.sum())} of {rows} episodes did not end within "
-            f"{LONGEST:,} steps; train with a time limit, as in env_kwargs max_episode_steps=500"
+            f"{LONGEST:,} steps; train with a time limit, as max_episode_steps in env_kwargs"
         )
     finally:
         env.close()

@@ -498,6 +498,7 @@ ANY_BREAKAGE = [
     (other_core, r"{newest} does not fit the run's config: policy has (no )?'core\."),
     (no_checkpoints, r"no checkpoint in {run}/checkpoints: start a new run in another folder"),
     (other_content, r"{newest} does not fit the run's config: (it is not a ch|policy must be of)"),
+    (newer_checkpoint, r"{newest} has format 99, .* reads format 2"),
     (nan_weights, r"{newest} does not fit the run's config: policy.*\.alpha is not finite"),
 ]
 
@@ -506,7 +507,6 @@ DAMAGE = [
     (flipped_bit, r"{newest} is damaged, or not a plasticrl checkpoint"),
     (foreign_pickle, r"{newest} is damaged, or not a plasticrl checkpoint"),
     (hostile_pickle, r"{newest} is not a plasticrl checkpoint"),
-    (newer_checkpoint, r"{newest} has format 99, .* reads format 2"),
 ]
 
 

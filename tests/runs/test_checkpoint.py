@@ -180,7 +180,7 @@ def test_the_latest_whole_one_is_loaded_and_the_others_are_named(tmp_path: Path)
         load_latest(tmp_path)
 
 
-def test_a_later_checkpoint_of_a_discarded_past_is_removed(tmp_path: Path) -> None:
+def test_a_damaged_later_checkpoint_pushes_no_good_one_out(tmp_path: Path) -> None:
     for step in (100, 300):
         save_checkpoint(tmp_path, step, {}, keep=2)
     (tmp_path / "step_000000000300.pt").write_bytes(b"damaged")
@@ -188,7 +188,16 @@ def test_a_later_checkpoint_of_a_discarded_past_is_removed(tmp_path: Path) -> No
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
         "step_000000000100.pt",
         "step_000000000200.pt",
+        "step_000000000300.pt",
     ]
+    assert load_latest(tmp_path).path.name == "step_000000000200.pt"
+
+
+def test_a_checkpoint_of_another_format_is_not_skipped(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {})
+    seal({"format_version": 3, "content": {}}, tmp_path / "step_000000000002.pt")
+    with pytest.raises(RunError, match="has format 3"):
+        load_latest(tmp_path)
 
 
 def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
