@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from stable_baselines3.common.vec_env import SubprocVecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.envs import SingleEnv
@@ -67,6 +67,17 @@ def _number(error: BaseException) -> int | None:
             return number
         trace = trace.tb_next
     return None
+
+
+def is_raised_by_reset(error: BaseException) -> bool:
+    """Whether an error comes from the ``reset`` of a ``VecEnv``."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name == "reset" and isinstance(frame.f_locals.get("self"), VecEnv):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _label(env: Any) -> str:

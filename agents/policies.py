@@ -5,6 +5,7 @@
 The policy does not store the recurrent state: its methods take a state and return the new one.
 """
 
+import warnings
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -42,6 +43,12 @@ CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
+
+
+NO_MEMORY = (
+    "each observation is treated as the first of an episode, so that the policy learns no memory: "
+    "train it with RecurrentA2C, or give episode_starts"
+)
 
 
 class PolicyStep(NamedTuple):
@@ -335,6 +342,8 @@ class PlasticPolicy(ActorCriticPolicy):
         if episode_starts is not None:
             _check_rollout_starts(episode_starts, _n_rows(obs))
         if episode_starts is None:
+            if torch.is_grad_enabled() and leaves(self.initial_state(0)):
+                warnings.warn(NO_MEMORY, stacklevel=2)
             episode_starts = torch.ones(1, actions.shape[0], device=actions.device)
         state = self._as_state(state, episode_starts.shape[1])
         values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)

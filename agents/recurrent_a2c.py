@@ -39,6 +39,7 @@ from torch import Tensor
 
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
+from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
 from plasticrl.agents.options import A2COptions
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
@@ -338,6 +339,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
             losses = {"policy": policy_loss, "value": value_loss, "entropy": entropy_loss}
             raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
         self.policy.optimizer.step()
+        # Its graph would keep the policy from being copied.
+        self.policy.action_dist.distribution = None  # type: ignore[assignment]
 
         self._n_updates += 1
         self._log_update(policy_loss, value_loss, entropy_loss, grad_norm)
@@ -412,6 +415,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
     def _notify(self, message: str) -> None:
         if self.verbose:
             print(message)
+
+    def _setup_learn(self, *arguments: Any, **options: Any) -> tuple[int, BaseCallback]:
+        try:
+            return super()._setup_learn(*arguments, **options)
+        except Exception as error:
+            if self.env is not None and is_raised_by_reset(error):
+                raise_environment_error(self.env, error)
+            raise
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from plasticrl.agents.watching.agent import TrainedAgent
 
 
+MOST_EPISODES = 10**6
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
     """Measure, watch or record a trained agent, replay a recorded episode, or plot runs.
@@ -51,12 +54,15 @@ class EvaluateArguments:
         """Raise ``UsageError`` for arguments that contradict each other or have invalid values."""
         if len(self.runs) + (self.gallery is not None) != 1:
             raise UsageError(
-                "name one: a run's folder, an episode's FILE.npz, or --gallery "
+                "name exactly one: a run's folder, an episode's FILE.npz, or --gallery "
                 f"{'|'.join(gallery.names())}, as in: {command_line('evaluate')} "
                 "--gallery maze --watch; several runs are for --plot FILE; --help says more"
             )
-        if self.episodes < 2:
-            raise UsageError(f"episodes must be at least 2 for an interval, not {self.episodes}")
+        if not 2 <= self.episodes <= MOST_EPISODES:
+            raise UsageError(
+                f"episodes must be at least 2, for an interval, and at most {MOST_EPISODES}, "
+                f"not {self.episodes}"
+            )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
         if self.json and self.show.watch:
@@ -92,6 +98,11 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
         show_recorded(path, arguments.show)
         return 0
+    if str(path) in gallery.names() and not path.exists():
+        raise UsageError(
+            f"there is no run {path}; an installed agent of that name is shown with: "
+            f"{command_line('evaluate')} --gallery {path} --watch"
+        )
     if str(path) in PRESETS and not path.exists():
         raise UsageError(
             f"there is no run {path}: train it with {command_line('train')} {path}, or evaluate an "
@@ -198,7 +209,7 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
         return
     try:
         lines = list(_lines(record))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunError(f"{run.evaluation_path} is damaged: {error!r}") from error
     print(printable("\n  ".join((f"{run.preset}: {lines[0]}", *lines[1:]))))
 

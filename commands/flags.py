@@ -76,6 +76,9 @@ def _sentence(box: str) -> str:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
             )
+    text = re.sub(
+        r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is no whole number", text
+    )
     return text.removeprefix("Error parsing ")
 
 
@@ -88,10 +91,11 @@ def flag_words(argv: Sequence[str]) -> list[str]:
 def check_flags(argv: Sequence[str], form: type[Any]) -> None:
     """Raise ``UsageError``, which suggests similar flags, if the dataclass lacks a flag."""
     known = flag_paths(form)
-    given = [known.get(_canonical(flag), flag) for flag in flag_words(argv)]
-    for flag, path in zip(flag_words(argv), given, strict=True):
-        if given.count(path) > 1:
-            raise UsageError(f"{flag} is given more than once, or together with its opposite")
+    given: dict[str, str] = {}
+    for flag in flag_words(argv):
+        path = known.get(_canonical(flag), flag)
+        if given.setdefault(path, _canonical(flag)) != _canonical(flag):
+            raise UsageError(f"{flag} contradicts --{given[path]}: leave one of them out")
     for flag in flag_words(argv):
         name = _canonical(flag)
         if name in ("help", *known) or name.startswith("tyro-"):

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         there = ", ".join(COMMANDS)
         print(
             f"error: there is no command {command!r}; there are {there}, as in: "
-            "plasticrl train maze-quickstart",
+            "plasticrl train maze-quickstart, or plasticrl evaluate --gallery maze --watch",
             file=sys.stderr,
         )
         return BAD_USAGE

@@ -128,6 +128,11 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     return _learn_agent(run)
 
 
+def _check_env_kwargs_once(flags: Sequence[str]) -> None:
+    if flag_words(flags).count("--env-kwargs") > 1:
+        raise UsageError("--env-kwargs is given more than once: name all options after one of them")
+
+
 def parse_agent(
     preset: str, config: TrainConfig, flags: Sequence[str]
 ) -> tuple[TrainConfig, Path | None, dict[str, Any]]:
@@ -140,6 +145,7 @@ def parse_agent(
     Raises:
         UsageError: a flag does not exist, or has an invalid value.
     """
+    _check_env_kwargs_once(flags)
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
     parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
@@ -177,12 +183,13 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
 
 
 def _core_name(flags: Sequence[str]) -> str | None:
-    """The value of the flag ``--core.name``; None if it is not given."""
+    """The value of the last flag ``--core.name``; None if it is not given."""
+    name = None
     for index, word in enumerate(flags):
         flag, equals, value = word.partition("=")
         if flag == "--core.name":
-            return value if equals else " ".join(flags[index + 1 : index + 2])
-    return None
+            name = value if equals else " ".join(flags[index + 1 : index + 2])
+    return name
 
 
 def _copy(config: Any, form: type[Any]) -> Any:

@@ -69,11 +69,17 @@ def check_choices(config: Any) -> None:
             raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
+LARGEST = 1e30
+"""The largest number of an option: its products must be finite in single precision."""
+
+
 def check_positive(**values: float) -> None:
     """Raise ``OptionError`` unless every value is a finite number above zero."""
     for name, value in values.items():
         if not (_is_number(value) and value > 0):
             raise OptionError(f"{name} must be a finite number above 0, not {value!r}")
+        if value > LARGEST:
+            raise OptionError(f"{name} must be at most {LARGEST:g}, not {value!r}")
 
 
 def check_size(**values: int) -> None:
@@ -155,7 +161,7 @@ class Plasticity:
     def __post_init__(self) -> None:
         check_choices(self)
         check_positive(clip=self.clip, alpha_scale=self.alpha_scale)
-        if not _is_number(self.eta_init):
+        if not _is_number(self.eta_init) or abs(self.eta_init) > LARGEST:
             raise OptionError(f"eta_init must be a finite number, not {self.eta_init!r}")
         if not isinstance(self.fan_out, bool):
             raise OptionError(f"fan_out must be true or false, not {self.fan_out!r}")

@@ -91,6 +91,11 @@ class Checkpoint(NamedTuple):
     damaged: tuple[str, ...] = ()
     """For each checkpoint with a higher step, a sentence why it could not be read."""
 
+    @property
+    def step(self) -> int:
+        """The step in the file's name."""
+        return _step(self.path)
+
 
 def load_latest(folder: str | Path) -> Checkpoint:
     """Load the checkpoint with the highest step, skipping those that are damaged.

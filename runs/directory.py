@@ -19,6 +19,7 @@ from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import null_non_finite, read_bytes, write_json
 
 FORMAT_VERSION = 2
+LONGEST_PRESET = 100
 CONFIG_NAME = "config.json"
 EVALUATION_NAME = "evaluation.json"
 _KEYS: dict[str, type] = {
@@ -138,7 +139,7 @@ def _make_empty_folder(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
-        raise RunError(f"{path} is not empty: choose another folder")
+        raise RunError(f"{path} is not empty: choose another folder, or resume its run")
 
 
 def _read_object(file: Path) -> dict[str, Any]:
@@ -168,6 +169,12 @@ def _checked(contents: dict[str, Any], file: Path) -> dict[str, Any]:
         )
     for name, expected in _KEYS.items():
         _check_key(contents, name, expected, file)
+    preset = contents["preset"]
+    if not preset.isprintable() or len(preset) > LONGEST_PRESET:
+        raise RunError(
+            f"{file}: preset must be at most {LONGEST_PRESET} printable characters, "
+            f"not {len(preset)} characters that begin with {preset[:20]!r}"
+        )
     return contents
 
 

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from plasticrl.runs.errors import RunError
 
+LARGEST = 1e15
+"""The largest count, number of seconds or learning rate that a run saves."""
+
 
 def check_like(value: object, template: object, where: str) -> None:
     """Check that nested data has the same keys, lengths, types, shapes and dtypes as a template.
@@ -74,6 +77,10 @@ _OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
 """What an optimizer keeps of each parameter that has had a gradient."""
 
 
+NOT_NEGATIVE = {"step", "exp_avg_sq", "square_avg"}
+"""Numbers of an optimizer that are never negative."""
+
+
 def check_optimizer(state: object, optimizer: torch.optim.Optimizer, where: str) -> None:
     """Check the saved state of an optimizer against the optimizer that is to load it.
 
@@ -96,9 +103,15 @@ def check_optimizer(state: object, optimizer: torch.optim.Optimizer, where: str)
     }
     check_like(state, {**optimizer.state_dict(), "state": forms}, where)
     assert isinstance(state, dict)
-    for saved, ours in zip(state["param_groups"], optimizer.param_groups, strict=True):
+    for number, values in state["state"].items():
+        for name in NOT_NEGATIVE & values.keys():
+            if (values[name] < 0).any():
+                raise RunError(f"{where}.state.{number}.{name} has a negative number")
+    groups = optimizer.state_dict()["param_groups"]
+    for saved, ours in zip(state["param_groups"], groups, strict=True):
+        check_at_least(0, **{f"{where}: lr": saved["lr"]})
         for name, option in ours.items():
-            if name not in ("lr", "params") and saved[name] != option:
+            if name != "lr" and saved[name] != option:
                 raise RunError(f"{where}: {name} must be {option!r}, not {saved[name]!r}")
 
 
@@ -110,7 +123,7 @@ def _like(parameter: Tensor, name: str, saved: object) -> Tensor | None:
 
 
 def check_at_least(minimum: float, **values: object) -> None:
-    """Raise ``RunError`` unless every value is a finite number of at least ``minimum``."""
+    """Raise ``RunError`` unless every value is a number from ``minimum`` to ``LARGEST``."""
     for name, value in values.items():
-        if type(value) not in (int, float) or not minimum <= value < math.inf:  # type: ignore[operator]
-            raise RunError(f"{name} must be a finite number of at least {minimum}")
+        if type(value) not in (int, float) or not minimum <= value <= LARGEST:  # type: ignore[operator]
+            raise RunError(f"{name} must be a number from {minimum} to {LARGEST:g}")

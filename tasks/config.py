@@ -1,12 +1,14 @@
 """The options that all supervised runs share. This module does not import torch."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from plasticrl.runs import UsageError
 from plasticrl.runs.memory import MOST_THREADS
 
+LARGEST = 10**9
+"""The largest number of updates, episodes or units."""
 KIND = "supervised"
 """The ``kind`` that the run directory of a supervised run has."""
 
@@ -38,6 +40,10 @@ class TaskConfig:
     """Number of held-out episodes in the evaluation."""
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int) and value > LARGEST:
+                raise UsageError(f"{item.name} must be at most {LARGEST}, not {value}")
         for name in ("threads", "batch_size", "n_updates"):
             self._check_at_least(name, 1)
         if self.threads > MOST_THREADS:

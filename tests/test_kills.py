@@ -1,6 +1,6 @@
 """Runs that are killed, at every write or at random moments, and resumed, equal an unbroken one.
 
-``python tests/test_kills.py 200`` crashes at every write and kills at more random moments, and prints
+``python tests/test_kills.py 200`` crashes at every write, kills at more random moments, and prints
 how often each run was killed and what differs.
 """
 

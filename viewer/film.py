@@ -69,7 +69,7 @@ def _check_ffmpeg(path: Path) -> None:
     except (ImportError, RuntimeError) as error:
         raise ViewerError(
             f"cannot record to {path}: .mp4 needs the extra `video` "
-            "(pip install -c constraints.txt -e '.[video]'); .gif and .webp do without"
+            "(pip install imageio-ffmpeg); .gif and .webp do without"
         ) from error
 
 

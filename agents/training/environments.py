@@ -64,19 +64,28 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
         yield
     except (gym.error.Error, ArgumentError, *errors) as error:
         raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if config.env_id in ENV_IDS:
             raise
         raise UserCodeError(f"{config.env_id} cannot be made: {error}") from error
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """Build a run's environments on its device, at the first stage of its curriculum."""
+    """Build a run's environments on its device, at the first stage of its curriculum if any.
+
+    Raises:
+        UsageError: as ``build_env``, also for a later stage of the curriculum.
+    """
     if config.device != "auto":
         check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
     if option is not None:
-        config = replace(config, env_kwargs={**config.env_kwargs, option: stages[0]})
+        *later, config = (
+            replace(config, env_kwargs={**config.env_kwargs, option: stage})
+            for stage in reversed(stages)
+        )
+        for stage_config in later:
+            build_env(stage_config, 1).close()
     device = get_device(config.device)
     native = config.env_id in ENV_IDS and not config.history
     on_device = native and device.type != "cpu"
@@ -117,7 +126,8 @@ def _check_env_kwargs(config: TrainConfig) -> None:
         return  # gym.make imports a module that registers the id, or raises an error
     native = config.env_id in ENV_IDS
     creator = spec.vector_entry_point if native else spec.entry_point
-    make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    with _errors_of_making(config):
+        make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
     parameters = inspect.signature(make).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return  # it takes keyword arguments of any name, and must check them itself

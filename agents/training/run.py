@@ -26,6 +26,7 @@ from plasticrl.runs import (
     DivergedError,
     FolderLock,
     RunDirectory,
+    RunError,
     TrainingSession,
     UsageError,
     load_latest,
@@ -122,6 +123,8 @@ class TrainingRun:
             model = build_model(config, env)
             with checkpoint_in_errors(checkpoint.path):
                 restore(model, checkpoint.content, curriculum)
+                if model.num_timesteps != checkpoint.step:
+                    raise RunError(f"num_timesteps is {model.num_timesteps:,}")
             if total_timesteps is not None and model.num_timesteps >= total:
                 raise UsageError(
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "

@@ -113,8 +113,13 @@ def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum 
         check_like(content[name], template, name)
     check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
     recorded = content["recorded"]  # may have NaN, as an explained variance of constant returns
-    if type(recorded) is not dict or {type(value) for value in recorded.values()} - {float}:
-        raise RunError("recorded must be numbers by name")
+    if (
+        type(recorded) is not dict
+        or {type(value) for value in recorded.values()} - {float}
+        or {type(name) for name in recorded} - {str}
+        or "step" in recorded
+    ):
+        raise RunError("recorded must be numbers by the names of metrics")
     _check_policy(model.policy, content)
     check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
     if isinstance(model.env, BatchVecEnv):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import A2C
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
     CategoricalDistribution,
@@ -331,6 +332,14 @@ def test_deterministic_takes_the_most_likely_action() -> None:
 # SB3's own calls
 
 
+def test_an_algorithm_without_memory_is_warned_of() -> None:
+    """Otherwise SB3's A2C trains a plastic policy whose traces never matter, and nobody says so."""
+    model = A2C(PlasticPolicy, "CartPole-v1", device="cpu")
+    with pytest.warns(UserWarning, match="learns no memory: train it with RecurrentA2C"):
+        model.learn(5)
+
+
+@pytest.mark.filterwarnings("ignore:each observation is treated as the first")
 def test_feed_forward_calls_agree_with_the_step(core: dict[str, Any]) -> None:
     """Otherwise tools for SB3's policies, which pass no state, get other results."""
     policy = make(**core)

@@ -284,7 +284,7 @@ def test_an_unknown_flag_of_evaluate(refused: Refused) -> None:
 def test_evaluate_without_a_run(refused: Refused) -> None:
     """Otherwise the user does not learn how to start."""
     said = refused(evaluate_main)
-    assert "name one: a run's folder, " in said
+    assert "name exactly one: a run's folder, " in said
     assert "plasticrl evaluate --gallery maze --watch; several runs are for --plot FILE" in said
 
 
@@ -621,8 +621,8 @@ def test_a_run_that_cannot_be_continued(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--episodes 1", "episodes must be at least 2 for an interval, not 1"),
-        ("--episodes -4", "episodes must be at least 2 for an interval, not -4"),
+        ("--episodes 1", "--episodes must be at least 2, for an interval, .* not 1"),
+        ("--episodes -4", "--episodes must be at least 2, for an interval, .* not -4"),
         ("--seed -1", "seed must be from 0 to 2147483647, not -1"),
         ("--json --watch", "use --watch in a separate call"),
         ("--record episode.avi", r"cannot record to episode\.avi: the name must end in \.gif, \.w"),

@@ -68,7 +68,7 @@ def test_given_values_are_distinguished_from_defaults() -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--n-envs", "x"], "--n-envs: invalid literal for int() with base 10: 'x'"),
+        (["--n-envs", "x"], "--n-envs: 'x' is no whole number"),
         (["--n-envs"], "--n-envs"),
         (["a", "b"], "no flag takes the value 'b'"),
         (["a", "--history", "false"], "takes no value, not 'false'"),

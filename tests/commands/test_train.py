@@ -188,6 +188,20 @@ def test_another_env_drops_the_presets_env_kwargs() -> None:
     assert config == replace(MAZE, env_id="CartPole-v1", env_kwargs={"a": 1}, a2c=a2c)
 
 
+def test_options_of_the_environment_after_two_flags() -> None:
+    """The first ones would be ignored."""
+    with pytest.raises(UsageError, match="--env-kwargs is given more than once"):
+        parse("maze-quickstart", "--env-kwargs", "size=7", "--env-kwargs", "episode_length=9")
+    with pytest.raises(UsageError, match="size is given twice"):
+        parse("maze-quickstart", "--env-kwargs", "size=7", "size=9")
+
+
+def test_a_flag_and_its_opposite() -> None:
+    """One of them would be ignored."""
+    with pytest.raises(UsageError, match=r"--core.no-fan-out contradicts --core.fan-out"):
+        parse("maze-quickstart", "--core.fan-out", "--core.no-fan-out")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

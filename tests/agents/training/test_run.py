@@ -206,7 +206,7 @@ def test_every_environment_is_closed(tmp_path: Path) -> None:
     assert Counted.n_open == 0
     assert train_main(flags) == 0
     assert train_main(flags) == 2
-    assert train_main(["--resume", str(run)]) == 2
+    assert train_main(["--resume", str(run)]) == 0
     TrainedAgent.load(run)
     assert Counted.n_open == 0
 

@@ -110,8 +110,11 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
     [
         (["--gallery", "mazes"], "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze\n"),
         (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
-        (["--gallery", "maze", "run"], "name one: a run's folder, an episode's FILE.npz, or "),
-        ([], "name one: a run's folder, an episode's FILE.npz, or --gallery cue-"),
+        (
+            ["--gallery", "maze", "run"],
+            "name exactly one: a run's folder, an episode's FILE.npz, or ",
+        ),
+        ([], "name exactly one: a run's folder, an episode's FILE.npz, or --gallery cue-"),
         (["--gallery", "maze", "--watch", "--episodes=9"], "leave out --episodes"),
         (
             ["--gallery", "maze", "--record=a.gif", "--ablate-plasticity"],
