@@ -1,5 +1,6 @@
 """What users put into the algorithm: hooks, methods, callbacks, and environments that misbehave."""
 
+import copy
 import types
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C, make_vec_env
 from plasticrl.core.state import leaves
@@ -326,3 +328,26 @@ def test_loading_in_mid_episode_begins_new_episodes(tmp_path: Any) -> None:
     loaded.learn(2 * 16, reset_num_timesteps=False)
     assert loaded.rollout_buffer.episode_starts[0].all()
     assert all((leaf == 0).all() for leaf in leaves(loaded._start_state))
+
+
+def test_pruned_weights(core: dict[str, Any], make_vec: Any) -> None:
+    """Acting or the loss would end in an error, or act with weights that are pruned."""
+    model = make(make_vec(), policy_kwargs=core)
+    part = next((p for p in model.policy.core.modules() if hasattr(p, "weight")), None)
+    if part is None:
+        part = model.policy.action_net
+    prune.random_unstructured(part, "weight", 0.5)  # type: ignore[no-untyped-call]
+    model.learn(96)
+    assert (part.weight == 0).any()
+
+
+def test_a_policy_can_be_copied_in_a_callback(core: dict[str, Any], make_vec: Any) -> None:
+    """A callback that keeps the best policy works with SB3's A2C."""
+    model, copies = make(make_vec(), policy_kwargs=core), []
+
+    def keep(found: dict[str, Any], _: Any) -> bool:
+        copies.append(copy.deepcopy(found["self"].policy))
+        return True
+
+    model.learn(96 + 3, callback=keep)
+    assert len(copies) > 32

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -272,3 +273,46 @@ def test_reward_per_trial_by_hand() -> None:
     """The rewards are 3 and -1 in 2 and 6 trials."""
     measurement = Measurement(np.array([3.0, -1.0]), np.array([2.0, 6.0]))
     assert measurement.summary("x_")["x_reward_per_trial"] == 0.25
+
+
+class Picture(gym.Env[Any, Any]):
+    """The reward is the action that the picture names by its bright channel."""
+
+    observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        pass
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self._draw(), {}
+
+    def step(self, action: Any) -> Any:
+        return self._draw(), 1.0, False, False, {}
+
+    def _draw(self) -> Any:
+        picture = np.zeros((36, 36, 3), np.uint8)
+        picture[..., self.np_random.integers(3)] = 255
+        return picture
+
+
+gym.register("Picture-v0", Picture, max_episode_steps=3)
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode=.rgb_array.")  # Gymnasium's
+def test_pictures_are_seen_as_in_training(tmp_path: Path) -> None:
+    """The channels would be read as rows, and the agent measured with other pictures."""
+    run = tmp_path / "run"
+    flags = ["--env-id=Picture-v0", "--n-envs=2", "--a2c.n-steps=4", "--core.hidden-size=4"]
+    assert (
+        train_main(["maze-quickstart", *flags, "--total-timesteps=8", "--run-dir", str(run)]) == 0
+    )
+    agent = TrainedAgent.load(run)
+    seen: list[Any] = []
+    agent.policy.features_extractor.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0])
+    )
+    evaluation.measure(agent.config, agent.policy, episodes=2, seed=3)
+    assert all(picture.shape == (2, 3, 36, 36) for picture in seen)
+    assert all(set(picture.amax(dim=(2, 3)).flatten().tolist()) == {0.0, 1.0} for picture in seen)
