@@ -99,7 +99,8 @@ def _waited(episodes: Sequence[NDArray[Any]]) -> str:
     if first is None:
         return "found no reward"
     without = sum(not one.steps for one in waits)
-    but = f" ({without} had none)" if without else ""
+    episodes_without = "1 episode" if without == 1 else f"{without} episodes"
+    but = f" ({episodes_without} had no reward)" if without else ""
     took = f"took {number(first)} steps to the first reward{but}"
     if after is None or not any(one.steps[1:] for one in waits):
         return f"{took} and found no other"

@@ -113,10 +113,12 @@ class Screen:
         lines = [Text(f"{name:<{_LABEL}}{number:>8}") for name, number in facts.items()]
         if story.worth_counting(episode.rewards):
             steps = story.steps_to_rewards(episode.rewards[: step + 1])
-            wrapped, most = _wrapped(steps), max(1, room - len(lines) - 2)
-            which = "each reward" if len(wrapped) <= most else "last rewards"
+            most, n_steps = max(1, room - len(lines) - 2), len(steps)
+            while len(wrapped := _wrapped(steps)) > most:
+                steps = steps[1:]
+            which = "each reward" if len(steps) == n_steps else "last rewards"
             gap = [Text()] if room > len(lines) + 2 else []
-            lines += [*gap, Text(f"steps to {which}"), *wrapped[-most:]]
+            lines += [*gap, Text(f"steps to {which}"), *wrapped]
         return lines
 
     def _trace(self, synapses: Synapses, step: int) -> list[Text]:

@@ -131,8 +131,8 @@ def test_the_story_of_who_finds_little(ablated: tuple[int, ...], told: str) -> N
 def test_episodes_without_a_reward_are_told_apart() -> None:
     pairs = [(maze_recording(4, False, ()), None), (maze_recording(3, False, (10, 20)), None)]
     assert text_of(page(pairs), '<p class="headline">', "</p>") == (
-        "Over 2 episodes the plastic network took 10 steps to the first reward (1 had none), "
-        "15 to each later one."
+        "Over 2 episodes the plastic network took 10 steps to the first reward "
+        "(1 episode had no reward), 15 to each later one."
     )
 
 
