@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import connection
 from typing import Any, NoReturn
 
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
@@ -49,8 +50,10 @@ def _name(env: Any, error: BaseException) -> str:
     """The environment's number, and its id or class where that is known."""
     base = env.unwrapped
     if isinstance(base, SubprocVecEnv):
-        ended = [row for row, process in enumerate(base.processes) if not process.is_alive()]
-        return f"the process of environment {ended[0]}" if ended else "an environment"
+        # The pipe is closed a moment before the process has ended.
+        ended = connection.wait([process.sentinel for process in base.processes], timeout=1)
+        numbers = [n for n, process in enumerate(base.processes) if process.sentinel in ended]
+        return f"the process of environment {numbers[0]}" if numbers else "an environment"
     envs = getattr(base, "envs", None)
     if envs is None:
         return _label(base)

@@ -20,6 +20,7 @@ from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import (
+        has_checkpoint,
         latest_checkpoint,
         load_checkpoint,
         load_latest,
@@ -48,6 +49,7 @@ __all__ = [
     "flat",
     "from_dict",
     "get_rng_state",
+    "has_checkpoint",
     "latest_checkpoint",
     "load_checkpoint",
     "load_latest",
@@ -68,6 +70,7 @@ _MODULES = {
     "TrainingSession": "session",
     "check_device": "devices",
     "get_rng_state": "rng",
+    "has_checkpoint": "checkpoint",
     "latest_checkpoint": "checkpoint",
     "load_checkpoint": "checkpoint",
     "load_latest": "checkpoint",

@@ -66,6 +66,11 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     return path
 
 
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether a folder exists and has a checkpoint, which may be damaged."""
+    return bool(_checkpoints(Path(folder)))
+
+
 def latest_checkpoint(folder: str | Path) -> Path:
     """Return the path of the checkpoint with the highest step, without reading the file.
 

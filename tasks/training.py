@@ -18,6 +18,7 @@ from plasticrl.runs import (
     TrainingSession,
     check_device,
     from_dict,
+    has_checkpoint,
     load_latest,
     save_checkpoint,
     to_dict,
@@ -132,7 +133,7 @@ class SupervisedRun:
         if not _n_parameters(module):
             return module, None
         fit, folder = self.task.fit(module), self.run.checkpoints_path / f"{position}"
-        if folder.exists():
+        if has_checkpoint(folder):
             _restore(fit, folder, session)
         metrics, prefix = MetricsLog(self.run.metrics_path), f"{net.name}/" if position else ""
         metrics.rewind(fit.n_updates * config.batch_size, prefix)

@@ -282,12 +282,6 @@ def main(n_kills: int) -> int:
         unbroken = {name: Path(folder) / name for name in RUNS}
         for name, argv in RUNS.items():
             assert trainer.train([*argv, "--run-dir", str(unbroken[name])]) == 0
-        for name in REPEATS_BITS:
-            n, found = crash_and_resume(
-                trainer, name, Path(folder) / "run", unbroken[name], growth=0
-            )
-            print(f"{name}: crashed at {n} writes, different: {found or 'nothing'}", flush=True)
-            n_different += bool(found)
         while total < n_kills:
             for name in RUNS:
                 run = Path(folder) / "run"
@@ -296,6 +290,10 @@ def main(n_kills: int) -> int:
                 print(f"{name}: killed {n} times, different: {found or 'nothing'}", flush=True)
                 total, n_different = total + n, n_different + bool(found)
                 shutil.rmtree(run)
+        for name in REPEATS_BITS:
+            n, found = crash_and_resume(trainer, name, run, unbroken[name], growth=0)
+            print(f"{name}: crashed at {n} writes, different: {found or 'nothing'}", flush=True)
+            n_different += bool(found)
     trainer.close()
     print(f"{total} kills, {n_different} runs that differ")
     return n_different

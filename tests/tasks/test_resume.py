@@ -390,6 +390,18 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     assert not Path("hacked").exists()
 
 
+def test_a_kill_before_the_first_checkpoint(tmp_path: Path) -> None:
+    """Otherwise the folder that was just made for it keeps the run from being resumed."""
+    run = tmp_path / "run"
+    assert train_main([*RUNS["bohp"], "--no-controls", "--run-dir", str(run)]) == 0
+    (run / "evaluation.json").unlink()
+    for path in (run / "checkpoints" / "0").iterdir():
+        path.unlink()
+    assert train_main(["--resume", str(run)]) == 0
+    assert train_main([*RUNS["bohp"], "--no-controls", "--run-dir", str(tmp_path / "one")]) == 0
+    assert_same_run(run, tmp_path / "one")
+
+
 def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise the nets are trained for too long, or a script that resumes ends in an error."""
     run = tmp_path / "run"
