@@ -372,7 +372,8 @@ class PlasticPolicy(ActorCriticPolicy):
         pair: Any = observation
         if isinstance(pair, tuple):
             return super().predict(pair)  # type: ignore[arg-type]  # SB3's error for (obs, info)
-        self.set_training_mode(False)
+        if self.training:  # to walk through all modules takes as long as the step of a small net
+            self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         n_envs = _n_rows(obs)
         self.check_overrides()
