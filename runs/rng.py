@@ -46,7 +46,16 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.Generator().set_state(state["torch"])
         for index, cuda_state in enumerate(cuda_states):
             torch.Generator(device=f"cuda:{index}").set_state(cuda_state)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    # IndexError: numpy's, for a key without an axis.
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise RunError(f"the random-number state is malformed: {error!r}") from error
     random.setstate(python_state)
     np.random.set_state(numpy_state)  # noqa: NPY002  the global generator

@@ -144,7 +144,7 @@ def odd_tensor(rng: random.Random) -> Callable[[Any], Any]:
         if not isinstance(value, torch.Tensor) or rng.random() < 0.2:
             allowed = [item for item in ODD if not (isinstance(item, str) and "\ud800" in item)]
             return copy.deepcopy(rng.choice(allowed))
-        kind = rng.randrange(7)
+        kind = rng.randrange(7) if value.layout == torch.strided else 2
         if kind == 0:
             return value.to(rng.choice((torch.complex64, torch.float16, torch.int8, torch.bool)))
         if kind == 1:
@@ -228,10 +228,11 @@ class Checkpoint(Target):
         content = in_tree(load_checkpoint(path), rng, odd_tensor(rng))
         for other in path.parent.iterdir():
             other.unlink()
+        step = int(path.stem.partition("_")[2])
         try:
-            save_checkpoint(path.parent, 1, content if isinstance(content, dict) else {})
+            save_checkpoint(path.parent, step, content if isinstance(content, dict) else {})
         except TypeError:  # a key or a number that no checkpoint can hold
-            save_checkpoint(path.parent, 1, {})
+            save_checkpoint(path.parent, step, {})
 
     def load(self, folder: Path) -> None:
         self.read(folder)
