@@ -159,7 +159,7 @@ def odd_tensor(rng: random.Random) -> Callable[[Any], Any]:
             return value.to("meta")
         spoiled = value.clone()
         numbers = (torch.nan, torch.inf, 1e30)
-        if not value.is_floating_point():
+        if not (value.is_floating_point() or value.is_complex()):
             limits = torch.iinfo(value.dtype) if value.dtype != torch.bool else None
             numbers = (0, 1) if limits is None else (limits.min, limits.max)
         spoiled.view(-1)[rng.randrange(value.numel())] = rng.choice(numbers)
