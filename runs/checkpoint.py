@@ -77,10 +77,7 @@ def latest_checkpoint(folder: str | Path) -> Path:
     Raises:
         RunError: there is no checkpoint.
     """
-    checkpoints = _checkpoints(Path(folder))
-    if not checkpoints:
-        raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
-    return checkpoints[-1]
+    return _existing(folder)[-1]
 
 
 class DamagedError(RunError):
@@ -110,14 +107,12 @@ def load_latest(folder: str | Path) -> Checkpoint:
             cannot be read, or has another format.
     """
     damaged: list[str] = []
-    for path in reversed(_checkpoints(Path(folder))):
+    for path in reversed(_existing(folder)):
         try:
             return Checkpoint(path, load_checkpoint(path), tuple(damaged))
         except DamagedError as error:
             damaged.append(str(error))
-    if damaged:
-        raise RunError(damaged[0])
-    raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
+    raise RunError(damaged[0])
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -167,6 +162,13 @@ def add_checksum(buffer: io.BytesIO) -> None:
 def _has_its_checksum(contents: bytes) -> bool:
     body, checksum = memoryview(contents)[:-_DIGITS], contents[-_DIGITS:]
     return hashlib.sha256(body).hexdigest().encode() == checksum
+
+
+def _existing(folder: str | Path) -> list[Path]:
+    checkpoints = _checkpoints(Path(folder))
+    if not checkpoints:
+        raise RunError(f"there is no checkpoint in {folder}: start a new run in another folder")
+    return checkpoints
 
 
 def _step(path: Path) -> int:

@@ -28,13 +28,25 @@ def atomic_write(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
-            leftover.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if not _is_running(leftover.suffixes[-2][1:]):
+                leftover.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # it no longer exists if it was renamed
             temporary.unlink()
+
+
+def _is_running(process_id: str) -> bool:
+    """Whether a process may still be writing a file that has its number in the name."""
+    try:
+        os.kill(int(process_id), 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

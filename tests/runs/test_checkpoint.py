@@ -201,10 +201,15 @@ def test_a_checkpoint_of_another_format_is_not_skipped(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".x.json.77.tmp").write_bytes(b"half")
-    (tmp_path / ".y.json.77.tmp").write_bytes(b"of another file")
+    (tmp_path / ".x.json.99999999.tmp").write_bytes(b"of a process that is gone")
+    (tmp_path / f".x.json.{os.getppid()}.tmp").write_bytes(b"of one that may be writing it")
+    (tmp_path / ".y.json.99999999.tmp").write_bytes(b"of another file")
     write_json(tmp_path / "x.json", {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.json.77.tmp", "x.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f".x.json.{os.getppid()}.tmp",
+        ".y.json.99999999.tmp",
+        "x.json",
+    }
 
 
 def test_what_could_not_be_read_is_not_written(
