@@ -255,10 +255,7 @@ def open_agent(folder: Path) -> None:
 
 
 def resume_agent(folder: Path) -> None:
-    run = TrainingRun.resume(folder)
-    assert run.model.env is not None
-    run.model.env.close()
-    run.lock.release()
+    TrainingRun.resume(folder).close()
 
 
 def resume_net(folder: Path) -> None:

@@ -171,11 +171,15 @@ class TrainingRun:
         try:
             self._learn(session or TrainingSession(), save)
         finally:
-            assert model.env is not None
-            model.env.close()
-            model.logger.close()
-            self.lock.release()
+            self.close()
         return Trained(model.num_timesteps, time.monotonic() - started_at)
+
+    def close(self) -> None:
+        """Close the environments and the logs, and release the run's directory."""
+        assert self.model.env is not None
+        self.model.env.close()
+        self.model.logger.close()
+        self.lock.release()
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
