@@ -154,7 +154,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
 
 
 def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
-    """Measure the agent, write the result to the run's folder, and print it."""
+    """Measure the agent, print the result, and write it to the run's folder."""
     from plasticrl.agents.watching.evaluation import evaluate
 
     result = evaluate(
@@ -164,12 +164,12 @@ def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
         arguments.deterministic,
         arguments.ablate_plasticity,
     )
-    if arguments.gallery is None:
-        agent.run.write_evaluation(result)
     if arguments.json:
         print(json.dumps(null_non_finite(result)))
     else:
         _print_table(result)
+    if arguments.gallery is None:
+        agent.run.write_evaluation(result)
 
 
 def _print_table(result: dict[str, Any]) -> None:
@@ -177,7 +177,8 @@ def _print_table(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(f"{result['env_id']}, {result['episodes']} episodes"))
+    steps = f"after {result['n_timesteps']:,} steps of training"
+    table = Table(title=escape(f"{result['env_id']}, {result['episodes']} episodes, {steps}"))
     table.add_column("agent")
     table.add_column("reward", justify="right")
     table.add_column("95 % interval", justify="right")

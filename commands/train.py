@@ -33,7 +33,7 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.core import CELLS
-from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError
+from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError, WriteError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
@@ -285,7 +285,7 @@ def _learn_agent(training: Any) -> int:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
         return _interrupted(run, training.added_timesteps)
-    except (DivergedError, UserCodeError) as error:
+    except (DivergedError, UserCodeError, WriteError) as error:
         error.add_note(_how_to_continue(run, training.added_timesteps))
         raise
     say(
@@ -308,7 +308,7 @@ def _learn_task(training: Any) -> int:
                 say(f"picture: {run.path / name}")
     except KeyboardInterrupt:
         return _interrupted(run)
-    except DivergedError as error:
+    except (DivergedError, WriteError) as error:
         error.add_note(_how_to_continue(run))
         raise
     say(f"to see these results again: {command_line('evaluate')} {shlex.quote(str(run.path))}")
@@ -330,6 +330,8 @@ def _interrupted(run: RunDirectory, total_timesteps: int | None = None) -> int:
 
 
 def _how_to_continue(run: RunDirectory, total_timesteps: int | None = None) -> str:
+    if not run.path.exists():
+        return f"{run.path} is no longer there: if it was moved, resume it in its new place"
     checkpoints = sorted(run.checkpoints_path.rglob("*.pt"))
     if not checkpoints:
         return f"nothing was saved yet: start again, and remove {run.path} if you like"

@@ -82,11 +82,17 @@ def check_positive(**values: float) -> None:
             raise OptionError(f"{name} must be at most {LARGEST:g}, not {value!r}")
 
 
+MOST_UNITS = 10**8
+"""With many more units, the number of a matrix's bytes does not fit into 64 bits."""
+
+
 def check_size(**values: int) -> None:
-    """Raise ``OptionError`` unless every value is an integer of at least 1."""
+    """Raise ``OptionError`` unless every value is an integer from 1 to ``MOST_UNITS``."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
+        if value > MOST_UNITS:
+            raise OptionError(f"{name} must be at most {MOST_UNITS:,}, not {value!r}")
 
 
 def _is_number(value: object) -> bool:

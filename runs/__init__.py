@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
-from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeError
-from plasticrl.runs.files import atomic_write, null_non_finite
+from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeError, WriteError
+from plasticrl.runs.files import atomic_write, make_folder, null_non_finite
 from plasticrl.runs.intervals import mean_interval, wilson_interval
 from plasticrl.runs.lock import FolderLock
 from plasticrl.runs.metrics import MetricsLog, read_metrics
@@ -44,6 +44,7 @@ __all__ = [
     "TrainingSession",
     "UsageError",
     "UserCodeError",
+    "WriteError",
     "atomic_write",
     "check_device",
     "flat",
@@ -53,6 +54,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "load_latest",
+    "make_folder",
     "mean_interval",
     "notify_compilation",
     "null_non_finite",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from plasticrl.runs.errors import RunError
-from plasticrl.runs.files import atomic_write, read_bytes
+from plasticrl.runs.files import atomic_write, make_folder, read_bytes
 
 FORMAT_VERSION = 2
 LARGEST = 1 << 32
@@ -33,7 +33,7 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     """Save ``content`` for ``step``, then remove all but the ``keep`` latest checkpoints.
 
     Args:
-        folder: is created if it is missing.
+        folder: is created if it is missing; its parent must exist.
         step: the number of steps so far, for the name of the file.
         content: nested dicts (keys str or int), lists and tuples of tensors, int, float, str,
             bool and None. Tensors will be loaded on the CPU, without gradient.
@@ -42,8 +42,8 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     Raises:
         ValueError: ``step`` is negative, or ``keep`` is below 1.
         TypeError: ``content`` has a value of another type; the message says where.
-        RunError: the folder cannot be written, or the checkpoint would be larger than ``LARGEST``.
-            The older checkpoints are then unchanged.
+        RunError: the checkpoint would be larger than ``LARGEST``.
+        WriteError: the folder cannot be written. In both cases, the older ones are unchanged.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be >= 0 and keep >= 1, not {step} and {keep}")
@@ -57,10 +57,7 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
             "can be read again: use fewer environments or a smaller core"
         )
     path = Path(folder) / f"step_{step:012d}.pt"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot create the folder {folder}: {error.strerror or error}") from error
+    make_folder(path.parent)
     atomic_write(path, buffer.getbuffer())
     _remove_old(path, keep)
     return path

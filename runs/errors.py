@@ -9,6 +9,10 @@ class RunError(UsageError):
     """A run directory or a file in it is missing or damaged; the message is one sentence."""
 
 
+class WriteError(RunError):
+    """A file of a run cannot be written, for example because the disk is full."""
+
+
 class DivergedError(FloatingPointError):
     """Numbers of a training are no longer finite; the message says which, and what may help."""
 

@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from plasticrl.runs.errors import RunError
+from plasticrl.runs.errors import RunError, WriteError
 
 
 def atomic_write(path: Path, content: bytes | memoryview) -> None:
@@ -18,7 +18,7 @@ def atomic_write(path: Path, content: bytes | memoryview) -> None:
     too, since the content is synced before the file is renamed, and the folder afterward.
 
     Raises:
-        RunError: the folder is missing, not writable, or full.
+        WriteError: the folder is missing, not writable, or full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,10 +32,22 @@ def atomic_write(path: Path, content: bytes | memoryview) -> None:
             if not _is_running(leftover.suffixes[-2][1:]):
                 leftover.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # it no longer exists if it was renamed
             temporary.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder if it is missing. Its parent must exist: a run may have been moved away.
+
+    Raises:
+        WriteError: the folder cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot create the folder {path}: {error.strerror or error}") from error
 
 
 def _is_running(process_id: str) -> bool:
@@ -87,7 +99,8 @@ def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON, atomically.
 
     Raises:
-        RunError: JSON cannot represent ``value``, or the file cannot be written.
+        RunError: JSON cannot represent ``value``.
+        WriteError: the file cannot be written.
     """
     try:
         text = json.dumps(value, indent=2, allow_nan=False)

@@ -8,6 +8,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = "stopping after this update; Ctrl-C again stops at once, without saving"
+STOPPED_BY = "stopping after this update, because of {}; a second one stops at once, without saving"
+"""Said for a signal other than Ctrl-C."""
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Ctrl-C, the request of a system or a scheduler to end, and the end of the terminal."""
 
@@ -35,14 +37,15 @@ class StopSignals:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = True
         self._restore()
         # The message is printed at once, because an update can take long. Printing may fail: Ctrl-C
         # also ends the reader of a pipe, and it can interrupt the printing of another message. The
         # checkpoint must be saved even then.
         with suppress(OSError, RuntimeError, ValueError):
-            self._notify(STOPPING)
+            is_key = number == signal.SIGINT
+            self._notify(STOPPING if is_key else STOPPED_BY.format(signal.Signals(number).name))
 
     def __exit__(
         self,

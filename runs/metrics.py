@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plasticrl.runs.errors import RunError
+from plasticrl.runs.errors import RunError, WriteError
 from plasticrl.runs.files import atomic_write, null_non_finite, read_bytes
 
 LARGEST = 1 << 30
@@ -23,7 +23,7 @@ class MetricsLog:
 
         Raises:
             ValueError: one of ``values`` is named "step".
-            RunError: the file cannot be written.
+            WriteError: the file cannot be written.
         """
         if "step" in values:
             raise ValueError("a metric cannot be named 'step', which is the key of the step itself")
@@ -32,7 +32,7 @@ class MetricsLog:
             with self.path.open("ab") as file:
                 file.write(_line(null_non_finite(row)))
         except OSError as error:
-            raise RunError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise WriteError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def rewind(self, step: int, prefix: str = "") -> None:
         """Remove lines of later steps than ``step``, and an incomplete last line.
@@ -43,7 +43,8 @@ class MetricsLog:
             prefix: remove only lines that have a metric whose name starts with this prefix.
 
         Raises:
-            RunError: another line is damaged, or the file cannot be written.
+            RunError: another line is damaged.
+            WriteError: the file cannot be written.
         """
         if self.path.exists():
             kept = [

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from plasticrl.runs.errors import RunError
+from plasticrl.runs.matching import check_like
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -38,6 +39,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
     """
     try:
         python_state = _python_state(state["python"])
+        check_like(state["numpy"]["key"], get_rng_state()["numpy"]["key"], "numpy.key")
         numpy_state = _numpy_state(state["numpy"])
         cuda_states = state["cuda"][: torch.cuda.device_count()]
         # Temporary generators test the state first, so that a malformed one changes nothing.
@@ -46,10 +48,8 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.Generator().set_state(state["torch"])
         for index, cuda_state in enumerate(cuda_states):
             torch.Generator(device=f"cuda:{index}").set_state(cuda_state)
-    # IndexError: numpy's, for a key without an axis.
     except (
         AttributeError,
-        IndexError,
         KeyError,
         OverflowError,
         RuntimeError,
@@ -71,7 +71,7 @@ def _python_state(state: dict[str, Any]) -> tuple[Any, ...]:
 def _numpy_state(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "bit_generator": state["bit_generator"],
-        "state": {"key": state["key"].numpy().astype(np.uint32), "pos": state["pos"]},
+        "state": {"key": np.array(state["key"].tolist(), dtype=np.uint32), "pos": state["pos"]},
         "has_gauss": state["has_gauss"],
         "gauss": state["gauss"],
     }

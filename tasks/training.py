@@ -20,6 +20,7 @@ from plasticrl.runs import (
     from_dict,
     has_checkpoint,
     load_latest,
+    make_folder,
     save_checkpoint,
     to_dict,
 )
@@ -133,6 +134,7 @@ class SupervisedRun:
         if not _n_parameters(module):
             return module, None
         fit, folder = self.task.fit(module), self.run.checkpoints_path / f"{position}"
+        make_folder(folder.parent)
         if has_checkpoint(folder):
             _restore(fit, folder, session)
         metrics, prefix = MetricsLog(self.run.metrics_path), f"{net.name}/" if position else ""

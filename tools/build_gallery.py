@@ -22,7 +22,6 @@ from plasticrl.runs import (
     UsageError,
     atomic_write,
     from_dict,
-    load_latest,
     save_checkpoint,
     to_dict,
 )
@@ -48,10 +47,11 @@ def build(path: Path, name: str, commit: str) -> About:
     if sum(weight.nbytes for weight in weights.values()) > MAX_WEIGHT_BYTES:
         raise UsageError(f"the weights of {path} take more than {MAX_WEIGHT_BYTES:,} bytes")
     result = evaluate(agent, EPISODES, SEED, ablate_plasticity=True)
-    steps = load_latest(agent.run.checkpoints_path).content["num_timesteps"]
+    steps = agent.n_timesteps
     values = {name: result.get(name) for name in About.__annotations__}
     values |= {"seed": agent.config.seed, "steps": steps, "commit": commit}
     about = from_dict(About, values, "about")
+    target.mkdir()
     save_checkpoint(target / "checkpoints", steps, {"policy": weights})
     atomic_write(target / CONFIG_NAME, (path / CONFIG_NAME).read_bytes())
     write_json(target / ABOUT_NAME, to_dict(about))

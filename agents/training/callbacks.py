@@ -12,6 +12,7 @@ from plasticrl.agents.divergence import divergence_signs
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.logger import errors_of_tensorboard
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import frames_mode, record_episode
 from plasticrl.runs import (
@@ -132,18 +133,22 @@ class EpisodePictures(BaseCallback):
 
     def _show(self) -> None:
         """Write the pictures of an episode, or the reason why there are none."""
+        pictures: dict[str, Any] = {}
+        try:
+            episode = self._play()
+        except (UsageError, UserCodeError) as error:  # a second copy may fail, alone
+            left_out = str(error)
+        else:
+            pictures, left_out = _pictures(episode), "; ".join(absences(episode).values())
+        step = self.model.num_timesteps
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
-                writer, step = output.writer, self.model.num_timesteps
-                try:
-                    episode = self._play()
-                except (UsageError, UserCodeError) as error:  # a second copy may fail, alone
-                    writer.add_text("episode/left_out", str(error), step)
-                    continue
-                for name, picture in _pictures(episode).items():
-                    writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
-                if absent := absences(episode):
-                    writer.add_text("episode/left_out", "; ".join(absent.values()), step)
+                writer = output.writer
+                with errors_of_tensorboard(writer.log_dir):
+                    for name, picture in pictures.items():
+                        writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
+                    if left_out:
+                        writer.add_text("episode/left_out", left_out, step)
 
     def _play(self) -> EpisodeTrace:
         policy = self.model.policy
@@ -152,7 +157,7 @@ class EpisodePictures(BaseCallback):
         policy.set_training_mode(False)
         try:
             return record_episode(
-                TrainedAgent(self.run, self.config, policy),
+                TrainedAgent(self.run, self.config, policy, self.model.num_timesteps),
                 self.config.seed,
                 frames_mode(self.config),
                 longest=LONGEST,

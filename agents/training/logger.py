@@ -1,11 +1,14 @@
 """The logger of a run, which writes to TensorBoard and to ``metrics.jsonl``."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from stable_baselines3.common.logger import HParam, KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard import SummaryWriter
 
-from plasticrl.runs import MetricsLog, RunDirectory, flat
+from plasticrl.runs import MetricsLog, RunDirectory, WriteError, flat
 
 
 class MetricsWriter(KVWriter):
@@ -36,8 +39,52 @@ class TensorBoardWriter(TensorBoardOutputFormat):
     """
 
     def __init__(self, folder: str, step: int) -> None:
-        self.writer = SummaryWriter(log_dir=folder, purge_step=step + 1)
+        with errors_of_tensorboard(folder):
+            self.writer = SummaryWriter(log_dir=folder, purge_step=step + 1)
         self._is_closed = False
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Write the scalars of a step."""
+        with errors_of_tensorboard(self.writer.log_dir):
+            super().write(key_values, key_excluded, step)
+
+    def close(self) -> None:
+        """Write what is still in memory, and close the file."""
+        with errors_of_tensorboard(self.writer.log_dir):
+            super().close()
+
+
+@contextmanager
+def errors_of_tensorboard(folder: str) -> Iterator[None]:
+    """Raise an error of writing to TensorBoard as a ``WriteError`` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def quiet_writer_threads() -> Iterator[None]:
+    """A context in which TensorBoard's threads print no tracebacks.
+
+    The next call that writes raises a thread's error again; see ``errors_of_tensorboard``.
+    """
+    previous = threading.excepthook
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        if not type(error.thread).__module__.startswith("tensorboard."):
+            previous(error)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
 
 
 def make_logger(run: RunDirectory, step: int, recorded: dict[str, float]) -> Logger:
@@ -67,7 +114,8 @@ def flush(logger: Logger) -> None:
     """Write to disk what TensorBoard's writer still holds in memory."""
     for output in logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
-            output.writer.flush()
+            with errors_of_tensorboard(output.writer.log_dir):
+                output.writer.flush()
 
 
 _TEXT_ONLY = ("train/n_updates",)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +13,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.divergence import describe_weights
+from plasticrl.agents.failures import environment_errors
 from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
-from plasticrl.agents.training.logger import flush, make_logger
+from plasticrl.agents.training.logger import flush, make_logger, quiet_writer_threads
 from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
 from plasticrl.agents.vec_env import BatchVecEnv
@@ -29,6 +30,7 @@ from plasticrl.runs import (
     RunError,
     TrainingSession,
     UsageError,
+    UserCodeError,
     load_latest,
     save_checkpoint,
     to_dict,
@@ -95,7 +97,7 @@ class TrainingRun:
                 versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
             )
             lock = FolderLock(path)
-        model.set_logger(make_logger(run, 0, {}))
+            model.set_logger(make_logger(run, 0, {}))
         return cls(run, config, model, build_curriculum(config), lock, config.total_timesteps)
 
     @classmethod
@@ -130,7 +132,8 @@ class TrainingRun:
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
                     "already trained for that many steps"
                 )
-        model.set_logger(make_logger(run, model.num_timesteps, checkpoint.content["recorded"]))
+            recorded = checkpoint.content["recorded"]
+            model.set_logger(make_logger(run, model.num_timesteps, recorded))
         seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
         return cls(run, config, model, curriculum, lock, total, seconds, damaged)
 
@@ -155,6 +158,8 @@ class TrainingRun:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
             DivergedError: a reward, the net's activity, the gradient or a weight is not finite.
+            WriteError: the run's directory cannot be written.
+            UserCodeError: an environment failed.
         """
         model = self.model
         # As if the run had been trained without a pause. A clock that is set back does not matter.
@@ -168,18 +173,24 @@ class TrainingRun:
             content = checkpoint_content(model, time.monotonic() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
-        try:
-            self._learn(session or TrainingSession(), save)
-        finally:
+        with quiet_writer_threads():
+            try:
+                self._learn(session or TrainingSession(), save)
+            except BaseException:
+                with suppress(RunError, UserCodeError):  # it would hide the first error
+                    self.close()
+                raise
             self.close()
         return Trained(model.num_timesteps, time.monotonic() - started_at)
 
     def close(self) -> None:
         """Close the environments and the logs, and release the run's directory."""
-        assert self.model.env is not None
-        self.model.env.close()
-        self.model.logger.close()
-        self.lock.release()
+        with ExitStack() as stack:
+            stack.callback(self.lock.release)
+            stack.callback(self.model.logger.close)
+            assert self.model.env is not None
+            with environment_errors(self.model.env):
+                self.model.env.close()
 
     def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps

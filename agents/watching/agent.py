@@ -23,6 +23,8 @@ class TrainedAgent:
     run: RunDirectory
     config: TrainConfig
     policy: PlasticPolicy
+    n_timesteps: int
+    """Number of environment steps of the training so far."""
     is_ablated: bool = False
     """Whether the policy's plasticity coefficients have been set to zero."""
     damaged: tuple[str, ...] = ()
@@ -43,7 +45,7 @@ class TrainedAgent:
             model = build_model(replace(config, device="cpu"), env)
         with checkpoint_in_errors(checkpoint.path):
             restore_policy(model.policy, checkpoint.content)
-        return cls(run, config, model.policy, damaged=checkpoint.damaged)
+        return cls(run, config, model.policy, checkpoint.step, damaged=checkpoint.damaged)
 
     @property
     def is_plastic(self) -> bool:

@@ -174,6 +174,7 @@ def evaluate(
     result: dict[str, Any] = {
         "env_id": agent.config.env_id,
         "preset": agent.run.preset,
+        "n_timesteps": agent.n_timesteps,
         "episodes": episodes,
         **measure(agent.config, agent.policy, *options).summary(),
         **measure(agent.config, None, *options).summary("random_"),

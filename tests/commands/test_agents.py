@@ -185,6 +185,7 @@ def refused(
         ("--core.bound soft --core.clip 2", "--core.clip 2.0 has no meaning with --core.bound"),
         ("--core.eta-init 0.2", "--core.eta-init 0.2 has no meaning with --core.modulation simple"),
         ("--core.bound decay --core.rule oja", "no meaning with --core.rule oja"),
+        ("--core.hidden-size 3000000000", "--core.hidden-size must be at most 100,000,000, not"),
         ("--core.hidden-size 0", "--core.hidden-size must be an integer of at least 1, not 0"),
         ("--core.clip nan", "--core.clip must be a finite number above 0, not nan"),
         (

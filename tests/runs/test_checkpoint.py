@@ -48,7 +48,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def test_content_comes_back_exactly(tmp_path: Path) -> None:
-    path = save_checkpoint(tmp_path / "new" / "checkpoints", 12000, CONTENT)
+    path = save_checkpoint(tmp_path / "checkpoints", 12000, CONTENT)
     assert path.name == "step_000000012000.pt"
     assert same(load_checkpoint(path), CONTENT)
 

@@ -30,6 +30,10 @@ def draw() -> list[float]:
     return values
 
 
+def numpy_state(**changes: Any) -> dict[str, Any]:
+    return get_rng_state()["numpy"] | changes
+
+
 def test_streams_go_on_through_a_checkpoint(tmp_path: Path) -> None:
     draw()  # an odd number of normal deviates, so that a spare one is part of the state
     path = save_checkpoint(tmp_path, 1, {"rng": get_rng_state()})
@@ -53,6 +57,9 @@ def test_states_of_absent_cuda_devices_are_left_out() -> None:
         ("python", {"version": 3, "words": torch.zeros(4), "gauss": None}),
         ("python", {"version": 9, "words": torch.zeros(625).long(), "gauss": None}),
         ("numpy", {}),
+        ("numpy", numpy_state(key=torch.zeros(624, dtype=torch.complex64))),
+        ("numpy", numpy_state(key=torch.full((624,), -1))),
+        ("numpy", numpy_state(key=torch.zeros(()))),
         ("torch", torch.zeros(3, dtype=torch.uint8)),
         ("torch", "seed"),
         ("cuda", None),

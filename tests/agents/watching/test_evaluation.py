@@ -27,7 +27,7 @@ train_main = partial(run_command, "train")
 ROOT = Path(__file__).parents[3]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]
 KEYS = {
-    *("env_id", "preset", "episodes", "seed", "deterministic"),
+    *("env_id", "preset", "n_timesteps", "episodes", "seed", "deterministic"),
     *("reward_mean", "reward_ci95", "random_reward_mean", "random_reward_ci95"),
 }
 
@@ -72,6 +72,7 @@ def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[st
     assert result == {
         "env_id": "plasticrl/GridMaze-v0",
         "preset": "maze-quickstart",
+        "n_timesteps": 30,
         "episodes": 6,
         "reward_mean": trained.mean,
         "reward_ci95": list(trained.ci95),

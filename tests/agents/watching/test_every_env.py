@@ -36,7 +36,7 @@ def play(env_id: str, **env_kwargs: Any) -> EpisodeTrace:
     config = TrainConfig(env_id=env_id, env_kwargs=options, core=core, n_envs=1, device="cpu")
     policy = build_model(config, build_env(config, 1)).policy
     run = RunDirectory(Path("nowhere"), "rl", "mine", to_dict(config), {}, {})
-    return record_episode(TrainedAgent(run, config, policy), 1, frames_mode(config))
+    return record_episode(TrainedAgent(run, config, policy, 0), 1, frames_mode(config))
 
 
 @pytest.fixture(scope="module", params=ENV_IDS)

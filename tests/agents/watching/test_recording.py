@@ -32,7 +32,7 @@ def untrained(env_id: str, env_kwargs: dict[str, Any], name: str, **core: Any) -
         device="cpu",
     )
     run = RunDirectory(Path("nowhere"), "rl", "mine", to_dict(config), {}, {})
-    return TrainedAgent(run, config, build_model(config, build_env(config, 1)).policy)
+    return TrainedAgent(run, config, build_model(config, build_env(config, 1)).policy, 0)
 
 
 def record(agent: TrainedAgent, **options: Any) -> EpisodeTrace:
