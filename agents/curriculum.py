@@ -4,6 +4,7 @@ from collections import deque
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.runs import UsageError
 
@@ -31,9 +32,19 @@ class Curriculum(BaseCallback):
         self.stages = stages
         self.threshold = threshold
         self.stage = 0
+        self._method = f"set_{option}"
         self.window: deque[tuple[float, int]] = deque(maxlen=episodes)  # reward and trials
 
+    def check(self, env: VecEnv) -> None:
+        """Raise ``UsageError`` if the environments have no method to set the option."""
+        if not env.has_attr(self._method):
+            raise UsageError(
+                f"curriculum: the environment has no {self._method}, so {self.option!r} cannot "
+                "change"
+            )
+
     def _on_training_start(self) -> None:
+        self.check(self.training_env)
         self._set()
 
     def _on_step(self) -> bool:
@@ -56,13 +67,7 @@ class Curriculum(BaseCallback):
             self._set()
 
     def _set(self) -> None:
-        method = f"set_{self.option}"
-        try:
-            self.training_env.env_method(method, self.stages[self.stage])
-        except AttributeError as error:
-            raise UsageError(
-                f"curriculum: the environment has no {method}, so {self.option!r} cannot change"
-            ) from error
+        self.training_env.env_method(self._method, self.stages[self.stage])
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint saves of the curriculum."""

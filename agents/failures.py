@@ -1,15 +1,17 @@
 """Errors of users' environments: one sentence that names the environment, above its traceback."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import connection
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.envs import SingleEnv
 from plasticrl.runs import UserCodeError
+
+E = TypeVar("E")
 
 
 @contextmanager
@@ -19,6 +21,23 @@ def environment_errors(env: Any) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         raise_environment_error(env, error)
+
+
+@contextmanager
+def closing_env(env: E) -> Iterator[E]:
+    """A context that closes an environment at its end. A failing ``close`` hides no other error.
+
+    Args:
+        env: a ``VecEnv`` or a Gymnasium environment.
+    """
+    try:
+        yield env
+    except BaseException:
+        with suppress(Exception, SystemExit):
+            env.close()  # type: ignore[attr-defined]
+        raise
+    with environment_errors(env):
+        env.close()  # type: ignore[attr-defined]
 
 
 def raise_environment_error(env: Any, error: BaseException) -> NoReturn:

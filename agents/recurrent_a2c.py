@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
+import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -48,8 +50,10 @@ from plasticrl.agents.policies import (
     simpson_concentration,
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
+from plasticrl.agents.spaces import check_spaces
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.core.stock import fingerprint
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
 from plasticrl.runs import DivergedError, UsageError, UserCodeError, notify_compilation
@@ -120,12 +124,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
             seed=seed,
             device=device,
             _init_setup_model=False,
-            supported_action_spaces=(
-                spaces.Box,
-                spaces.Discrete,
-                spaces.MultiDiscrete,
-                spaces.MultiBinary,
-            ),
         )
         self.bptt_length = bptt_length
         self.entropy = entropy
@@ -152,11 +150,24 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if callable(self.learning_rate):  # a schedule
             del options["learning_rate"]
         A2COptions(**options)
-        for kind, space in (("action", self.action_space), ("observation", self.observation_space)):
-            _check_starts_at_zero(kind, space)
+        check_spaces(self.observation_space, self.action_space)
+        self._check_policy_fits()
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
             raise UsageError(
                 "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
+            )
+
+    def _check_policy_fits(self) -> None:
+        """Raise ``UsageError`` if SB3's features extractor of the policy is for other spaces."""
+        given = self.policy_kwargs.get("features_extractor_class")
+        extractor = given or self.policy_class.default_features_extractor  # type: ignore[attr-defined]
+        is_dict = isinstance(self.observation_space, spaces.Dict)
+        fitting = "MultiInputPlasticPolicy" if is_dict else "PlasticPolicy"
+        of_dicts = {CombinedExtractor: True, FlattenExtractor: False, NatureCNN: False}
+        if of_dicts.get(extractor, is_dict) != is_dict:
+            raise UsageError(
+                f"{self.policy_class.__name__} does not fit the observation space "
+                f"{self.observation_space}: use {fitting}"
             )
 
     def _excluded_save_params(self) -> list[str]:
@@ -192,6 +203,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         self.policy.check_overrides()
+        policy_before = fingerprint(self.policy)
         rollout_buffer.reset()
         self._stepper = None
         state = self._carried_state(env.num_envs)
@@ -222,6 +234,12 @@ class RecurrentA2C(OnPolicyAlgorithm):
             _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
             self._last_obs, self._last_episode_starts = new_obs, dones
 
+        if fingerprint(self.policy) != policy_before:
+            raise UsageError(
+                "the policy's weights, parts or hooks were changed while it acted in a rollout, so "
+                "the loss would not fit the actions: change them in a callback's _on_rollout_start "
+                "or _on_rollout_end, not in _on_step"
+            )
         self._stepper, self._modulating = rollout.stepper, rollout.modulating
         self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
         callback.update_locals(locals())
@@ -432,6 +450,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 "this is a vector environment of Gymnasium, not of Stable-Baselines3: make the "
                 "environments with plasticrl.agents.make_vec_env(env_id, n_envs)"
             )
+        if isinstance(given, gym.Env):
+            check_spaces(given.observation_space, given.action_space)
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
@@ -441,18 +461,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 f"there is no policy {policy_name!r} with a recurrent core: use {there}"
             )
         return super()._get_policy_from_name(policy_name)
-
-
-def _check_starts_at_zero(kind: str, space: spaces.Space[Any]) -> None:
-    """Raise ``UsageError`` for a discrete space whose ``start`` is not 0, which SB3 ignores."""
-    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
-    for part in parts:
-        start = getattr(part, "start", 0)
-        if np.any(start):
-            raise UsageError(
-                f"the {kind} space {part} must start at 0: shift it with a wrapper, as "
-                f"gymnasium.wrappers.Transform{kind.capitalize()}"
-            )
 
 
 def _store(

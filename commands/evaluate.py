@@ -205,14 +205,14 @@ def _say_measured(run: RunDirectory, as_json: bool) -> None:
             f"if it was interrupted, continue with: {resuming(run.path)}"
         )
     record = run.read_evaluation()
-    if as_json:
-        print(json.dumps(record))
-        return
     try:
         lines = list(_lines(record))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunError(f"{run.evaluation_path} is damaged: {error!r}") from error
-    print(printable("\n  ".join((f"{run.preset}: {lines[0]}", *lines[1:]))))
+    if as_json:
+        print(json.dumps(record))
+    else:
+        print(printable("\n  ".join((f"{run.preset}: {lines[0]}", *lines[1:]))))
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:

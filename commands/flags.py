@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass, make_dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
@@ -56,11 +57,30 @@ def parse_flags(
     errors = io.StringIO()
     try:
         with redirect_stderr(errors):
-            return tyro.cli(form, prog=prog, args=argv, default=start, description=description)
+            parsed = tyro.cli(form, prog=prog, args=argv, default=start, description=description)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise UsageError(_sentence(errors.getvalue())) from None
+    _check_paths(parsed)
+    return parsed
+
+
+def _check_paths(value: object) -> None:
+    """Raise ``UsageError`` for a path that no file can have, or that may not be looked at."""
+    if isinstance(value, Path):
+        try:
+            value.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:  # ValueError: it has a null character
+            raise UsageError(f"{value}: {getattr(error, 'strerror', None) or error}") from error
+    elif isinstance(value, tuple):
+        for part in value:
+            _check_paths(part)
+    elif is_dataclass(value):
+        for item in fields(value):
+            _check_paths(getattr(value, item.name))
 
 
 def _sentence(box: str) -> str:
@@ -76,10 +96,18 @@ def _sentence(box: str) -> str:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
             )
-    text = re.sub(
-        r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is no whole number", text
-    )
+    text = re.sub(r"invalid literal for int\(\) with base 10: '(.*?)'", _no_integer, text)
     return text.removeprefix("Error parsing ")
+
+
+def _no_integer(match: re.Match[str]) -> str:
+    """Say that a word is no whole number, and how to write it if it is one such as 1e5."""
+    said = f"'{match[1]}' is no whole number"
+    try:
+        number = float(match[1])
+    except ValueError:
+        return said
+    return f"{said}: write {number:.0f}" if number.is_integer() else said
 
 
 def flag_words(argv: Sequence[str]) -> list[str]:
@@ -186,11 +214,16 @@ def _negated(flag: str) -> str:
 def nearest(word: str, candidates: Sequence[str]) -> list[str]:
     """The candidates that are similar to a word, at most ``N_NEAREST``, the most similar first.
 
-    A dotted name is also compared by its last part, so that ``gamma`` finds ``a2c.gamma``.
+    A dotted name is also compared by its last part, so that ``gamma`` finds ``a2c.gamma``. A
+    candidate is also similar if its initials or one of its parts are the word, as ``lr`` and
+    ``rate`` in ``learning-rate``.
     """
 
     def similarity(candidate: str) -> float:
         names = (candidate, candidate.rpartition(".")[2])
+        parts = names[1].split("-")
+        if word in ("".join(part[:1] for part in parts), *parts):
+            return 1.0
         return max(SequenceMatcher(None, word, name).ratio() for name in names)
 
     ordered = sorted(candidates, key=similarity, reverse=True)

@@ -11,6 +11,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -45,11 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"plasticrl {version('plasticrl')}")
         return 0
     if command not in COMMANDS:
-        there = ", ".join(COMMANDS)
-        print(
-            f"error: there is no command {command!r}; there are {there}, as in: "
-            "plasticrl train maze-quickstart, or plasticrl evaluate --gallery maze --watch",
-            file=sys.stderr,
+        there = " or ".join(get_close_matches(command, COMMANDS)) or ", ".join(COMMANDS)
+        say(
+            f"error: there is no command {command!r}; there is {there}, as in: "
+            "plasticrl train maze-quickstart, or plasticrl evaluate --gallery maze --watch"
         )
         return BAD_USAGE
     return run_command(command, arguments[1:])
@@ -70,6 +70,11 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an old terminal may not know every character
             stream.reconfigure(errors="backslashreplace")
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        say("error: the current folder no longer exists: change to another one")
+        return BAD_USAGE
     try:
         return run(argv)
     except UsageError as error:

@@ -63,6 +63,14 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
+def fingerprint(module: nn.Module) -> Hashable:
+    """Return a value that differs after a weight, a part or the hooks of a module have changed."""
+    parts = tuple(
+        (id(part), *(len(getattr(part, hooks)) for hooks in _HOOKS)) for part in module.modules()
+    )
+    return parts, tuple((id(weight), weight._version) for weight in module.parameters())
+
+
 def replaces_methods(instance: object) -> bool:
     """Return whether an attribute of an object hides a method of its class."""
     cls: Any = type(instance)

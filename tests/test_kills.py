@@ -291,6 +291,7 @@ def main(n_kills: int) -> int:
                 total, n_different = total + n, n_different + bool(found)
                 shutil.rmtree(run)
         for name in REPEATS_BITS:
+            run = Path(folder) / "run"
             n, found = crash_and_resume(trainer, name, run, unbroken[name], growth=0)
             print(f"{name}: crashed at {n} writes, different: {found or 'nothing'}", flush=True)
             n_different += bool(found)

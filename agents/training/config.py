@@ -90,6 +90,11 @@ class TrainConfig:
     """How the environment becomes harder while the agent learns."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"([\w.]+:)?[^\s:]+", self.env_id):
+            raise UsageError(
+                "env_id must be the id of an environment, as CartPole-v1, with its module before a "
+                f"colon if it has to be imported, not {self.env_id!r}"
+            )
         check_count(
             n_envs=self.n_envs,
             total_timesteps=self.total_timesteps,

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
+from plasticrl.agents.spaces import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
@@ -30,11 +32,9 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
     _check_env_kwargs(config)
     if config.history:
         _check_history(config)
-    wrapper = HistoryObservation if config.history else None
+    wrapper = None if config.env_id in ENV_IDS and not config.history else partial(_wrapped, config)
     with _errors_of_making(config):
-        env = make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
-    _check_spaces(config.env_id, env)
-    return env
+        return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
 
 
 def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -47,8 +47,14 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
     if render_mode is not None:
         options["render_mode"] = render_mode
     with _errors_of_making(config):
-        env = gym.make(config.env_id, **options)
-        return HistoryObservation(env) if config.history else env
+        return _wrapped(config, gym.make(config.env_id, **options))
+
+
+def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Add the run's wrappers to an environment; one of this package needs no check."""
+    if config.env_id not in ENV_IDS:
+        env = CheckedEnv(env)
+    return HistoryObservation(env) if config.history else env
 
 
 @contextmanager
@@ -102,22 +108,6 @@ def _check_history(config: TrainConfig) -> None:
             f"history: {config.env_id} has no time limit by which the observed time is divided; "
             "set one in env_kwargs, as in max_episode_steps=500"
         )
-
-
-def _check_spaces(env_id: str, env: VecEnv) -> None:
-    plain = (
-        gym.spaces.Box,
-        gym.spaces.Discrete,
-        gym.spaces.MultiDiscrete,
-        gym.spaces.MultiBinary,
-    )
-    if not isinstance(env.action_space, plain):
-        raise UsageError(f"{env_id}: cannot act in a {type(env.action_space).__name__} space")
-    space = env.observation_space
-    parts = space.spaces.values() if isinstance(space, gym.spaces.Dict) else (space,)
-    for part in parts:
-        if not isinstance(part, plain):
-            raise UsageError(f"{env_id}: cannot observe a {type(part).__name__} space")
 
 
 def _check_env_kwargs(config: TrainConfig) -> None:

@@ -88,6 +88,8 @@ class TrainingRun:
         torch.set_num_threads(config.threads)
         with _closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
+            if (curriculum := build_curriculum(config)) is not None:
+                curriculum.check(env)
             run = RunDirectory.create(
                 path,
                 kind=KIND,
@@ -98,7 +100,7 @@ class TrainingRun:
             )
             lock = FolderLock(path)
             model.set_logger(make_logger(run, 0, {}))
-        return cls(run, config, model, build_curriculum(config), lock, config.total_timesteps)
+        return cls(run, config, model, curriculum, lock, config.total_timesteps)
 
     @classmethod
     def resume(cls, path: Path, total_timesteps: int | None = None) -> "TrainingRun":

@@ -1,12 +1,12 @@
 """A trained agent: its run, its config and its policy."""
 
 import copy
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from plasticrl.agents.failures import closing_env
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import TrainConfig, open_run
@@ -41,7 +41,7 @@ class TrainedAgent:
         run, config = open_run(path)
         check_run_memory(replace(config, n_envs=1))
         checkpoint = load_latest(run.checkpoints_path)
-        with closing(build_env(config, 1)) as env:
+        with closing_env(build_env(config, 1)) as env:
             model = build_model(replace(config, device="cpu"), env)
         with checkpoint_in_errors(checkpoint.path):
             restore_policy(model.policy, checkpoint.content)

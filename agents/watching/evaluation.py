@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
-from plasticrl.agents.failures import environment_errors
+from plasticrl.agents.failures import closing_env, environment_errors
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import RunA2C
 from plasticrl.agents.training.config import TrainConfig
@@ -105,8 +105,8 @@ def _steps(
         For each step, the rewards (rows,); whether each row is still in its first episode (rows,);
         and the infos of the rows that end it in this step, by row.
     """
-    env = RunA2C._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
-    try:
+    built = RunA2C._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
+    with closing_env(built) as env:
         env.seed(seed)
         with environment_errors(env):
             obs = env.reset()
@@ -131,8 +131,6 @@ def _steps(
             f"{config.env_id}: {int(playing.sum())} of {rows} episodes did not end within "
             f"{LONGEST:,} steps; train with a time limit, as max_episode_steps in env_kwargs"
         )
-    finally:
-        env.close()
 
 
 @torch.no_grad()

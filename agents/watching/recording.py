@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plasticrl.agents.failures import environment_errors
+from plasticrl.agents.failures import closing_env, environment_errors
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_single_env
@@ -65,7 +65,7 @@ def record_episode(
         UsageError: the environment cannot be made, or does not render an image or a text.
     """
     config, policy, ablated = agent.config, agent.policy, agent.is_ablated
-    with closing(build_single_env(config, render_mode)) as env:
+    with closing_env(build_single_env(config, render_mode)) as env:
         torch.manual_seed(seed)
         columns, synapses = _Columns(), _synapse_recorder(policy)
         with environment_errors(env):
@@ -152,10 +152,13 @@ def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
 def _keep_picture(columns: _Columns, picture: Any, env_id: str) -> None:
     if isinstance(picture, str):
         columns.texts.append(picture)
-    elif (reason := _why_no_picture(picture)) is None:
-        columns.frames.append(_shrunk(picture))
-    else:
+        return
+    reason = _why_no_picture(picture)
+    if reason is None and columns.frames and columns.frames[0].shape != _shrunk(picture).shape:
+        reason = "its pictures are not all of the same size"
+    if reason is not None:
         raise UsageError(f"{env_id} cannot be shown: {reason}")
+    columns.frames.append(_shrunk(picture))
 
 
 def _repeat_picture(columns: _Columns) -> None:
@@ -186,7 +189,7 @@ def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def describes_scene(config: TrainConfig) -> bool:
     """Whether the environment describes its scene, so that a recording needs no rendering."""
-    with closing(build_single_env(config, render_mode=None)) as env:
+    with closing_env(build_single_env(config, render_mode=None)) as env:
         if not isinstance(env.unwrapped, SingleEnv):
             return False
         env.reset(seed=0)
@@ -205,7 +208,7 @@ def frames_mode(config: TrainConfig) -> str | None:
 
 def render_modes(config: TrainConfig) -> list[str]:
     """The render modes that the environment has."""
-    with closing(build_single_env(config, render_mode=None)) as env:
+    with closing_env(build_single_env(config, render_mode=None)) as env:
         modes: list[str] = env.metadata.get("render_modes", [])
     return modes
 

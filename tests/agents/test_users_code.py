@@ -261,17 +261,38 @@ def test_a_number_that_is_not_finite_is_traced_to_its_environment(
         model.learn(64)
 
 
-@pytest.mark.parametrize("start", [1, -1])
-def test_a_discrete_space_with_another_start_is_refused(start: int, make_env: Any) -> None:
-    """Actions outside the space would be taken."""
-    env = make_env()
-    env.action_space = spaces.Discrete(3, start=start)
-    with pytest.raises(UsageError, match=rf"action space Discrete\(3, start={start}\) must start"):
-        make(env)
-    env = make_env(observation="Discrete")
-    env.observation_space = spaces.Discrete(4, start=start)
-    with pytest.raises(UsageError, match=r"observation space .* must start at 0"):
-        make(env)
+def scale_a_weight(policy: PlasticPolicy) -> None:
+    with torch.no_grad():
+        policy.action_net.weight *= 2
+
+
+def replace_the_head(policy: PlasticPolicy) -> None:
+    policy.action_net = copy.deepcopy(policy.action_net)
+
+
+@pytest.mark.parametrize("change", [scale_a_weight, replace_the_head, hook_on_the_head])
+@pytest.mark.parametrize("moment", ["_on_step", "_on_rollout_end"])
+def test_a_policy_that_is_changed_while_it_acts(
+    change: Callable[[PlasticPolicy], None], moment: str, make_vec: Any
+) -> None:
+    """The fast path would notice it one rollout later than the loss does."""
+    model = make(make_vec())
+
+    class Change(BaseCallback):
+        def _on_step(self) -> bool:
+            if moment == "_on_step" and self.n_calls == 8:
+                change(model.policy)
+            return True
+
+        def _on_rollout_end(self) -> None:
+            if moment == "_on_rollout_end":
+                change(model.policy)
+
+    if moment == "_on_rollout_end":
+        model.learn(64, callback=Change())
+        return
+    with pytest.raises(UsageError, match=r"hooks were changed while it acted in a rollout"):
+        model.learn(64, callback=Change())
 
 
 def test_a_vector_environment_of_gymnasium_is_refused() -> None:

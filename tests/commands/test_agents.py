@@ -167,8 +167,11 @@ def refused(
             "--history: plasticrl/GridMaze-v0 already has its history in the observation",
         ),
         ("--history --env-id Tower-v0", "Tower-v0 has no time limit .*max_episode_steps=500"),
-        ("--env-id Tower-v0 --env-kwargs observes=tuple", "cannot observe a Tuple space"),
-        ("--env-id Tower-v0 --env-kwargs acts=dict", "cannot act in a Dict space"),
+        (
+            "--env-id Tower-v0 --env-kwargs observes=tuple",
+            "Tower-v0: the observation space is a Tuple, but",
+        ),
+        ("--env-id Tower-v0 --env-kwargs acts=dict", "Tower-v0: the action space is a Dict, but"),
         (
             "--env-id Pendulum-v1 --a2c.entropy simpson",
             "--a2c.entropy must be 'shannon' in an environment with continuous actions",
@@ -212,7 +215,13 @@ def test_no_gpu(refused: Refused) -> None:
     ("argv", "words"),
     [
         ([MAZE, "--n-envs", "x"], ["--n-envs", "'x'"]),
-        ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5'"]),
+        ([MAZE, "--n-envs", "1.5"], ["--n-envs", "'1.5' is no whole number\n"]),
+        ([MAZE, "--total-timesteps", "1e5"], ["'1e5' is no whole number: write 100000\n"]),
+        ([MAZE, "--env-id", ""], ["--env-id must be the id of an environment, as Cart"]),
+        ([MAZE, "--env-id", "a:b:C-v0"], ["--env-id must be the id of an environment, as Cart"]),
+        ([MAZE, "--run-dir", "x" * 300], ["xxx: File name too long\n"]),
+        ([MAZE, "--run-dir", "x\0y"], ["x\\x00y: embedded null byte\n"]),
+        (["--resume", "x" * 300], ["xxx: File name too long\n"]),
         ([MAZE, "--n-envs"], ["--n-envs"]),
         ([MAZE, "more"], ["more"]),
         ([MAZE, "--a2c.entropy", "renyi"], ["--a2c.entropy", "renyi", "shannon", "simpson"]),
@@ -232,6 +241,8 @@ def test_an_invalid_command_line(argv: list[str], words: list[str], refused: Ref
     [
         ([MAZE, "--core.modulaton", "none"], "--core.modulaton", "--core.modulation"),
         ([MAZE, "--lerning-rate=1"], "--lerning-rate", "--a2c.learning-rate or --"),
+        ([MAZE, "--lr=1"], "--lr", "--a2c.learning-rate?"),
+        ([MAZE, "--timesteps=1"], "--timesteps", "--total-timesteps"),
         ([MAZE, "--n_env", "3"], "--n_env", "--n-envs"),
         (["--resume", "run", "--total-steps", "3"], "--total-steps", "--total-timesteps"),
     ],
@@ -690,7 +701,7 @@ def test_an_unknown_preset(argv: list[str], sentence: str) -> None:
     [
         ([], 0, "usage: plasticrl COMMAND"),
         (["--version"], 0, "plasticrl 0."),
-        (["trian"], 2, "there is no command 'trian'; there are train, evaluate, data"),
+        (["trian"], 2, "there is no command 'trian'; there is train, as in: "),
     ],
 )
 def test_the_program(

@@ -266,9 +266,13 @@ class Failing(Counted):
                 raise ZeroDivisionError("a fault of the user's")
             if self.how == "exit":
                 sys.exit(0)
-            if self.how == "obs":
-                return obs[:1].repeat(3), 0.0, False, False, {}
-            return {"four": (obs, 0.0, False, {}), "reward": (obs, "x", False, False, {})}[self.how]
+            return {
+                "obs": (obs[:1], 0.0, False, False, {}),
+                "four": (obs, 0.0, False, {}),
+                "reward": (obs, "1.5", False, False, {}),
+                "terminated": (obs, 1.5, "False", False, {}),
+                "truncated": (obs, 1.5, False, None, {}),
+            }[self.how]
         return obs, 0.0, False, False, {}
 
 
@@ -282,8 +286,10 @@ gym.register("Failing-v0", Failing, max_episode_steps=5)
         ("raise", "failed: ZeroDivisionError: a fault of the user's (after 9 steps)"),
         ("exit", "tried to end the program: SystemExit: 0 (after 9 steps)"),
         ("four", "failed: ValueError: not enough values to unpack (expected 5, got 4) (after 9 st"),
-        ("reward", "failed: ValueError: could not convert string to float: 'x' (after 9 steps)"),
-        ("obs", "failed: ValueError: could not broadcast input array from shape (3,) into shape"),
+        ("reward", "failed: ValueError: step returned the reward '1.5', which is not a number"),
+        ("obs", "failed: ValueError: step returned an observation of shape (1,), but its space"),
+        ("terminated", "failed: ValueError: step returned terminated='False', which is not a bool"),
+        ("truncated", "failed: ValueError: step returned truncated=None, which is not a bool"),
     ],
 )
 def test_an_environment_that_fails(

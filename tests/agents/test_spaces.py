@@ -1,0 +1,133 @@
+"""Spaces that no policy can observe or act in, and observations outside their spaces."""
+
+import re
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from plasticrl.agents import RecurrentA2C
+from plasticrl.agents.spaces import CheckedEnv
+from plasticrl.runs import UsageError
+
+BOX, DISCRETE = spaces.Box(-1, 1, (3,)), spaces.Discrete(3)
+TWO_AXES = spaces.MultiDiscrete(np.array([[2, 3], [2, 2]]))
+
+
+class Sampling(gym.Env[Any, Any]):
+    """Samples its observations."""
+
+    def __init__(self, observed: spaces.Space[Any], acted: spaces.Space[Any]) -> None:
+        self.observation_space, self.action_space = observed, acted
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        assert np.shape(action) == self.action_space.shape
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+def make(observed: spaces.Space[Any], acted: spaces.Space[Any], policy: str) -> RecurrentA2C:
+    options = {"core_kwargs": {"hidden_size": 4}}
+    env = Sampling(observed, acted)
+    return RecurrentA2C(policy, env, n_steps=3, policy_kwargs=options, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("observed", "acted", "sentence"),
+    [
+        (BOX, spaces.Box(-np.inf, np.inf, (2,)), "must have finite bounds"),
+        (BOX, spaces.Box(-1, 1, (0,)), "the action space Box([], [], (0,), float32) is empty"),
+        (BOX, TWO_AXES, "the action space MultiDiscrete([[2 3] [2 2]]) must have one axis"),
+        (BOX, spaces.MultiBinary((2, 2)), "MultiBinary((2, 2)) must have one axis"),
+        (BOX, spaces.Discrete(10**9), "has 1,000,000,000 values, but may have at most 1,000,000"),
+        (BOX, spaces.Dict({"a": DISCRETE}), "the action space is a Dict, but must be a Box"),
+        (BOX, spaces.Discrete(3, start=1), "action space Discrete(3, start=1) must start at 0"),
+        (spaces.Discrete(4, start=-1), DISCRETE, "observation space Discrete(4, start=-1) must st"),
+        (spaces.Box(-1, 1, (0,)), DISCRETE, "the observation space Box([], [], (0,), float32) is"),
+        (spaces.Box(-1, 1, ()), DISCRETE, "must have an axis: reshape it to (1,)"),
+        (TWO_AXES, DISCRETE, "the observation space MultiDiscrete([[2 3] [2 2]]) must have one"),
+        (spaces.Discrete(10**10), DISCRETE, "has 10,000,000,000 values"),
+        (spaces.Text(5), DISCRETE, "the observation space is a Text, but must be a Box"),
+        (spaces.Tuple((BOX, BOX)), DISCRETE, "the observation space is a Tuple"),
+        (spaces.Dict({}), DISCRETE, "the observation space Dict() is empty"),
+        (spaces.Dict({"a": spaces.Dict({"b": BOX})}), DISCRETE, "the observation 'a' is a Dict"),
+    ],
+)
+def test_a_space_that_is_not_supported(
+    observed: spaces.Space[Any], acted: spaces.Space[Any], sentence: str
+) -> None:
+    """Otherwise the user sees an assertion of SB3's, or the memory runs out."""
+    with pytest.raises(UsageError, match=re.escape(sentence)) as caught:
+        make(observed, acted, "PlasticPolicy")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("observed", "acted"),
+    [
+        (spaces.MultiBinary((2, 2)), DISCRETE),
+        (spaces.Box(0, 10, (3,), dtype=np.int64), spaces.Discrete(1)),
+        (spaces.Box(0, 1, (2, 2), dtype=bool), spaces.MultiBinary(2)),
+        (BOX, spaces.Box(-1, 1, ())),
+        (BOX, spaces.Box(0, 10, (2, 2), dtype=np.int64)),
+    ],
+)
+def test_an_odd_space_that_is_supported(
+    observed: spaces.Space[Any], acted: spaces.Space[Any]
+) -> None:
+    """Otherwise the checks refuse what has worked."""
+    make(observed, acted, "PlasticPolicy").learn(6)
+
+
+@pytest.mark.parametrize(
+    ("policy", "observed", "fitting"),
+    [
+        ("MultiInputPlasticPolicy", BOX, "use PlasticPolicy"),
+        ("PlasticPolicy", spaces.Dict({"a": BOX}), "use MultiInputPlasticPolicy"),
+        ("CnnPlasticPolicy", spaces.Dict({"a": BOX}), "use MultiInputPlasticPolicy"),
+    ],
+)
+def test_a_policy_for_other_observations(
+    policy: str, observed: spaces.Space[Any], fitting: str
+) -> None:
+    """Otherwise the error is about a missing attribute."""
+    with pytest.raises(UsageError, match=f"{policy} does not fit .*: {fitting}"):
+        make(observed, DISCRETE, policy)
+
+
+class Wrong(Sampling):
+    """Returns what it is told to."""
+
+    spec = EnvSpec("Wrong-v0", max_episode_steps=5)
+    obs: Any = None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.obs, {}
+
+
+@pytest.mark.parametrize(
+    ("observed", "obs", "sentence"),
+    [
+        (BOX, np.zeros(1), "of shape (1,), but its space has (3,)"),
+        (BOX, 0.0, "of shape (), but its space has (3,)"),
+        (BOX, np.zeros((1, 3)), "of shape (1, 3), but its space has (3,)"),
+        (DISCRETE, np.zeros(1), "of shape (1,), but its space has ()"),
+        (spaces.Dict({"a": BOX}), {"a": 1.0}, "an observation 'a' of shape (), but its space"),
+        (spaces.Dict({"a": BOX}), {"b": np.zeros(3)}, "whose keys are not ['a']"),
+        (spaces.Dict({"a": BOX}), np.zeros(3), "whose keys are not ['a']"),
+    ],
+)
+def test_an_observation_that_does_not_fit_its_space(
+    observed: spaces.Space[Any], obs: Any, sentence: str
+) -> None:
+    """SB3 would repeat it until it fits."""
+    env = Wrong(observed, DISCRETE)
+    env.obs = obs
+    with pytest.raises(ValueError, match=re.escape("reset returned an observation")) as caught:
+        CheckedEnv(env).reset()
+    assert sentence in str(caught.value)
