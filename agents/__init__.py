@@ -1,4 +1,4 @@
-"""Agents on Stable-Baselines3: the algorithm, its policies, training and evaluation.
+"""Agents on Stable-Baselines3: the algorithms, their policies, training and evaluation.
 
 Names are imported when they are first used, so that ``--help`` on the command line does not have to
 import torch and Stable-Baselines3.
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from plasticrl.agents.curriculum import Curriculum
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
     from plasticrl.agents.recurrent_a2c import RecurrentA2C
+    from plasticrl.agents.recurrent_ppo import RecurrentPPO
     from plasticrl.agents.vec_env import BatchVecEnv, make_vec_env
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MultiInputPlasticPolicy",
     "PlasticPolicy",
     "RecurrentA2C",
+    "RecurrentPPO",
     "make_vec_env",
 ]
 
@@ -30,6 +32,7 @@ _MODULES = {
     "MultiInputPlasticPolicy": "policies",
     "PlasticPolicy": "policies",
     "RecurrentA2C": "recurrent_a2c",
+    "RecurrentPPO": "recurrent_ppo",
     "make_vec_env": "vec_env",
 }
 

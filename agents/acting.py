@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from plasticrl.agents.divergence import describe_activity
+from plasticrl.agents.masking import IMPOSSIBLE, masked
 from plasticrl.core import Cell, stepper
 from plasticrl.core.numba_cache import CAN_CACHE
 from plasticrl.core.observers import is_autocast
@@ -64,6 +65,10 @@ class ActingPolicy(Protocol):
     def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
 
 
+ALL_POSSIBLE = np.ones((0, 0), dtype=bool)
+"""The masks of actions that are all possible."""
+
+
 class Actor:
     """A policy that acts in one batch of environments.
 
@@ -91,7 +96,11 @@ class Actor:
         self.extracts_features = not policy.features_are_observations
 
     def __call__(
-        self, obs: PyTorchObs, episode_starts: Tensor | None = None, deterministic: bool = False
+        self,
+        obs: PyTorchObs,
+        episode_starts: Tensor | None = None,
+        deterministic: bool = False,
+        action_masks: Tensor | None = None,
     ) -> tuple[np.ndarray, Tensor]:
         """Return actions (B, ...), as a NumPy array, and the core's outputs (B, N).
 
@@ -99,18 +108,23 @@ class Actor:
             obs: a batch of observations (B, ...), or a dict of batches.
             episode_starts: (B,), true where the observation is the first of an episode.
             deterministic: take the most likely action instead of a sample.
+            action_masks: (B, A) bool, true where an action is possible; None: all are.
 
         Raises:
             DivergedError: if the core's outputs or a categorical distribution's logits are
                 not finite. (For other distributions, torch raises a ValueError.)
         """
         try:
-            return self._step(obs, episode_starts, deterministic)
+            return self._step(obs, episode_starts, deterministic, action_masks)
         except _NotFiniteError:
             raise DivergedError(describe_activity(self.policy, obs)) from None
 
     def _step(
-        self, obs: PyTorchObs, episode_starts: Tensor | None, deterministic: bool
+        self,
+        obs: PyTorchObs,
+        episode_starts: Tensor | None,
+        deterministic: bool,
+        action_masks: Tensor | None,
     ) -> tuple[np.ndarray, Tensor]:
         if self.extracts_features:
             features = self._features(obs)
@@ -119,10 +133,10 @@ class Actor:
             features = obs.float()
         latent = self.stepper(features, episode_starts)
         if self.head is not None and not deterministic:
-            return self._sample_with_numba(latent, *self.head), latent
+            return self._sample_with_numba(latent, *self.head, action_masks), latent
         if not latent.isfinite().all():
             raise _NotFiniteError
-        return self._act_with_sb3(latent, deterministic), latent
+        return self._act_with_sb3(latent, deterministic, action_masks), latent
 
     @torch.no_grad()
     def _features(self, obs: PyTorchObs) -> Tensor:
@@ -130,12 +144,14 @@ class Actor:
         return features
 
     def _sample_with_numba(
-        self, latent: Tensor, weight: np.ndarray, bias: np.ndarray
+        self, latent: Tensor, weight: np.ndarray, bias: np.ndarray, action_masks: Tensor | None
     ) -> np.ndarray:
         if not self.uniforms:
             self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
         hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
-        actions: np.ndarray = _sample_softmax(hidden.numpy(), weight, bias, self.uniforms.pop())
+        masks = ALL_POSSIBLE if action_masks is None else action_masks.numpy()
+        uniform = self.uniforms.pop()
+        actions: np.ndarray = _sample_softmax(hidden.numpy(), weight, bias, masks, uniform)
         if len(actions) and actions[0] < 0:
             raise _NotFiniteError
         return actions
@@ -148,8 +164,12 @@ class Actor:
         return hidden
 
     @torch.no_grad()
-    def _act_with_sb3(self, latent: Tensor, deterministic: bool) -> np.ndarray:
+    def _act_with_sb3(
+        self, latent: Tensor, deterministic: bool, action_masks: Tensor | None
+    ) -> np.ndarray:
         distribution = self.policy.distribution_of(latent)
+        if action_masks is not None:
+            distribution = masked(distribution, action_masks)
         actions: np.ndarray = distribution.get_actions(deterministic=deterministic).cpu().numpy()
         shape = self.policy.action_space.shape
         assert shape is not None
@@ -197,7 +217,7 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 @njit(nogil=True, cache=CAN_CACHE, fastmath={"reassoc", "contract"})
-def _sample_softmax(latent, weight, bias, uniform):  # type: ignore[no-untyped-def]
+def _sample_softmax(latent, weight, bias, masks, uniform):  # type: ignore[no-untyped-def]
     """Draw actions (B,) with the probabilities softmax(weight @ latent + bias).
 
     The action is the first whose cumulative probability exceeds ``uniform``, (B,), from [0, 1). If
@@ -206,6 +226,7 @@ def _sample_softmax(latent, weight, bias, uniform):  # type: ignore[no-untyped-d
     Args:
         latent: (B, N).
         weight, bias: (A, N) and (A,).
+        masks: (B, A), true where an action is possible; (0, A) if all are.
     """
     n_actions = len(bias)
     actions = np.empty(len(latent), np.int64)
@@ -215,6 +236,8 @@ def _sample_softmax(latent, weight, bias, uniform):  # type: ignore[no-untyped-d
             logit = bias[a]
             for i in range(latent.shape[1]):
                 logit += weight[a, i] * latent[b, i]
+            if len(masks) and not masks[b, a]:
+                logit = latent.dtype.type(IMPOSSIBLE)
             total[a] = logit
         highest = total.max()
         sum_ = latent.dtype.type(0)

@@ -1,7 +1,7 @@
-"""The options of ``RecurrentA2C``, as data. This module imports neither torch nor SB3.
+"""The options of the algorithms, as data. This module imports neither torch nor SB3.
 
-This is the only place for their names, defaults, ranges and help: the algorithm and the command
-line both read them from here.
+This is the only place for their names, defaults, ranges and help: the algorithms and the command
+line all read them from here.
 """
 
 import math
@@ -16,8 +16,8 @@ LARGEST_LEARNING_RATE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2COptions:
-    """RecurrentA2C's options, under SB3's names.
+class OnPolicyOptions:
+    """The options that all algorithms have, under SB3's names.
 
     The presets choose their own values; see ``plasticrl.agents.training.presets``.
 
@@ -73,6 +73,43 @@ class A2COptions:
         )
         if not (is_number(self.max_grad_norm) and self.max_grad_norm > 0):
             raise UsageError(f"max_grad_norm must be a number above 0, not {self.max_grad_norm!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2COptions(OnPolicyOptions):
+    """RecurrentA2C's options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOOptions(OnPolicyOptions):
+    """RecurrentPPO's options."""
+
+    n_steps: int = 128
+    """Length of a rollout: steps per environment between two updates."""
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    batch_size: int = 128
+    """Number of steps in a minibatch. It is rounded down to whole rollouts of some environments,
+    but to no less than one."""
+    n_epochs: int = 10
+    """Number of times that each rollout is learned from."""
+    clip_range: float = 0.2
+    """How far the ratio of new and old probability of an action may move from 1 and still change
+    the loss."""
+    clip_range_vf: float | None = None
+    """How far a value may move from the old one and still change the loss; None: any distance."""
+    target_kl: float | None = None
+    """Learning from a rollout ends when the approximate KL divergence of the new policy from the
+    old one exceeds 1.5 times this value; None: never."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count(batch_size=self.batch_size, n_epochs=self.n_epochs)
+        check_above_zero(clip_range=self.clip_range)
+        if self.clip_range_vf is not None:
+            check_above_zero(clip_range_vf=self.clip_range_vf)
+        if self.target_kl is not None:
+            check_above_zero(target_kl=self.target_kl)
 
 
 def is_number(value: object) -> bool:

@@ -29,6 +29,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor, in_full_precision
+from plasticrl.agents.masking import check_masks, masked
 from plasticrl.core import CELLS, build_cell, sequence, vary
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.configs import PlasticRNNConfig
@@ -47,7 +48,7 @@ DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 
 NO_MEMORY = (
     "each observation is treated as the first of an episode, so that the policy learns no memory: "
-    "train it with RecurrentA2C, or give episode_starts"
+    "train it with RecurrentA2C or RecurrentPPO, or give episode_starts"
 )
 
 
@@ -218,6 +219,7 @@ class PlasticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_starts: Tensor | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> PolicyStep:
         """Act on one observation of every environment, without gradient.
 
@@ -226,23 +228,29 @@ class PlasticPolicy(ActorCriticPolicy):
             state: the core's state, which is not changed; None is the initial state.
             episode_starts: (B,), true where the observation is the first of an episode.
             deterministic: take the most likely action instead of a sample.
+            action_masks: (B, A) bool, true where an action is possible; None: all are. See
+                ``plasticrl.agents.masking``.
         """
         self.check_overrides()
         new_state = self._as_state(state, _n_rows(obs))
-        chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic)
+        masks = self._as_masks(action_masks, _n_rows(obs))
+        chosen, latent = Actor(self, new_state)(obs, episode_starts, deterministic, masks)
         actions = torch.as_tensor(chosen, device=self.device)
-        values, log_probs = self.evaluate_outputs(latent, actions)
+        values, log_probs = self.evaluate_outputs(latent, actions, masks)
         return PolicyStep(actions, values, log_probs, new_state)
 
     @torch.no_grad()
-    def evaluate_outputs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate_outputs(
+        self, outputs: Tensor, actions: Tensor, action_masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return values (M, 1) and log-probabilities (M,) for outputs (M, N) and actions (M, ...).
 
         Args:
             outputs: the core's outputs at M steps.
             actions: the actions that were taken at these steps.
+            action_masks: (M, A) bool, true where an action was possible; None: all were.
         """
-        distribution, values = self._heads(outputs)
+        distribution, values = self._heads(outputs, action_masks)
         return values, distribution.log_prob(actions.flatten(1) if actions.dim() > 1 else actions)
 
     def forward(
@@ -272,10 +280,15 @@ class PlasticPolicy(ActorCriticPolicy):
         return self._heads(latent)[1]
 
     def get_distribution(
-        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
+        self,
+        obs: PyTorchObs,
+        state: Any = None,
+        episode_starts: Tensor | None = None,
+        action_masks: np.ndarray | None = None,
     ) -> Distribution:
         """Distribution of the actions of every environment; arguments as for ``step``."""
-        return self.distribution_of(self._advance(obs, state, episode_starts)[0])
+        masks = self._as_masks(action_masks, _n_rows(obs))
+        return self._distribution(self._advance(obs, state, episode_starts)[0], masks)
 
     def evaluate_rollout(
         self,
@@ -285,6 +298,7 @@ class PlasticPolicy(ActorCriticPolicy):
         episode_starts: Tensor,
         bptt_length: int | None = None,
         stepper: Stepper[Any] | None = None,
+        action_masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Distribution]:
         """Evaluate a stored rollout with gradient.
 
@@ -299,6 +313,7 @@ class PlasticPolicy(ActorCriticPolicy):
                 recorded them, its replay gives the core's outputs, and ``obs``, ``state``,
                 ``episode_starts`` and ``bptt_length`` are not used; else the core is run again. A
                 replay has no gradient for the features extractor.
+            action_masks: (T B, A) bool, true where an action was possible; None: all were.
 
         Returns:
             Values (T B, 1), log-probabilities (T B,) and the distributions of all actions.
@@ -307,7 +322,7 @@ class PlasticPolicy(ActorCriticPolicy):
         if outputs is None:
             features = self._features(obs).view(*episode_starts.shape, -1)
             outputs = self._outputs(features, state, episode_starts, bptt_length)
-        distribution, values = self._heads(outputs.flatten(0, 1))
+        distribution, values = self._heads(outputs.flatten(0, 1), action_masks)
         return values, distribution.log_prob(actions), distribution
 
     def _outputs(
@@ -330,6 +345,7 @@ class PlasticPolicy(ActorCriticPolicy):
         actions: Tensor,
         state: Any = None,
         episode_starts: Tensor | None = None,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return values, log-probabilities and entropy as SB3 does.
 
@@ -346,7 +362,10 @@ class PlasticPolicy(ActorCriticPolicy):
                 warnings.warn(NO_MEMORY, stacklevel=2)
             episode_starts = torch.ones(1, actions.shape[0], device=actions.device)
         state = self._as_state(state, episode_starts.shape[1])
-        values, log_prob, distribution = self.evaluate_rollout(obs, actions, state, episode_starts)
+        masks = self._as_masks(action_masks, len(actions))
+        values, log_prob, distribution = self.evaluate_rollout(
+            obs, actions, state, episode_starts, action_masks=masks
+        )
         return values, log_prob, distribution.entropy()
 
     @in_full_precision
@@ -356,6 +375,7 @@ class PlasticPolicy(ActorCriticPolicy):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions and the new state, for a single observation or for a batch.
 
@@ -365,9 +385,12 @@ class PlasticPolicy(ActorCriticPolicy):
             episode_start: (B,), true where the observation is the first of an episode, so that the
                 row's state is reset first. None: no row is reset.
             deterministic: take the most likely action instead of a sample.
+            action_masks: (B, A), or (A,) without a batch axis; true where an action is possible.
+                None: all are. See ``plasticrl.agents.masking``.
 
         Raises:
-            ValueError: for an ``(obs, info)`` tuple, or a state of another batch size or core.
+            ValueError: for an ``(obs, info)`` tuple, a state of another batch size or core, or
+                masks of a wrong shape.
         """
         pair: Any = observation
         if isinstance(pair, tuple):
@@ -381,7 +404,8 @@ class PlasticPolicy(ActorCriticPolicy):
         starts = np.zeros(n_envs) if episode_start is None else np.atleast_1d(episode_start)
         # torch.tensor copies, because SB3's evaluate_policy changes this array later.
         episode_starts = torch.tensor(starts, device=self.device)
-        actions, _ = Actor(self, carry)(obs, episode_starts, deterministic)
+        masks = self._as_masks(action_masks, n_envs)
+        actions, _ = Actor(self, carry)(obs, episode_starts, deterministic, masks)
         actions = self.clip(actions)
         new_state = tuple(leaf.cpu().numpy() for leaf in leaves(carry))
         return (actions if batched else actions.squeeze(axis=0)), new_state
@@ -412,6 +436,11 @@ class PlasticPolicy(ActorCriticPolicy):
         check_state(state, template, n_rows)
         return state
 
+    def _as_masks(self, masks: Any, n_rows: int) -> Tensor | None:
+        if masks is None:
+            return None
+        return torch.as_tensor(check_masks(masks, n_rows, self.action_space), device=self.device)
+
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Clip the actions of a ``Box`` to its bounds; return others unchanged."""
         if isinstance(self.action_space, spaces.Box):
@@ -437,9 +466,15 @@ class PlasticPolicy(ActorCriticPolicy):
         """Distribution of the actions at core outputs (M, N)."""
         return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent))
 
-    def _heads(self, latent: Tensor) -> tuple[Distribution, Tensor]:
+    def _distribution(self, latent: Tensor, action_masks: Tensor | None) -> Distribution:
+        distribution = self.distribution_of(latent)
+        return distribution if action_masks is None else masked(distribution, action_masks)
+
+    def _heads(
+        self, latent: Tensor, action_masks: Tensor | None = None
+    ) -> tuple[Distribution, Tensor]:
         values = self.value_net(self.mlp_extractor.forward_critic(latent))
-        return self.distribution_of(latent), values
+        return self._distribution(latent, action_masks), values
 
 
 class CnnPlasticPolicy(PlasticPolicy):

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from plasticrl.agents.acting import ActingPolicy, Actor
 from plasticrl.agents.divergence import describe_activity
-from plasticrl.agents.failures import raise_environment_error
+from plasticrl.agents.failures import environment_errors, raise_environment_error
+from plasticrl.agents.masking import get_masks, has_masks
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
 from plasticrl.core.stock import is_untouched
@@ -64,13 +65,15 @@ class HostRollout:
         stepper: the object that ran the core; None in a ``DeviceRollout``.
         outputs: the core's outputs (T, B, N).
         modulating: the activity that the neuromodulator read (T, B, N); None without one.
+        masks: the action masks (T B, A); None if the environments have none.
 
-    The last three are set after the last step.
+    The last four are set after the last step.
     """
 
     outputs: Tensor
     modulating: Tensor | None = None
     stepper: Stepper[Any] | None = None
+    masks: Tensor | None = None
 
     def __init__(
         self,
@@ -92,10 +95,16 @@ class HostRollout:
         act = Actor(policy, state, self.n_steps, self.n_recorded)
         # A part of ``state``, which each step overwrites.
         activity = policy.core.modulating_activity(state)
-        outputs, modulating = [], []
+        outputs, modulating, masks = [], [], []
+        are_masked = has_masks(self.env)
+        now: Tensor | None = None
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
-            actions, output = act(_to_device(obs, device), _to_device(starts, device))
+            if are_masked:
+                with environment_errors(self.env):
+                    now = _to_device(get_masks(self.env), device)
+                masks.append(now)
+            actions, output = act(_to_device(obs, device), _to_device(starts, device), False, now)
             outputs.append(output)
             # If the neuromodulator reads the hidden state, that is the core's output.
             if activity is not None and activity is not state.hidden:
@@ -107,6 +116,7 @@ class HostRollout:
             self.episode_starts = dones
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
         self.outputs, self.stepper = torch.stack(outputs), act.stepper
+        self.masks = torch.cat(masks) if are_masked else None
         if activity is not None:
             self.modulating = torch.stack(modulating) if modulating else self.outputs
 

@@ -10,7 +10,8 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from plasticrl.agents import policies
+from plasticrl.agents import RecurrentA2C, RecurrentPPO, policies
+from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.core import cell_fields
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -137,3 +138,10 @@ def action(request: pytest.FixtureRequest) -> str:
     """The name of every action space."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(params=[RecurrentA2C, RecurrentPPO])
+def algorithm(request: pytest.FixtureRequest) -> type[RecurrentOnPolicyAlgorithm]:
+    """Every algorithm."""
+    one: type[RecurrentOnPolicyAlgorithm] = request.param
+    return one

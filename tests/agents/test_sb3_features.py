@@ -1,6 +1,7 @@
-"""RecurrentA2C works with the tools of Stable-Baselines3."""
+"""The algorithms work with the tools of Stable-Baselines3."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,28 +22,37 @@ from stable_baselines3.common.vec_env import (
 )
 from torch import Tensor
 
-from plasticrl.agents import RecurrentA2C, make_vec_env
+from plasticrl.agents import make_vec_env
 from plasticrl.envs import ENV_IDS
 
 SMALL = {"core_kwargs": {"hidden_size": 7}}
 ROUND = 3 * 8  # steps of three environments in one rollout
 
 
-def make(env: Any, policy: str = "PlasticPolicy", **options: Any) -> RecurrentA2C:
-    given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **options}
-    return RecurrentA2C(policy, env, **given)
+Make = Callable[..., Any]
 
 
-def weights(model: RecurrentA2C) -> dict[str, Tensor]:
+@pytest.fixture
+def make(algorithm: Any) -> Make:
+    """Make a small model of either algorithm."""
+
+    def make_one(env: Any, policy: str = "PlasticPolicy", **options: Any) -> Any:
+        given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **options}
+        return algorithm(policy, env, **given)
+
+    return make_one
+
+
+def weights(model: Any) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.policy.state_dict().items()}
 
 
-def same_weights(left: RecurrentA2C, right: RecurrentA2C) -> bool:
+def same_weights(left: Any, right: Any) -> bool:
     ours, theirs = weights(left), weights(right)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def actions_of(model: RecurrentA2C, n_envs: int, steps: int = 6) -> np.ndarray:
+def actions_of(model: Any, n_envs: int, steps: int = 6) -> np.ndarray:
     """Deterministic actions for fixed observations, which a loaded model has to repeat."""
     generator = np.random.default_rng(0)
     state, taken = None, []
@@ -58,7 +68,7 @@ def actions_of(model: RecurrentA2C, n_envs: int, steps: int = 6) -> np.ndarray:
 # Evaluation
 
 
-def by_hand(model: RecurrentA2C, env: VecEnv, n_episodes: int) -> list[float]:
+def by_hand(model: Any, env: VecEnv, n_episodes: int) -> list[float]:
     """Returns of the first episodes, with the loop that SB3 documents."""
     obs, state, starts = env.reset(), None, np.ones(env.num_envs, bool)
     quota = np.array([(n_episodes + k) // env.num_envs for k in range(env.num_envs)])
@@ -74,7 +84,9 @@ def by_hand(model: RecurrentA2C, env: VecEnv, n_episodes: int) -> list[float]:
     return returns
 
 
-def test_evaluate_policy_resets_and_carries_the_state(core: dict[str, Any], make_vec: Any) -> None:
+def test_evaluate_policy_resets_and_carries_the_state(
+    make: Make, core: dict[str, Any], make_vec: Any
+) -> None:
     """Otherwise SB3's evaluation measures another agent."""
     model = make(make_vec(), policy_kwargs=core).learn(3 * ROUND)
     evaluation = [make_vec(), make_vec()]
@@ -89,7 +101,7 @@ def test_evaluate_policy_resets_and_carries_the_state(core: dict[str, Any], make
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
-def test_evaluate_policy_on_the_native_batch(env_id: str) -> None:
+def test_evaluate_policy_on_the_native_batch(make: Make, env_id: str) -> None:
     """Otherwise SB3's tool cannot be used with our own environments."""
     options = {"episode_length": 11}
     model = make(make_vec_env(env_id, 3, 0, options)).learn(2 * ROUND)
@@ -102,7 +114,7 @@ def test_evaluate_policy_on_the_native_batch(env_id: str) -> None:
 
 @pytest.mark.parametrize("n_envs", [1, 2])
 def test_an_evaluation_in_the_middle_changes_nothing_of_the_training(
-    n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
+    make: Make, n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:
     """Otherwise a training depends on how often it is evaluated."""
     plain = make(make_vec(), policy_kwargs=core).learn(5 * ROUND)
@@ -119,19 +131,19 @@ def test_an_evaluation_in_the_middle_changes_nothing_of_the_training(
     assert len(callback.evaluations_results) == 5 * 8 // 3
     assert same_weights(plain, watched)
     assert np.load(tmp_path / "evaluations.npz")["results"].shape == (13, 2)
-    RecurrentA2C.load(tmp_path / "best_model.zip", device="cpu")
+    type(watched).load(tmp_path / "best_model.zip", device="cpu")
 
 
 # Saving and loading
 
 
-def test_checkpoints_load_and_act_the_same(make_vec: Any, tmp_path: Path) -> None:
+def test_checkpoints_load_and_act_the_same(make: Make, make_vec: Any, tmp_path: Path) -> None:
     """Otherwise the checkpoints of a long run are useless."""
     callback = CheckpointCallback(save_freq=16, save_path=str(tmp_path), name_prefix="agent")
     model = make(make_vec()).learn(4 * ROUND, callback=callback)
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["agent_48_steps.zip", "agent_96_steps.zip"]
-    loaded = RecurrentA2C.load(tmp_path / "agent_96_steps.zip", device="cpu")
+    loaded = type(model).load(tmp_path / "agent_96_steps.zip", device="cpu")
     before_the_last_update = make(make_vec()).learn(3 * ROUND)
     assert same_weights(loaded, before_the_last_update)
     assert not same_weights(loaded, model)
@@ -139,13 +151,13 @@ def test_checkpoints_load_and_act_the_same(make_vec: Any, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("n_envs", [1, 5])
 def test_a_saved_model_goes_on_with_another_number_of_environments(
-    n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
+    make: Make, n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:
     """Otherwise an agent works only with its original number of environments."""
     options = {"bptt_length": 4, "bootstrap_truncated": False, "normalize_advantage": True}
     model = make(make_vec(), policy_kwargs=core, entropy="simpson", **options).learn(2 * ROUND)
     model.save(tmp_path / "agent.zip")
-    loaded = RecurrentA2C.load(tmp_path / "agent.zip", env=make_vec(n_envs=n_envs), device="cpu")
+    loaded = type(model).load(tmp_path / "agent.zip", env=make_vec(n_envs=n_envs), device="cpu")
     assert same_weights(model, loaded)
     for name, value in {"entropy": "simpson", **options}.items():
         assert getattr(loaded, name) == value
@@ -156,11 +168,11 @@ def test_a_saved_model_goes_on_with_another_number_of_environments(
     assert not same_weights(model, loaded)
 
 
-def test_a_loaded_model_goes_on_as_the_saved_one(make_vec: Any, tmp_path: Path) -> None:
+def test_a_loaded_model_goes_on_as_the_saved_one(make: Make, make_vec: Any, tmp_path: Path) -> None:
     """Otherwise ``save`` loses the optimizer's moments."""
     model = make(make_vec()).learn(3 * ROUND)
     model.save(tmp_path / "agent.zip")
-    loaded = RecurrentA2C.load(tmp_path / "agent.zip", device="cpu")
+    loaded = type(model).load(tmp_path / "agent.zip", device="cpu")
     after = []
     for one in (model, loaded):
         env = make_vec()
@@ -171,7 +183,9 @@ def test_a_loaded_model_goes_on_as_the_saved_one(make_vec: Any, tmp_path: Path) 
     assert same_weights(*after)
 
 
-def test_what_is_saved_has_no_state_of_an_environment(make_vec: Any, tmp_path: Path) -> None:
+def test_what_is_saved_has_no_state_of_an_environment(
+    make: Make, make_vec: Any, tmp_path: Path
+) -> None:
     """Otherwise each environment adds N x N numbers to the file."""
     sizes = []
     for n_envs in (1, 64):
@@ -183,7 +197,7 @@ def test_what_is_saved_has_no_state_of_an_environment(make_vec: Any, tmp_path: P
     assert sizes[1] - sizes[0] < 0.1 * traces
 
 
-def test_set_env(make_vec: Any) -> None:
+def test_set_env(make: Make, make_vec: Any) -> None:
     """Otherwise training in another environment fails, or starts with an old state."""
     model = make(make_vec(lengths=(50, 50, 50))).learn(ROUND)
     model.set_env(make_vec(lengths=(60, 60, 60)))
@@ -194,7 +208,7 @@ def test_set_env(make_vec: Any) -> None:
         model.set_env(make_vec(n_envs=2))
 
 
-def test_set_parameters(make_vec: Any) -> None:
+def test_set_parameters(make: Make, make_vec: Any) -> None:
     """Otherwise weights cannot be moved between models."""
     source = make(make_vec()).learn(3 * ROUND)
     target = make(make_vec(n_envs=2), seed=4)
@@ -209,7 +223,7 @@ def test_set_parameters(make_vec: Any) -> None:
 # Wrappers and other vectorised environments
 
 
-def test_vec_normalize(make_vec: Any) -> None:
+def test_vec_normalize(make: Make, make_vec: Any) -> None:
     """Otherwise an observation is normalized twice, or the last one not at all."""
     env = VecNormalize(make_vec(truncates=True), gamma=0.9)
     model = make(env, gamma=0.9).learn(4 * ROUND)
@@ -224,14 +238,14 @@ def test_vec_normalize(make_vec: Any) -> None:
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.parametrize("wrapper", [VecNormalize, lambda env: VecFrameStack(env, n_stack=2)])
-def test_wrappers_around_the_native_batch(env_id: str, wrapper: Any) -> None:
+def test_wrappers_around_the_native_batch(make: Make, env_id: str, wrapper: Any) -> None:
     """Otherwise SB3's wrappers cannot be used with our own environments."""
     env = wrapper(make_vec_env(env_id, 3, 0, {"episode_length": 6}))
     model = make(env).learn(3 * ROUND)
     assert len(model.ep_info_buffer) == 3 * (3 * 8 // 6)  # type: ignore[arg-type]
 
 
-def test_subprocesses_give_the_same_weights() -> None:
+def test_subprocesses_give_the_same_weights(make: Make) -> None:
     """Otherwise the result depends on where the environments run."""
     runs = []
     for kind in (DummyVecEnv, SubprocVecEnv):
@@ -241,16 +255,16 @@ def test_subprocesses_give_the_same_weights() -> None:
     assert same_weights(*runs)
 
 
-def test_an_id_of_ours_is_enough() -> None:
-    """Otherwise ``RecurrentA2C("PlasticPolicy", id)`` does not work."""
+def test_an_id_of_ours_is_enough(make: Make) -> None:
+    """Otherwise the id of an environment does not work in its place."""
     model = make(ENV_IDS[0]).learn(16)
     assert model.num_timesteps == 16
 
 
-def test_tensorboard_files_are_written(make_vec: Any, tmp_path: Path) -> None:
+def test_tensorboard_files_are_written(make: Make, make_vec: Any, tmp_path: Path) -> None:
     """Otherwise there are no curves."""
-    make(make_vec(), tensorboard_log=str(tmp_path)).learn(2 * ROUND)
-    assert list(tmp_path.glob("RecurrentA2C_1/events.out.tfevents.*"))
+    model = make(make_vec(), tensorboard_log=str(tmp_path)).learn(2 * ROUND)
+    assert list(tmp_path.glob(f"{type(model).__name__}_1/events.out.tfevents.*"))
 
 
 # Video

@@ -1,0 +1,100 @@
+"""Masks of impossible actions, by sb3-contrib's convention.
+
+An environment whose possible actions change has a method ``action_masks``, which returns a boolean
+vector (A,): true where an action is possible now. A is the number of values of a ``Discrete``
+space, the sum of the numbers of a ``MultiDiscrete`` space, and twice the number of bits of a
+``MultiBinary`` space, where each bit has a mask for 0 and a mask for 1.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    Distribution,
+    MultiCategoricalDistribution,
+)
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from plasticrl.runs import UsageError
+
+METHOD = "action_masks"
+IMPOSSIBLE = -1e8
+"""The logit of an action that is masked. Its probability is zero, and its entropy is finite."""
+
+
+def has_masks(env: VecEnv) -> bool:
+    """Whether the environments say which actions are possible."""
+    return env.has_attr(METHOD)
+
+
+def get_masks(env: VecEnv) -> np.ndarray:
+    """Ask the environments which actions are possible now.
+
+    Returns:
+        (B, A) bool.
+
+    Raises:
+        UsageError: as ``check_masks``.
+    """
+    return check_masks(env.env_method(METHOD), env.num_envs, env.action_space)
+
+
+def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.ndarray:
+    """Return masks as a boolean array (n_rows, A).
+
+    Args:
+        masks: (n_rows, A), or (A,) for a single row.
+
+    Raises:
+        UsageError: the masks have another shape, the actions are continuous, or a row has no
+            possible action.
+    """
+    sizes = _sizes(action_space)
+    checked = np.asarray(masks, dtype=bool)
+    if checked.ndim == 1:
+        checked = checked[None]
+    if checked.shape != (n_rows, sum(sizes)):
+        raise UsageError(
+            f"action masks must be {(n_rows, sum(sizes))} for {n_rows} environments with the "
+            f"action space {action_space}, not {np.shape(masks)}"
+        )
+    starts = np.cumsum([0, *sizes[:-1]])
+    if not (possible := np.logical_or.reduceat(checked, starts, axis=1).all(axis=1)).all():
+        row = int(np.flatnonzero(~possible)[0])
+        raise UsageError(f"the action masks of environment {row} leave no possible action")
+    return checked
+
+
+def _sizes(action_space: spaces.Space[Any]) -> list[int]:
+    """The number of masks of each part of an action."""
+    if isinstance(action_space, spaces.Discrete):
+        return [int(action_space.n)]
+    if isinstance(action_space, spaces.MultiDiscrete):
+        return [int(n) for n in action_space.nvec]
+    if isinstance(action_space, spaces.MultiBinary):
+        return [2] * int(action_space.shape[0])
+    raise UsageError(f"action masks need discrete actions, not the action space {action_space}")
+
+
+def masked(distribution: Distribution, masks: Tensor) -> Distribution:
+    """Return the distribution with the probability of impossible actions set to zero.
+
+    Args:
+        distribution: of M actions.
+        masks: (M, A) bool.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        logits = distribution.distribution.logits
+        return distribution.proba_distribution(logits.masked_fill(~masks, IMPOSSIBLE))
+    if isinstance(distribution, MultiCategoricalDistribution):
+        logits = torch.cat([part.logits for part in distribution.distribution], dim=1)
+        return distribution.proba_distribution(logits.masked_fill(~masks, IMPOSSIBLE))
+    assert isinstance(distribution, BernoulliDistribution)
+    zero, one = masks[:, 0::2], masks[:, 1::2]
+    logits = distribution.distribution.logits.masked_fill(~one, IMPOSSIBLE)
+    return distribution.proba_distribution(logits.masked_fill(~zero, -IMPOSSIBLE))

@@ -1,0 +1,526 @@
+"""What the recurrent on-policy algorithms share: rollouts, their buffer, checks and the log.
+
+A rollout stores the recurrent state at its start only. From there, learning runs the core over the
+rollout again, or replays the steps that were recorded in acting (see ``plasticrl.core.stepper``).
+
+In shapes, T is the number of steps, B of environments and N of the core's outputs. An array
+(T B, ...) is an array (T, B, ...) with its first two axes flattened.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any, ClassVar, NamedTuple, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from plasticrl.agents.acting import in_full_precision
+from plasticrl.agents.divergence import describe_gradient, describe_rewards
+from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
+from plasticrl.agents.options import OnPolicyOptions
+from plasticrl.agents.policies import (
+    CnnPlasticPolicy,
+    MultiInputPlasticPolicy,
+    PlasticPolicy,
+    simpson_concentration,
+)
+from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
+from plasticrl.agents.spaces import check_spaces
+from plasticrl.agents.statistics import plasticity_statistics
+from plasticrl.core.state import leaves, map_leaves
+from plasticrl.core.stock import fingerprint
+from plasticrl.core.unroll import Stepper
+from plasticrl.envs.arrays import any_of
+from plasticrl.runs import DivergedError, UsageError, UserCodeError, notify_compilation
+
+
+class Experience(NamedTuple):
+    """A rollout to learn from."""
+
+    observations: PyTorchObs
+    """(T B, ...), or a dict of such tensors."""
+    actions: Tensor
+    """(T B, ...)."""
+    action_masks: Tensor | None
+    """(T B, A) bool, true where an action was possible; None if all were."""
+    values: Tensor
+    """(T B,), at the time of the rollout."""
+    log_probs: Tensor
+    """(T B,), of the actions at the time of the rollout."""
+    advantages: Tensor
+    """(T B,)."""
+    returns: Tensor
+    """(T B,)."""
+    episode_starts: Tensor
+    """(T, B), true where the observation is the first of an episode."""
+    start_state: Any
+    """The core's state before the first step, of B rows."""
+
+    def of(self, environments: Tensor) -> "Experience":
+        """The rollouts of some environments, given by their numbers (b,)."""
+        n_steps, n_envs = self.episode_starts.shape
+
+        def chosen(flat: Tensor) -> Tensor:
+            return flat.view(n_steps, n_envs, *flat.shape[1:])[:, environments].flatten(0, 1)
+
+        observed = self.observations
+        return Experience(
+            observations=(
+                {name: chosen(part) for name, part in observed.items()}
+                if isinstance(observed, dict)
+                else chosen(observed)
+            ),
+            actions=chosen(self.actions),
+            action_masks=None if self.action_masks is None else chosen(self.action_masks),
+            values=chosen(self.values),
+            log_probs=chosen(self.log_probs),
+            advantages=chosen(self.advantages),
+            returns=chosen(self.returns),
+            episode_starts=self.episode_starts[:, environments],
+            start_state=map_leaves(lambda leaf: leaf[environments], self.start_state),
+        )
+
+
+class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
+    """The base class of the algorithms for policies with a recurrent core.
+
+    A subclass sets ``options_type``, implements ``train``, and passes its options to ``__init__``.
+
+    Args:
+        policy: "PlasticPolicy", "CnnPlasticPolicy", "MultiInputPlasticPolicy", or a subclass of
+            ``PlasticPolicy``.
+        env: an environment, a vectorized environment, or the id of an environment.
+        options: the values of the algorithm's options, by name; each becomes an attribute.
+        stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
+
+    Raises:
+        ValueError: for a value outside its range, or a policy that is not a ``PlasticPolicy``.
+    """
+
+    policy: PlasticPolicy
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "PlasticPolicy": PlasticPolicy,
+        "CnnPlasticPolicy": CnnPlasticPolicy,
+        "MultiInputPlasticPolicy": MultiInputPlasticPolicy,
+    }
+    options_type: ClassVar[type[OnPolicyOptions]]
+    """The dataclass of the algorithm's options, which checks their values."""
+    bptt_length: int | None
+    entropy: str
+    normalize_advantage: bool
+    bootstrap_truncated: bool
+
+    def __init__(
+        self,
+        policy: str | type[PlasticPolicy],
+        env: GymEnv | str,
+        options: dict[str, Any],
+        *,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        known = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef")
+        super().__init__(
+            policy,
+            env,
+            **{name: options[name] for name in (*known, "max_grad_norm")},
+            use_sde=False,
+            sde_sample_freq=-1,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        for name, value in options.items():
+            setattr(self, name, value)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_options()
+        super()._setup_model()
+        self._last_state: Any = None
+        self._start_state: Any = None
+        self._stepper: Stepper[Any] | None = None
+        self._modulating: Tensor | None = None
+        self._masks: Tensor | None = None
+
+    def _check_options(self) -> None:
+        if not issubclass(self.policy_class, PlasticPolicy):
+            raise UsageError(
+                f"{type(self).__name__} needs a policy with a recurrent core, not "
+                f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
+            )
+        options = {item.name: getattr(self, item.name) for item in fields(self.options_type)}
+        schedules = [name for name, value in options.items() if callable(value)]
+        self.options_type(**{name: options[name] for name in options if name not in schedules})
+        check_spaces(self.observation_space, self.action_space)
+        self._check_policy_fits()
+        if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
+            raise UsageError(
+                "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
+            )
+
+    def _check_policy_fits(self) -> None:
+        """Raise ``UsageError`` if SB3's features extractor of the policy is for other spaces."""
+        given = self.policy_kwargs.get("features_extractor_class")
+        extractor = given or self.policy_class.default_features_extractor  # type: ignore[attr-defined]
+        is_dict = isinstance(self.observation_space, spaces.Dict)
+        fitting = "MultiInputPlasticPolicy" if is_dict else "PlasticPolicy"
+        of_dicts = {CombinedExtractor: True, FlattenExtractor: False, NatureCNN: False}
+        if of_dicts.get(extractor, is_dict) != is_dict:
+            raise UsageError(
+                f"{self.policy_class.__name__} does not fit the observation space "
+                f"{self.observation_space}: use {fitting}"
+            )
+
+    def _excluded_save_params(self) -> list[str]:
+        # The state of the environments is not saved, so a loaded model begins new episodes.
+        own = [
+            "_last_obs",
+            "_last_episode_starts",
+            "_last_state",
+            "_start_state",
+            "_stepper",
+            "_modulating",
+            "_masks",
+        ]
+        return [*super()._excluded_save_params(), *own]
+
+    @in_full_precision
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Fill the buffer with ``n_rollout_steps`` steps of every environment.
+
+        Values and log-probabilities are computed after the last step, so the buffer has them when
+        ``on_rollout_end`` is called, but not yet when ``on_step`` is. If a ``DeviceRollout`` is
+        possible and ``bootstrap_truncated`` is False, all steps are taken on the policy's device
+        before ``on_step`` is called for the first one.
+
+        Returns False if a callback stopped the training.
+        """
+        assert self._last_obs is not None
+        assert self._last_episode_starts is not None
+        self.policy.set_training_mode(False)
+        self.policy.check_overrides()
+        policy_before = fingerprint(self.policy)
+        rollout_buffer.reset()
+        self._stepper = None
+        state = self._carried_state(env.num_envs)
+        self._start_state = map_leaves(Tensor.clone, state)
+        callback.on_rollout_start()
+
+        kind = DeviceRollout if self._stays_on_device(env) else HostRollout
+        last = (self._last_obs, self._last_episode_starts)
+        n_recorded = n_rollout_steps if self._may_replay() else 0
+        rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
+        for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
+            obs, starts, actions, new_obs, rewards, dones, infos = step
+            clipped_actions = self.policy.clip(actions)
+            self.num_timesteps += env.num_envs
+
+            callback.update_locals(locals())
+            if not callback.on_step():
+                # A later call of learn() continues from the observations that env returned last.
+                self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
+                return False
+            if problem := describe_rewards(rewards):
+                raise DivergedError(f"{problem} {self._progress()}")
+            if any_of(dones):
+                self._update_info_buffer(infos, dones)
+                if self.bootstrap_truncated:
+                    after = self._values_after_truncation(dones, infos, state)
+                    rewards = rewards + self.gamma * after
+            _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
+            self._last_obs, self._last_episode_starts = new_obs, dones
+
+        if fingerprint(self.policy) != policy_before:
+            raise UsageError(
+                "the policy's weights, parts or hooks were changed while it acted in a rollout, so "
+                "the loss would not fit the actions: change them in a callback's _on_rollout_start "
+                "or _on_rollout_end, not in _on_step"
+            )
+        self._stepper, self._modulating = rollout.stepper, rollout.modulating
+        self._masks = rollout.masks
+        self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _with_progress_in_errors(self, rollout: Iterable[Step]) -> Iterator[Step]:
+        """Yield the rollout's steps; say in a ``FloatingPointError`` how long training has run."""
+        try:
+            yield from rollout
+        except (DivergedError, UserCodeError) as error:
+            error.args = (f"{error} {self._progress()}",)
+            raise
+
+    def _progress(self) -> str:
+        return f"(after {self.num_timesteps:,} steps)"
+
+    def _may_replay(self) -> bool:
+        """Whether ``train`` replays the steps that a stepper records in the rollout."""
+        return False
+
+    def _stays_on_device(self, env: VecEnv) -> bool:
+        """Whether rollouts are ``DeviceRollout``s, which take all steps before yielding the first.
+
+        The bootstrap at a time limit needs the core's state after that step, but after a
+        ``DeviceRollout`` only the state after the last step is left.
+        """
+        return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
+
+    @torch.no_grad()
+    def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
+        """Complete the buffer: values, log-probabilities, returns and advantages.
+
+        Args:
+            outputs: the core's outputs, (T B, N).
+            state: the core's state after the last step.
+        """
+        values, log_probs = self.policy.evaluate_outputs(
+            outputs, self._rollout_actions(), self._masks
+        )
+        buffer.values[:] = values.view(-1, buffer.n_envs).cpu()
+        buffer.log_probs[:] = log_probs.view(-1, buffer.n_envs).cpu()
+        dones = np.asarray(self._last_episode_starts)
+        obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+        starts = torch.as_tensor(dones, device=self.device)
+        last_values = self.policy.predict_values(obs, state, starts)
+        buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
+
+    def _carried_state(self, n_envs: int) -> Any:
+        """The state after the last rollout; the initial state if ``n_envs`` has changed since."""
+        state = self._last_state
+        if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
+            self._last_state = self.policy.initial_state(n_envs)
+        return self._last_state
+
+    def _values_after_truncation(
+        self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
+    ) -> np.ndarray:
+        """Return V at the last observation of each episode that a time limit ended, (B,), else 0.
+
+        Args:
+            dones: (B,), true where an episode ended in this step.
+            infos: one for each environment.
+            state: the core's state after this step, with which the episode would have continued.
+        """
+        values = np.zeros(len(dones), dtype=np.float32)
+        rows = [
+            row
+            for row in np.flatnonzero(dones)
+            if infos[row].get("TimeLimit.truncated")
+            and infos[row].get("terminal_observation") is not None
+        ]
+        if rows:
+            last = [infos[row]["terminal_observation"] for row in rows]
+            obs = self.policy.obs_to_tensor(_stack(last))[0]
+            with torch.no_grad():
+                cut = map_leaves(lambda leaf: leaf[rows], state)
+                values[rows] = self.policy.predict_values(obs, cut).flatten().cpu().numpy()
+        return values
+
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
+        """The loss: the weighted sum of the policy, value and entropy losses, by these names."""
+        entropy, value = self.ent_coef * losses["entropy"], self.vf_coef * losses["value"]
+        return losses["policy"] + entropy + value
+
+    def _minimize(self, losses: dict[str, Tensor]) -> Tensor:
+        """Take a gradient step on the loss, and return the gradient's norm.
+
+        Raises:
+            DivergedError: the gradient is not finite; the weights are then unchanged.
+        """
+        loss = self._total(losses)
+        self.policy.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        if not torch.isfinite(grad_norm):
+            raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
+        self.policy.optimizer.step()
+        # Its graph would keep the policy from being copied.
+        self.policy.action_dist.distribution = None  # type: ignore[assignment]
+        return grad_norm
+
+    def _normalized(self, advantages: Tensor) -> Tensor:
+        """The advantages with zero mean and unit standard deviation, if that is asked for."""
+        if not self.normalize_advantage or advantages.numel() < 2:
+            return advantages
+        return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+    def _concentration(self, distribution: Distribution, log_prob: Tensor) -> Tensor:
+        if self.entropy == "simpson":
+            return simpson_concentration(distribution)
+        entropy = distribution.entropy()
+        # Without a formula for the entropy, SB3 estimates it by -log_prob, as here.
+        return log_prob if entropy is None else -entropy
+
+    def _experience(self) -> Experience:
+        """The last rollout, as tensors on the device."""
+        buffer = self.rollout_buffer
+        return Experience(
+            observations=self._rollout_observations(),
+            actions=self._rollout_actions(),
+            action_masks=self._masks,
+            values=self._to_tensor(buffer.values),
+            log_probs=self._to_tensor(buffer.log_probs),
+            advantages=self._to_tensor(buffer.advantages),
+            returns=self._to_tensor(buffer.returns),
+            episode_starts=torch.as_tensor(buffer.episode_starts, device=self.device),
+            start_state=self._start_state,
+        )
+
+    def _to_tensor(self, array: np.ndarray) -> Tensor:
+        """Flatten an array (T, B, ...) of the buffer to a tensor (T B, ...) on the device."""
+        buffer = self.rollout_buffer
+        if buffer.generator_ready:  # a callback has called get(), which makes arrays (B T, ...)
+            array = array.reshape(buffer.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
+        return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self.device)
+
+    def _rollout_observations(self) -> PyTorchObs:
+        buffer = self.rollout_buffer
+        space = self.observation_space
+        if isinstance(buffer, DictRolloutBuffer):
+            return {
+                key: self._to_tensor(array).view(-1, *buffer.obs_shape[key])
+                for key, array in buffer.observations.items()
+            }
+        assert space.shape is not None
+        return self._to_tensor(buffer.observations).view(-1, *space.shape)
+
+    def _rollout_actions(self) -> Tensor:
+        actions = self._to_tensor(self.rollout_buffer.actions)
+        if isinstance(self.action_space, spaces.Discrete):
+            return actions.long().flatten()
+        return actions.float()
+
+    def _log_update(self, values: dict[str, float]) -> None:
+        """Record what SB3's algorithms record of an update, and ``values`` as well."""
+        buffer = self.rollout_buffer
+        variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        record = self.logger.record
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record("train/explained_variance", variance)
+        for name, value in values.items():
+            record(f"train/{name}", value)
+        if hasattr(self.policy, "log_std"):
+            record("train/std", torch.exp(self.policy.log_std).mean().item())
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log, with statistics of the plastic connections after the last rollout."""
+        statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulating)
+        for name, value in statistics.items():
+            self.logger.record(f"plastic/{name}", value)
+        super().dump_logs(iteration)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "OnPolicyAlgorithm",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train; see SB3's ``learn``."""
+        options = (log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        with notify_compilation(self._notify):
+            return super().learn(total_timesteps, callback, *options)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions and the new state; see ``PlasticPolicy.predict``."""
+        return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
+
+    def _notify(self, message: str) -> None:
+        if self.verbose:
+            print(message)
+
+    def _setup_learn(self, *arguments: Any, **options: Any) -> tuple[int, BaseCallback]:
+        try:
+            return super()._setup_learn(*arguments, **options)
+        except Exception as error:
+            if self.env is not None and is_raised_by_reset(error):
+                raise_environment_error(self.env, error)
+            raise
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        given: Any = env
+        if isinstance(given, VectorEnv):
+            raise UsageError(
+                "this is a vector environment of Gymnasium, not of Stable-Baselines3: make the "
+                "environments with plasticrl.agents.make_vec_env(env_id, n_envs)"
+            )
+        if isinstance(given, gym.Env):
+            check_spaces(given.observation_space, given.action_space)
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            there = ", ".join(self.policy_aliases)
+            raise UsageError(
+                f"there is no policy {policy_name!r} with a recurrent core: use {there}"
+            )
+        return super()._get_policy_from_name(policy_name)
+
+
+def _store(
+    buffer: RolloutBuffer,
+    step: int,
+    obs: Any,
+    episode_starts: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+) -> None:
+    """Add a step as ``buffer.add`` does, but without values and log-probabilities."""
+    if isinstance(buffer, DictRolloutBuffer):
+        for key, stored in buffer.observations.items():
+            stored[step] = obs[key].reshape(stored.shape[1:])
+    else:
+        buffer.observations[step] = obs.reshape(buffer.observations.shape[1:])
+    buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
+    buffer.rewards[step] = rewards
+    buffer.episode_starts[step] = episode_starts
+    buffer.pos = step + 1
+    buffer.full = buffer.pos == buffer.buffer_size
+
+
+def _stack(observations: list[Any]) -> Any:
+    """Stack single observations, which are arrays or dicts of arrays, to a batch."""
+    if isinstance(observations[0], dict):
+        return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
+    return np.stack(observations)
