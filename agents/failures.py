@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
@@ -11,7 +11,12 @@ from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.envs import SingleEnv
 from plasticrl.runs import UserCodeError
 
-E = TypeVar("E")
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+EnvT = TypeVar("EnvT", bound=_Closable)
 
 
 @contextmanager
@@ -24,8 +29,8 @@ def environment_errors(env: Any) -> Iterator[None]:
 
 
 @contextmanager
-def closing_env(env: E) -> Iterator[E]:
-    """A context that closes an environment at its end. A failing ``close`` hides no other error.
+def closed_on_error(env: EnvT) -> Iterator[EnvT]:
+    """A context that closes an environment if an error ends it. A failing ``close`` hides no error.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -34,10 +39,21 @@ def closing_env(env: E) -> Iterator[E]:
         yield env
     except BaseException:
         with suppress(Exception, SystemExit):
-            env.close()  # type: ignore[attr-defined]
+            env.close()
         raise
+
+
+@contextmanager
+def closing_env(env: EnvT) -> Iterator[EnvT]:
+    """A context that closes an environment at its end; see ``closed_on_error``.
+
+    Raises:
+        UserCodeError: the environment is the user's, and its ``close`` failed.
+    """
+    with closed_on_error(env):
+        yield env
     with environment_errors(env):
-        env.close()  # type: ignore[attr-defined]
+        env.close()
 
 
 def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
@@ -54,10 +70,11 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
     if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):
         raise error
     what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
-    raise UserCodeError(f"{_name(env, error)} {what}: {_summary(error)}") from error
+    raise UserCodeError(f"{_name(env, error)} {what}: {summary(error)}") from error
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
+    """The class of an error and its message, in one line."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # of a user's own class of errors

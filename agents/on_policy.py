@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, NamedTuple, Self
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -21,7 +20,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -30,7 +28,7 @@ from torch import Tensor
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
-from plasticrl.agents.options import OnPolicyOptions
+from plasticrl.agents.options import OnPolicyOptions, check_not_negative
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -38,10 +36,10 @@ from plasticrl.agents.policies import (
     simpson_concentration,
 )
 from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
-from plasticrl.agents.spaces import check_spaces
+from plasticrl.agents.spaces import check_extractor, check_spaces
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
-from plasticrl.core.stock import fingerprint
+from plasticrl.core.stock import Snapshot
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
 from plasticrl.runs import DivergedError, UsageError, UserCodeError, notify_compilation
@@ -175,24 +173,10 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         options = {item.name: getattr(self, item.name) for item in fields(self.options_type)}
         schedules = [name for name, value in options.items() if callable(value)]
         self.options_type(**{name: options[name] for name in options if name not in schedules})
-        check_spaces(self.observation_space, self.action_space)
-        self._check_policy_fits()
+        check_extractor(self.policy_class, self.policy_kwargs, self.observation_space)
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):
             raise UsageError(
                 "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
-            )
-
-    def _check_policy_fits(self) -> None:
-        """Raise ``UsageError`` if SB3's features extractor of the policy is for other spaces."""
-        given = self.policy_kwargs.get("features_extractor_class")
-        extractor = given or self.policy_class.default_features_extractor  # type: ignore[attr-defined]
-        is_dict = isinstance(self.observation_space, spaces.Dict)
-        fitting = "MultiInputPlasticPolicy" if is_dict else "PlasticPolicy"
-        of_dicts = {CombinedExtractor: True, FlattenExtractor: False, NatureCNN: False}
-        if of_dicts.get(extractor, is_dict) != is_dict:
-            raise UsageError(
-                f"{self.policy_class.__name__} does not fit the observation space "
-                f"{self.observation_space}: use {fitting}"
             )
 
     def _excluded_save_params(self) -> list[str]:
@@ -229,12 +213,12 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         assert self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         self.policy.check_overrides()
-        policy_before = fingerprint(self.policy)
         rollout_buffer.reset()
         self._stepper = None
         state = self._carried_state(env.num_envs)
         self._start_state = map_leaves(Tensor.clone, state)
         callback.on_rollout_start()
+        before = Snapshot(self.policy)
 
         kind = DeviceRollout if self._stays_on_device(env) else HostRollout
         last = (self._last_obs, self._last_episode_starts)
@@ -260,11 +244,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
             self._last_obs, self._last_episode_starts = new_obs, dones
 
-        if fingerprint(self.policy) != policy_before:
+        if before.differs(self.policy):
             raise UsageError(
                 "the policy's weights, parts or hooks were changed while it acted in a rollout, so "
-                "the loss would not fit the actions: change them in a callback's _on_rollout_start "
-                "or _on_rollout_end, not in _on_step"
+                "the loss would not fit the actions: change them in a callback's "
+                "_on_rollout_start, not in _on_step"
             )
         self._stepper, self._modulating = rollout.stepper, rollout.modulating
         self._masks = rollout.masks
@@ -389,10 +373,10 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             observations=self._rollout_observations(),
             actions=self._rollout_actions(),
             action_masks=self._masks,
-            values=self._to_tensor(buffer.values),
-            log_probs=self._to_tensor(buffer.log_probs),
-            advantages=self._to_tensor(buffer.advantages),
-            returns=self._to_tensor(buffer.returns),
+            values=self._to_tensor(buffer.values).flatten(),
+            log_probs=self._to_tensor(buffer.log_probs).flatten(),
+            advantages=self._to_tensor(buffer.advantages).flatten(),
+            returns=self._to_tensor(buffer.returns).flatten(),
             episode_starts=torch.as_tensor(buffer.episode_starts, device=self.device),
             start_state=self._start_state,
         )
@@ -465,6 +449,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """Return actions and the new state; see ``PlasticPolicy.predict``."""
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
 
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        rate = self.lr_schedule(self._current_progress_remaining)
+        check_not_negative(learning_rate=rate)
+        super()._update_learning_rate(optimizers)
+
     def _notify(self, message: str) -> None:
         if self.verbose:
             print(message)
@@ -485,8 +474,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 "this is a vector environment of Gymnasium, not of Stable-Baselines3: make the "
                 "environments with plasticrl.agents.make_vec_env(env_id, n_envs)"
             )
-        if isinstance(given, gym.Env):
-            check_spaces(given.observation_space, given.action_space)
+        check_spaces(given.observation_space, given.action_space)  # before SB3's own assertions
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:

@@ -1,6 +1,7 @@
 """A ``BatchEnv`` of ``plasticrl.envs`` as an SB3 ``VecEnv``, without a loop over environments."""
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -197,9 +198,11 @@ def make_vec_env(
     if env_id not in ENV_IDS or wrapper_class is not None:
         if device is not None:
             raise ValueError(f"device={device!r} needs a native batch, and {env_id} has none")
-        return make_sb3_vec_env(
-            env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
-        )
+        with warnings.catch_warnings():  # SB3 asks for pictures, which not every environment has
+            warnings.filterwarnings("ignore", ".*initialised with render_mode")
+            return make_sb3_vec_env(
+                env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
+            )
     batch = gym.make_vec(
         env_id,
         num_envs=n_envs,

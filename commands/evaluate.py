@@ -14,7 +14,7 @@ from plasticrl.commands.plot import PlotArguments, plot
 from plasticrl.commands.program import command_line, printable, say, say_damaged, say_loading
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
-from plasticrl.runs import RunDirectory, RunError, UsageError, null_non_finite
+from plasticrl.runs import RunDirectory, RunError, UsageError, WriteError, null_non_finite
 from plasticrl.tasks.config import KIND as SUPERVISED
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     _only(given, given - {"metric", "by", "average"}, "some flags need --plot FILE")
     arguments.check()
     path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
-    if path.suffix.lower() == ".npz" and not path.is_dir():
+    if path.suffix.lower() == ".npz" and path.is_file():
         _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
         show_recorded(path, arguments.show)
         return 0
@@ -164,21 +164,27 @@ def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
         arguments.deterministic,
         arguments.ablate_plasticity,
     )
+    failure: WriteError | None = None
+    if arguments.gallery is None:
+        try:
+            agent.run.write_evaluation(result)
+        except WriteError as error:  # the result is printed all the same
+            failure = error
     if arguments.json:
         print(json.dumps(null_non_finite(result)))
     else:
         _print_table(result)
-    if arguments.gallery is None:
-        agent.run.write_evaluation(result)
+    if failure is not None:
+        raise failure
 
 
 def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     steps = f"after {result['n_timesteps']:,} steps of training"
-    table = Table(title=escape(f"{result['env_id']}, {result['episodes']} episodes, {steps}"))
+    print(printable(f"{result['env_id']}, {result['episodes']} episodes, {steps}"))
+    table = Table()
     table.add_column("agent")
     table.add_column("reward", justify="right")
     table.add_column("95 % interval", justify="right")

@@ -66,21 +66,28 @@ def parse_flags(
     return parsed
 
 
-def _check_paths(value: object) -> None:
-    """Raise ``UsageError`` for a path that no file can have, or that may not be looked at."""
+def _check_paths(value: object, name: str = "") -> None:
+    """Raise ``UsageError`` for a path that no file can have, or that may not be looked at.
+
+    Args:
+        value: a path, or a tuple or dataclass with paths.
+        name: the name of the field.
+    """
     if isinstance(value, Path):
         try:
             value.stat()
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError) as error:  # ValueError: it has a null character
-            raise UsageError(f"{value}: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            flag = "" if name == "runs" else f"--{name.replace('_', '-')}: "
+            raise UsageError(f"{flag}{value}: {reason}; choose another path") from error
     elif isinstance(value, tuple):
         for part in value:
-            _check_paths(part)
+            _check_paths(part, name)
     elif is_dataclass(value):
         for item in fields(value):
-            _check_paths(getattr(value, item.name))
+            _check_paths(getattr(value, item.name), item.name)
 
 
 def _sentence(box: str) -> str:
@@ -96,8 +103,19 @@ def _sentence(box: str) -> str:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
             )
+    text = re.sub(
+        r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)\.", _no_choice, text
+    )
     text = re.sub(r"invalid literal for int\(\) with base 10: '(.*?)'", _no_integer, text)
     return text.removeprefix("Error parsing ")
+
+
+def _no_choice(match: re.Match[str]) -> str:
+    """Say which values a flag takes, and the similar one if there is one."""
+    value, choices = match[1].strip("'"), re.findall(r"'([^']*)'", match[3])
+    close = nearest(value, choices)
+    hint = f": did you mean {close[0]}?" if close else ""
+    return f"{match[2]} must be one of {', '.join(choices)}, not {value!r}{hint}"
 
 
 def _no_integer(match: re.Match[str]) -> str:
@@ -107,7 +125,8 @@ def _no_integer(match: re.Match[str]) -> str:
         number = float(match[1])
     except ValueError:
         return said
-    return f"{said}: write {number:.0f}" if number.is_integer() else said
+    is_exact = number.is_integer() and abs(number) < 2**53
+    return f"{said}: write {number:.0f}" if is_exact else said
 
 
 def flag_words(argv: Sequence[str]) -> list[str]:

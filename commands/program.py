@@ -4,6 +4,7 @@ A command's module is imported only when the command is called, so that ``--help
 error of the user is reported in one sentence with exit status 2; any other keeps its traceback.
 """
 
+import errno
 import io
 import os
 import re
@@ -46,11 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"plasticrl {version('plasticrl')}")
         return 0
     if command not in COMMANDS:
-        there = " or ".join(get_close_matches(command, COMMANDS)) or ", ".join(COMMANDS)
-        say(
-            f"error: there is no command {command!r}; there is {there}, as in: "
-            "plasticrl train maze-quickstart, or plasticrl evaluate --gallery maze --watch"
-        )
+        close = get_close_matches(command, COMMANDS)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        say(f"error: there is no command {command!r}: {hint}")
         return BAD_USAGE
     return run_command(command, arguments[1:])
 
@@ -76,7 +75,9 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         say("error: the current folder no longer exists: change to another one")
         return BAD_USAGE
     try:
-        return run(argv)
+        status = run(argv)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         _say_error(error)
         return BAD_USAGE
@@ -88,6 +89,12 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         traceback.print_exception(error.__cause__)
         return FAILED
     except BrokenPipeError:  # the program that read our output has ended, for example head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        say(f"error: cannot write the output: {error.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:

@@ -124,7 +124,7 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
         run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
-        say(f"the flags make settings of the preset meaningless; these are dropped: {settings}")
+        say(f"with these flags, settings of the preset are dropped: {settings}")
     return _learn_agent(run)
 
 
@@ -286,7 +286,8 @@ def _learn_agent(training: Any) -> int:
     except KeyboardInterrupt:
         return _interrupted(run, training.added_timesteps)
     except (DivergedError, UserCodeError, WriteError) as error:
-        error.add_note(_how_to_continue(run, training.added_timesteps))
+        if training.model.num_timesteps < training.total_timesteps:
+            error.add_note(_how_to_continue(run, training.added_timesteps))
         raise
     say(
         f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
 Rule = Literal["hebb", "oja"]
@@ -86,17 +87,17 @@ MOST_UNITS = 10**8
 """With many more units, the number of a matrix's bytes does not fit into 64 bits."""
 
 
-def check_size(**values: int) -> None:
+def check_size(**values: Any) -> None:
     """Raise ``OptionError`` unless every value is an integer from 1 to ``MOST_UNITS``."""
     for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
         if value > MOST_UNITS:
             raise OptionError(f"{name} must be at most {MOST_UNITS:,}, not {value!r}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.nn.parameter import is_lazy
 
 from plasticrl.core.cells import CELLS
 from plasticrl.core.cells.cell import Cell
@@ -63,18 +64,39 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
-def fingerprint(module: nn.Module) -> Hashable:
-    """Return a value that differs after a weight, a part or the hooks of a module have changed."""
-    parts = tuple(
-        (id(part), *(len(getattr(part, hooks)) for hooks in _HOOKS)) for part in module.modules()
-    )
-    return parts, tuple((id(weight), weight._version) for weight in module.parameters())
+class Snapshot:
+    """What a module is made of: its parts, hooks, methods and trainable weights."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parts = [
+            (
+                id(part),
+                *(hook for hooks in _HOOKS for hook in getattr(part, hooks)),
+                *sorted(_replaced_methods(part)),
+            )
+            for part in module.modules()
+        ]
+        weights = [weight for weight in module.parameters() if weight.requires_grad]
+        # A lazy module gets its weights when it is first called.
+        self.is_lazy = any(map(is_lazy, weights))
+        self.weights = [] if self.is_lazy else [weight.detach().clone() for weight in weights]
+
+    def differs(self, module: nn.Module) -> bool:
+        """Return whether the module has changed since. A lazy module is never said to."""
+        if self.is_lazy:
+            return False
+        now = [weight for weight in module.parameters() if weight.requires_grad]
+        return self.parts != Snapshot(module).parts or not all(map(torch.equal, self.weights, now))
 
 
 def replaces_methods(instance: object) -> bool:
     """Return whether an attribute of an object hides a method of its class."""
+    return bool(_replaced_methods(instance))
+
+
+def _replaced_methods(instance: object) -> frozenset[str]:
     cls: Any = type(instance)
-    return not _methods(cls).isdisjoint(vars(instance))
+    return _methods(cls) & vars(instance).keys()
 
 
 @lru_cache(maxsize=1024)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         latest_checkpoint,
         load_checkpoint,
         load_latest,
+        remove_old_checkpoints,
         save_checkpoint,
     )
     from plasticrl.runs.compiling import notify_compilation
@@ -60,6 +61,7 @@ __all__ = [
     "null_non_finite",
     "read_metrics",
     "read_series",
+    "remove_old_checkpoints",
     "save_checkpoint",
     "set_rng_state",
     "to_dict",
@@ -78,6 +80,7 @@ _MODULES = {
     "load_latest": "checkpoint",
     "notify_compilation": "compiling",
     "read_series": "series",
+    "remove_old_checkpoints": "checkpoint",
     "save_checkpoint": "checkpoint",
     "set_rng_state": "rng",
 }

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from plasticrl.runs.errors import RunError
+from plasticrl.runs.errors import RunError, WriteError
 from plasticrl.runs.files import atomic_write, make_folder, read_bytes
 
 FORMAT_VERSION = 2
 LARGEST = 1 << 32
 """The size in bytes above which a file is not read as a checkpoint."""
+KEPT = 3
+"""Number of checkpoints that are kept."""
 _END = 22
 """The length of a zip file's last record, without a comment."""
 _DIGITS = 64
@@ -29,7 +31,9 @@ _NAME = re.compile(r"step_(\d{12,})\.pt")
 _SCALARS = (int, float, str, bool, type(None))
 
 
-def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep: int = 3) -> Path:
+def save_checkpoint(
+    folder: str | Path, step: int, content: dict[str, Any], keep: int = KEPT
+) -> Path:
     """Save ``content`` for ``step``, then remove all but the ``keep`` latest checkpoints.
 
     Args:
@@ -43,7 +47,7 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
         ValueError: ``step`` is negative, or ``keep`` is below 1.
         TypeError: ``content`` has a value of another type; the message says where.
         RunError: the checkpoint would be larger than ``LARGEST``.
-        WriteError: the folder cannot be written. In both cases, the older ones are unchanged.
+        WriteError: the folder cannot be written. The older checkpoints are then unchanged.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be >= 0 and keep >= 1, not {step} and {keep}")
@@ -59,7 +63,7 @@ def save_checkpoint(folder: str | Path, step: int, content: dict[str, Any], keep
     path = Path(folder) / f"step_{step:012d}.pt"
     make_folder(path.parent)
     atomic_write(path, buffer.getbuffer())
-    _remove_old(path, keep)
+    remove_old_checkpoints(path, keep)
     return path
 
 
@@ -181,16 +185,22 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if _step(p) >= 0 and not p.is_dir()), key=_step)
 
 
-def _remove_old(written: Path, keep: int) -> None:
+def remove_old_checkpoints(latest: Path, keep: int = KEPT) -> None:
     """Remove all but the ``keep`` latest checkpoints up to this one, and partial files.
 
     A later one is from before the run was resumed, and was damaged: it is left where it is.
+
+    Raises:
+        WriteError: a file cannot be removed.
     """
-    checkpoints = _checkpoints(written.parent)
-    older = checkpoints[: checkpoints.index(written)]
-    partial = [path for path in written.parent.glob(".step_*.tmp") if path.is_file()]
-    for path in older[: max(0, len(older) - (keep - 1))] + partial:
-        path.unlink(missing_ok=True)
+    checkpoints = _checkpoints(latest.parent)
+    older = checkpoints[: checkpoints.index(latest)] if latest in checkpoints else []
+    partial = [path for path in latest.parent.glob(".step_*.tmp") if path.is_file()]
+    try:
+        for path in older[: max(0, len(older) - (keep - 1))] + partial:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def _loadable(value: Any, where: str) -> Any:

@@ -132,10 +132,13 @@ def _versions() -> dict[str, str]:
 
 def _make_empty_folder(path: Path) -> None:
     try:
+        str(path).encode()  # TensorBoard needs names in UTF-8
         path.mkdir(parents=True, exist_ok=True)
         occupied = any(path.iterdir())
     except FileExistsError as error:
         raise RunError(f"cannot start a run in {path}: it is a file; choose a folder") from error
+    except UnicodeEncodeError as error:
+        raise RunError(f"cannot start a run in {path}: its name is not valid UTF-8") from error
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from plasticrl.runs.errors import RunError
+from plasticrl.runs.errors import RunError, WriteError
 
 if sys.platform != "win32":  # which has no such locks
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -18,6 +18,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._descriptor: int | None = None
         if sys.platform == "win32":
             return
@@ -31,6 +32,17 @@ class FolderLock:
             ) from error
         except OSError:  # the file system has no locks
             self.release()
+
+    def check(self) -> None:
+        """Raise ``WriteError`` if another folder has taken the place of the locked one."""
+        if self._descriptor is None:
+            return
+        try:
+            is_same = os.path.samestat(os.stat(self.folder), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return  # writing says so
+        if not is_same:
+            raise WriteError(f"cannot write {self.folder}: another folder has taken its place")
 
     def release(self) -> None:
         """Release the folder, if it is locked."""

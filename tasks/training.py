@@ -21,6 +21,7 @@ from plasticrl.runs import (
     has_checkpoint,
     load_latest,
     make_folder,
+    remove_old_checkpoints,
     save_checkpoint,
     to_dict,
 )
@@ -141,11 +142,12 @@ class SupervisedRun:
         metrics.rewind(fit.n_updates * config.batch_size, prefix)
 
         def log(step: int, values: dict[str, float]) -> None:
+            self.lock.check()
             metrics.append(step, {f"{prefix}{metric}": value for metric, value in values.items()})
 
         def save() -> None:
-            # During the training the last two are kept, in case one is damaged.
-            save_checkpoint(folder, fit.n_updates, fit.state(), keep=1 if fit.stopped else 2)
+            self.lock.check()
+            save_checkpoint(folder, fit.n_updates, fit.state(), _n_kept(fit))
 
         fit.run(net.name, log, save, session)
         return module, fit
@@ -236,6 +238,12 @@ def _restore(fit: Fit, folder: Path, session: TrainingSession) -> None:
         fit.restore(checkpoint.content)
     except RunError as error:
         raise RunError(f"{checkpoint.path} does not fit the run's config: {error}") from error
+    remove_old_checkpoints(checkpoint.path, _n_kept(fit))  # it may have been killed before that
+
+
+def _n_kept(fit: Fit) -> int:
+    """The number of checkpoints to keep: in the training two, in case one is damaged."""
+    return 1 if fit.stopped else 2
 
 
 def _n_parameters(module: nn.Module) -> int:

@@ -1,10 +1,10 @@
 """Runs on disks that are full or read-only, and runs whose folder goes away."""
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,12 +29,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
-    with suppress(OSError):
-        if subprocess.run(mount, capture_output=True).returncode == 0:
-            yield folder
-            subprocess.run(["umount", str(folder)], check=True)
-            return
-    pytest.skip("a disk can be mounted by root only")
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a disk can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,33 +98,70 @@ def test_a_run_that_goes_away_while_it_is_trained(
     assert not run.exists()
 
 
-@pytest.mark.parametrize("when", ["before", "during"])
-def test_tensorboard_cannot_be_written(
-    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """TensorBoard writes in a thread, whose traceback would be all that the user sees."""
-    run, update = tmp_path / "run", RecurrentA2C.train
-    assert train([*AGENT, "--total-timesteps=100", "--run-dir", str(run)]) == 0
+def test_a_disk_that_is_full_from_the_start(disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """TensorBoard's first write fails, before the training begins."""
+    (disk / "large").write_bytes(bytes(290 * 1024))
+    assert train([*AGENT, "--run-dir", str(disk / "run")]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if line.endswith(": No space left on device")]
+    assert not any("Traceback" in line for line in lines)
 
-    def spoil() -> None:
-        shutil.rmtree(run / "tensorboard")
-        (run / "tensorboard").touch()
+
+def test_a_checkpoint_that_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the checkpoint before it is lost, or the user does not learn of it."""
+    run, fsync, n_calls = tmp_path / "run", os.fsync, 0
+
+    def failing(descriptor: int) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 6:  # a file and its folder: the config and two checkpoints
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    assert train([*AGENT, "--run-dir", str(run)]) == 2
+    *_, error, note = capsys.readouterr().err.splitlines()
+    assert error.endswith("step_000000000600.pt: No space left on device")
+    assert note.startswith("saved up to step_000000000400.pt; continue with: ")
+    assert len(list((run / "checkpoints").iterdir())) == 2
+
+
+def replace_tensorboard(run: Path) -> None:
+    shutil.rmtree(run / "tensorboard")
+    (run / "tensorboard").touch()
+
+
+def test_a_file_in_the_place_of_tensorboard(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user sees a traceback of TensorBoard's."""
+    run = tmp_path / "run"
+    assert train([*AGENT, "--total-timesteps=100", "--run-dir", str(run)]) == 0
+    replace_tensorboard(run)
+    capfd.readouterr()
+    assert train([f"--resume={run}", "--total-timesteps=20000"]) == 2
+    (error,) = capfd.readouterr().err.splitlines()
+    assert error == f"error: cannot write {run / 'tensorboard'}: File exists"
+
+
+def test_tensorboard_fails_in_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The traceback of a thread would be all that the user sees."""
+    run, update = tmp_path / "run", RecurrentA2C.train
 
     def spoiling(model: RecurrentA2C) -> None:
-        if model.num_timesteps == 400:
-            spoil()
+        if model.num_timesteps == 300:
+            replace_tensorboard(run)
         update(model)
 
     monkeypatch.setattr(RecurrentA2C, "train", spoiling)
-    if when == "before":
-        spoil()
-    capfd.readouterr()
-    assert train([f"--resume={run}", "--total-timesteps=20000"]) == 2
+    assert train([*AGENT, "--run-dir", str(run)]) == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if "elapsed" not in line]
-    (error,) = (line for line in lines if line.startswith("error: "))
-    assert error.startswith(f"error: cannot write {run / 'tensorboard'}: ")
-    if when == "during":
-        assert lines[-1].startswith("saved up to step_000000000300.pt; continue with: ")
+    assert lines[-2].startswith(f"error: cannot write {run / 'tensorboard'}: ")
+    assert lines[-1].startswith("saved up to step_000000000200.pt; continue with: ")
     assert not any("Traceback" in line for line in lines)
     monkeypatch.undo()
     os.remove(run / "tensorboard")

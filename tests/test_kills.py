@@ -279,19 +279,17 @@ def main(n_kills: int) -> int:
     """Kill runs at random moments, and print how often and what differs from unbroken runs."""
     trainer, rng, total, n_different = Trainer(), random.Random(time.time_ns()), 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        unbroken = {name: Path(folder) / name for name in RUNS}
+        unbroken, run = {name: Path(folder) / name for name in RUNS}, Path(folder) / "run"
         for name, argv in RUNS.items():
             assert trainer.train([*argv, "--run-dir", str(unbroken[name])]) == 0
         while total < n_kills:
             for name in RUNS:
-                run = Path(folder) / "run"
                 n = kill_and_resume(trainer, name, run, rng, 8)
                 found = differences(name, run, unbroken[name])
                 print(f"{name}: killed {n} times, different: {found or 'nothing'}", flush=True)
                 total, n_different = total + n, n_different + bool(found)
                 shutil.rmtree(run)
         for name in REPEATS_BITS:
-            run = Path(folder) / "run"
             n, found = crash_and_resume(trainer, name, run, unbroken[name], growth=0)
             print(f"{name}: crashed at {n} writes, different: {found or 'nothing'}", flush=True)
             n_different += bool(found)

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from plasticrl.agents.divergence import divergence_signs
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.agents.training.logger import errors_of_tensorboard
+from plasticrl.agents.training.logger import TensorBoardWriter
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import frames_mode, record_episode
 from plasticrl.runs import (
+    DivergedError,
     RunDirectory,
     TrainingSession,
     UsageError,
@@ -136,19 +136,13 @@ class EpisodePictures(BaseCallback):
         pictures: dict[str, Any] = {}
         try:
             episode = self._play()
-        except (UsageError, UserCodeError) as error:  # a second copy may fail, alone
+        except (DivergedError, UsageError, UserCodeError) as error:  # the training may go on
             left_out = str(error)
         else:
             pictures, left_out = _pictures(episode), "; ".join(absences(episode).values())
-        step = self.model.num_timesteps
         for output in self.logger.output_formats:
-            if isinstance(output, TensorBoardOutputFormat):
-                writer = output.writer
-                with errors_of_tensorboard(writer.log_dir):
-                    for name, picture in pictures.items():
-                        writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
-                    if left_out:
-                        writer.add_text("episode/left_out", left_out, step)
+            if isinstance(output, TensorBoardWriter):
+                output.write_episode(pictures, left_out, self.model.num_timesteps)
 
     def _play(self) -> EpisodeTrace:
         policy = self.model.policy

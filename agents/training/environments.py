@@ -12,7 +12,8 @@ from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.agents.spaces import CheckedEnv
+from plasticrl.agents.failures import closing_env, summary
+from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
@@ -32,7 +33,7 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
     _check_env_kwargs(config)
     if config.history:
         _check_history(config)
-    wrapper = None if config.env_id in ENV_IDS and not config.history else partial(_wrapped, config)
+    wrapper = None if config.env_id in ENV_IDS else partial(_wrapped, config)
     with _errors_of_making(config):
         return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
 
@@ -51,10 +52,11 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
 
 
 def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Add the run's wrappers to an environment; one of this package needs no check."""
-    if config.env_id not in ENV_IDS:
-        env = CheckedEnv(env)
-    return HistoryObservation(env) if config.history else env
+    """Add the run's wrappers to an environment; one of this package needs none."""
+    if config.env_id in ENV_IDS:
+        return env
+    checked = CheckedEnv(env)
+    return HistoryObservation(checked) if config.history else checked
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if config.env_id in ENV_IDS:
             raise
-        raise UserCodeError(f"{config.env_id} cannot be made: {error}") from error
+        raise UserCodeError(f"{config.env_id} cannot be made: {summary(error)}") from error
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
@@ -91,29 +93,29 @@ def build_training_env(config: TrainConfig) -> VecEnv:
             for stage in reversed(stages)
         )
         for stage_config in later:
-            build_env(stage_config, 1).close()
+            with closing_env(build_env(stage_config, 1)):
+                pass
     device = get_device(config.device)
-    native = config.env_id in ENV_IDS and not config.history
-    on_device = native and device.type != "cpu"
+    on_device = config.env_id in ENV_IDS and device.type != "cpu"
     return build_env(config, config.n_envs, str(device) if on_device else None)
 
 
 def _check_history(config: TrainConfig) -> None:
     if config.env_id in ENV_IDS:
         raise UsageError(f"history: {config.env_id} already has its history in the observation")
-    spec = gym.registry.get(config.env_id)
-    limit = config.env_kwargs.get("max_episode_steps", spec and spec.max_episode_steps)
+    with _errors_of_making(config):
+        spec = gym.spec(config.env_id)  # imports the module before a colon
+    limit = config.env_kwargs.get("max_episode_steps", spec.max_episode_steps)
     if limit is None:
         raise UsageError(
             f"history: {config.env_id} has no time limit by which the observed time is divided; "
-            "set one in env_kwargs, as in max_episode_steps=500"
+            "set one as env_kwargs.max_episode_steps"
         )
 
 
 def _check_env_kwargs(config: TrainConfig) -> None:
-    spec = gym.registry.get(config.env_id)
-    if spec is None:
-        return  # gym.make imports a module that registers the id, or raises an error
+    with _errors_of_making(config):
+        spec = gym.spec(config.env_id)  # imports the module before a colon
     native = config.env_id in ENV_IDS
     creator = spec.vector_entry_point if native else spec.entry_point
     with _errors_of_making(config):

@@ -1,19 +1,18 @@
 """Starts, resumes and carries out the training runs of agents."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.divergence import describe_weights
-from plasticrl.agents.failures import environment_errors
+from plasticrl.agents.failures import closed_on_error, environment_errors
 from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
@@ -32,19 +31,10 @@ from plasticrl.runs import (
     UsageError,
     UserCodeError,
     load_latest,
+    remove_old_checkpoints,
     save_checkpoint,
     to_dict,
 )
-
-
-@contextmanager
-def _closed_on_error(env: VecEnv) -> Iterator[VecEnv]:
-    """A context that closes the environments if an error ends it."""
-    try:
-        yield env
-    except BaseException:
-        env.close()
-        raise
 
 
 class Trained(NamedTuple):
@@ -83,11 +73,14 @@ class TrainingRun:
 
         Raises:
             UsageError: the settings contradict each other, or the directory is not empty.
+            UserCodeError: the environment failed.
+            WriteError: the directory cannot be written.
         """
         check_run_memory(config)
         torch.set_num_threads(config.threads)
-        with _closed_on_error(build_training_env(config)) as env:
+        with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
+            # The curriculum checks itself again when it begins, but then there is a directory.
             if (curriculum := build_curriculum(config)) is not None:
                 curriculum.check(env)
             run = RunDirectory.create(
@@ -99,7 +92,7 @@ class TrainingRun:
                 versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
             )
             lock = FolderLock(path)
-            model.set_logger(make_logger(run, 0, {}))
+            model.set_logger(make_logger(run, 0, {}, lock.check))
         return cls(run, config, model, curriculum, lock, config.total_timesteps)
 
     @classmethod
@@ -111,7 +104,9 @@ class TrainingRun:
                 ends; by default the value in the run's config.
 
         Raises:
-            RunError: the run is missing or damaged.
+            RunError: the run is missing or damaged, or another process trains it.
+            UserCodeError: the environment failed.
+            WriteError: the directory cannot be written.
             UsageError: the run has already been trained for that many steps.
         """
         if total_timesteps is not None:
@@ -123,7 +118,7 @@ class TrainingRun:
         checkpoint = load_latest(run.checkpoints_path)
         torch.set_num_threads(config.threads)
         curriculum = build_curriculum(config)
-        with _closed_on_error(build_training_env(config)) as env:
+        with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
             with checkpoint_in_errors(checkpoint.path):
                 restore(model, checkpoint.content, curriculum)
@@ -135,7 +130,8 @@ class TrainingRun:
                     "already trained for that many steps"
                 )
             recorded = checkpoint.content["recorded"]
-            model.set_logger(make_logger(run, model.num_timesteps, recorded))
+            model.set_logger(make_logger(run, model.num_timesteps, recorded, lock.check))
+            remove_old_checkpoints(checkpoint.path)  # it may have been killed before it did so
         seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
         return cls(run, config, model, curriculum, lock, total, seconds, damaged)
 
@@ -160,6 +156,7 @@ class TrainingRun:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
             DivergedError: a reward, the net's activity, the gradient or a weight is not finite.
+            RunError: a checkpoint is too large.
             WriteError: the run's directory cannot be written.
             UserCodeError: an environment failed.
         """
@@ -171,6 +168,7 @@ class TrainingRun:
         def save() -> None:
             if problem := describe_weights(model.policy):
                 raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
+            self.lock.check()
             flush(model.logger)  # what is logged before a checkpoint must not be lost with it
             content = checkpoint_content(model, time.monotonic() - started_at, self.curriculum)
             save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
@@ -186,7 +184,12 @@ class TrainingRun:
         return Trained(model.num_timesteps, time.monotonic() - started_at)
 
     def close(self) -> None:
-        """Close the environments and the logs, and release the run's directory."""
+        """Close the environments and the logs, and release the run's directory.
+
+        Raises:
+            UserCodeError: an environment failed. The rest is closed before this is raised.
+            WriteError: TensorBoard's file cannot be written.
+        """
         with ExitStack() as stack:
             stack.callback(self.lock.release)
             stack.callback(self.model.logger.close)

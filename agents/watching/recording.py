@@ -17,7 +17,7 @@ from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.envs import Scene as SceneNow
 from plasticrl.envs import SingleEnv
-from plasticrl.runs import UsageError
+from plasticrl.runs import DivergedError, UsageError
 from plasticrl.viewer import EpisodeTrace, Scene, Symbol, SynapseRecorder
 from plasticrl.viewer.scene import LARGEST_SIDE
 
@@ -62,7 +62,9 @@ def record_episode(
         picture_every: steps from one rendering to the next; in between, the picture stays the same.
 
     Raises:
-        UsageError: the environment cannot be made, or does not render an image or a text.
+        UsageError: the environment cannot be made, or does not render images of one size, or texts.
+        UserCodeError: the environment failed.
+        DivergedError: a reward or the net's activity is not finite.
     """
     config, policy, ablated = agent.config, agent.policy, agent.is_ablated
     with closing_env(build_single_env(config, render_mode)) as env:
@@ -87,9 +89,11 @@ def record_episode(
             action = policy.clip(actions.cpu().numpy())[0]
             with environment_errors(env):
                 obs, reward, terminated, truncated, _ = env.step(action)
+                columns.rewards.append(float(reward))
+            if not math.isfinite(columns.rewards[-1]):
+                raise DivergedError(f"{config.env_id} gave the reward {columns.rewards[-1]}")
             done = terminated or truncated or len(columns.actions) + 1 == longest
             columns.actions.append(action)
-            columns.rewards.append(float(reward))
             columns.values.append(float(values))
             if (modulation := policy.core.modulation(state)) is not None:
                 columns.modulation.append(modulation.mean().item())
@@ -154,11 +158,12 @@ def _keep_picture(columns: _Columns, picture: Any, env_id: str) -> None:
         columns.texts.append(picture)
         return
     reason = _why_no_picture(picture)
-    if reason is None and columns.frames and columns.frames[0].shape != _shrunk(picture).shape:
+    frame = _shrunk(picture) if reason is None else None
+    if frame is not None and columns.frames and columns.frames[0].shape != frame.shape:
         reason = "its pictures are not all of the same size"
-    if reason is not None:
+    if frame is None or reason is not None:
         raise UsageError(f"{env_id} cannot be shown: {reason}")
-    columns.frames.append(_shrunk(picture))
+    columns.frames.append(frame)
 
 
 def _repeat_picture(columns: _Columns) -> None:
@@ -222,13 +227,13 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:
-        with closing(build_single_env(config, "rgb_array")) as env:
+        with closing(build_single_env(config, "rgb_array")) as env:  # its errors are told below
             env.reset(seed=0)
             reason = _why_no_picture(env.render())
     except UsageError as error:
         return str(error)
     # Rendering may raise any exception, for example without a display or a driver.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     return None if reason is None else f"{config.env_id} gives no pictures: {reason}"
 

@@ -6,11 +6,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from plasticrl.agents import RecurrentA2C
-from plasticrl.agents.spaces import CheckedEnv
+from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.runs import UsageError
 
 BOX, DISCRETE = spaces.Box(-1, 1, (3,)), spaces.Discrete(3)
@@ -31,9 +32,8 @@ class Sampling(gym.Env[Any, Any]):
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
-def make(observed: spaces.Space[Any], acted: spaces.Space[Any], policy: str) -> RecurrentA2C:
+def make(env: Any, policy: str = "PlasticPolicy") -> RecurrentA2C:
     options = {"core_kwargs": {"hidden_size": 4}}
-    env = Sampling(observed, acted)
     return RecurrentA2C(policy, env, n_steps=3, policy_kwargs=options, device="cpu")
 
 
@@ -53,6 +53,11 @@ def make(observed: spaces.Space[Any], acted: spaces.Space[Any], policy: str) -> 
         (TWO_AXES, DISCRETE, "the observation space MultiDiscrete([[2 3] [2 2]]) must have one"),
         (spaces.Discrete(10**10), DISCRETE, "has 10,000,000,000 values"),
         (spaces.Text(5), DISCRETE, "the observation space is a Text, but must be a Box"),
+        (
+            spaces.Dict({"last_action": spaces.Discrete(3, start=1)}),
+            DISCRETE,
+            "with a wrapper, as gymnasium.wrappers.TransformObservation",
+        ),
         (spaces.Tuple((BOX, BOX)), DISCRETE, "the observation space is a Tuple"),
         (spaces.Dict({}), DISCRETE, "the observation space Dict() is empty"),
         (spaces.Dict({"a": spaces.Dict({"b": BOX})}), DISCRETE, "the observation 'a' is a Dict"),
@@ -63,8 +68,16 @@ def test_a_space_that_is_not_supported(
 ) -> None:
     """Otherwise the user sees an assertion of SB3's, or the memory runs out."""
     with pytest.raises(UsageError, match=re.escape(sentence)) as caught:
-        make(observed, acted, "PlasticPolicy")
+        make(Sampling(observed, acted))
     assert "\n" not in str(caught.value)
+
+
+def test_a_vec_env_with_a_space_that_is_not_supported() -> None:
+    """Otherwise SB3's assertion comes first."""
+    unbounded = spaces.Box(-np.inf, np.inf, (41,))  # NumPy prints it in several lines
+    env = DummyVecEnv([lambda: Sampling(BOX, unbounded)])
+    with pytest.raises(UsageError, match=r"^the action space .*inf.*must have finite bounds"):
+        make(env)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +94,7 @@ def test_an_odd_space_that_is_supported(
     observed: spaces.Space[Any], acted: spaces.Space[Any]
 ) -> None:
     """Otherwise the checks refuse what has worked."""
-    make(observed, acted, "PlasticPolicy").learn(6)
+    make(Sampling(observed, acted)).learn(6)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +103,7 @@ def test_an_odd_space_that_is_supported(
         ("MultiInputPlasticPolicy", BOX, "use PlasticPolicy"),
         ("PlasticPolicy", spaces.Dict({"a": BOX}), "use MultiInputPlasticPolicy"),
         ("CnnPlasticPolicy", spaces.Dict({"a": BOX}), "use MultiInputPlasticPolicy"),
+        ("CnnPlasticPolicy", BOX, "use PlasticPolicy"),
     ],
 )
 def test_a_policy_for_other_observations(
@@ -97,17 +111,21 @@ def test_a_policy_for_other_observations(
 ) -> None:
     """Otherwise the error is about a missing attribute."""
     with pytest.raises(UsageError, match=f"{policy} does not fit .*: {fitting}"):
-        make(observed, DISCRETE, policy)
+        make(Sampling(observed, DISCRETE), policy)
 
 
 class Wrong(Sampling):
     """Returns what it is told to."""
 
-    spec = EnvSpec("Wrong-v0", max_episode_steps=5)
-    obs: Any = None
+    def __init__(self, observed: spaces.Space[Any], returned: Any) -> None:
+        super().__init__(observed, DISCRETE)
+        self.returned = returned
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        return self.obs, {}
+        return self.returned, {}
+
+    def step(self, action: Any) -> Any:
+        return self.returned
 
 
 @pytest.mark.parametrize(
@@ -126,8 +144,32 @@ def test_an_observation_that_does_not_fit_its_space(
     observed: spaces.Space[Any], obs: Any, sentence: str
 ) -> None:
     """SB3 would repeat it until it fits."""
-    env = Wrong(observed, DISCRETE)
-    env.obs = obs
+    env = Wrong(observed, obs)
     with pytest.raises(ValueError, match=re.escape("reset returned an observation")) as caught:
         CheckedEnv(env).reset()
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        ((np.zeros(1), 0.0, False, False, {}), "an observation of shape (1,)"),
+        ((np.zeros(3), "1.5", False, False, {}), "the reward '1.5', which is not a number"),
+        ((np.zeros(3), None, False, False, {}), "the reward None, which is not a number"),
+        ((np.zeros(3), 0.0, "False", False, {}), "terminated='False', which is not a bool"),
+        ((np.zeros(3), 0.0, False, None, {}), "truncated=None, which is not a bool"),
+        ((np.zeros(3), 0.0, np.zeros(2), False, {}), "terminated=array([0., 0.]), which is not"),
+    ],
+)
+def test_a_step_that_sb3_would_take_for_another(returned: Any, sentence: str) -> None:
+    """Otherwise the word "False" ends an episode, and None is a reward."""
+    with pytest.raises(ValueError, match=re.escape(f"step returned {sentence}")):
+        CheckedEnv(Wrong(BOX, returned)).step(0)
+
+
+@pytest.mark.parametrize("reward", [1, np.float64(1), np.ones(1), torch.tensor(1.0)])
+@pytest.mark.parametrize("flag", [False, 0, np.bool_(False), torch.tensor(False), np.zeros(1)])
+def test_numbers_and_flags_of_any_library(reward: Any, flag: Any) -> None:
+    """Otherwise environments that worked are refused."""
+    returned = (np.zeros(3), reward, flag, flag, {})
+    assert CheckedEnv(Wrong(BOX, returned)).step(0) == returned

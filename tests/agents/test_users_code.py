@@ -270,29 +270,43 @@ def replace_the_head(policy: PlasticPolicy) -> None:
     policy.action_net = copy.deepcopy(policy.action_net)
 
 
-@pytest.mark.parametrize("change", [scale_a_weight, replace_the_head, hook_on_the_head])
-@pytest.mark.parametrize("moment", ["_on_step", "_on_rollout_end"])
+def method_of_the_policy(policy: PlasticPolicy) -> None:
+    policy.extract_features = types.MethodType(PlasticPolicy.extract_features, policy)  # type: ignore[method-assign]
+
+
+CHANGES = [scale_a_weight, replace_the_head, hook_on_the_head, method_of_the_policy]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_policy_that_is_changed_while_it_acts(
-    change: Callable[[PlasticPolicy], None], moment: str, make_vec: Any
+    change: Callable[[PlasticPolicy], None], make_vec: Any
 ) -> None:
     """The fast path would notice it one rollout later than the loss does."""
-    model = make(make_vec())
 
     class Change(BaseCallback):
         def _on_step(self) -> bool:
-            if moment == "_on_step" and self.n_calls == 8:
-                change(model.policy)
+            if self.n_calls == 8:
+                change(self.model.policy)  # type: ignore[arg-type]
             return True
 
-        def _on_rollout_end(self) -> None:
-            if moment == "_on_rollout_end":
-                change(model.policy)
-
-    if moment == "_on_rollout_end":
-        model.learn(64, callback=Change())
-        return
     with pytest.raises(UsageError, match=r"hooks were changed while it acted in a rollout"):
-        model.learn(64, callback=Change())
+        make(make_vec()).learn(64, callback=Change())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_policy_that_is_changed_before_a_rollout(
+    change: Callable[[PlasticPolicy], None], make_vec: Any
+) -> None:
+    """The error message says that it may be."""
+
+    class Change(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            change(self.model.policy)  # type: ignore[arg-type]
+
+    make(make_vec()).learn(96, callback=Change())
 
 
 def test_a_vector_environment_of_gymnasium_is_refused() -> None:

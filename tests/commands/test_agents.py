@@ -219,9 +219,13 @@ def test_no_gpu(refused: Refused) -> None:
         ([MAZE, "--total-timesteps", "1e5"], ["'1e5' is no whole number: write 100000\n"]),
         ([MAZE, "--env-id", ""], ["--env-id must be the id of an environment, as Cart"]),
         ([MAZE, "--env-id", "a:b:C-v0"], ["--env-id must be the id of an environment, as Cart"]),
-        ([MAZE, "--run-dir", "x" * 300], ["xxx: File name too long\n"]),
-        ([MAZE, "--run-dir", "x\0y"], ["x\\x00y: embedded null byte\n"]),
-        (["--resume", "x" * 300], ["xxx: File name too long\n"]),
+        (
+            [MAZE, "--run-dir", "x" * 300],
+            ["--run-dir: xxx", "xxx: File name too long; choose"],
+        ),
+        ([MAZE, "--run-dir", "x\0y"], ["--run-dir: x\\x00y: embedded null byte; choose another"]),
+        (["--resume", "x" * 300], ["error: --resume: xxx", "xxx: File name too long; choose"]),
+        ([MAZE, "--total-timesteps", "1e30"], ["'1e30' is no whole number\n"]),
         ([MAZE, "--n-envs"], ["--n-envs"]),
         ([MAZE, "more"], ["more"]),
         ([MAZE, "--a2c.entropy", "renyi"], ["--a2c.entropy", "renyi", "shannon", "simpson"]),
@@ -701,7 +705,7 @@ def test_an_unknown_preset(argv: list[str], sentence: str) -> None:
     [
         ([], 0, "usage: plasticrl COMMAND"),
         (["--version"], 0, "plasticrl 0."),
-        (["trian"], 2, "there is no command 'trian'; there is train, as in: "),
+        (["trian"], 2, "there is no command 'trian': did you mean train?"),
     ],
 )
 def test_the_program(
