@@ -9,6 +9,7 @@ from plasticrl.envs.registration import ENV_IDS, register_envs
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 from plasticrl.envs.t_maze import TMaze, TMazeBatch
+from plasticrl.envs.trials import Trials
 
 __all__ = [
     "ENV_IDS",
@@ -24,6 +25,7 @@ __all__ = [
     "Symbol",
     "TMaze",
     "TMazeBatch",
+    "Trials",
     "register_envs",
 ]
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Env, Wrapper
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
-from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import TimeLimit
 
 from plasticrl.envs import arguments
 from plasticrl.envs.arrays import HostArray, Info
+from plasticrl.envs.previous_step import PreviousStep
+from plasticrl.envs.trials import Trials
 
 
 def history_table(n_actions: int, unused: int = 0) -> HostArray:
@@ -41,7 +42,7 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     Args:
         env: an environment with one of these action spaces.
         horizon: number of steps after which time is 1 and stays 1; None stands for
-            ``env.spec.max_episode_steps``.
+            ``env.spec.max_episode_steps``, which is multiplied by ``n_trials`` around ``Trials``.
 
     Raises:
         ValueError: the horizon is unknown, or the action space is of another kind.
@@ -51,46 +52,23 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, horizon=horizon)
         Wrapper.__init__(self, env)
         self.horizon = _horizon(env, horizon)
-        actions = _action_box(env.action_space)
-        space = env.observation_space
-        self._flat = isinstance(space, Box) and len(space.shape) == 1 and space.dtype.kind == "f"
-        make_space: Any = _longer if self._flat else _dict
-        self.observation_space = make_space(space, actions)
-        self._actions = actions
-        self._nothing = np.zeros(actions.shape, dtype=actions.dtype)
+        self._previous = PreviousStep(env, "time")
+        self.observation_space = self._previous.observation_space
         self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
         """Start an episode: time 0, no reward, no action."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._steps = 0
-        return self._with_history(observation, 0.0, self._nothing), info
+        return self._previous.add(observation, 0.0, 0.0, None), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
         """Step the environment; the observation includes this action and its reward."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
-        code = np.asarray(flatten(self.env.action_space, action), dtype=self._actions.dtype)
-        # A Gaussian policy's action may lie outside the space, but the observation must not.
-        code = np.clip(code, self._actions.low, self._actions.high)
-        seen = self._with_history(observation, float(reward), code)
-        return seen, reward, terminated, truncated, info
-
-    def _with_history(self, observation: Any, reward: float, action: HostArray) -> Any:
         time = min(self._steps / self.horizon, 1.0)
-        if not self._flat:
-            return {
-                "observation": observation,
-                "action": action.copy(),
-                "reward": np.array([reward], dtype=np.float32),
-                "time": np.array([time], dtype=np.float32),
-            }
-        size = len(observation)
-        out = np.zeros(self.observation_space.shape or (), dtype=self.observation_space.dtype)
-        out[:size] = observation
-        out[size : size + 2] = time, reward
-        out[size + 2 :] = action
-        return out
+        seen = self._previous.add(observation, time, float(reward), action)
+        return seen, reward, terminated, truncated, info
 
 
 def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
@@ -100,35 +78,8 @@ def _horizon(env: Env[Any, Any], horizon: int | None) -> int:
             raise arguments.ArgumentError(
                 "horizon must be given: the environment's spec does not say max_episode_steps"
             )
+        # The spec's number of steps is that of the outermost TimeLimit.
+        while isinstance(env, Wrapper) and not isinstance(env, TimeLimit):
+            horizon *= env.n_trials if isinstance(env, Trials) else 1
+            env = env.env
     return arguments.integer("horizon", horizon, minimum=1)
-
-
-def _action_box(space: Space[Any]) -> Box:
-    """The space of the action as one vector, which includes zero for "no action yet"."""
-    if not isinstance(space, Discrete | MultiDiscrete | MultiBinary | Box):
-        raise arguments.ArgumentError(
-            "the action space must be Discrete, MultiDiscrete, MultiBinary or Box, "
-            f"got {type(space).__name__}"
-        )
-    flat = flatten_space(space)
-    assert isinstance(flat, Box)
-    low: HostArray = np.minimum(flat.low, 0.0)
-    high: HostArray = np.maximum(flat.high, 0.0)
-    return Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
-
-
-def _longer(space: Box, actions: Box) -> Box:
-    low = np.concatenate([space.low, [0.0, -np.inf], actions.low]).astype(space.dtype)
-    high = np.concatenate([space.high, [1.0, np.inf], actions.high]).astype(space.dtype)
-    return Box(low, high, dtype=low.dtype.type)
-
-
-def _dict(space: Space[Any], actions: Box) -> Dict:
-    return Dict(
-        {
-            "observation": space,
-            "action": actions,
-            "reward": Box(-np.inf, np.inf, (1,), np.float32),
-            "time": Box(0.0, 1.0, (1,), np.float32),
-        }
-    )
