@@ -94,7 +94,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     _only(given, given - {"metric", "by", "average"}, "some flags need --plot FILE")
     arguments.check()
     path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and not path.is_dir():
         _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
         show_recorded(path, arguments.show)
         return 0

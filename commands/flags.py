@@ -27,6 +27,8 @@ _WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
 """tyro's markers of the fields that have no flag."""
 _SETTING = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)(?:=('[^']*'|[^\s,;:]+))?")
 """A word in a message that may name a setting, with its value if ``=VALUE`` follows."""
+_CHOICE = re.compile(r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)\.")
+"""tyro's message about a value that is none of the possible ones."""
 _BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
 """The characters with which tyro draws boxes."""
 
@@ -103,9 +105,7 @@ def _sentence(box: str) -> str:
             text = (
                 f"a flag that is true or false takes no value, not {words!r}: --flag or --no-flag"
             )
-    text = re.sub(
-        r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)\.", _no_choice, text
-    )
+    text = _CHOICE.sub(_no_choice, text)
     text = re.sub(r"invalid literal for int\(\) with base 10: '(.*?)'", _no_integer, text)
     return text.removeprefix("Error parsing ")
 

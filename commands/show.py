@@ -51,9 +51,8 @@ def show_recorded(path: Path, arguments: ShowArguments) -> None:
         ViewerError: the file does not hold an episode, or a file cannot be written.
     """
     if not arguments.asked:
-        raise UsageError(
-            f"{path} is a recorded episode: give --watch, --record FILE or --report FILE"
-        )
+        what = "is a recorded episode" if path.exists() else "does not exist"
+        raise UsageError(f"{path} {what}: give --watch, --record FILE or --report FILE to show one")
     from plasticrl.viewer import load_npz, save_report
 
     arguments.check_paths()

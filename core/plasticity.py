@@ -90,14 +90,14 @@ MOST_UNITS = 10**8
 def check_size(**values: Any) -> None:
     """Raise ``OptionError`` unless every value is an integer from 1 to ``MOST_UNITS``."""
     for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        if type(value) is bool or not isinstance(value, Integral) or int(value) < 1:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
-        if value > MOST_UNITS:
+        if int(value) > MOST_UNITS:
             raise OptionError(f"{name} must be at most {MOST_UNITS:,}, not {value!r}")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)

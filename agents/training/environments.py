@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -100,22 +101,29 @@ def build_training_env(config: TrainConfig) -> VecEnv:
     return build_env(config, config.n_envs, str(device) if on_device else None)
 
 
+def _spec(config: TrainConfig) -> EnvSpec:
+    """The registered specification of the run's environment, whose module is imported first."""
+    module, _, env_id = config.env_id.rpartition(":")
+    with _errors_of_making(config):
+        if module:
+            import_module(module)
+        return gym.spec(env_id)
+
+
 def _check_history(config: TrainConfig) -> None:
     if config.env_id in ENV_IDS:
         raise UsageError(f"history: {config.env_id} already has its history in the observation")
-    with _errors_of_making(config):
-        spec = gym.spec(config.env_id)  # imports the module before a colon
+    spec = _spec(config)
     limit = config.env_kwargs.get("max_episode_steps", spec.max_episode_steps)
     if limit is None:
         raise UsageError(
             f"history: {config.env_id} has no time limit by which the observed time is divided; "
-            "set one as env_kwargs.max_episode_steps"
+            "set one in env_kwargs, as in max_episode_steps=500"
         )
 
 
 def _check_env_kwargs(config: TrainConfig) -> None:
-    with _errors_of_making(config):
-        spec = gym.spec(config.env_id)  # imports the module before a colon
+    spec = _spec(config)
     native = config.env_id in ENV_IDS
     creator = spec.vector_entry_point if native else spec.entry_point
     with _errors_of_making(config):

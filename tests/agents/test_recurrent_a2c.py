@@ -493,7 +493,8 @@ def test_a_run_that_a_callback_stopped_goes_on_with_its_own_state(
 
         def __call__(self, obs: Any, *rest: Any) -> Any:
             seen.append([obs.clone(), *(leaf.clone() for leaf in leaves(self.state))])
-            return super().__call__(obs, *rest, deterministic=True)
+            starts, _, *masks = rest
+            return super().__call__(obs, starts, True, *masks)
 
     monkeypatch.setattr("plasticrl.agents.rollout.Actor", Watched)
     model.learn(1000, callback=Each(lambda _: len(seen) < 3))

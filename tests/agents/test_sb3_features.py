@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import (
 )
 from torch import Tensor
 
-from plasticrl.agents import make_vec_env
+from plasticrl.agents import RecurrentA2C, make_vec_env
 from plasticrl.envs import ENV_IDS
 
 SMALL = {"core_kwargs": {"hidden_size": 7}}
@@ -276,7 +276,7 @@ def watched(env_id: str) -> VecEnv:
 
 def record(env_id: str, folder: Path) -> VecVideoRecorder:
     env = VecVideoRecorder(watched(env_id), str(folder), lambda step: step == 0, video_length=5)
-    model = make(env)
+    model = RecurrentA2C("PlasticPolicy", env, n_steps=8)
     model.learn(ROUND)
     env.close()
     return env

@@ -262,8 +262,7 @@ def test_a_number_that_is_not_finite_is_traced_to_its_environment(
 
 
 def scale_a_weight(policy: PlasticPolicy) -> None:
-    with torch.no_grad():
-        policy.action_net.weight *= 2
+    policy.action_net.weight.data *= 2  # which leaves no mark on the weight
 
 
 def replace_the_head(policy: PlasticPolicy) -> None:
@@ -291,6 +290,37 @@ def test_a_policy_that_is_changed_while_it_acts(
 
     with pytest.raises(UsageError, match=r"hooks were changed while it acted in a rollout"):
         make(make_vec()).learn(64, callback=Change())
+
+
+def test_a_policy_that_is_changed_back_may_act_on(make_vec: Any) -> None:
+    """Callbacks evaluate averaged weights and put the others back."""
+
+    class Average(BaseCallback):
+        def _on_step(self) -> bool:
+            policy: Any = self.model.policy
+            before = copy.deepcopy(policy.state_dict())
+            policy.load_state_dict({name: value / 2 for name, value in before.items()})
+            policy.predict(np.zeros((2, 2, 3), np.float32))
+            policy.load_state_dict(before)
+            return True
+
+    make(make_vec()).learn(64, callback=Average())
+
+
+def test_a_lazy_extractor_gets_its_weights_in_the_first_rollout(make_vec: Any) -> None:
+    """Its weights then differ from those before the rollout, which are none."""
+
+    class Lazy(FlattenExtractor):
+        def __init__(self, space: Any) -> None:
+            super().__init__(space)
+            self.layer = nn.LazyLinear(self.features_dim)
+
+        def forward(self, observations: Tensor) -> Tensor:
+            features: Tensor = self.layer(super().forward(observations))
+            return features
+
+    options = {"features_extractor_class": Lazy, "ortho_init": False}
+    make(make_vec(), policy_kwargs=options).learn(64)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plasticrl.runs import FolderLock, RunError
+from plasticrl.runs import FolderLock, RunError, WriteError
 
 HOLD = """
 import sys
@@ -44,3 +44,19 @@ def test_it_is_released(tmp_path: Path) -> None:
         FolderLock(tmp_path)
     del lock
     FolderLock(tmp_path)
+
+
+def test_another_folder_in_the_place_of_the_locked_one(tmp_path: Path) -> None:
+    """Otherwise the checkpoints of a run replace those of another one."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    run.mkdir()
+    other.mkdir()
+    lock = FolderLock(run)
+    lock.check()
+    run.rename(tmp_path / "moved")
+    lock.check()  # a file that is written finds no folder
+    other.rename(run)
+    with pytest.raises(WriteError, match="another folder has taken its place"):
+        lock.check()
+    lock.release()
+    lock.check()

@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_left_out_and_said(
     }
     Endless.made = 0
     run = train(tmp_path / "full", *flags, "--env-kwargs", "only=3")
-    assert left_out(run) == {"Endless-v0 cannot be made: there is room for 3"}
+    assert left_out(run) == {"Endless-v0 cannot be made: OSError: there is room for 3"}
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")
