@@ -36,7 +36,7 @@ class EvaluateArguments:
     """Folder of a run (several with --plot), or FILE.npz of a recorded episode to show."""
     gallery: str | None = None
     """Instead of a run: a trained agent that comes with the package, for example maze. It is not
-    measured with --watch, --record or --report."""
+    measured with --watch, --record, --report or --live."""
     episodes: int = EPISODES
     """Number of episodes in the measurement."""
     seed: int = SEED
@@ -115,7 +115,8 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         return 0
     if not arguments.measures:
         reason = "an agent of the gallery is shown, and not measured again"
-        _only(given, ("gallery", "watch", "record", "report", "seed", "deterministic"), reason)
+        shown = ("watch", "record", "report", "live")
+        _only(given, ("gallery", *shown, "seed", "deterministic"), reason)
     _evaluate_agent(path, arguments)
     return 0
 

@@ -1,4 +1,4 @@
-"""Shows new or recorded episodes in the terminal, as a film or on a page."""
+"""Shows new or recorded episodes in the terminal, as a film or on a page, or the agent itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    """The ways in which episodes are shown."""
+    """The ways in which an agent and its episodes are shown."""
 
     watch: bool = False
     """Play one episode in the terminal."""
@@ -22,11 +22,14 @@ class ShowArguments:
     """Write one episode to FILE.gif, FILE.webp or FILE.mp4, or to FILE.npz to replay it."""
     report: Path | None = None
     """Write FILE.html, a page that plays four episodes with plasticity and without."""
+    live: Path | None = None
+    """Write FILE.html, a page in which the agent lives in a maze whose reward can be moved."""
 
     @property
     def asked(self) -> bool:
         """Whether anything is to be shown."""
-        return self.watch or self.record is not None or self.report is not None
+        files = self.record, self.report, self.live
+        return self.watch or any(file is not None for file in files)
 
     @property
     def is_film(self) -> bool:
@@ -34,13 +37,22 @@ class ShowArguments:
         return self.record is not None and self.record.suffix.lower() != ".npz"
 
     def check_paths(self) -> None:
-        """Raise ``ViewerError`` for a file that cannot be written."""
-        from plasticrl.viewer import check_record_path, check_report_path
+        """Raise an error for a file that cannot be written.
+
+        Raises:
+            ViewerError: the folder or the name is wrong.
+            UsageError: two pages have the same name.
+        """
+        from plasticrl.viewer import check_live_path, check_record_path, check_report_path
 
         if self.record is not None:
             check_record_path(self.record)
         if self.report is not None:
             check_report_path(self.report)
+        if self.live is not None:
+            check_live_path(self.live)
+            if self.report is not None and self.live.resolve() == self.report.resolve():
+                raise UsageError(f"--live and --report would both write {self.live}")
 
 
 def show_recorded(path: Path, arguments: ShowArguments) -> None:
@@ -66,19 +78,23 @@ def show_recorded(path: Path, arguments: ShowArguments) -> None:
 def play_agent(
     agent: "TrainedAgent", seed: int, deterministic: bool, arguments: ShowArguments
 ) -> "EpisodeTrace | None":
-    """Play the episodes that are to be shown, and write the page.
+    """Play the episodes that are to be shown, and write the pages.
 
     Returns:
-        The episode for ``show``; None if only the page was asked for.
+        The episode for ``show``; None if only pages were asked for.
 
     Raises:
-        UsageError: the environment has no pictures for a film.
+        UsageError: the environment has no pictures for a film, or the agent cannot live on a page.
         ViewerError: a file cannot be written.
     """
+    from plasticrl.agents.watching.living import living
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
     from plasticrl.agents.watching.recording import LONGEST, choose_render_mode, record_episode
-    from plasticrl.viewer import save_report
+    from plasticrl.viewer import save_live, save_report
 
+    if arguments.live is not None:
+        save_live(living(agent, seed, deterministic), arguments.live)
+        say(f"wrote {arguments.live}")
     episode = None
     if arguments.watch or arguments.record is not None:
         mode, reason = choose_render_mode(agent.config, prefers_text=arguments.record is None)

@@ -3,11 +3,13 @@
 The task is that of Miconi et al. 2019 (arXiv 2002.10585, section 4.2) and 2018 (arXiv 1804.02464,
 section 4.5). The border is wall, a pillar stands where both coordinates are even, and the center is
 free. Reaching the goal is rewarded and moves the agent to a random cell; the goal stays where it is
-for the episode. With ``bump`` for a move into a wall and ``hit`` for reaching the goal,
+for the episode, unless ``goal_moves`` is above 0. With ``bump`` for a move into a wall and ``hit``
+for reaching the goal,
 
     cell' = next[cell, action]        bump = (cell' = cell)        hit = (cell' = goal)
     reward = goal_reward * hit - wall_penalty * bump - step_penalty
     cell <- a random free cell other than the goal if hit, else cell'
+    goal <- a random place with probability goal_moves, else goal
 """
 
 from typing import Any, NamedTuple
@@ -107,6 +109,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         wall_penalty: float = 0.0,
         step_penalty: float = 0.0,
         goal_region: str = "all",
+        goal_moves: float = 0.0,
         random_start: bool = False,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -121,6 +124,8 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         self.goal_reward = arguments.number("goal_reward", goal_reward, exclusive=True)
         self.wall_penalty = arguments.number("wall_penalty", wall_penalty)
         self.step_penalty = arguments.number("step_penalty", step_penalty)
+        self.goal_moves = arguments.number("goal_moves", goal_moves, maximum=1.0)
+        self.step_draws = 3 if self.goal_moves else 1
         self.random_start = arguments.flag("random_start", random_start)
         self.maze = build_maze(size, goal_region)
         super().__init__(
@@ -150,7 +155,11 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         return MazeWorld(self._elsewhere(draws[1], goal), goal)
 
     def advance(self, world: MazeWorld, action: Ints, draws: Floats) -> tuple[MazeWorld, Floats]:
-        """Move; ``draws`` (1, B) decides the random cell after a hit."""
+        """Move; ``draws`` decide the cell after a hit, and whether and where the goal moves.
+
+        Args:
+            draws: (3, B), or (1, B) if the goal never moves.
+        """
         where = self.xp.where
         cell = self._next_cell[world.agent * len(MOVES) + action]
         hit = cell == world.goal
@@ -160,7 +169,10 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         if self.step_penalty:
             reward = reward - self.step_penalty
         agent = where(hit, self._elsewhere(draws[0], world.goal), cell)
-        return MazeWorld(agent, world.goal), reward
+        if not self.goal_moves:
+            return MazeWorld(agent, world.goal), reward
+        goal = self._goals[integers(self.xp, draws[2], len(self.maze.goals))]
+        return MazeWorld(agent, where(draws[1] < self.goal_moves, goal, world.goal)), reward
 
     def observe(self, rows: Rows, world: MazeWorld) -> Observations:
         """Return (B, 17): window, unused, bias, time, previous reward, previous action."""
@@ -208,10 +220,10 @@ class GridMaze(SingleEnv[GridMazeBatch]):
 
     ## Description
     The border is wall and a pillar stands on every cell with both coordinates even, except the
-    center. A goal is at the same cell for the whole episode, but it cannot be seen. Reaching it is
-    rewarded and moves the agent to a random free cell other than the goal. A good agent remembers
-    where the goal is and finds out where it is itself. ``gymnasium.make_vec`` makes a
-    ``GridMazeBatch``, each row of which is this environment.
+    center. A goal is at the same cell for the whole episode (see ``goal_moves``), but it cannot be
+    seen. Reaching it is rewarded and moves the agent to a random free cell other than the goal. A
+    good agent remembers where the goal is and finds out where it is itself. ``gymnasium.make_vec``
+    makes a ``GridMazeBatch``, each row of which is this environment.
 
     ## Action Space
     ``Discrete(4)``: 0 up, 1 down, 2 left, 3 right. The agent stays where it is if it moves into a
@@ -248,6 +260,8 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     - ``wall_penalty``, ``step_penalty`` (0.0): at least 0; in the 2018 paper the wall penalty is
       0.1.
     - ``goal_region`` ("all"): "outer" puts the goal into the ring of cells along the border.
+    - ``goal_moves`` (0.0): probability at each step that the goal moves to a random cell of its
+      region, so that the agent has to give up the old place and search again.
     - ``random_start`` (False): see Starting State.
     - ``render_mode`` (None): "rgb_array" or "ansi".
 

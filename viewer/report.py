@@ -6,14 +6,11 @@ from a sheet of small pictures. Arrays that do not fit are stored coarser, and t
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from math import ceil, sqrt
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -28,13 +25,14 @@ from plasticrl.viewer.packing import Packer
 from plasticrl.viewer.scene import Scene
 from plasticrl.viewer.still import filmstrip
 from plasticrl.viewer.synapses import Quantized, Synapses
+from plasticrl.viewer.template import fill
 from plasticrl.viewer.waits import waits_are_informative
 
 MAX_BYTES = 5_000_000
 N_STILLS = 7
 MAX_SHEET = 16_383
 """The most pixels on a side of a WebP picture."""
-_SCRIPTS = ("arrays.js", "drawing.js", "charts.js", "panels.js", "player.js")
+_SCRIPTS = ("arrays.js", "common.js", "drawing.js", "charts.js", "panels.js", "player.js")
 
 
 @dataclass(frozen=True)
@@ -113,10 +111,8 @@ def page(
             ]
         except _TooLargeError:
             continue
-        manifest = json.dumps({"waits": waits, "episodes": episodes}, allow_nan=False)
-        # Without "<", nothing can end the script element that holds the manifest.
-        fixed["manifest"] = manifest.replace("<", "\\u003c")
-        html = Template(_text("page.html")).substitute(fixed, arrays=packer.text())
+        manifest = {"waits": waits, "episodes": episodes}
+        html = fill("page.html", ["page.css"], _SCRIPTS, manifest, arrays=packer.text(), **fixed)
         if len(html.encode()) <= max_bytes:
             return html
     steps = max(pair[0].n_steps for pair in pairs)
@@ -129,8 +125,6 @@ def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) ->
     """The parts of the page that do not depend on the resolution."""
     first = pairs[0][0]
     return {
-        "css": _text("page.css"),
-        "script": "\n".join(_text(name) for name in _SCRIPTS),
         "title": escape(first.env_id),
         "preset": escape(first.preset),
         "options": "".join(
@@ -142,10 +136,6 @@ def _fixed_parts(pairs: Sequence[page_text.Pair], rewards: page_text.Rewards) ->
         "still": _still(pairs[0]),
         "notes": page_text.notes(pairs),
     }
-
-
-def _text(name: str) -> str:
-    return resources.files("plasticrl.viewer").joinpath("page", name).read_text("utf-8")
 
 
 def _still(pair: page_text.Pair) -> str:

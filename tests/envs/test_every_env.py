@@ -22,6 +22,7 @@ from plasticrl.envs import ENV_IDS
 MORE_OPTIONS: dict[str, list[dict[str, Any]]] = {
     "plasticrl/GridMaze-v0": [
         {"size": 5, "wall_penalty": 0.1, "step_penalty": 0.01, "random_start": True},
+        {"size": 7, "goal_region": "outer", "goal_moves": 0.3},
         {"size": 7, "goal_region": "outer", "goal_reward": 3.0, "episode_length": 61},
     ],
     "plasticrl/CueReward-v0": [

@@ -123,6 +123,35 @@ def test_start_is_the_center_or_random() -> None:
     assert (batch.agent_position != batch.goal_position).any(axis=1).all()
 
 
+def test_a_goal_moves_at_its_rate_to_any_place() -> None:
+    """A goal would move too often, or to a place outside its region, or take the agent along."""
+    batch = GridMazeBatch(20_000, size=7, goal_region="outer", goal_moves=0.25)
+    batch.reset(seed=0)
+    before = batch.get_state()
+    _, rewards, *_ = batch.step(np.zeros(20_000, np.int64))
+    after = batch.get_state()
+    assert not rewards.any()  # the goals are along the wall, and the agent in the middle
+    assert len(np.unique(after["agent"])) == 1
+    places = len(batch.maze.goals)
+    moved = after["goal"] != before["goal"]
+    assert moved.mean() == pytest.approx(0.25 * (1 - 1 / places), abs=0.01)
+    counts = np.bincount(after["goal"][moved], minlength=21)
+    assert counts.sum() == counts[batch.maze.goals].sum()
+    assert np.abs(counts[batch.maze.goals] / moved.sum() * places - 1).max() < 0.2
+
+
+def test_a_goal_that_does_not_move_changes_no_other_random_number() -> None:
+    """With the option an episode would be another one even where the goal stays."""
+    still, hardly = (GridMazeBatch(50, size=5, goal_moves=rate) for rate in (0.0, 1e-12))
+    rng = np.random.default_rng(0)
+    for batch in (still, hardly):
+        batch.reset(seed=3)
+    for _ in range(100):
+        actions = rng.integers(0, 4, 50)
+        for left, right in zip(still.step(actions)[:2], hardly.step(actions)[:2], strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
 def test_episode_is_truncated_at_its_length_and_never_terminated() -> None:
     env = GridMaze(size=5, episode_length=3)
     env.reset(seed=0)
@@ -216,6 +245,7 @@ def test_known_numbers(size: int, random_walk: float, perfect: float) -> None:
         ("goal_reward", float("inf"), "finite"),
         ("wall_penalty", -0.1, "at least 0"),
         ("step_penalty", "much", "number"),
+        ("goal_moves", 1.5, "at most 1"),
         ("goal_region", "inner", "'all', 'outer'"),
         ("goal_region", ["all"], "'all', 'outer'"),
         ("random_start", 1, "True or False"),

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0
@@ -32,7 +35,12 @@ _KEYS = {
     "ArrowRight": ("ArrowRight", 39),
     "Home": ("Home", 36),
     "End": ("End", 35),
+    "ArrowUp": ("ArrowUp", 38),
+    "ArrowDown": ("ArrowDown", 40),
+    "Enter": ("Enter", 13),
     "a": ("KeyA", 65),
+    "m": ("KeyM", 77),
+    "n": ("KeyN", 78),
     "w": ("KeyW", 87),
 }
 
@@ -40,6 +48,18 @@ _KEYS = {
 def find() -> str | None:
     """Return the path of a Chromium, or None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def one_browser(profile: Path) -> Iterator["Browser"]:
+    """Yield a browser; skip the test without one, or with PLASTICRL_REQUIRE_BROWSER fail it."""
+    executable = find()
+    if executable is None:
+        if os.environ.get("PLASTICRL_REQUIRE_BROWSER"):
+            pytest.fail("no Chromium here, and PLASTICRL_REQUIRE_BROWSER asks for one")
+        pytest.skip("no Chromium here to open the page in")
+    with Browser(executable, profile) as browser:
+        yield browser
 
 
 class Browser:
@@ -104,7 +124,7 @@ class Browser:
         return result
 
     def open(self, address: str, width: int = 1280, height: int = 800, dark: bool = False) -> None:
-        """Load a report in a window of this size, and wait until it is drawn."""
+        """Load a page in a window of this size, and wait until it is drawn."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.resize(width, height)
@@ -167,9 +187,9 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", **mouse)
         return mouse
 
-    def click(self, selector: str, across: float = 0.5) -> None:
-        """Click an element at the share ``across`` of its width."""
-        mouse = self.point(selector, across) | {"button": "left", "clickCount": 1}
+    def click(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
+        """Click an element at these shares of its width and height."""
+        mouse = self.point(selector, across, down) | {"button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, **mouse)
 

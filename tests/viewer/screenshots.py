@@ -1,4 +1,8 @@
-"""The pictures of the report in docs/:  python -m tests.viewer.screenshots REPORT.html STEP"""
+"""The pictures of the pages in docs/, 1280 x 800, of a step of a page:
+
+python -m tests.viewer.screenshots report REPORT.html STEP    docs/report-light.png, -dark.png
+python -m tests.viewer.screenshots live LIVE.html STEP        docs/live-light.png, -dark.png
+"""
 
 import sys
 import tempfile
@@ -11,21 +15,25 @@ from tests.viewer import browser
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def main(report: Path, step: int) -> None:
-    """Write docs/report-light.png and docs/report-dark.png, 1280 x 800."""
+def main(kind: str, page: Path, step: int) -> None:
+    """Write both pictures of a ``report`` or a ``live`` page."""
     executable = browser.find()
     if executable is None:
         sys.exit("error: no Chromium here")
     with (
         tempfile.TemporaryDirectory() as profile,
-        browser.Browser(executable, Path(profile)) as page,
+        browser.Browser(executable, Path(profile)) as window,
     ):
         for scheme in ("light", "dark"):
-            page.open(f"{report.resolve().as_uri()}#t={step}", dark=scheme == "dark")
-            path = DOCS / f"report-{scheme}.png"
-            Image.open(BytesIO(page.screenshot())).convert("RGB").save(path, optimize=True)
+            place = f"t={step}" if kind == "report" else "paused"
+            window.open(f"{page.resolve().as_uri()}#{place}", dark=scheme == "dark")
+            if kind == "live":
+                window.value(f"for (let i = 0; i < {step}; i++) app.step(); app.draw()")
+            path = DOCS / f"{kind}-{scheme}.png"
+            picture = Image.open(BytesIO(window.screenshot())).convert("RGB").quantize(256)
+            picture.save(path, optimize=True)
             print(f"wrote {path}, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

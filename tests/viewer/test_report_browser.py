@@ -3,7 +3,6 @@
 Skipped where no Chromium is to be found, unless PLASTICRL_REQUIRE_BROWSER is set, as CI does.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.viewer import browser as chromium
-from tests.viewer.browser import Browser
+from tests.viewer.browser import Browser, one_browser
 from tests.viewer.recordings import N_STEPS, SIZE, cart_pole, maze_pairs, maze_recording
 
 from plasticrl.viewer import EpisodeTrace, save_report, story
@@ -28,12 +26,7 @@ COLORS = {
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    executable = chromium.find()
-    if executable is None:
-        if os.environ.get("PLASTICRL_REQUIRE_BROWSER"):
-            pytest.fail("no Chromium here, and PLASTICRL_REQUIRE_BROWSER asks for one")
-        pytest.skip("no Chromium here to open the page in")
-    with Browser(executable, tmp_path_factory.mktemp("profile")) as one:
+    with one_browser(tmp_path_factory.mktemp("profile")) as one:
         yield one
 
 

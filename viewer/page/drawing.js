@@ -21,6 +21,12 @@ function rgb(color) {
   return color.match(/\d+/g).slice(0, 3).map(Number);
 }
 
+// The color between two others, with a share of the second.
+function mixed(first, second, share) {
+  const [one, two] = [rgb(first), rgb(second)];
+  return `rgb(${one.map((part, c) => Math.round(part + share * (two[c] - part)))})`;
+}
+
 // Clear the canvas and give it the size it has on the page; its units are CSS pixels.
 function pen(canvas, height) {
   const width = canvas.clientWidth;

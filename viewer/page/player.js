@@ -1,7 +1,5 @@
 // The state of the page, and all ways to change it: controls, keys and the address.
 
-const DARK = matchMedia("(prefers-color-scheme: dark)");
-
 class App {
   constructor(episodes, waits) {
     this.episodes = episodes;
@@ -165,12 +163,7 @@ function connect(app) {
     app.open(Number(event.target.value));
     app.remember();
   });
-  on("theme", "click", () => {
-    const chosen = document.documentElement.style.colorScheme;
-    const dark = chosen ? chosen === "dark" : DARK.matches;
-    repaint(app, dark ? "light" : "dark");
-  });
-  const keys = {
+  connectKeys({
     " ": (event) => {
       if (!event.repeat) app.toggle();
     },
@@ -183,25 +176,10 @@ function connect(app) {
       const views = Object.keys(WEIGHT_VIEWS);
       app.look(views[(views.indexOf(app.view) + 1) % views.length]);
     },
-  };
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const focused = event.target.tagName;
-    if (!(key in keys) || focused === "SELECT") return;
-    if (key === " " && focused === "BUTTON") return; // the browser presses the button
-    event.preventDefault();
-    keys[key](event);
   });
   addEventListener("hashchange", () => app.follow(location.hash));
   addEventListener("resize", () => app.draw());
-  DARK.addEventListener("change", () => repaint(app));
-}
-
-function repaint(app, scheme) {
-  if (scheme) document.documentElement.style.colorScheme = scheme;
-  readColors();
-  app.draw();
+  connectTheme(() => app.draw());
 }
 
 // The choice of the net whose trace, weights and series are shown.
@@ -242,11 +220,4 @@ async function start() {
   document.documentElement.dataset.ready = "true";
 }
 
-// After an error, show the stills again, below one sentence.
-start().catch((error) => {
-  document.documentElement.classList.remove("scripted");
-  const place = document.getElementById("failed");
-  const reason = String(error.message || error).replace(/\.$/, "");
-  place.textContent = `This page cannot be played here: ${reason}.`;
-  place.hidden = false;
-});
+start().catch(showFailure);

@@ -22,7 +22,7 @@ from plasticrl.viewer.waits import Waits, first_and_after
 evaluate_main = partial(run_command, "evaluate")
 train_main = partial(run_command, "train")
 
-NAMES = ("cue-reward", "cue-reward-tuned", "maze")
+NAMES = ("cue-reward", "cue-reward-tuned", "maze", "maze-moving")
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -108,7 +108,10 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--gallery", "mazes"], "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze\n"),
+        (
+            ["--gallery", "mazes"],
+            "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze, maze-moving\n",
+        ),
         (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
         (
             ["--gallery", "maze", "run"],

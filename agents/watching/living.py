@@ -1,0 +1,116 @@
+"""A trained agent and its maze as plain data, for the page in which the agent lives."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plasticrl.agents.failures import closing_env
+from plasticrl.agents.policies import PlasticPolicy
+from plasticrl.agents.training.environments import build_single_env
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
+from plasticrl.envs import GridMazeBatch
+from plasticrl.runs import UsageError
+from plasticrl.viewer import LiveAgent
+
+MOST_UNITS = 256
+"""The most units of a net on a page, whose trace has the square of this number of entries."""
+LARGEST_MAZE = 31
+"""The largest outer side length of a maze on a page, where each cell can be clicked."""
+GRID_MAZE = "plasticrl/GridMaze-v0"
+
+
+def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveAgent:
+    """Return the data of the page for an agent.
+
+    Args:
+        seed: the seed of the page's random numbers.
+        deterministic: take the most likely action instead of a sample.
+
+    Raises:
+        UsageError: the page does not support the agent's core or its environment.
+    """
+    core, maze = agent.policy.core, _maze(agent)
+    if not isinstance(core, PlasticRNN) or core.hidden_size > MOST_UNITS:
+        raise _refusal(agent)
+    return LiveAgent(
+        about=(
+            f"The agent is a {agent.config.core.name} of {core.hidden_size} units, trained for "
+            f"{agent.n_timesteps:,} steps ({agent.run.preset})"
+        ),
+        net=_net(core, agent.policy),
+        maze=maze,
+        seed=seed,
+        deterministic=deterministic,
+    )
+
+
+def _refusal(agent: TrainedAgent, size: str = "") -> UsageError:
+    return UsageError(
+        f"a live page shows a plastic_rnn of at most {MOST_UNITS} units in {GRID_MAZE} of size at "
+        f"most {LARGEST_MAZE}, not {agent.config.core.name} of {agent.policy.core.hidden_size} "
+        f"units in {agent.config.env_id}{size}"
+    )
+
+
+def _maze(agent: TrainedAgent) -> dict[str, Any]:
+    if agent.config.env_id != GRID_MAZE:
+        raise _refusal(agent)
+    with closing_env(build_single_env(agent.config, render_mode=None)) as env:
+        batch: GridMazeBatch = env.unwrapped.batch  # type: ignore[attr-defined]
+    size = len(batch.maze.walls)
+    if size > LARGEST_MAZE:
+        raise _refusal(agent, f" of size {size}")
+    return {
+        "size": size,
+        "episode_length": batch.episode_length,
+        "goal_reward": batch.goal_reward,
+        "wall_penalty": batch.wall_penalty,
+        "step_penalty": batch.step_penalty,
+        "goal_moves": batch.goal_moves,
+        "random_start": batch.random_start,
+        "goals": batch.maze.goals.tolist(),
+    }
+
+
+def _net(core: PlasticRNN, policy: PlasticPolicy) -> dict[str, Any]:
+    connection = core.connection
+    options, modulator = connection.plasticity, connection.modulator
+    limit = connection.trace_limit
+    shape = connection.weight.shape
+    return {
+        "rule": options.rule,
+        "bound": options.bound,
+        "clip": options.clip,
+        "limit": limit if math.isfinite(limit) else None,
+        "modulation": options.modulation,
+        "modulator_activation": options.modulator_activation,
+        "eta": None if connection.eta is None else connection.eta.item(),
+        "input": _unit_layer(core.hidden_size) if core.input is None else _layer(core.input),
+        "weight": _array(connection.weight),
+        "alpha": np.broadcast_to(_array(connection.alpha), shape),
+        "modulator": None if modulator is None else _layer(modulator),
+        "fan_out": None
+        if modulator is None or modulator.fan_out is None
+        else _layer(modulator.fan_out),
+        "action_head": _layer(policy.action_net),
+        "value_head": _layer(policy.value_net),
+    }
+
+
+def _layer(linear: nn.Module) -> dict[str, NDArray[np.float32]]:
+    assert isinstance(linear, nn.Linear)
+    return {"weight": _array(linear.weight), "bias": _array(linear.bias)}
+
+
+def _unit_layer(size: int) -> dict[str, NDArray[np.float32]]:
+    """The layer that returns its input, which ``input_mode="additive"`` does without a layer."""
+    return {"weight": np.eye(size, dtype=np.float32), "bias": np.zeros(size, np.float32)}
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().cpu().numpy()
+    return array
