@@ -1,4 +1,4 @@
-"""Agents on Stable-Baselines3: the algorithms, their policies, training and evaluation.
+"""Agents on Stable-Baselines3: the algorithms, their policies, training, evaluation and export.
 
 Names are imported when they are first used, so that ``--help`` on the command line does not have to
 import torch and Stable-Baselines3.
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plasticrl.agents.curriculum import Curriculum
+    from plasticrl.agents.exporting import export_policy
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
     from plasticrl.agents.recurrent_a2c import RecurrentA2C
     from plasticrl.agents.recurrent_ppo import RecurrentPPO
@@ -22,6 +23,7 @@ __all__ = [
     "PlasticPolicy",
     "RecurrentA2C",
     "RecurrentPPO",
+    "export_policy",
     "make_vec_env",
 ]
 
@@ -33,6 +35,7 @@ _MODULES = {
     "PlasticPolicy": "policies",
     "RecurrentA2C": "recurrent_a2c",
     "RecurrentPPO": "recurrent_ppo",
+    "export_policy": "exporting",
     "make_vec_env": "vec_env",
 }
 

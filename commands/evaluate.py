@@ -1,4 +1,4 @@
-"""``plasticrl evaluate``: measure or show a trained agent, or plot learning curves."""
+"""``plasticrl evaluate``: measure, show or export a trained agent, or plot learning curves."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ MOST_EPISODES = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
-    """Measure, watch or record a trained agent, replay a recorded episode, or plot runs.
+    """Measure, watch, record or export a trained agent, replay an episode, or plot runs.
 
     A supervised run was measured when its training ended. For such a run, this command prints the
     results again, and accepts no flags but --json and --plot.
@@ -36,7 +36,7 @@ class EvaluateArguments:
     """Folder of a run (several with --plot), or FILE.npz of a recorded episode to show."""
     gallery: str | None = None
     """Instead of a run: a trained agent that comes with the package, for example maze. It is not
-    measured with --watch, --record, --report or --live."""
+    measured with --watch, --record, --report, --live or --export."""
     episodes: int = EPISODES
     """Number of episodes in the measurement."""
     seed: int = SEED
@@ -47,6 +47,9 @@ class EvaluateArguments:
     """Also measure the agent with all plasticity coefficients set to zero."""
     json: bool = False
     """Print only a JSON object on stdout."""
+    export: Path | None = None
+    """Write FILE.onnx or FILE.pt2 (torch.export), the policy's step, which runs without this
+    package."""
     show: tyro.conf.OmitArgPrefixes[ShowArguments] = field(default_factory=ShowArguments)
     curves: tyro.conf.OmitArgPrefixes[PlotArguments] = field(default_factory=PlotArguments)
 
@@ -70,8 +73,8 @@ class EvaluateArguments:
 
     @property
     def measures(self) -> bool:
-        """Whether to measure the agent. An agent of the gallery that is shown is not measured."""
-        return self.gallery is None or not self.show.asked
+        """Whether to measure the agent: not one of the gallery that is shown or exported."""
+        return self.gallery is None or not (self.show.asked or self.export is not None)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -114,9 +117,10 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         _say_measured(run, arguments.json)
         return 0
     if not arguments.measures:
-        reason = "an agent of the gallery is shown, and not measured again"
+        reason = "an agent of the gallery is shown or exported, and not measured again"
         shown = ("watch", "record", "report", "live")
-        _only(given, ("gallery", *shown, "seed", "deterministic"), reason)
+        of_episodes = ("seed", "deterministic") if arguments.show.asked else ()
+        _only(given, ("gallery", *shown, "export", *of_episodes), reason)
     _evaluate_agent(path, arguments)
     return 0
 
@@ -129,22 +133,28 @@ def _only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> No
 
 
 def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
-    """Show and measure an agent.
+    """Export, show and measure an agent.
 
-    The episode to show is played first, so that an error in it comes before a long measurement.
+    The measurement comes last, because it is long, and an error in the rest must not waste it.
     """
     arguments.show.check_paths()
     if not arguments.json:
         say_loading(arguments.gallery or str(path))
     import torch
 
+    from plasticrl.agents.exporting import check_export_path, export_policy
     from plasticrl.agents.watching.agent import TrainedAgent
     from plasticrl.runs import notify_compilation
 
+    if arguments.export is not None:
+        check_export_path(arguments.export)
     with notify_compilation(lambda message: None if arguments.json else say(message)):
         agent = TrainedAgent.load(path)
         say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
+        if arguments.export is not None:
+            export_policy(agent.policy, arguments.export, agent.config.env_id)
+            say(f"exported {arguments.export}")
         episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)
         if arguments.gallery is not None:
             say(f"{arguments.gallery}: {gallery.about(arguments.gallery)}")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import run_command
 from plasticrl.runs import RunDirectory
 from plasticrl.viewer import EpisodeTrace, load_npz, save_npz
@@ -221,3 +223,40 @@ def test_a_file_of_the_smallest_episode(tmp_path: Path) -> None:
     save_npz(episode, tmp_path / "e.npz")
     argv = [str(tmp_path / "e.npz"), "--watch", "--record", str(tmp_path / "e.webp")]
     assert evaluate_main(argv) == 0
+
+
+def test_exporting_a_run(
+    maze: Path, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file would be of another agent, or the run not measured as with --record."""
+    path = tmp_path / "agent.pt2"
+    capsys.readouterr()
+    assert evaluate_main([str(maze), "--json", "--episodes=2", "--export", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["episodes"] == 2
+    assert err == f"exported {path}\n"
+    extra = {"metadata.json": ""}
+    program = torch.export.load(path, extra_files=extra)
+    assert json.loads(extra["metadata.json"])["env_id"] == "plasticrl/GridMaze-v0"
+    policy = TrainedAgent.load(maze).policy
+    weights = [value for value in program.state_dict.values() if value.shape == (5, 5)]
+    assert any(torch.equal(policy.core.connection.alpha, value) for value in weights)
+    assert "is a recorded episode: leave out --export" in refusal(
+        capsys, recorded, "--watch", "--export", path
+    )
+
+
+def test_exporting_an_agent_of_the_gallery(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag would be ignored, or a wrong path be an error only after the agent was loaded."""
+    path = tmp_path / "maze.onnx"
+    for flags in (["--seed", "3"], ["--deterministic"], ["--episodes", "3"], ["--json"]):
+        sentence = refusal(capsys, "--gallery", "maze", "--export", path, *flags)
+        assert f"shown or exported, and not measured again: leave out {flags[0]}" in sentence
+    sentence = refusal(capsys, "--gallery", "maze", "--export", tmp_path / "maze.h5")
+    assert f"cannot export to {tmp_path / 'maze.h5'}: the name must end in .onnx or" in sentence
+    assert os.listdir(tmp_path) == []
+    assert evaluate_main(["--gallery", "maze", "--export", str(path)]) == 0
+    assert os.listdir(tmp_path) == ["maze.onnx"]
+    assert capsys.readouterr().err.startswith(f"exported {path}\nmaze: maze-quickstart")
