@@ -113,7 +113,7 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
     """A sentence on a policy that has stopped to explore in its first updates; None otherwise."""
     if (
         entropy_loss is None
-        or model._n_updates > EARLY
+        or model.n_rollouts > EARLY
         or isinstance(model.action_space, spaces.Box)
     ):
         return None

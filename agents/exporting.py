@@ -46,7 +46,8 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
-from plasticrl.agents.policies import DEFAULT_CORE, PlasticPolicy
+from plasticrl.agents.options import DEFAULT_CORE
+from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.core import sequence
 from plasticrl.core.state import leaves, unflatten
 from plasticrl.runs import UsageError, WriteError, atomic_write

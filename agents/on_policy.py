@@ -179,6 +179,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 "entropy must be 'shannon' in an environment with continuous actions, not 'simpson'"
             )
 
+    @property
+    def n_rollouts(self) -> int:
+        """The number of rollouts so far."""
+        return self.num_timesteps // (self.n_steps * self.n_envs)
+
     def _excluded_save_params(self) -> list[str]:
         # The state of the environments is not saved, so a loaded model begins new episodes.
         own = [

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal
 
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.runs import UsageError
 
+DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
+"""The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
 LARGEST_LEARNING_RATE = 1e6
 """With more, the optimizer's numbers would overflow."""
 

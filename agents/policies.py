@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor, in_full_precision
 from plasticrl.agents.masking import check_masks, masked
+from plasticrl.agents.options import DEFAULT_CORE
 from plasticrl.core import CELLS, build_cell, sequence, vary
 from plasticrl.core.backends import check_backend
-from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.replay import ReplayError
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 from plasticrl.core.stock import has_hooks, is_untouched, replaces_methods
@@ -41,10 +41,6 @@ from plasticrl.runs import UsageError
 
 CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 """The cells that a policy can have."""
-
-DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
-"""The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
-
 
 NO_MEMORY = (
     "each observation is treated as the first of an episode, so that the policy learns no memory: "

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plasticrl.envs import ENV_IDS, BatchEnv
@@ -177,6 +177,7 @@ def make_vec_env(
     env_kwargs: dict[str, Any] | None = None,
     wrapper_class: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
     device: str | None = None,
+    vec_env_cls: type[DummyVecEnv | SubprocVecEnv] | None = None,
 ) -> VecEnv:
     """Make ``n_envs`` environments as one SB3 ``VecEnv``.
 
@@ -186,6 +187,7 @@ def make_vec_env(
     Args:
         seed: environment k is seeded with seed + k at the next reset.
         wrapper_class: a wrapper for each environment; with it, SB3's ``VecEnv`` is used.
+        vec_env_cls: SB3's class of ``VecEnv``, in the place of a native batch.
         device: None for NumPy arrays, or the torch device on which a native batch keeps its
             tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,
             ``RecurrentA2C`` takes all steps of a rollout there, without waiting for the CPU.
@@ -195,13 +197,18 @@ def make_vec_env(
         ValueError: for an invalid value, or a device for an environment without a native batch.
         gymnasium.error.Error: for an id that is not registered.
     """
-    if env_id not in ENV_IDS or wrapper_class is not None:
+    if env_id not in ENV_IDS or wrapper_class is not None or vec_env_cls is not None:
         if device is not None:
             raise ValueError(f"device={device!r} needs a native batch, and {env_id} has none")
         with warnings.catch_warnings():  # SB3 asks for pictures, which not every environment has
             warnings.filterwarnings("ignore", ".*initialised with render_mode")
             return make_sb3_vec_env(
-                env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=wrapper_class
+                env_id,
+                n_envs,
+                seed,
+                env_kwargs=env_kwargs,
+                wrapper_class=wrapper_class,
+                vec_env_cls=vec_env_cls,
             )
     batch = gym.make_vec(
         env_id,

@@ -12,10 +12,9 @@ from benchmarks.measuring import MILLI, Settings, in_turn
 from benchmarks.report import Row, Table
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.environments import build_env
-from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.training.presets import maze_quickstart
 from plasticrl.core import vary
 
-PRESET = "maze-quickstart"
 N_ENVS = 30
 N_STEPS, QUICK_N_STEPS = 200, 20
 N_NEURONS, QUICK_N_NEURONS = 100, 32
@@ -65,7 +64,7 @@ def measure(settings: Settings) -> list[Table]:
 
 def _learner(threads: int, n_steps: int, n_neurons: int, backend: str) -> Callable[[], Parts]:
     """A function that runs the next iteration of a model of its own, its core on ``backend``."""
-    preset = PRESETS[PRESET]()
+    preset = maze_quickstart()
     config = replace(
         preset,
         n_envs=N_ENVS,

@@ -11,7 +11,14 @@ import tyro
 from plasticrl.agents.watching import EPISODES, SEED, gallery
 from plasticrl.commands.flags import flags_in_errors, given_values, parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
-from plasticrl.commands.program import command_line, printable, say, say_damaged, say_loading
+from plasticrl.commands.program import (
+    command_line,
+    import_from_here,
+    printable,
+    say,
+    say_damaged,
+    say_loading,
+)
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
 from plasticrl.runs import RunDirectory, RunError, UsageError, WriteError, null_non_finite
@@ -45,6 +52,8 @@ class EvaluateArguments:
     """Take the most likely action instead of sampling."""
     ablate_plasticity: bool = False
     """Also measure the agent with all plasticity coefficients set to zero."""
+    allow_import: tuple[str, ...] = ()
+    """Modules with environments or wrappers that the run names and that may be imported."""
     json: bool = False
     """Print only a JSON object on stdout."""
     export: Path | None = None
@@ -149,7 +158,8 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
     if arguments.export is not None:
         check_export_path(arguments.export)
     with notify_compilation(lambda message: None if arguments.json else say(message)):
-        agent = TrainedAgent.load(path)
+        import_from_here(arguments.allow_import)
+        agent = TrainedAgent.load(path, arguments.allow_import)
         say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
         if arguments.export is not None:

@@ -145,6 +145,12 @@ def _as_typed(program: Path, name: str) -> str:
     return shlex.quote(str(program.relative_to(Path.cwd()) if inside else program))
 
 
+def import_from_here(modules: Sequence[str]) -> None:
+    """Let modules that the user has named be imported from the current folder, as Python does."""
+    if modules and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
+
+
 def say_loading(what: str) -> None:
     """Say that torch is being imported, which can take many seconds, if it is not loaded yet."""
     if "torch" not in sys.modules:

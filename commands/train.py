@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from plasticrl.agents.training.config import OptionValue, TrainConfig
+from plasticrl.agents.training.presets import GENERIC
 from plasticrl.agents.training.presets import PRESETS as AGENT_PRESETS
 from plasticrl.agents.training.variants import vary_config
 from plasticrl.commands.flags import (
@@ -27,6 +28,7 @@ from plasticrl.commands.program import (
     COMMANDS,
     INTERRUPTED,
     command_line,
+    import_from_here,
     say,
     say_damaged,
     say_loading,
@@ -57,6 +59,8 @@ class ResumeArguments:
     total_timesteps: int | None = None
     """Number of steps, counted from the start of the run, at which the training of an agent ends;
     by default the run's own setting."""
+    allow_import: tuple[str, ...] = ()
+    """Modules with environments or wrappers that the run names and that may be imported."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -116,9 +120,15 @@ def _prog(preset: str) -> str:
 
 def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     chosen, run_dir, dropped = parse_agent(preset, config, flags)
+    if preset in GENERIC and not {"--env-id", "--env_id"}.intersection(flag_words(flags)):
+        raise UsageError(
+            f"{preset} needs --env-id, as in: {_prog(preset)} --env-id CartPole-v1; an environment "
+            "of your own module is named --env-id module:MyEnv-v0"
+        )
     say_loading(preset)
     from plasticrl.agents.training.run import TrainingRun
 
+    import_from_here(chosen.modules)
     path = run_dir or _new_run_dir(preset, chosen.seed)
     with flags_in_errors(type(_agent_form(chosen, ()))):
         run = TrainingRun.start(chosen, preset, path, dropped)
@@ -164,18 +174,19 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
     name = _core_name(flags)
     core = vary_config(config, {"core.name": name})[0].core if name in _CORES else config.core
     core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
-    a2c_form, curriculum_form = unchecked(type(config.a2c)), unchecked(type(config.curriculum))
+    algorithm_form = unchecked(type(config.algorithm))
+    curriculum_form = unchecked(type(config.curriculum))
     form = unchecked(
-        TrainConfig,
+        type(config),
         ("core", core_form, None),
-        ("a2c", a2c_form, None),
+        (config.name, algorithm_form, None),
         ("curriculum", curriculum_form, None),
         ("env_kwargs", Annotated[dict[str, OptionValue], _NAME_VALUE], None),
         ("run_dir", Annotated[Path | None, _RUN_DIR], None),
     )
     parts = {
         "core": _copy(core, core_form),
-        "a2c": _copy(config.a2c, a2c_form),
+        config.name: _copy(config.algorithm, algorithm_form),
         "curriculum": _copy(config.curriculum, curriculum_form),
         "env_kwargs": {},
     }
@@ -266,7 +277,10 @@ def _resume(argv: Sequence[str]) -> int:
     from plasticrl.agents.training.run import TrainingRun
 
     with flags_in_errors(ResumeArguments):
-        agent = TrainingRun.resume(arguments.resume, arguments.total_timesteps)
+        import_from_here(arguments.allow_import)
+        agent = TrainingRun.resume(
+            arguments.resume, arguments.total_timesteps, arguments.allow_import
+        )
     return _learn_agent(agent)
 
 
@@ -284,14 +298,14 @@ def _learn_agent(training: Any) -> int:
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
-        return _interrupted(run, training.added_timesteps)
+        return _interrupted(run, _more_flags(training))
     except (DivergedError, UserCodeError, WriteError) as error:
         if training.model.num_timesteps < training.total_timesteps:
-            error.add_note(_how_to_continue(run, training.added_timesteps))
+            error.add_note(_how_to_continue(run, _more_flags(training)))
         raise
     say(
-        f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
-        f"measure with: {command_line('evaluate')} {shlex.quote(str(run.path))}"
+        f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; measure with: "
+        f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
     )
     return 0
 
@@ -324,20 +338,31 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
     )
 
 
-def _interrupted(run: RunDirectory, total_timesteps: int | None = None) -> int:
+def _interrupted(run: RunDirectory, flags: str = "") -> int:
     """Say how to continue the run, and return the exit status."""
-    say(f"interrupted; {_how_to_continue(run, total_timesteps)}")
+    say(f"interrupted; {_how_to_continue(run, flags)}")
     return INTERRUPTED
 
 
-def _how_to_continue(run: RunDirectory, total_timesteps: int | None = None) -> str:
+def _more_flags(training: Any) -> str:
+    """The flags that continue an agent's run as it was called."""
+    added = training.added_timesteps
+    total = "" if added is None else f" --total-timesteps {added}"
+    return f"{total}{_allowing(training.config)}"
+
+
+def _allowing(config: TrainConfig) -> str:
+    """The flag that allows the modules of a run."""
+    return f" --allow-import {' '.join(config.modules)}" if config.modules else ""
+
+
+def _how_to_continue(run: RunDirectory, flags: str = "") -> str:
     if not run.path.exists():
         return f"{run.path} is no longer there: if it was moved, resume it in its new place"
     checkpoints = sorted(run.checkpoints_path.rglob("*.pt"))
     if not checkpoints:
         return f"nothing was saved yet: start again, and remove {run.path} if you like"
-    more = "" if total_timesteps is None else f" --total-timesteps {total_timesteps}"
-    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}{more}"
+    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}{flags}"
 
 
 def resuming(path: Path) -> str:

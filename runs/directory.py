@@ -18,7 +18,7 @@ from typing import Any
 from plasticrl.runs.errors import RunError
 from plasticrl.runs.files import null_non_finite, read_bytes, write_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LONGEST_PRESET = 100
 CONFIG_NAME = "config.json"
 EVALUATION_NAME = "evaluation.json"

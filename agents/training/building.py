@@ -9,8 +9,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
-from plasticrl.agents.options import A2COptions
+from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.recurrent_ppo import RecurrentPPO
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.core import OptionError
 from plasticrl.runs import UsageError
@@ -24,8 +25,8 @@ def build_curriculum(config: TrainConfig) -> Curriculum | None:
     return Curriculum(chosen.option, chosen.stages, chosen.threshold, chosen.episodes)
 
 
-class RunA2C(RecurrentA2C):
-    """``RecurrentA2C`` whose log counts time from the start of the run, also when resumed."""
+class RunLog(RecurrentOnPolicyAlgorithm):
+    """An algorithm whose log counts time from the start of the run, also when resumed."""
 
     run_started_ns = 0
     """The current time minus the time trained so far, in nanoseconds, when ``learn`` begins."""
@@ -33,20 +34,33 @@ class RunA2C(RecurrentA2C):
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log, with time and steps counted from the start of the run."""
         self.start_time, self._num_timesteps_at_start = self.run_started_ns, 0
-        super().dump_logs(self._n_updates + 1)
+        super().dump_logs(self.n_rollouts)
 
 
-def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
+class RunA2C(RunLog, RecurrentA2C):
+    """``RecurrentA2C`` of a run."""
+
+
+class RunPPO(RunLog, RecurrentPPO):
+    """``RecurrentPPO`` of a run."""
+
+
+ALGORITHMS: dict[str, Any] = {"a2c": RunA2C, "ppo": RunPPO}
+"""The algorithms of runs, by the names of their configs."""
+
+
+def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
     """Build the run's algorithm, with an untrained policy, on ``env``.
 
     Raises:
         UsageError: the algorithm or its core does not fit the environment's spaces.
     """
-    a2c = config.a2c
-    options = {item.name: getattr(a2c, item.name) for item in fields(A2COptions)}
-    options["learning_rate"] = _schedule(a2c.learning_rate, a2c.learning_rate_decay)
+    chosen = config.algorithm
+    algorithm = ALGORITHMS[config.name]
+    options = {item.name: getattr(chosen, item.name) for item in fields(algorithm.options_type)}
+    options["learning_rate"] = _schedule(chosen.learning_rate, chosen.learning_rate_decay)
     try:
-        return RunA2C(
+        model: RunLog = algorithm(
             _policy_for(env),
             env,
             policy_kwargs={
@@ -54,9 +68,9 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
                 "core_kwargs": {
                     item.name: getattr(config.core, item.name) for item in fields(config.core)
                 },
-                "net_arch": [],  # no layers between core and heads, as in BP 2019
-                "ortho_init": a2c.ortho_init,
-                "optimizer_kwargs": {"eps": a2c.adam_eps},
+                "net_arch": list(chosen.net_arch),
+                "ortho_init": chosen.ortho_init,
+                "optimizer_kwargs": {"eps": chosen.adam_eps},
             },
             seed=config.seed,
             device=config.device,
@@ -64,6 +78,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunA2C:
         )
     except OptionError as error:  # an option that does not fit the observations
         raise UsageError(f"core: {error}") from error
+    return model
 
 
 def _schedule(start: float, decay: float) -> float | Callable[[float], float]:

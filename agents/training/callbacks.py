@@ -8,8 +8,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents.divergence import divergence_signs
+from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.logger import TensorBoardWriter
 from plasticrl.agents.watching.agent import TrainedAgent
@@ -58,8 +58,9 @@ class SessionCallback(BaseCallback):
     def _report(self, ended: bool = False) -> None:
         episodes = self.model.ep_info_buffer or ()
         reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
-        n_updates, done = self.model._n_updates, self.model.num_timesteps
-        self.session.between_updates(n_updates, done, f"reward {reward}", ended)
+        assert isinstance(self.model, RecurrentOnPolicyAlgorithm)
+        n_rollouts, done = self.model.n_rollouts, self.model.num_timesteps
+        self.session.between_updates(n_rollouts, done, f"reward {reward}", ended)
 
 
 class DivergenceWarnings(BaseCallback):
@@ -82,7 +83,7 @@ class DivergenceWarnings(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         model = self.model
-        assert isinstance(model, RecurrentA2C)
+        assert isinstance(model, RecurrentOnPolicyAlgorithm)
         rewards = np.abs(model.rollout_buffer.rewards)
         self._largest_reward = max(self._largest_reward, float(rewards.max()))
         for sign, sentence in divergence_signs(model, self._largest_reward).items():
@@ -117,7 +118,8 @@ class EpisodePictures(BaseCallback):
             self._show()
 
     def _on_rollout_start(self) -> None:
-        if self.model._n_updates % self.every == 0:
+        assert isinstance(self.model, RecurrentOnPolicyAlgorithm)
+        if self.model.n_rollouts % self.every == 0:
             self._show_once()
 
     def _on_step(self) -> bool:

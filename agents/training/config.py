@@ -2,10 +2,18 @@
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-from plasticrl.agents.options import A2COptions, check_above_zero, check_count
+from plasticrl.agents.options import (
+    A2COptions,
+    OnPolicyOptions,
+    PPOOptions,
+    check_above_zero,
+    check_count,
+)
 from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
 from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
 from plasticrl.runs.memory import MOST_THREADS
@@ -13,28 +21,46 @@ from plasticrl.runs.memory import MOST_THREADS
 KIND = "rl"
 """The ``kind`` in the run directory of an agent."""
 
+OWN_MODULES = ("gymnasium.wrappers", "plasticrl.envs")
+"""Modules that are imported in any case."""
+
 OptionValue = int | float | bool | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2CConfig(A2COptions):
-    """The options of the algorithm and of its optimizer."""
+class AlgorithmConfig(OnPolicyOptions):
+    """The options of an algorithm, and of its optimizer and heads."""
 
     learning_rate_decay: float = 0.0
     """The last share of the training, in which the learning rate falls linearly to zero; 0: it is
     constant. If a run is resumed with more ``total_timesteps``, the learning rate rises again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
+    net_arch: tuple[int, ...] = ()
+    """Units of the layers between the core and each head. In the papers there are none."""
     ortho_init: bool = True
     """SB3's orthogonal initialization of the heads. False: torch's, as in the papers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_above_zero(adam_eps=self.adam_eps)
+        for n_units in self.net_arch:
+            check_count(10**6, net_arch=n_units)
         if not 0 <= self.learning_rate_decay <= 1:
             raise UsageError(
                 f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"
             )
+
+
+# The algorithm's own options come first, so that their defaults count.
+@dataclass(frozen=True, kw_only=True)
+class A2CConfig(A2COptions, AlgorithmConfig):
+    """The config of RecurrentA2C."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(PPOOptions, AlgorithmConfig):
+    """The config of RecurrentPPO."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +86,27 @@ class CurriculumConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The complete config of a training run."""
+    """The complete config of a training run, but for the algorithm, which a subclass adds."""
+
+    name: ClassVar[str]
+    """The name of the algorithm, and of the field with its config."""
 
     env_id: str = "plasticrl/GridMaze-v0"
-    """A registered Gymnasium environment."""
+    """A registered Gymnasium environment, as CartPole-v1, or module:MyEnv-v0 if a module has to be
+    imported first."""
     env_kwargs: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the environment, as name=value; other options keep the preset's values."""
     history: bool = False
     """Add the previous action, the previous reward and the time to the observation (RL^2).
     The environments of this package already have them."""
+    trials: int = 1
+    """Number of episodes that make one lifetime (RL^2). With more than one, the state is kept from
+    one to the next, and the observation has the previous action, the previous reward and whether an
+    episode has just ended."""
+    wrapper: tuple[str, ...] = ()
+    """Wrappers of each environment, as module:Class, the innermost first."""
+    processes: bool = False
+    """Step each environment in a process of its own, which pays for slow environments."""
     n_envs: int = 30
     """Number of environments that take steps together."""
     total_timesteps: int = 1_000_000
@@ -84,12 +122,28 @@ class TrainConfig:
     """Updates between checkpoints."""
     core: CellConfig = field(default_factory=PlasticRNNConfig)
     """The recurrent core."""
-    a2c: A2CConfig = field(default_factory=A2CConfig)
-    """The algorithm."""
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """How the environment becomes harder while the agent learns."""
 
+    @property
+    def algorithm(self) -> AlgorithmConfig:
+        """The config of the algorithm."""
+        config: AlgorithmConfig = getattr(self, self.name)
+        return config
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that are imported for the environment and its wrappers."""
+        names = [name.rpartition(":")[0] for name in (self.env_id, *self.wrapper)]
+        return sorted({name for name in names if name and name not in OWN_MODULES})
+
     def __post_init__(self) -> None:
+        for wrapper in self.wrapper:
+            if not re.fullmatch(r"[\w.]+:\w+", wrapper):
+                raise UsageError(
+                    "wrapper must be a module and a class, as "
+                    f"gymnasium.wrappers:FlattenObservation, not {wrapper!r}"
+                )
         if not re.fullmatch(r"([\w.]+:)?[^\s:]+", self.env_id):
             raise UsageError(
                 "env_id must be the id of an environment, as CartPole-v1, with its module before a "
@@ -97,6 +151,7 @@ class TrainConfig:
             )
         check_count(
             n_envs=self.n_envs,
+            trials=self.trials,
             total_timesteps=self.total_timesteps,
             checkpoint_every=self.checkpoint_every,
         )
@@ -107,13 +162,41 @@ class TrainConfig:
             raise UsageError(f"device must be cpu, cuda, cuda:N or auto, not {self.device!r}")
 
 
-def open_run(path: Path) -> tuple[RunDirectory, TrainConfig]:
+@dataclass(frozen=True, kw_only=True)
+class A2CTrainConfig(TrainConfig):
+    """The config of a run with RecurrentA2C."""
+
+    name: ClassVar[str] = "a2c"
+    a2c: A2CConfig = field(default_factory=A2CConfig)
+    """The algorithm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOTrainConfig(TrainConfig):
+    """The config of a run with RecurrentPPO."""
+
+    name: ClassVar[str] = "ppo"
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The algorithm."""
+
+
+def open_run(path: Path, allowed: Collection[str] = ()) -> tuple[RunDirectory, TrainConfig]:
     """Open an agent's run and read its config.
 
+    Args:
+        allowed: the modules that the config may name, which are imported later.
+
     Raises:
-        RunError: the run is missing, damaged, or of another format or kind.
+        RunError: the run is missing, damaged, of another format or kind, or names a module that is
+            not allowed.
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:
         raise RunError(f"{path} is a run of kind {run.kind!r}, not an agent's")
-    return run, from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")
+    config = from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")
+    if foreign := [module for module in config.modules if module not in allowed]:
+        raise RunError(
+            f"{path / CONFIG_NAME} names the module {foreign[0]}, whose code would be run: if you "
+            f"trust it, add --allow-import {' '.join(config.modules)}"
+        )
+    return run, config

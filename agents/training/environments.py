@@ -11,13 +11,13 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from stable_baselines3.common.utils import get_device
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from plasticrl.agents.failures import closing_env, summary
 from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.vec_env import make_vec_env
-from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
+from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation, Trials
 from plasticrl.runs import UsageError, UserCodeError, check_device
 
 
@@ -34,9 +34,26 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
     _check_env_kwargs(config)
     if config.history:
         _check_history(config)
-    wrapper = None if config.env_id in ENV_IDS else partial(_wrapped, config)
     with _errors_of_making(config):
-        return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
+        if is_native(config):
+            return make_vec_env(
+                config.env_id, n_envs, config.seed, config.env_kwargs, device=device
+            )
+        return make_vec_env(
+            config.env_id,
+            n_envs,
+            config.seed,
+            config.env_kwargs,
+            partial(_wrapped, config),
+            vec_env_cls=SubprocVecEnv if config.processes else None,
+        )
+
+
+def is_native(config: TrainConfig) -> bool:
+    """Whether all environments of a run are one ``BatchEnv`` of this package."""
+    return (
+        config.env_id in ENV_IDS and config.trials == 1 and not (config.wrapper or config.processes)
+    )
 
 
 def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -53,11 +70,18 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
 
 
 def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Add the run's wrappers to an environment; one of this package needs none."""
-    if config.env_id in ENV_IDS:
-        return env
-    checked = CheckedEnv(env)
-    return HistoryObservation(checked) if config.history else checked
+    """Add the run's wrappers to an environment."""
+    for name in config.wrapper:
+        module, _, wrapper = name.partition(":")
+        make = getattr(import_module(module), wrapper, None)
+        if make is None:
+            raise UsageError(f"wrapper: the module {module} has no {wrapper}")
+        env = make(env)
+    if config.env_id not in ENV_IDS:
+        env = CheckedEnv(env)
+    if config.trials > 1:
+        env = Trials(env, config.trials)
+    return HistoryObservation(env) if config.history else env
 
 
 @contextmanager
@@ -97,7 +121,7 @@ def build_training_env(config: TrainConfig) -> VecEnv:
             with closing_env(build_env(stage_config, 1)):
                 pass
     device = get_device(config.device)
-    on_device = config.env_id in ENV_IDS and device.type != "cpu"
+    on_device = is_native(config) and device.type != "cpu"
     return build_env(config, config.n_envs, str(device) if on_device else None)
 
 

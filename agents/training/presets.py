@@ -10,7 +10,15 @@ environment.
 from collections.abc import Callable
 from dataclasses import replace
 
-from plasticrl.agents.training.config import A2CConfig, CurriculumConfig, TrainConfig
+from plasticrl.agents.options import DEFAULT_CORE
+from plasticrl.agents.training.config import (
+    A2CConfig,
+    A2CTrainConfig,
+    CurriculumConfig,
+    PPOConfig,
+    PPOTrainConfig,
+    TrainConfig,
+)
 from plasticrl.core.cells.configs import PlasticRNNConfig, vary
 
 PAPER_A2C = A2CConfig(
@@ -32,7 +40,7 @@ QUICKSTART_A2C = replace(PAPER_A2C, learning_rate=1e-3, adam_eps=1e-5)
 """``PAPER_A2C`` with a larger learning rate, for the presets that train within minutes."""
 
 
-def maze_quickstart() -> TrainConfig:
+def maze_quickstart() -> A2CTrainConfig:
     """The grid maze of outer size 9, learned in about 3 minutes on one core.
 
     It uses a smaller net than the paper and four updates per episode instead of one. The recurrent
@@ -40,7 +48,7 @@ def maze_quickstart() -> TrainConfig:
     second half of the training, which raised the reward by about 15 (seeds 0 and 1); see
     results/quickstart.md.
     """
-    return TrainConfig(
+    return A2CTrainConfig(
         env_id="plasticrl/GridMaze-v0",
         env_kwargs={"size": 9, "episode_length": 200},
         total_timesteps=4_800_000,
@@ -57,13 +65,13 @@ def maze_quickstart() -> TrainConfig:
     )
 
 
-def maze_paper() -> TrainConfig:
+def maze_paper() -> A2CTrainConfig:
     """The grid maze as in BP 2019 (arXiv 2002.10585) section 4.2: size 11, 200,000 iterations.
 
     This is the paper's variant with simple modulation and fan-out (22,606 parameters). Our one
     addition is that the trace is clipped at 2.
     """
-    return TrainConfig(
+    return A2CTrainConfig(
         env_id="plasticrl/GridMaze-v0",
         env_kwargs={"size": 11, "episode_length": 200},
         total_timesteps=200_000 * 30 * 200,
@@ -80,13 +88,13 @@ def maze_paper() -> TrainConfig:
     )
 
 
-def cue_reward_quickstart() -> TrainConfig:
+def cue_reward_quickstart() -> A2CTrainConfig:
     """Cue-reward association with 2 cues of 5 bits, learned in about 2 minutes on one core.
 
     It uses a smaller net than the paper and two updates per episode, which reached the same reward
     in half the time (seed 0); compare ``maze_quickstart``.
     """
-    return TrainConfig(
+    return A2CTrainConfig(
         env_id="plasticrl/CueReward-v0",
         env_kwargs={"n_cues": 2, "cue_bits": 5, "episode_length": 120},
         total_timesteps=2_700_000,
@@ -103,13 +111,13 @@ def cue_reward_quickstart() -> TrainConfig:
     )
 
 
-def cue_reward_paper() -> TrainConfig:
+def cue_reward_paper() -> A2CTrainConfig:
     """Cue-reward association as in BP 2019 section 4.1: 4 cues of 20 bits, 200,000 iterations.
 
     Episode length and gradient norm are from the authors' published code (the paper says 200 and
     7). This is the paper's variant with simple modulation; ``core.modulation`` selects the others.
     """
-    return TrainConfig(
+    return A2CTrainConfig(
         env_id="plasticrl/CueReward-v0",
         env_kwargs={"n_cues": 4, "cue_bits": 20, "episode_length": 120},
         total_timesteps=200_000 * 30 * 120,
@@ -124,7 +132,7 @@ def cue_reward_paper() -> TrainConfig:
     )
 
 
-def cue_reward_tuned() -> TrainConfig:
+def cue_reward_tuned() -> A2CTrainConfig:
     """Cue-reward association at the papers' size, 4 cues of 20 bits, with a curriculum.
 
     The curriculum has 2 cues, then 3, then 4. The net has 96 units instead of 64, and the learning
@@ -142,10 +150,35 @@ def cue_reward_tuned() -> TrainConfig:
     )
 
 
+def a2c() -> A2CTrainConfig:
+    """RecurrentA2C on an environment of your own, with its defaults; name it by --env-id."""
+    return A2CTrainConfig(
+        n_envs=8,
+        total_timesteps=100_000,
+        core=DEFAULT_CORE,
+        a2c=A2CConfig(net_arch=(64, 64)),
+    )
+
+
+def ppo() -> PPOTrainConfig:
+    """RecurrentPPO on an environment of your own, with its defaults; name it by --env-id."""
+    return PPOTrainConfig(
+        n_envs=8,
+        total_timesteps=100_000,
+        checkpoint_every=10,
+        core=DEFAULT_CORE,
+        ppo=PPOConfig(net_arch=(64, 64)),
+    )
+
+
+GENERIC = ("a2c", "ppo")
+"""Presets for an environment that the user names."""
 PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "maze-quickstart": maze_quickstart,
     "maze-paper": maze_paper,
     "cue-reward-quickstart": cue_reward_quickstart,
     "cue-reward-tuned": cue_reward_tuned,
     "cue-reward-paper": cue_reward_paper,
+    "a2c": a2c,
+    "ppo": ppo,
 }

@@ -1,7 +1,7 @@
 """Starts, resumes and carries out the training runs of agents."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.divergence import describe_weights
 from plasticrl.agents.failures import closed_on_error, environment_errors
 from plasticrl.agents.options import check_count
-from plasticrl.agents.training.building import RunA2C, build_curriculum, build_model
+from plasticrl.agents.training.building import RunLog, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
@@ -52,7 +52,7 @@ class TrainingRun:
 
     run: RunDirectory
     config: TrainConfig
-    model: RunA2C
+    model: RunLog
     curriculum: Curriculum | None
     lock: FolderLock
     total_timesteps: int
@@ -96,12 +96,15 @@ class TrainingRun:
         return cls(run, config, model, curriculum, lock, config.total_timesteps)
 
     @classmethod
-    def resume(cls, path: Path, total_timesteps: int | None = None) -> "TrainingRun":
+    def resume(
+        cls, path: Path, total_timesteps: int | None = None, allowed: Collection[str] = ()
+    ) -> "TrainingRun":
         """Continue a run from its latest checkpoint.
 
         Args:
             total_timesteps: number of steps, counted from the start of the run, at which training
                 ends; by default the value in the run's config.
+            allowed: the modules that the run may name, which are imported.
 
         Raises:
             RunError: the run is missing or damaged, or another process trains it.
@@ -111,7 +114,7 @@ class TrainingRun:
         """
         if total_timesteps is not None:
             check_count(total_timesteps=total_timesteps)
-        run, config = open_run(path)
+        run, config = open_run(path, allowed)
         total = total_timesteps or config.total_timesteps
         lock = FolderLock(path)
         check_run_memory(config)

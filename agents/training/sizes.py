@@ -19,7 +19,7 @@ def check_run_memory(config: TrainConfig) -> None:
     Counted are the weights, the states of all environments at the rollout's start and end and those
     that the backward pass keeps, and the activity of a rollout. Observations are not counted.
     """
-    n_envs, n_steps = config.n_envs, config.a2c.n_steps
+    n_envs, n_steps = config.n_envs, config.algorithm.n_steps
     with torch.device("meta"):  # allocates nothing
         cell = build_cell(config.core, _input_size(config))
         state = sum(leaf.numel() for leaf in leaves(cell.initial_state(1)))
@@ -30,7 +30,7 @@ def check_run_memory(config: TrainConfig) -> None:
     hidden_size = getattr(config.core, "hidden_size", 0)
     check_memory(
         numbers * torch.float32.itemsize,
-        f"core.hidden_size={hidden_size}, n_envs={n_envs}, a2c.n_steps={n_steps}",
+        f"core.hidden_size={hidden_size}, n_envs={n_envs}, {config.name}.n_steps={n_steps}",
     )
 
 

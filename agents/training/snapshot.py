@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.state import leaves, unflatten
 from plasticrl.runs import RunError, get_rng_state, set_rng_state
@@ -28,7 +28,7 @@ def checkpoint_in_errors(path: Path) -> Iterator[None]:
 
 
 def checkpoint_content(
-    model: RecurrentA2C, elapsed: float, curriculum: Curriculum | None
+    model: RecurrentOnPolicyAlgorithm, elapsed: float, curriculum: Curriculum | None
 ) -> dict[str, Any]:
     """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
 
@@ -57,7 +57,7 @@ def checkpoint_content(
     }
 
 
-def _environments(model: RecurrentA2C) -> dict[str, Any]:
+def _environments(model: RecurrentOnPolicyAlgorithm) -> dict[str, Any]:
     """The environments' state, and the observations and recurrent state of the next step."""
     assert isinstance(model.env, BatchVecEnv)
     assert isinstance(model._last_obs, np.ndarray)
@@ -70,7 +70,7 @@ def _environments(model: RecurrentA2C) -> dict[str, Any]:
 
 
 def restore(
-    model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None = None
+    model: RecurrentOnPolicyAlgorithm, content: dict[str, Any], curriculum: Curriculum | None = None
 ) -> None:
     """Restore an untrained model and the run's curriculum from the content of a checkpoint.
 
@@ -95,7 +95,9 @@ def restore(
     set_rng_state(content["rng"])
 
 
-def _check(model: RecurrentA2C, content: dict[str, Any], curriculum: Curriculum | None) -> None:
+def _check(
+    model: RecurrentOnPolicyAlgorithm, content: dict[str, Any], curriculum: Curriculum | None
+) -> None:
     """Raise ``RunError`` unless the content has the keys, types and shapes that this run saves.
 
     This changes the weights and resets the environments.
@@ -140,7 +142,9 @@ def _length(content: Any, name: str) -> int:
     return len(part) if isinstance(part, list) else 0
 
 
-def _environments_like(model: RecurrentA2C, content: dict[str, Any]) -> dict[str, Any]:
+def _environments_like(
+    model: RecurrentOnPolicyAlgorithm, content: dict[str, Any]
+) -> dict[str, Any]:
     """A template for ``check_like`` of the environments in the content."""
     assert isinstance(model.env, BatchVecEnv)
     space = model.env.observation_space
@@ -171,7 +175,7 @@ def _check_policy(policy: PlasticPolicy, content: dict[str, Any]) -> None:
     check_like(content.get("policy"), dict(policy.state_dict()), "policy")
 
 
-def _restore_environments(model: RecurrentA2C, saved: dict[str, Any] | None) -> None:
+def _restore_environments(model: RecurrentOnPolicyAlgorithm, saved: dict[str, Any] | None) -> None:
     if saved is None:
         assert model.env is not None
         assert model.seed is not None

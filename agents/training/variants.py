@@ -3,7 +3,8 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from plasticrl.agents.training.config import A2CConfig, CurriculumConfig, TrainConfig
+from plasticrl.agents.options import OnPolicyOptions
+from plasticrl.agents.training.config import AlgorithmConfig, CurriculumConfig, TrainConfig
 from plasticrl.core.cells import cell_entry, vary
 from plasticrl.core.cells.configs import CellConfig, check_options
 from plasticrl.core.plasticity import defaults
@@ -37,7 +38,7 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         OptionError: the core does not have an option, or not with this value.
         UsageError: another setting has an invalid value.
     """
-    parts: dict[str, Settings] = {"": {}, "core": {}, "a2c": {}, "curriculum": {}}
+    parts: dict[str, Settings] = {"": {}, "core": {}, config.name: {}, "curriculum": {}}
     for name, value in changes.items():
         part, _, option = name.rpartition(".")
         parts[part][option] = value
@@ -45,7 +46,7 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
     other_env = general.get("env_id", config.env_id) != config.env_id
     env_kwargs = general.pop("env_kwargs", {})
     core, core_dropped = _vary_core(config.core, parts["core"])
-    a2c, a2c_dropped = _vary_a2c(config.a2c, parts["a2c"], other_env)
+    algorithm, algorithm_dropped = _vary_algorithm(config.algorithm, parts[config.name], other_env)
     varied = config.curriculum.option or ""
     is_fixed = varied in env_kwargs and env_kwargs[varied] != config.env_kwargs.get(varied)
     curriculum, curriculum_dropped = _vary_curriculum(
@@ -60,7 +61,7 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
             for name, value in config.env_kwargs.items()
             if other_env and name not in env_kwargs
         },
-        "a2c": a2c_dropped,
+        config.name: algorithm_dropped,
         "curriculum": curriculum_dropped,
     }
     new = replace(
@@ -68,8 +69,8 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         **general,
         env_kwargs=env_kwargs if other_env else config.env_kwargs | env_kwargs,
         core=core,
-        a2c=a2c,
         curriculum=curriculum,
+        **{config.name: algorithm},  # type: ignore[arg-type]
     )
     return new, {
         f"{part}.{name}": value
@@ -94,10 +95,13 @@ def _vary_core(core: CellConfig, changes: Settings) -> tuple[CellConfig, Setting
     }
 
 
-def _vary_a2c(a2c: A2CConfig, changes: Settings, other_env: bool) -> tuple[A2CConfig, Settings]:
-    if not other_env or "entropy" in changes or a2c.entropy == A2CConfig.entropy:
-        return replace(a2c, **changes), {}
-    return replace(a2c, **changes, entropy=A2CConfig.entropy), {"entropy": a2c.entropy}
+def _vary_algorithm(
+    algorithm: AlgorithmConfig, changes: Settings, other_env: bool
+) -> tuple[AlgorithmConfig, Settings]:
+    default = OnPolicyOptions.entropy
+    if not other_env or "entropy" in changes or algorithm.entropy == default:
+        return replace(algorithm, **changes), {}
+    return replace(algorithm, **changes, entropy=default), {"entropy": algorithm.entropy}
 
 
 def _vary_curriculum(

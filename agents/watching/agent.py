@@ -1,6 +1,7 @@
 """A trained agent: its run, its config and its policy."""
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,14 +32,18 @@ class TrainedAgent:
     """For each checkpoint later than the loaded one, a sentence why it could not be read."""
 
     @classmethod
-    def load(cls, path: Path) -> "TrainedAgent":
+    def load(cls, path: Path, allowed: Collection[str] = ()) -> "TrainedAgent":
         """Load the agent of a run with the weights of its latest checkpoint, on the CPU.
+
+        Args:
+            allowed: the modules that the run may name, which are imported.
 
         Raises:
             RunError: the run is missing, damaged, or not an agent's.
             UsageError: its environment cannot be made on this machine.
         """
-        run, config = open_run(path)
+        run, config = open_run(path, allowed)
+        config = replace(config, processes=False)
         check_run_memory(replace(config, n_envs=1))
         checkpoint = load_latest(run.checkpoints_path)
         with closing_env(build_env(config, 1)) as env:

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.failures import closing_env, environment_errors
 from plasticrl.agents.policies import PlasticPolicy
-from plasticrl.agents.training.building import RunA2C
+from plasticrl.agents.training.building import RunLog
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
@@ -105,7 +105,7 @@ def _steps(
         For each step, the rewards (rows,); whether each row is still in its first episode (rows,);
         and the infos of the rows that end it in this step, by row.
     """
-    built = RunA2C._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
+    built = RunLog._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
     with closing_env(built) as env:
         env.seed(seed)
         with environment_errors(env):

@@ -505,7 +505,7 @@ ANY_BREAKAGE = [
     (a_file, r"{run} is a file, not a run directory"),
     (no_config, r"{run} is not a run directory: it has no config\.json"),
     (cut_config, r"{run}/config\.json is not valid JSON"),
-    (newer_format, r"{run}/config\.json has format 99, .* reads format 2: upgrade plasticrl"),
+    (newer_format, r"{run}/config\.json has format 99, .* reads format 3: upgrade plasticrl"),
     (other_kind, r"a supervised run|has no evaluation\.json yet"),
     (unknown_key, r"{run}/config\.json: config\.core\.colour is unknown; known are hidden_size, "),
     (wrong_type, r"{run}/config\.json: config\.n_envs must be an integer, not 'many'"),

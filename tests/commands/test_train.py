@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from plasticrl.agents.policies import CORES
-from plasticrl.agents.training.config import A2CConfig, CurriculumConfig, TrainConfig
+from plasticrl.agents.training.config import (
+    A2CConfig,
+    A2CTrainConfig,
+    CurriculumConfig,
+    TrainConfig,
+)
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.commands.train import parse_agent
 from plasticrl.core import CELLS, build_cell, vary
@@ -248,7 +253,7 @@ def test_invalid_values(change: dict[str, Any]) -> None:
     """Otherwise the error comes from deep inside the program, or not at all."""
     (name, value), *_ = change.items()
     with pytest.raises(UsageError, match=rf"^{name} must be .* not {value!r}$"):
-        TrainConfig(**change)
+        A2CTrainConfig(**change)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])

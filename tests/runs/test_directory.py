@@ -78,8 +78,8 @@ def test_a_config_that_is_not_json(tmp_path: Path, text: bytes) -> None:
         ({"kind": 3}, "kind must be a string, not 3"),
         ({"config": []}, r"config must be an object, not \[\]"),
         ({"format_version": True}, "format_version must be an integer, not True"),
-        ({"format_version": 3}, r"has format 3, .* reads format 2: upgrade plasticrl"),
-        ({"format_version": 1}, r"has format 1, .* reads format 2: use the version of plasticrl"),
+        ({"format_version": 4}, r"has format 4, .* reads format 3: upgrade plasticrl"),
+        ({"format_version": 1}, r"has format 1, .* reads format 3: use the version of plasticrl"),
     ],
 )
 def test_a_config_with_wrong_contents(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleDimensions
 
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.callbacks import _pictures
-from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.config import A2CTrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.recording import describes_scene, frames_mode, record_episode
@@ -33,7 +33,7 @@ def play(env_id: str, **env_kwargs: Any) -> EpisodeTrace:
     """An episode of an untrained agent, without rendering."""
     core = PlasticRNNConfig(hidden_size=8, modulation="simple")
     options = {"episode_length": 30, **env_kwargs}
-    config = TrainConfig(env_id=env_id, env_kwargs=options, core=core, n_envs=1, device="cpu")
+    config = A2CTrainConfig(env_id=env_id, env_kwargs=options, core=core, n_envs=1, device="cpu")
     policy = build_model(config, build_env(config, 1)).policy
     run = RunDirectory(Path("nowhere"), "rl", "mine", to_dict(config), {}, {})
     return record_episode(TrainedAgent(run, config, policy, 0), 1, frames_mode(config))
@@ -135,5 +135,5 @@ def test_a_scene_that_is_larger_than_any_view_draws() -> None:
     episode = play("plasticrl/GridMaze-v0", size=201, episode_length=2)
     assert episode.scene is None
     assert episode.frames is not None
-    config = TrainConfig(env_id="plasticrl/GridMaze-v0", env_kwargs={"size": 201})
+    config = A2CTrainConfig(env_id="plasticrl/GridMaze-v0", env_kwargs={"size": 201})
     assert not describes_scene(config)

@@ -11,7 +11,7 @@ import torch
 
 import plasticrl.envs  # noqa: F401  (registers its environments)
 from plasticrl.agents.training.building import build_model
-from plasticrl.agents.training.config import TrainConfig
+from plasticrl.agents.training.config import A2CTrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import measure
@@ -24,7 +24,7 @@ MAZE = {"size": 5, "episode_length": 40}
 
 
 def untrained(env_id: str, env_kwargs: dict[str, Any], name: str, **core: Any) -> TrainedAgent:
-    config = TrainConfig(
+    config = A2CTrainConfig(
         env_id=env_id,
         env_kwargs=env_kwargs,
         core=CELLS[name].config(**core),

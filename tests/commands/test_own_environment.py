@@ -1,0 +1,154 @@
+"""Environments of a user's own, from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plasticrl.agents.training.config import open_run
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.commands import run_command
+from plasticrl.runs import RunError
+
+CORRIDOR = '''
+import os
+import gymnasium as gym
+import numpy as np
+
+print("corridor is imported")
+
+class Corridor(gym.Env):
+    """The cue of the first step is the right action of the last."""
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cue, self.t, self.process = int(self.np_random.integers(2)), 0, os.getpid()
+        return np.array([2 * self.cue - 1, 0], np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        reward = float(action == self.cue) if self.t == 3 else 0.0
+        return np.array([0, self.t / 3], np.float32), reward, self.t == 3, False, {}
+
+class Doubled(gym.RewardWrapper):
+    def reward(self, reward):
+        return 2 * reward
+
+gym.register("Corridor-v0", Corridor)
+'''
+SIZES = ("--n-envs=2", "--total-timesteps=40", "--core.hidden-size=4")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a module of the user's."""
+    (tmp_path / "corridor.py").write_text(CORRIDOR)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plasticrl(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
+    """Run the program as the installed script does, without the current folder in sys.path."""
+    code = "import sys; from plasticrl.commands.program import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, *argv],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+def test_a_module_in_the_current_folder(algorithm: str, folder: Path) -> None:
+    """The user would have to set PYTHONPATH, and a foreign run would import what it names."""
+    names = ("--env-id=corridor:Corridor-v0", "--wrapper=corridor:Doubled")
+    steps = f"--{algorithm}.n-steps=5"
+    done = plasticrl(folder, "train", algorithm, *SIZES, steps, *names, "--run-dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "measure with: plasticrl evaluate run --allow-import corridor" in done.stderr
+    for argv in (["evaluate", "run"], ["train", "--resume", "run"]):
+        refused = plasticrl(folder, *argv)
+        assert refused.returncode == 2
+        assert "corridor is imported" not in refused.stdout
+        assert (
+            "error: run/config.json names the module corridor, whose code would be run: if you "
+            "trust it, add --allow-import corridor\n"
+        ) in refused.stderr
+    allowed = "--allow-import=corridor"
+    done = plasticrl(folder, "evaluate", "run", allowed, "--episodes=4", "--json")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert 0 <= result["random_reward_mean"] <= 2
+    assert plasticrl(folder, "train", "--resume", "run", allowed).returncode == 0
+
+
+def test_allowed_is_what_is_named(folder: Path) -> None:
+    """Otherwise one allowed module lets others in."""
+    assert train(folder / "run", "--env-id=corridor:Corridor-v0") == 0
+    with pytest.raises(RunError, match="names the module corridor"):
+        open_run(folder / "run", ["another"])
+    assert open_run(folder / "run", ["corridor", "another"])[1].modules == ["corridor"]
+    assert TrainedAgent.load(folder / "run", ["corridor"]).n_timesteps == 40
+
+
+def train(run: Path, *flags: str) -> int:
+    return run_command("train", ["a2c", *SIZES, "--a2c.n-steps=5", *flags, f"--run-dir={run}"])
+
+
+def test_trials_processes_and_wrappers(folder: Path) -> None:
+    """Otherwise a setting has no effect."""
+    names = ("--env-id=corridor:Corridor-v0", "--wrapper", "corridor:Doubled")
+    run = folder / "run"
+    assert train(run, *names, "--trials=3", "--processes") == 0
+    _, config = open_run(run, ["corridor"])
+    env = build_env(config, 2)
+    try:
+        assert env.observation_space.shape == (2 + 1 + 1 + 2,)  # ended, reward, action
+        env.reset()
+        assert os.getpid() not in env.get_attr("process")
+        rewards, dones = [], []
+        for _ in range(9):
+            _, reward, done, infos = env.step(np.array([0, 1]))
+            rewards.append(reward)
+            dones.append(done.tolist())
+        assert dones == [[False] * 2] * 8 + [[True] * 2]
+        assert set(np.concatenate(rewards)) == {0.0, 2.0}  # half of the cues are guessed
+        assert [info["trials"] for info in infos] == [3, 3]
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "a2c needs --env-id, as in: "),
+        (["--env-id=Corridor-v9"], "Corridor"),
+        (["--env-id=nomodule:Corridor-v0"], "No module named 'nomodule'"),
+        (["--env-id=CartPole-v1", "--wrapper=Doubled"], "--wrapper must be a module and a class"),
+        (
+            ["--env-id=CartPole-v1", "--wrapper=corridor:Tripled"],
+            "the module corridor has no Tripled",
+        ),
+        (["--env-id=CartPole-v1", "--wrapper=nomodule:A"], "No module named 'nomodule'"),
+        (["--env-id=CartPole-v1", "--trials=0"], "--trials must be an integer of at least 1"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_made(
+    flags: list[str], sentence: str, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    """Otherwise the user sees a traceback, or finds a folder of a run that never was."""
+    assert run_command("train", ["a2c", *SIZES, *flags, "--run-dir=run"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert sentence in errors[0]
+    assert not Path("run").exists()
