@@ -147,7 +147,7 @@ class _Graph(nn.Module):
         assert isinstance(features, Tensor)  # one extractor for actor and critic
         outputs, new_state = sequence(policy.core, features[None], state, starts[None], "eager")
         latent = outputs[0]
-        value = policy.value_net(policy.mlp_extractor.forward_critic(latent)).flatten()
+        value = policy.values_of(latent).flatten()
         new = dict(zip(names, leaves(new_state), strict=True))
         return (
             self._actions(policy.distribution_of(latent))

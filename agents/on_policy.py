@@ -119,6 +119,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     bptt_length: int | None
     entropy: str
     normalize_advantage: bool
+    normalize_returns: bool
     bootstrap_truncated: bool
 
     def __init__(
@@ -339,6 +340,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """The loss: the weighted sum of the policy, value and entropy losses, by these names."""
         entropy, value = self.ent_coef * losses["entropy"], self.vf_coef * losses["value"]
+        value = value / self.policy.value_std**2
         return losses["policy"] + entropy + value
 
     def _minimize(self, losses: dict[str, Tensor]) -> Tensor:

@@ -48,6 +48,10 @@ class OnPolicyOptions:
     """Norm at which the gradient is clipped."""
     normalize_advantage: bool = True
     """Scale the advantages of a rollout to zero mean and unit standard deviation."""
+    normalize_returns: bool = True
+    """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
+    al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
+    are large."""
     bootstrap_truncated: bool = True
     """At a time limit, add the discounted value of the last observation to the reward, as SB3 does.
     False treats a time limit as a terminal state, as the papers do."""

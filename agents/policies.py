@@ -42,6 +42,10 @@ from plasticrl.runs import UsageError
 CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 """The cells that a policy can have."""
 
+SLOWEST_RESCALING = 0.05
+"""The least share that the newest returns have in the running averages of ``rescale_values``."""
+SMALLEST_STD = 1e-3
+"""The smallest standard deviation of values."""
 NO_MEMORY = (
     "each observation is treated as the first of an episode, so that the policy learns no memory: "
     "train it with RecurrentA2C or RecurrentPPO, or give episode_starts"
@@ -84,6 +88,9 @@ class PlasticPolicy(ActorCriticPolicy):
     """
 
     default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+    value_mean: Tensor
+    value_std: Tensor
+    n_rescaled: Tensor
 
     def __init__(
         self,
@@ -128,6 +135,10 @@ class PlasticPolicy(ActorCriticPolicy):
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
+        # A value is value_net's output, times value_std, plus value_mean; see rescale_values.
+        self.register_buffer("value_mean", torch.zeros(()))
+        self.register_buffer("value_std", torch.ones(()))
+        self.register_buffer("n_rescaled", torch.zeros((), dtype=torch.int64))
 
     def _build_mlp_extractor(self) -> None:
         # The core is built here because SB3 calls this method before it creates the optimizer,
@@ -462,6 +473,41 @@ class PlasticPolicy(ActorCriticPolicy):
         """Distribution of the actions at core outputs (M, N)."""
         return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(latent))
 
+    def values_of(self, latent: Tensor) -> Tensor:
+        """Values (M, 1) at core outputs (M, N)."""
+        outputs: Tensor = self.value_net(self.mlp_extractor.forward_critic(latent))
+        return outputs * self.value_std + self.value_mean
+
+    @torch.no_grad()
+    def rescale_values(self, returns: Tensor) -> None:
+        """Move the mean and the standard deviation of values to those of the returns (M,).
+
+        They are running averages, whose first value is that of the first call. The weights of
+        ``value_net`` are changed so that all values stay the same (PopArt; van Hasselt et al. 2016,
+        arXiv 1602.07714, equation 9).
+
+        Raises:
+            UsageError: ``value_net`` is not a ``torch.nn.Linear``.
+        """
+        if not isinstance(self.value_net, nn.Linear):
+            raise UsageError(
+                "normalize_returns=True needs a linear value_net, not "
+                f"{type(self.value_net).__name__}: give normalize_returns=False"
+            )
+        if not torch.isfinite(returns.square().mean()):
+            return  # the loss says so
+        self.n_rescaled += 1
+        share = max(1 / self.n_rescaled.item(), SLOWEST_RESCALING)
+        mean, std = self.value_mean.clone(), self.value_std.clone()
+        square = std.square() + mean.square()
+        self.value_mean.lerp_(returns.mean(), share)
+        square.lerp_(returns.square().mean(), share)
+        variance = (square - self.value_mean.square()).clamp(min=SMALLEST_STD**2)
+        self.value_std.copy_(variance.sqrt())
+        self.value_net.weight.mul_(std / self.value_std)
+        self.value_net.bias.mul_(std / self.value_std)
+        self.value_net.bias.add_((mean - self.value_mean) / self.value_std)
+
     def _distribution(self, latent: Tensor, action_masks: Tensor | None) -> Distribution:
         distribution = self.distribution_of(latent)
         return distribution if action_masks is None else masked(distribution, action_masks)
@@ -469,8 +515,7 @@ class PlasticPolicy(ActorCriticPolicy):
     def _heads(
         self, latent: Tensor, action_masks: Tensor | None = None
     ) -> tuple[Distribution, Tensor]:
-        values = self.value_net(self.mlp_extractor.forward_critic(latent))
-        return self._distribution(latent, action_masks), values
+        return self._distribution(latent, action_masks), self.values_of(latent)
 
 
 class CnnPlasticPolicy(PlasticPolicy):

@@ -31,7 +31,8 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
         n_steps, bptt_length, gamma, gae_lambda, ent_coef, entropy, vf_coef, max_grad_norm,
-        normalize_advantage, bootstrap_truncated: see ``plasticrl.agents.options.A2COptions``.
+        normalize_advantage, normalize_returns, bootstrap_truncated: see
+            ``plasticrl.agents.options.A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:
@@ -54,6 +55,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         vf_coef: float = A2COptions.vf_coef,
         max_grad_norm: float = A2COptions.max_grad_norm,
         normalize_advantage: bool = A2COptions.normalize_advantage,
+        normalize_returns: bool = A2COptions.normalize_returns,
         bootstrap_truncated: bool = A2COptions.bootstrap_truncated,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -77,6 +79,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
                 "vf_coef": vf_coef,
                 "max_grad_norm": max_grad_norm,
                 "normalize_advantage": normalize_advantage,
+                "normalize_returns": normalize_returns,
                 "bootstrap_truncated": bootstrap_truncated,
             },
             stats_window_size=stats_window_size,
@@ -106,6 +109,8 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self._experience()
+        if self.normalize_returns:
+            self.policy.rescale_values(rollout.returns)
         values, log_probs, distribution = self.policy.evaluate_rollout(
             rollout.observations,
             rollout.actions,

@@ -36,8 +36,8 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         learning_rate: Adam's step size, or a function of the remaining progress.
         clip_range, clip_range_vf: numbers, or functions of the remaining progress.
         n_steps, batch_size, n_epochs, bptt_length, gamma, gae_lambda, normalize_advantage,
-        ent_coef, entropy, vf_coef, max_grad_norm, bootstrap_truncated, target_kl: see
-            ``plasticrl.agents.options.PPOOptions``.
+        normalize_returns, ent_coef, entropy, vf_coef, max_grad_norm, bootstrap_truncated,
+        target_kl: see ``plasticrl.agents.options.PPOOptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:
@@ -65,6 +65,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         clip_range: float | Schedule = PPOOptions.clip_range,
         clip_range_vf: float | Schedule | None = PPOOptions.clip_range_vf,
         normalize_advantage: bool = PPOOptions.normalize_advantage,
+        normalize_returns: bool = PPOOptions.normalize_returns,
         ent_coef: float = PPOOptions.ent_coef,
         entropy: Literal["shannon", "simpson"] = PPOOptions.entropy,
         vf_coef: float = PPOOptions.vf_coef,
@@ -93,6 +94,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
                 "clip_range": clip_range,
                 "clip_range_vf": clip_range_vf,
                 "normalize_advantage": normalize_advantage,
+                "normalize_returns": normalize_returns,
                 "ent_coef": ent_coef,
                 "entropy": entropy,
                 "vf_coef": vf_coef,
@@ -128,6 +130,8 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         clip_range = self.clip_range(remaining)
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(remaining)
         rollout = self._experience()
+        if self.normalize_returns:
+            self.policy.rescale_values(rollout.returns)
         n_rows = max(1, self.batch_size // self.n_steps)
         steps: list[_Step] = []
         for epoch in range(self.n_epochs):

@@ -31,6 +31,7 @@ PAPER_A2C = A2CConfig(
     vf_coef=0.1,
     max_grad_norm=4.0,
     normalize_advantage=False,
+    normalize_returns=False,
     bootstrap_truncated=False,
     adam_eps=1e-4,
     ortho_init=False,

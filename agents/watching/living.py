@@ -97,8 +97,15 @@ def _net(core: PlasticRNN, policy: PlasticPolicy) -> dict[str, Any]:
         if modulator is None or modulator.fan_out is None
         else _layer(modulator.fan_out),
         "action_head": _layer(policy.action_net),
-        "value_head": _layer(policy.value_net),
+        "value_head": _value_head(policy),
     }
+
+
+def _value_head(policy: PlasticPolicy) -> dict[str, NDArray[np.float32]]:
+    """The layer that gives values, with their scale; see ``PlasticPolicy.rescale_values``."""
+    layer = _layer(policy.value_net)
+    mean, std = _array(policy.value_mean), _array(policy.value_std)
+    return {"weight": layer["weight"] * std, "bias": layer["bias"] * std + mean}
 
 
 def _layer(linear: nn.Module) -> dict[str, NDArray[np.float32]]:

@@ -23,7 +23,13 @@ POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
 SMALL = {"core_kwargs": {"hidden_size": 7}}
 
 
-PLAIN = {"normalize_advantage": False, "ent_coef": 0.0, "vf_coef": 0.05, "max_grad_norm": 4.0}
+PLAIN = {
+    "normalize_advantage": False,
+    "normalize_returns": False,
+    "ent_coef": 0.0,
+    "vf_coef": 0.05,
+    "max_grad_norm": 4.0,
+}
 """A loss whose parts can be told apart, whatever the defaults are."""
 
 

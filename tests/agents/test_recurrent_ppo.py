@@ -17,7 +17,8 @@ SMALL = {"core_kwargs": {"hidden_size": 7}}
 
 def make(env: Any, **options: Any) -> RecurrentPPO:
     """A small model with weights large enough that its state makes a difference."""
-    given = {"n_steps": 8, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **options}
+    plain = {"n_steps": 8, "seed": 3, "device": "cpu", "normalize_returns": False}
+    given = {"policy_kwargs": SMALL, **plain, **options}
     model = RecurrentPPO("PlasticPolicy", env, **given)
     generator = torch.Generator().manual_seed(1)
     for parameter in model.policy.parameters():

@@ -326,7 +326,7 @@ def no_record(run: Path) -> None:
     ("spoil", "sentence"),
     [
         (missing, "run directory {run} does not exist"),
-        (an_agent_s, "{run}/config.json: config.name is unknown"),
+        (an_agent_s, "{run}/config.json: config.name must be one of a2c, ppo, not"),
         (other_task, "{run}/config.json: config.name must be one of images, "),
         (other_size, "{newest} does not fit the run's config: "),
         (foreign, "{newest} does not fit the run's config: it is not a checkpoint of this task"),
