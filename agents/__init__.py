@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plasticrl.agents.checking import check_recurrent
     from plasticrl.agents.curriculum import Curriculum
     from plasticrl.agents.exporting import export_policy
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
@@ -23,6 +24,7 @@ __all__ = [
     "PlasticPolicy",
     "RecurrentA2C",
     "RecurrentPPO",
+    "check_recurrent",
     "export_policy",
     "make_vec_env",
 ]
@@ -35,6 +37,7 @@ _MODULES = {
     "PlasticPolicy": "policies",
     "RecurrentA2C": "recurrent_a2c",
     "RecurrentPPO": "recurrent_ppo",
+    "check_recurrent": "checking",
     "export_policy": "exporting",
     "make_vec_env": "vec_env",
 }
