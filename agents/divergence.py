@@ -35,6 +35,9 @@ def describe_activity(policy: Network, obs: PyTorchObs) -> str:
             ~torch.isfinite(values).reshape(len(values), -1).all(dim=1).cpu().numpy()
         )
         if len(broken):
+            if len(broken) == len(values) > 1:  # VecNormalize's statistics spread one to all
+                part = f" {name!r}" if name else ""
+                return f"the observations{part} of all environments are not finite"
             part = f" (its part {name!r})" if name else ""
             return f"environment {broken[0]} gave an observation{part} that is not finite"
     if problem := describe_weights(policy):

@@ -16,7 +16,8 @@ Outputs:
 
 Where ``episode_start`` is true, the graph takes the initial state and ignores the row's incoming
 state. Observations are preprocessed in the graph as by SB3: images are divided by 255, and discrete
-observations become one-hot vectors.
+observations become one-hot vectors. With a ``VecNormalize``, the graph first normalizes them as it
+does.
 """
 
 import copy
@@ -41,11 +42,14 @@ from stable_baselines3.common.distributions import (
     Distribution,
     MultiCategoricalDistribution,
 )
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
+from plasticrl.agents.normalization import observation_statistics
 from plasticrl.agents.options import DEFAULT_CORE
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.core import sequence
@@ -65,7 +69,12 @@ _PARAMETERS: dict[type[Distribution], Callable[[Any], dict[str, Tensor]]] = {
 """For each of SB3's distributions, a function from torch's distribution to its parameters."""
 
 
-def export_policy(policy: PlasticPolicy, path: str | Path, env_id: str | None = None) -> None:
+def export_policy(
+    policy: PlasticPolicy,
+    path: str | Path,
+    env_id: str | None = None,
+    vec_normalize: VecNormalize | None = None,
+) -> None:
     """Write one step of a policy to a file, which runs without plasticrl.
 
     The module's docstring lists the graph's inputs and outputs. An existing file is replaced.
@@ -75,6 +84,9 @@ def export_policy(policy: PlasticPolicy, path: str | Path, env_id: str | None = 
         path: a name in .onnx for an ONNX file, or in .pt2 for a program of ``torch.export``, whose
             input and output are dicts of the tensors.
         env_id: the environment's id, for the file's metadata.
+        vec_normalize: the ``VecNormalize`` with which the policy was trained, as
+            ``model.get_vec_normalize_env()`` returns it. The file then takes observations as the
+            environment gives them, and normalizes them by the present statistics.
 
     Raises:
         WriteError: the file cannot be written, or the extra ``export`` is not installed.
@@ -99,7 +111,7 @@ def export_policy(policy: PlasticPolicy, path: str | Path, env_id: str | None = 
     if env_id is not None:
         metadata["env_id"] = env_id
     with torch.no_grad(), torch.autocast(policy.device.type, enabled=False):
-        program, outputs = _Graph(policy).trace()
+        program, outputs = _Graph(policy, vec_normalize).trace()
         is_onnx = path.suffix.lower() == ".onnx"
         content = _as_onnx(program, outputs, metadata) if is_onnx else _as_pt2(program, metadata)
     atomic_write(path, content)
@@ -118,10 +130,54 @@ def check_export_path(path: Path) -> None:
         )
 
 
+class _Normalization(nn.Module):
+    """Normalizes an observation as ``VecNormalize`` does, in double precision."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, statistics: RunningMeanStd, vec_normalize: VecNormalize) -> None:
+        super().__init__()
+        std = np.sqrt(statistics.var + vec_normalize.epsilon)
+        self.register_buffer("mean", torch.as_tensor(statistics.mean))
+        self.register_buffer("std", torch.as_tensor(std))
+        self.limit = vec_normalize.clip_obs
+
+    def forward(self, obs: Tensor) -> Tensor:
+        normalized = (obs.double() - self.mean) / self.std
+        return normalized.clamp(-self.limit, self.limit).float()
+
+
+def _normalizations(
+    parts: dict[str, spaces.Space[Any]], vec_normalize: VecNormalize | None
+) -> list[nn.Module]:
+    """Return a module for each part of the observations; it may do nothing.
+
+    Raises:
+        UsageError: ``vec_normalize`` is of other observations.
+    """
+    if vec_normalize is None:
+        return [nn.Identity() for _ in parts]
+    statistics = {
+        f"obs_{key}" if key else "obs": running
+        for key, running in observation_statistics(vec_normalize).items()
+    }
+    for name, running in statistics.items():
+        if name not in parts or parts[name].shape != running.mean.shape:
+            raise UsageError(
+                "vec_normalize does not fit the policy's observation space: give the one that the "
+                "policy was trained with, model.get_vec_normalize_env()"
+            )
+    return [
+        _Normalization(statistics[name], vec_normalize) if name in statistics else nn.Identity()
+        for name in parts
+    ]
+
+
 class _Graph(nn.Module):
     """One step of a policy, whose inputs and outputs are dicts of tensors."""
 
-    def __init__(self, policy: PlasticPolicy) -> None:
+    def __init__(self, policy: PlasticPolicy, vec_normalize: VecNormalize | None) -> None:
         super().__init__()
         self.policy = policy
         space = policy.observation_space
@@ -131,14 +187,19 @@ class _Graph(nn.Module):
             else {"obs": space}
         )
         """The observation spaces by the names of the inputs."""
+        self.normalizations = nn.ModuleList(_normalizations(self.parts, vec_normalize))
+        """For each of the inputs ``parts``, the module that normalizes it."""
+        self.normalizations.to(policy.device)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         policy = self.policy
         space = policy.observation_space
+        pairs = zip(self.parts, self.normalizations, strict=True)
+        seen = {name: normalization(inputs[name]) for name, normalization in pairs}
         obs: Any = (
-            {key: inputs[f"obs_{key}"] for key in space}
+            {key: seen[f"obs_{key}"] for key in space}
             if isinstance(space, spaces.Dict)
-            else inputs["obs"]
+            else seen["obs"]
         )
         template = policy.initial_state(0)
         names = _named(template)

@@ -240,7 +240,9 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 # A later call of learn() continues from the observations that env returned last.
                 self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
                 return False
-            if problem := describe_rewards(rewards):
+            vec_normalize = self.get_vec_normalize_env()
+            given = rewards if vec_normalize is None else vec_normalize.get_original_reward()
+            if problem := describe_rewards(given) or describe_rewards(rewards):
                 raise DivergedError(f"{problem} {self._progress()}")
             if any_of(dones):
                 self._update_info_buffer(infos, dones)

@@ -163,7 +163,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
         say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
         if arguments.export is not None:
-            export_policy(agent.policy, arguments.export, agent.config.env_id)
+            export_policy(agent.policy, arguments.export, agent.config.env_id, agent.vec_normalize)
             say(f"exported {arguments.export}")
         episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)
         if arguments.gallery is not None:

@@ -9,6 +9,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.normalization import normalized
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.recurrent_ppo import RecurrentPPO
@@ -50,7 +51,7 @@ ALGORITHMS: dict[str, Any] = {"a2c": RunA2C, "ppo": RunPPO}
 
 
 def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
-    """Build the run's algorithm, with an untrained policy, on ``env``.
+    """Build the run's algorithm, with an untrained policy, on ``env``, normalized if asked for.
 
     Raises:
         UsageError: the algorithm or its core does not fit the environment's spaces.
@@ -59,6 +60,8 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
     algorithm = ALGORITHMS[config.name]
     options = {item.name: getattr(chosen, item.name) for item in fields(algorithm.options_type)}
     options["learning_rate"] = _schedule(chosen.learning_rate, chosen.learning_rate_decay)
+    if config.normalize:
+        env = normalized(env, chosen.gamma)
     try:
         model: RunLog = algorithm(
             _policy_for(env),

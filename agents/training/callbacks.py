@@ -153,7 +153,13 @@ class EpisodePictures(BaseCallback):
         policy.set_training_mode(False)
         try:
             return record_episode(
-                TrainedAgent(self.run, self.config, policy, self.model.num_timesteps),
+                TrainedAgent(
+                    self.run,
+                    self.config,
+                    policy,
+                    self.model.num_timesteps,
+                    self.model.get_vec_normalize_env(),
+                ),
                 self.config.seed,
                 frames_mode(self.config),
                 longest=LONGEST,

@@ -107,6 +107,9 @@ class TrainConfig:
     """Wrappers of each environment, as module:Class, the innermost first."""
     processes: bool = False
     """Step each environment in a process of its own, which pays for slow environments."""
+    normalize: bool = False
+    """Normalize observations (except images and discrete ones) and rewards by their running
+    statistics, as SB3's VecNormalize does. The statistics are saved and restored with the run."""
     n_envs: int = 30
     """Number of environments that take steps together."""
     total_timesteps: int = 1_000_000

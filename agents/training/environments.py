@@ -104,7 +104,7 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """Build a run's environments on its device, at the first stage of its curriculum if any.
+    """Build a run's environments, on its device if that pays, at the curriculum's first stage.
 
     Raises:
         UsageError: as ``build_env``, also for a later stage of the curriculum.
@@ -121,7 +121,8 @@ def build_training_env(config: TrainConfig) -> VecEnv:
             with closing_env(build_env(stage_config, 1)):
                 pass
     device = get_device(config.device)
-    on_device = is_native(config) and device.type != "cpu"
+    # VecNormalize computes with NumPy.
+    on_device = is_native(config) and device.type != "cpu" and not config.normalize
     return build_env(config, config.n_envs, str(device) if on_device else None)
 
 

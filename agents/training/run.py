@@ -13,6 +13,7 @@ import torch
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.divergence import describe_weights
 from plasticrl.agents.failures import closed_on_error, environment_errors
+from plasticrl.agents.normalization import describe_statistics
 from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunLog, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
@@ -147,7 +148,8 @@ class TrainingRun:
     @property
     def resumes_exactly(self) -> bool:
         """Whether a resumed run has the same bits as one that was never interrupted."""
-        return isinstance(self.model.env, BatchVecEnv)
+        assert self.model.env is not None
+        return isinstance(self.model.env.unwrapped, BatchVecEnv)
 
     def learn(self, session: TrainingSession | None = None) -> Trained:
         """Train to the end.
@@ -158,7 +160,8 @@ class TrainingRun:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed. A checkpoint has been saved, unless it was
                 pressed twice.
-            DivergedError: a reward, the net's activity, the gradient or a weight is not finite.
+            DivergedError: a reward, the net's activity, the gradient, a weight or a statistic of
+                the normalization is not finite.
             RunError: a checkpoint is too large.
             WriteError: the run's directory cannot be written.
             UserCodeError: an environment failed.
@@ -169,7 +172,8 @@ class TrainingRun:
         model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 
         def save() -> None:
-            if problem := describe_weights(model.policy):
+            problem = describe_weights(model.policy)
+            if problem := problem or describe_statistics(model.get_vec_normalize_env()):
                 raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
             self.lock.check()
             flush(model.logger)  # what is logged before a checkpoint must not be lost with it

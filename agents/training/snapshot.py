@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.normalization import normalization_state, restore_normalization
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.vec_env import BatchVecEnv
@@ -33,13 +34,12 @@ def checkpoint_content(
     """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
 
     Call it between two updates. The state of the environments is included only if they are a
-    ``BatchVecEnv``.
+    ``BatchVecEnv``, which may be wrapped.
 
     Args:
         elapsed: seconds trained so far.
         curriculum: the run's curriculum, if it has one.
     """
-    native = isinstance(model.env, BatchVecEnv)
     return {
         "policy": dict(model.policy.state_dict()),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -52,17 +52,24 @@ def checkpoint_content(
         # Metrics of the last update, which SB3 writes only with those of the next rollout.
         "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
         "rng": get_rng_state(),
-        "environments": _environments(model) if native else None,
+        "environments": None if (batch := _batch(model)) is None else _environments(model, batch),
+        "normalization": normalization_state(model.get_vec_normalize_env()),
         "curriculum": None if curriculum is None else curriculum.state(),
     }
 
 
-def _environments(model: RecurrentOnPolicyAlgorithm) -> dict[str, Any]:
+def _batch(model: RecurrentOnPolicyAlgorithm) -> BatchVecEnv | None:
+    """The model's environments without their wrappers; None if their state cannot be saved."""
+    assert model.env is not None
+    env = model.env.unwrapped
+    return env if isinstance(env, BatchVecEnv) else None
+
+
+def _environments(model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv) -> dict[str, Any]:
     """The environments' state, and the observations and recurrent state of the next step."""
-    assert isinstance(model.env, BatchVecEnv)
     assert isinstance(model._last_obs, np.ndarray)
     return {
-        "batch": {name: torch.from_numpy(leaf) for name, leaf in model.env.get_state().items()},
+        "batch": {name: torch.from_numpy(leaf) for name, leaf in batch.get_state().items()},
         "last_obs": torch.from_numpy(model._last_obs),
         "last_episode_starts": torch.from_numpy(np.asarray(model._last_episode_starts)),
         "state": [] if model._last_state is None else leaves(model._last_state),
@@ -88,6 +95,7 @@ def restore(
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     try:
         _restore_environments(model, content["environments"])
+        restore_normalization(model.get_vec_normalize_env(), content["normalization"], model.n_envs)
         if curriculum is not None:
             curriculum.restore(content["curriculum"])
     except ValueError as error:
@@ -108,8 +116,9 @@ def _check(
         "elapsed": 0.0,
         "episodes": [{"r": 0.0, "l": 0}] * _length(content, "episodes"),
     }
-    parts = {"policy", "optimizer", "recorded", "rng", "environments", "curriculum"}
-    if content.keys() != templates.keys() | parts:
+    parts = ("policy", "optimizer", "recorded", "rng")
+    optional = ("environments", "normalization", "curriculum")
+    if content.keys() != {*templates, *parts, *optional}:
         raise RunError("it is not a checkpoint of an agent's run")
     for name, template in templates.items():
         check_like(content[name], template, name)
@@ -124,9 +133,10 @@ def _check(
         raise RunError("recorded must be numbers by the names of metrics")
     _check_policy(model.policy, content)
     check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
-    if isinstance(model.env, BatchVecEnv):
-        model.env.reset()  # before the first reset, there is no state to compare with
-        check_like(content["environments"], _environments_like(model, content), "environments")
+    if (batch := _batch(model)) is not None:
+        batch.reset()  # before the first reset, there is no state to compare with
+        like = _environments_like(model, batch, content)
+        check_like(content["environments"], like, "environments")
     elif content["environments"] is not None:
         raise RunError("environments must be None: this run's environments cannot be saved")
     if curriculum is None:
@@ -143,18 +153,17 @@ def _length(content: Any, name: str) -> int:
 
 
 def _environments_like(
-    model: RecurrentOnPolicyAlgorithm, content: dict[str, Any]
+    model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv, content: dict[str, Any]
 ) -> dict[str, Any]:
     """A template for ``check_like`` of the environments in the content."""
-    assert isinstance(model.env, BatchVecEnv)
-    space = model.env.observation_space
+    space = model.observation_space
     assert space.shape is not None
     saved = content["environments"]
     before_the_first_step = isinstance(saved, dict) and saved.get("state") == []
     state = [] if before_the_first_step else leaves(model.policy.initial_state(model.n_envs))
     last_obs = np.zeros((model.n_envs, *space.shape), space.dtype)
     return {
-        "batch": {name: torch.from_numpy(leaf) for name, leaf in model.env.get_state().items()},
+        "batch": {name: torch.from_numpy(leaf) for name, leaf in batch.get_state().items()},
         "last_obs": torch.from_numpy(last_obs),
         "last_episode_starts": torch.zeros(model.n_envs, dtype=torch.bool),
         "state": [leaf.cpu() for leaf in state],
@@ -181,8 +190,9 @@ def _restore_environments(model: RecurrentOnPolicyAlgorithm, saved: dict[str, An
         assert model.seed is not None
         model.env.seed(model.seed + model.num_timesteps)  # not the first episodes again
         return
-    assert isinstance(model.env, BatchVecEnv)
-    model.env.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
+    batch = _batch(model)
+    assert batch is not None
+    batch.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
     model._last_obs = saved["last_obs"].numpy()
     model._last_episode_starts = saved["last_episode_starts"].numpy()
     if saved["state"]:

@@ -4,10 +4,13 @@ import copy
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from stable_baselines3.common.vec_env import VecNormalize
 
 from plasticrl.agents.failures import closing_env
+from plasticrl.agents.normalization import restore_normalization
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import TrainConfig, open_run
@@ -26,6 +29,8 @@ class TrainedAgent:
     policy: PlasticPolicy
     n_timesteps: int
     """Number of environment steps of the training so far."""
+    vec_normalize: VecNormalize | None = None
+    """Normalizes observations as in the training; None: they are not normalized."""
     is_ablated: bool = False
     """Whether the policy's plasticity coefficients have been set to zero."""
     damaged: tuple[str, ...] = ()
@@ -48,14 +53,23 @@ class TrainedAgent:
         checkpoint = load_latest(run.checkpoints_path)
         with closing_env(build_env(config, 1)) as env:
             model = build_model(replace(config, device="cpu"), env)
+        vec_normalize = model.get_vec_normalize_env()
         with checkpoint_in_errors(checkpoint.path):
             restore_policy(model.policy, checkpoint.content)
-        return cls(run, config, model.policy, checkpoint.step, damaged=checkpoint.damaged)
+            saved = checkpoint.content.get("normalization")
+            restore_normalization(vec_normalize, saved, config.n_envs)
+        return cls(
+            run, config, model.policy, checkpoint.step, vec_normalize, damaged=checkpoint.damaged
+        )
 
     @property
     def is_plastic(self) -> bool:
         """Whether the policy's core has plastic connections."""
         return self.policy.core.connection is not None
+
+    def seen(self, obs: Any) -> Any:
+        """Return observations, one or a batch, as the policy sees them: normalized if they are."""
+        return obs if self.vec_normalize is None else self.vec_normalize.normalize_obs(obs)
 
     @torch.no_grad()
     def ablate(self) -> "TrainedAgent":

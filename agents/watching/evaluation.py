@@ -11,9 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.failures import closing_env, environment_errors
-from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.building import RunLog
-from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.runs import UsageError, mean_interval
@@ -58,26 +56,26 @@ class Measurement:
 
 @torch.no_grad()
 def measure(
-    config: TrainConfig,
-    policy: PlasticPolicy | None,
+    agent: TrainedAgent,
     episodes: int,
     seed: int,
     deterministic: bool = False,
+    at_random: bool = False,
 ) -> Measurement:
     """Play ``episodes`` episodes; the environment of episode k has the seed ``seed`` + k.
 
     Args:
-        config: the config of the run; it names the environment and its options.
-        policy: the agent's policy; None takes random actions.
+        agent: the agent, whose run names the environment and its options.
         seed: the seed of the first environment and of the actions.
         deterministic: take the most likely action instead of a sample.
+        at_random: take random actions instead of the agent's.
 
     Raises:
         UsageError: an episode did not end within ``LONGEST`` steps.
     """
     torch.manual_seed(seed)
     played = [
-        _play(config, policy, min(ROWS, episodes - first), seed + first, deterministic)
+        _play(agent, min(ROWS, episodes - first), seed + first, deterministic, at_random)
         for first in range(0, episodes, ROWS)
     ]
     rewards, trials = (np.concatenate(columns) for columns in zip(*played, strict=True))
@@ -85,11 +83,11 @@ def measure(
 
 
 def _play(
-    config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
+    agent: TrainedAgent, rows: int, seed: int, deterministic: bool, at_random: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the total reward and the number of trials of each row's first episode, (rows,)."""
     total, trials = np.zeros(rows), np.zeros(rows)
-    for rewards, playing, ended in _steps(config, policy, rows, seed, deterministic):
+    for rewards, playing, ended in _steps(agent, rows, seed, deterministic, at_random):
         total += rewards * playing
         for row, info in ended.items():
             trials[row] = info.get("trials", 0)
@@ -97,7 +95,7 @@ def _play(
 
 
 def _steps(
-    config: TrainConfig, policy: PlasticPolicy | None, rows: int, seed: int, deterministic: bool
+    agent: TrainedAgent, rows: int, seed: int, deterministic: bool, at_random: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, dict[str, Any]]]]:
     """Step the environments until every row has ended its first episode.
 
@@ -105,6 +103,7 @@ def _steps(
         For each step, the rewards (rows,); whether each row is still in its first episode (rows,);
         and the infos of the rows that end it in this step, by row.
     """
+    config, policy = agent.config, agent.policy
     built = RunLog._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
     with closing_env(built) as env:
         env.seed(seed)
@@ -112,13 +111,14 @@ def _steps(
             obs = env.reset()
         random_actions = batch_space(env.action_space, rows)
         random_actions.seed(seed)
-        act = None if policy is None else Actor(policy, policy.initial_state(rows))
+        act = Actor(policy, policy.initial_state(rows))
         playing = np.ones(rows, dtype=bool)
         for _ in range(LONGEST):
-            if policy is None or act is None:
+            if at_random:
                 actions = random_actions.sample()
             else:
-                chosen, _ = act(obs_as_tensor(obs, policy.device), None, deterministic)  # type: ignore[arg-type]
+                seen = obs_as_tensor(agent.seen(obs), policy.device)
+                chosen, _ = act(seen, None, deterministic)
                 actions = policy.clip(chosen)
             with environment_errors(env):
                 obs, rewards, dones, infos = env.step(np.asarray(actions))
@@ -142,7 +142,7 @@ def rewards_by_step(
     The arguments are as for ``measure``.
     """
     torch.manual_seed(seed)
-    steps = list(_steps(agent.config, agent.policy, episodes, seed, deterministic))
+    steps = list(_steps(agent, episodes, seed, deterministic))
     rewards = np.stack([step[0] for step in steps], axis=1)
     lengths = np.sum([step[1] for step in steps], axis=0)
     return [row[:length] for row, length in zip(rewards, lengths, strict=True)]
@@ -174,11 +174,11 @@ def evaluate(
         "preset": agent.run.preset,
         "n_timesteps": agent.n_timesteps,
         "episodes": episodes,
-        **measure(agent.config, agent.policy, *options).summary(),
-        **measure(agent.config, None, *options).summary("random_"),
+        **measure(agent, *options).summary(),
+        **measure(agent, *options, at_random=True).summary("random_"),
         "seed": seed,
         "deterministic": deterministic,
     }
     if ablated is not None:
-        result |= measure(agent.config, ablated.policy, *options).summary("ablated_")
+        result |= measure(ablated, *options).summary("ablated_")
     return result

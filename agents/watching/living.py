@@ -31,8 +31,14 @@ def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveA
         deterministic: take the most likely action instead of a sample.
 
     Raises:
-        UsageError: the page does not support the agent's core or its environment.
+        UsageError: the page does not support the agent's core, its environment, or its
+            normalization.
     """
+    if agent.vec_normalize is not None:
+        raise UsageError(
+            "a live page gives the net its observations as they are, so it cannot show an agent "
+            "that was trained with --normalize"
+        )
     core, maze = agent.policy.core, _maze(agent)
     if not isinstance(core, PlasticRNN) or core.hidden_size > MOST_UNITS:
         raise _refusal(agent)

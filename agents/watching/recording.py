@@ -84,7 +84,7 @@ def record_episode(
             if (scene := _scene_of(env)) is not None:
                 columns.scenes.append(scene)
             actions, values, _, state = policy.step(
-                policy.obs_to_tensor(obs)[0], state, None, deterministic
+                policy.obs_to_tensor(agent.seen(obs))[0], state, None, deterministic
             )
             action = policy.clip(actions.cpu().numpy())[0]
             with environment_errors(env):

@@ -68,7 +68,7 @@ def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[st
     result = as_json(capsys, maze, "--episodes", "6", "--seed", "5")
     assert result.keys() == KEYS
     agent = TrainedAgent.load(maze)
-    trained, random = measure(agent.config, agent.policy, 6, 5), measure(agent.config, None, 6, 5)
+    trained, random = measure(agent, 6, 5), measure(agent, 6, 5, at_random=True)
     assert result == {
         "env_id": "plasticrl/GridMaze-v0",
         "preset": "maze-quickstart",
@@ -91,7 +91,7 @@ def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixtur
         as_json(capsys, maze, *flags, "--ablate-plasticity"),
     )
     agent = TrainedAgent.load(maze)
-    ablated = measure(agent.config, agent.ablate().policy, 40, 5)
+    ablated = measure(agent.ablate(), 40, 5)
     assert result.pop("ablated_reward_mean") == ablated.mean
     assert result.pop("ablated_reward_ci95") == list(ablated.ci95)
     assert result == plain
@@ -143,9 +143,9 @@ def test_episodes_do_not_depend_on_the_rows(
 ) -> None:
     """Otherwise episode k depends on how many are played together."""
     agent = TrainedAgent.load(request.getfixturevalue(run))
-    side_by_side = measure(agent.config, agent.policy, 10, seed=3, deterministic=True).rewards
+    side_by_side = measure(agent, 10, seed=3, deterministic=True).rewards
     monkeypatch.setattr(evaluation, "ROWS", 4)
-    in_pieces = measure(agent.config, agent.policy, 10, seed=3, deterministic=True).rewards
+    in_pieces = measure(agent, 10, seed=3, deterministic=True).rewards
     assert in_pieces.tolist() == side_by_side.tolist()
     assert len(set(side_by_side)) > 1
 
@@ -154,7 +154,7 @@ def test_episodes_do_not_depend_on_the_rows(
 def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
     """Otherwise our numbers are not comparable with SB3's."""
     agent = TrainedAgent.load(maze)
-    ours = measure(agent.config, agent.policy, 12, 3, deterministic).rewards
+    ours = measure(agent, 12, 3, deterministic).rewards
     env = build_env(agent.config, 12)
     env.seed(3)
     torch.manual_seed(3)
@@ -167,7 +167,7 @@ def test_sb3_measures_the_same(maze: Path, deterministic: bool) -> None:
 def test_sb3_measures_the_same_where_episodes_differ_in_length(cart_pole: Path) -> None:
     """Otherwise rewards after an episode's end are counted, or the last ones are not."""
     agent = TrainedAgent.load(cart_pole)
-    ours = measure(agent.config, agent.policy, 12, 3, deterministic=True).rewards
+    ours = measure(agent, 12, 3, deterministic=True).rewards
     env = build_env(agent.config, 12)
     env.seed(3)
     theirs, _ = evaluate_policy(agent.policy, env, 12, return_episode_rewards=True)
@@ -261,7 +261,7 @@ def test_trials_are_counted_where_an_episode_has_any(tmp_path: Path, capsys: Any
     assert train_main(["cue-reward-quickstart", *sizes, "--run-dir", str(path)]) == 0
     result = as_json(capsys, path, "--episodes", "4")
     agent = TrainedAgent.load(path)
-    measurement = measure(agent.config, agent.policy, 4, result["seed"])
+    measurement = measure(agent, 4, result["seed"])
     assert measurement.trials is not None
     assert (measurement.trials >= 120 // 5).all()  # a trial of one cue has 4 or 5 steps
     assert (measurement.trials <= 120 // 4).all()
@@ -314,6 +314,6 @@ def test_pictures_are_seen_as_in_training(tmp_path: Path) -> None:
     agent.policy.features_extractor.register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0])
     )
-    evaluation.measure(agent.config, agent.policy, episodes=2, seed=3)
+    evaluation.measure(agent, episodes=2, seed=3)
     assert all(picture.shape == (2, 3, 36, 36) for picture in seen)
     assert all(set(picture.amax(dim=(2, 3)).flatten().tolist()) == {0.0, 1.0} for picture in seen)

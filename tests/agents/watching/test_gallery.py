@@ -55,7 +55,7 @@ def test_an_agent_has_its_stated_reward(name: str) -> None:
     """Otherwise its weights are not those evaluated; this plays 48 of the 256 episodes."""
     agent = TrainedAgent.load(gallery.folder(name))
     about = gallery.about(name)
-    measured = evaluation.measure(agent.config, agent.policy, 48, 1_000_000)
+    measured = evaluation.measure(agent, 48, 1_000_000)
     low, high = measured.ci95
     spread = (high - low) / 2
     assert measured.mean == pytest.approx(about.reward_mean, abs=1.5 * spread)

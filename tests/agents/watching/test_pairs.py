@@ -121,7 +121,7 @@ def test_rewards_by_step_add_up_to_the_measurement(
 ) -> None:
     by_step = evaluation.rewards_by_step(maze, episodes=5, seed=3, deterministic=False)
     assert [len(rewards) for rewards in by_step] == [30] * 5
-    measured = evaluation.measure(maze.config, maze.policy, episodes=5, seed=3).rewards
+    measured = evaluation.measure(maze, episodes=5, seed=3).rewards
     np.testing.assert_array_equal([rewards.sum() for rewards in by_step], measured)
 
 

@@ -318,5 +318,5 @@ def test_an_environment_is_closed_when_it_fails(monkeypatch: pytest.MonkeyPatch)
         record(agent)
     assert len(closed) == 1
     with pytest.raises(RuntimeError, match="out of paint"):
-        measure(agent.config, agent.policy, 2, 0)
+        measure(agent, 2, 0)
     assert len(closed) == 3
