@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plasticrl.agents.curriculum import Curriculum
+    from plasticrl.agents.env_util import make_vec_env
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
     from plasticrl.agents.recurrent_a2c import RecurrentA2C
     from plasticrl.agents.recurrent_ppo import RecurrentPPO
-    from plasticrl.agents.vec_env import BatchVecEnv, make_vec_env
+    from plasticrl.agents.vec_env import BatchVecEnv
 
 __all__ = [
     "BatchVecEnv",
@@ -33,7 +34,7 @@ _MODULES = {
     "PlasticPolicy": "policies",
     "RecurrentA2C": "recurrent_a2c",
     "RecurrentPPO": "recurrent_ppo",
-    "make_vec_env": "vec_env",
+    "make_vec_env": "env_util",
 }
 
 

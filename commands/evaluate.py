@@ -43,6 +43,9 @@ class EvaluateArguments:
     """Episode k is played with seed + k. Choose seeds other than those of the training."""
     deterministic: bool = False
     """Take the most likely action instead of sampling."""
+    device: str = "cpu"
+    """cpu, cuda (or cuda:1, ...), or auto: the device of the agent's net, whatever that of the
+    training was. The actions that are sampled depend on it."""
     ablate_plasticity: bool = False
     """Also measure the agent with all plasticity coefficients set to zero."""
     json: bool = False
@@ -116,7 +119,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     if not arguments.measures:
         reason = "an agent of the gallery is shown, and not measured again"
         shown = ("watch", "record", "report", "live")
-        _only(given, ("gallery", *shown, "seed", "deterministic"), reason)
+        _only(given, ("gallery", *shown, "seed", "deterministic", "device"), reason)
     _evaluate_agent(path, arguments)
     return 0
 
@@ -142,7 +145,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
     from plasticrl.runs import notify_compilation
 
     with notify_compilation(lambda message: None if arguments.json else say(message)):
-        agent = TrainedAgent.load(path)
+        agent = TrainedAgent.load(path, arguments.device)
         say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
         episode = play_agent(agent, arguments.seed, arguments.deterministic, arguments.show)

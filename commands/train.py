@@ -57,6 +57,9 @@ class ResumeArguments:
     total_timesteps: int | None = None
     """Number of steps, counted from the start of the run, at which the training of an agent ends;
     by default the run's own setting."""
+    device: str | None = None
+    """cpu, cuda (or cuda:1, ...), or auto: the device on which the training of an agent continues;
+    by default the run's own setting, which this flag does not change."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -254,10 +257,13 @@ def _resume(argv: Sequence[str]) -> int:
         )
     arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
     run = RunDirectory.open(arguments.resume)  # reports a damaged run before torch is loaded
-    if run.kind == SUPERVISED and arguments.total_timesteps is not None:
-        raise UsageError(
-            "--total-timesteps is for agents: leave it out to continue a supervised run"
-        )
+    if run.kind == SUPERVISED:
+        for flag in ("total_timesteps", "device"):
+            if getattr(arguments, flag) is not None:
+                raise UsageError(
+                    f"--{flag.replace('_', '-')} is for agents: leave it out to continue a "
+                    "supervised run"
+                )
     say_loading(f"resuming {arguments.resume}")
     if run.kind == SUPERVISED:
         from plasticrl.tasks.training import SupervisedRun
@@ -266,7 +272,7 @@ def _resume(argv: Sequence[str]) -> int:
     from plasticrl.agents.training.run import TrainingRun
 
     with flags_in_errors(ResumeArguments):
-        agent = TrainingRun.resume(arguments.resume, arguments.total_timesteps)
+        agent = TrainingRun.resume(arguments.resume, arguments.total_timesteps, arguments.device)
     return _learn_agent(agent)
 
 
@@ -281,13 +287,19 @@ def _learn_agent(training: Any) -> int:
             f"note: the state of {training.config.env_id} cannot be saved: a run that is resumed "
             "begins new episodes, so its numbers differ from those of an uninterrupted run"
         )
+    own, device = run.config["device"], str(training.model.device)
+    if own not in ("auto", device):
+        say(
+            f"note: the training continues on {device} instead of the run's own {own}, so its "
+            "numbers differ from those of a run on one device"
+        )
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
-        return _interrupted(run, training.added_timesteps)
+        return _interrupted(run, _resumed_with(training))
     except (DivergedError, UserCodeError, WriteError) as error:
         if training.model.num_timesteps < training.total_timesteps:
-            error.add_note(_how_to_continue(run, training.added_timesteps))
+            error.add_note(_how_to_continue(run, _resumed_with(training)))
         raise
     say(
         f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; "
@@ -324,20 +336,25 @@ def _measured(metric: str, record: dict[str, Any]) -> str:
     )
 
 
-def _interrupted(run: RunDirectory, total_timesteps: int | None = None) -> int:
+def _resumed_with(training: Any) -> str:
+    """The flags, besides ``--resume``, with which an agent's run was resumed."""
+    values = {"--total-timesteps": training.added_timesteps, "--device": training.changed_device}
+    return "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
+
+
+def _interrupted(run: RunDirectory, flags: str = "") -> int:
     """Say how to continue the run, and return the exit status."""
-    say(f"interrupted; {_how_to_continue(run, total_timesteps)}")
+    say(f"interrupted; {_how_to_continue(run, flags)}")
     return INTERRUPTED
 
 
-def _how_to_continue(run: RunDirectory, total_timesteps: int | None = None) -> str:
+def _how_to_continue(run: RunDirectory, flags: str = "") -> str:
     if not run.path.exists():
         return f"{run.path} is no longer there: if it was moved, resume it in its new place"
     checkpoints = sorted(run.checkpoints_path.rglob("*.pt"))
     if not checkpoints:
         return f"nothing was saved yet: start again, and remove {run.path} if you like"
-    more = "" if total_timesteps is None else f" --total-timesteps {total_timesteps}"
-    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}{more}"
+    return f"saved up to {checkpoints[-1].name}; continue with: {resuming(run.path)}{flags}"
 
 
 def resuming(path: Path) -> str:

@@ -13,10 +13,10 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
+from plasticrl.agents.env_util import make_vec_env
 from plasticrl.agents.failures import closing_env, summary
 from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation
 from plasticrl.runs import UsageError, UserCodeError, check_device
 
@@ -36,7 +36,14 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
         _check_history(config)
     wrapper = None if config.env_id in ENV_IDS else partial(_wrapped, config)
     with _errors_of_making(config):
-        return make_vec_env(config.env_id, n_envs, config.seed, config.env_kwargs, wrapper, device)
+        return make_vec_env(
+            config.env_id,
+            n_envs,
+            config.seed,
+            wrapper_class=wrapper,
+            env_kwargs=config.env_kwargs,
+            device=device,
+        )
 
 
 def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -57,7 +64,14 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     if config.env_id in ENV_IDS:
         return env
     checked = CheckedEnv(env)
-    return HistoryObservation(checked) if config.history else checked
+    if not config.history:
+        return checked
+    if isinstance(env.observation_space, gym.spaces.Dict):  # it would be a Dict within a Dict
+        raise UsageError(
+            "history cannot be added to a Dict of observations: register the environment with "
+            "gymnasium.wrappers.FlattenObservation around it"
+        )
+    return HistoryObservation(checked)
 
 
 @contextmanager
@@ -85,8 +99,7 @@ def build_training_env(config: TrainConfig) -> VecEnv:
     Raises:
         UsageError: as ``build_env``, also for a later stage of the curriculum.
     """
-    if config.device != "auto":
-        check_device(config.device, "cpu or auto")
+    check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
     if option is not None:
         *later, config = (

@@ -178,6 +178,7 @@ def evaluate(
         **measure(agent.config, None, *options).summary("random_"),
         "seed": seed,
         "deterministic": deterministic,
+        "device": str(agent.policy.device),
     }
     if ablated is not None:
         result |= measure(agent.config, ablated.policy, *options).summary("ablated_")
