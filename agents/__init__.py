@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plasticrl.agents.checking import check_recurrent
     from plasticrl.agents.curriculum import Curriculum
+    from plasticrl.agents.env_util import make_vec_env
     from plasticrl.agents.exporting import export_policy
     from plasticrl.agents.policies import CnnPlasticPolicy, MultiInputPlasticPolicy, PlasticPolicy
     from plasticrl.agents.recurrent_a2c import RecurrentA2C
     from plasticrl.agents.recurrent_ppo import RecurrentPPO
-    from plasticrl.agents.vec_env import BatchVecEnv, make_vec_env
+    from plasticrl.agents.vec_env import BatchVecEnv
 
 __all__ = [
     "BatchVecEnv",
@@ -39,7 +40,7 @@ _MODULES = {
     "RecurrentPPO": "recurrent_ppo",
     "check_recurrent": "checking",
     "export_policy": "exporting",
-    "make_vec_env": "vec_env",
+    "make_vec_env": "env_util",
 }
 
 

@@ -43,8 +43,9 @@ def _check(name: str, space: spaces.Space[Any], kind: Literal["Observation", "Ac
     known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, known):
         way_out = (
-            "or one Dict of these: use a wrapper, such as gymnasium.wrappers.FlattenObservation"
-            if kind == "Observation"
+            "or one Dict of these: flatten it with gymnasium.wrappers.FlattenObservation, as in "
+            "make_vec_env(env_id, wrapper_class=FlattenObservation)"
+            if kind == "Observation" and space.is_np_flattenable
             else "use a wrapper that makes one of these"
         )
         raise UsageError(

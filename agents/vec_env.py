@@ -1,36 +1,50 @@
 """A ``BatchEnv`` of ``plasticrl.envs`` as an SB3 ``VecEnv``, without a loop over environments."""
 
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
+from inspect import signature
+from itertools import groupby
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from plasticrl.envs import ENV_IDS, BatchEnv
+from plasticrl.agents.monitor_files import MonitorFiles
+from plasticrl.envs import BatchEnv
 from plasticrl.envs.arrays import any_of, to_host
+from plasticrl.runs import UsageError
 
 
 class BatchVecEnv(VecEnv):
     """An SB3 ``VecEnv`` around a ``BatchEnv``; it reports episodes as SB3's ``Monitor`` does.
 
-    A row is one environment of the batch. Attributes and methods belong to the whole batch, so
-    ``set_attr`` and ``env_method`` reject a subset of rows.
+    A row is one environment of the batch. The rows have their own observations, random numbers and
+    ``row_options``; all other attributes are the whole batch's.
 
     Args:
         batch: a batch made with ``autoreset_mode=AutoresetMode.SAME_STEP``, as SB3 expects it.
+        monitor_dir, start_index: as for ``make_vec_env``.
+        allow_early_resets, info_keywords, override_existing: as for SB3's ``Monitor``.
 
     Raises:
-        ValueError: for another autoreset mode.
+        ValueError: for another autoreset mode, or info that the batch does not give.
+        OSError: a monitor file cannot be written.
     """
 
-    def __init__(self, batch: BatchEnv[Any]) -> None:
+    def __init__(
+        self,
+        batch: BatchEnv[Any],
+        monitor_dir: str | None = None,
+        start_index: int = 0,
+        *,
+        allow_early_resets: bool = True,
+        info_keywords: tuple[str, ...] = (),
+        override_existing: bool = True,
+    ) -> None:
         if batch.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
                 f"BatchVecEnv needs autoreset_mode=AutoresetMode.SAME_STEP, "
@@ -42,13 +56,50 @@ class BatchVecEnv(VecEnv):
         self.returns = np.zeros(self.num_envs)
         self.lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.started = time.time()
+        self.allow_early_resets = allow_early_resets
+        self.info_keywords = tuple(info_keywords)
+        known = batch.episode_info(batch.state.world)
+        if unknown := [name for name in self.info_keywords if name not in known]:
+            raise UsageError(
+                f"info_keywords: at the end of an episode there is no {', '.join(unknown)} in the "
+                f"info of this environment, which has {', '.join(known) or 'none'}"
+            )
+        self._playing = False
+        self._files: MonitorFiles | None = None
+        if monitor_dir is not None:
+            env_id = None if batch.spec is None else batch.spec.id
+            header = {"t_start": self.started, "env_id": str(env_id)}
+            self._files = MonitorFiles(
+                monitor_dir,
+                start_index,
+                self.num_envs,
+                header,
+                self.info_keywords,
+                override_existing,
+            )
 
     def reset(self) -> VecEnvObs:
-        """Start new episodes in all rows, with the seeds that were set before."""
-        if any(self._options):
-            raise ValueError(f"reset options are not supported, got {self._options[0]}")
+        """Start new episodes in all rows, with the seeds and options that were set before.
+
+        The options are the batch's ``row_options``; they last until they are set again.
+
+        Raises:
+            ValueError: there is no such option, or it cannot have this value.
+            RuntimeError: episodes have begun, and ``allow_early_resets`` is False.
+        """
+        if self._playing and not self.allow_early_resets:
+            raise RuntimeError("reset before the episodes' end, and allow_early_resets is False")
+        if len(self._options) != self.num_envs:
+            raise UsageError(
+                f"set_options takes one dict, or one for each of the {self.num_envs} environments, "
+                f"not {len(self._options)}"
+            )
+        for options, rows in groupby(range(self.num_envs), key=self._options.__getitem__):
+            self.batch.set_row_options(options, self._mask(rows))
         obs, _ = self.batch.reset(seed=self._seeds)
         self._reset_seeds()
+        self._reset_options()
+        self._playing = True
         self.returns[:] = 0
         self.lengths[:] = 0
         return to_host(obs)
@@ -96,11 +147,15 @@ class BatchVecEnv(VecEnv):
             values = {n: to_host(a) for n, a in final_info.items() if not n.startswith("_")}
             final_obs = to_host(final_obs)
             for row in np.flatnonzero(dones).tolist():
-                infos[row] = {name: array[row] for name, array in values.items()} | {
+                info = {name: array[row] for name, array in values.items()}
+                episode = self._episode(row) | {name: info[name] for name in self.info_keywords}
+                infos[row] = info | {
                     "terminal_observation": final_obs[row],
                     "TimeLimit.truncated": not terminated[row],
-                    "episode": self._episode(row),
+                    "episode": episode,
                 }
+                if self._files is not None:
+                    self._files.add(row, episode)
             self.returns[dones] = 0
             self.lengths[dones] = 0
         return infos
@@ -132,6 +187,7 @@ class BatchVecEnv(VecEnv):
             if leaf is None or leaf.shape != (self.num_envs,):
                 raise ValueError(f"state must hold monitor.* arrays of shape ({self.num_envs},)")
         self.batch.set_state(own)
+        self._playing = True
         self.returns, self.lengths = (leaf.copy() for leaf in monitor if leaf is not None)
 
     def get_images(self) -> list[np.ndarray | None]:
@@ -144,20 +200,54 @@ class BatchVecEnv(VecEnv):
         self.batch.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return the batch's attribute, once for each row in ``indices``."""
-        return [getattr(self.batch, attr_name) for _ in self._get_indices(indices)]
+        """Return an attribute of each row in ``indices``, which most have in common."""
+        rows = self._get_indices(indices)
+        if attr_name in ("observation_space", "action_space"):
+            return [getattr(self, attr_name) for _ in rows]  # a row's, and not the batch's
+        value = getattr(self.batch, attr_name)
+        if attr_name in self.batch.row_attributes:
+            return [value[row] for row in rows]
+        return [value for _ in rows]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the batch."""
-        self._whole(indices, "set_attr")
+        """Set an attribute of the batch.
+
+        Raises:
+            UsageError: ``indices`` leave out a row.
+        """
+        if not self._mask(self._get_indices(indices)).all():
+            raise UsageError(
+                f"set_attr: {attr_name} is the same in all environments of a native batch: leave "
+                "out indices"
+            )
         setattr(self.batch, attr_name, value)
 
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """Call a method of the batch once, and return its result for every row."""
-        self._whole(indices, "env_method")
-        return [getattr(self.batch, method_name)(*args, **kwargs)] * self.num_envs
+        """Call a method for the rows in ``indices``, and return the result for each.
+
+        Every ``set_<option>`` of the batch's ``row_options``, ``render`` and ``scene`` act on
+        single rows. Any other method is called once, for the whole batch.
+
+        Raises:
+            UsageError: ``indices`` leave out a row, and the method is for the whole batch.
+        """
+        method, rows = getattr(self.batch, method_name), list(self._get_indices(indices))
+        parameters = signature(method).parameters
+        if "row" in parameters:
+            return [method(*args, row=row, **kwargs) for row in rows]
+        if "rows" in parameters:
+            return [method(*args, rows=self._mask(rows), **kwargs)] * len(rows)
+        if method_name == "render":
+            frames = method(*args, **kwargs) or (None,) * self.num_envs
+            return [frames[row] for row in rows]
+        if not self._mask(rows).all():
+            raise UsageError(
+                f"env_method: {method_name} acts on all environments of a native batch: leave out "
+                "indices, or make separate environments, with vec_env_cls=DummyVecEnv"
+            )
+        return [method(*args, **kwargs)] * len(rows)
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
@@ -165,59 +255,8 @@ class BatchVecEnv(VecEnv):
         """Return True for ``Monitor``, because this class does the same work."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
-    def _whole(self, indices: VecEnvIndices, method: str) -> None:
-        if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError(f"{method} of a batch takes no subset of environments: {indices}")
-
-
-def make_vec_env(
-    env_id: str,
-    n_envs: int = 1,
-    seed: int | None = None,
-    env_kwargs: dict[str, Any] | None = None,
-    wrapper_class: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
-    device: str | None = None,
-    vec_env_cls: type[DummyVecEnv | SubprocVecEnv] | None = None,
-) -> VecEnv:
-    """Make ``n_envs`` environments as one SB3 ``VecEnv``.
-
-    An environment of this package becomes a ``BatchVecEnv``, in which one ``BatchEnv`` steps all
-    environments at once (called a native batch). Any other becomes SB3's own ``VecEnv``.
-
-    Args:
-        seed: environment k is seeded with seed + k at the next reset.
-        wrapper_class: a wrapper for each environment; with it, SB3's ``VecEnv`` is used.
-        vec_env_cls: SB3's class of ``VecEnv``, in the place of a native batch.
-        device: None for NumPy arrays, or the torch device on which a native batch keeps its
-            tensors. If the policy is on that device too and ``bootstrap_truncated`` is off,
-            ``RecurrentA2C`` takes all steps of a rollout there, without waiting for the CPU.
-
-    Raises:
-        TypeError: for an option that the environment does not have.
-        ValueError: for an invalid value, or a device for an environment without a native batch.
-        gymnasium.error.Error: for an id that is not registered.
-    """
-    if env_id not in ENV_IDS or wrapper_class is not None or vec_env_cls is not None:
-        if device is not None:
-            raise ValueError(f"device={device!r} needs a native batch, and {env_id} has none")
-        with warnings.catch_warnings():  # SB3 asks for pictures, which not every environment has
-            warnings.filterwarnings("ignore", ".*initialised with render_mode")
-            return make_sb3_vec_env(
-                env_id,
-                n_envs,
-                seed,
-                env_kwargs=env_kwargs,
-                wrapper_class=wrapper_class,
-                vec_env_cls=vec_env_cls,
-            )
-    batch = gym.make_vec(
-        env_id,
-        num_envs=n_envs,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-        device=device,
-        **(env_kwargs or {}),
-    )
-    assert isinstance(batch, BatchEnv)
-    vec_env = BatchVecEnv(batch)
-    vec_env.seed(seed)
-    return vec_env
+    def _mask(self, rows: Iterable[int]) -> np.ndarray:
+        """(B,) true in ``rows``."""
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[list(rows)] = True
+        return mask

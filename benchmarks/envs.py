@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.measuring import Settings, alternated, ratio, say
 from benchmarks.report import Row, Table
-from plasticrl.agents.vec_env import make_vec_env
+from plasticrl.agents.env_util import make_vec_env
 from plasticrl.envs import ENV_IDS
 
 N_STEPS = {30: 400, 256: 200, 4096: 12}

@@ -9,8 +9,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.measuring import Settings, Timing, alternated, ratio
 from benchmarks.report import Row, Table
+from plasticrl.agents.env_util import make_vec_env
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
-from plasticrl.agents.vec_env import make_vec_env
 
 ENV_ID = "plasticrl/GridMaze-v0"
 ENV_KWARGS = {"size": 9}
@@ -63,7 +63,7 @@ def _learn_once(model: OnPolicyAlgorithm, rollout: int) -> Callable[[], object]:
 
 
 def _env() -> VecEnv:
-    return make_vec_env(ENV_ID, N_ENVS, SEED, ENV_KWARGS)
+    return make_vec_env(ENV_ID, N_ENVS, SEED, env_kwargs=ENV_KWARGS)
 
 
 def _a2c(n_steps: int) -> OnPolicyAlgorithm:

@@ -50,6 +50,9 @@ class EvaluateArguments:
     """Episode k is played with seed + k. Choose seeds other than those of the training."""
     deterministic: bool = False
     """Take the most likely action instead of sampling."""
+    device: str = "cpu"
+    """cpu, cuda (or cuda:1, ...), or auto: the device of the agent's net, whatever that of the
+    training was. The actions that are sampled depend on it."""
     ablate_plasticity: bool = False
     """Also measure the agent with all plasticity coefficients set to zero."""
     allow_import: tuple[str, ...] = ()
@@ -129,7 +132,8 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         reason = "an agent of the gallery is shown or exported, and not measured again"
         shown = ("watch", "record", "report", "live")
         of_episodes = ("seed", "deterministic") if arguments.show.asked else ()
-        _only(given, ("gallery", *shown, "export", *of_episodes), reason)
+        allowed = ("gallery", *shown, "export", "device", *of_episodes)
+        _only(given, allowed, reason)
     _evaluate_agent(path, arguments)
     return 0
 
@@ -159,7 +163,7 @@ def _evaluate_agent(path: Path, arguments: EvaluateArguments) -> None:
         check_export_path(arguments.export)
     with notify_compilation(lambda message: None if arguments.json else say(message)):
         import_from_here(arguments.allow_import)
-        agent = TrainedAgent.load(path, arguments.allow_import)
+        agent = TrainedAgent.load(path, arguments.allow_import, arguments.device)
         say_damaged(agent.damaged)
         torch.set_num_threads(agent.config.threads)
         if arguments.export is not None:

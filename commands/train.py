@@ -61,6 +61,9 @@ class ResumeArguments:
     by default the run's own setting."""
     allow_import: tuple[str, ...] = ()
     """Modules with environments or wrappers that the run names and that may be imported."""
+    device: str | None = None
+    """cpu, cuda (or cuda:1, ...), or auto: the device on which the training of an agent continues;
+    by default the run's own setting, which this flag does not change."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -265,10 +268,13 @@ def _resume(argv: Sequence[str]) -> int:
         )
     arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
     run = RunDirectory.open(arguments.resume)  # reports a damaged run before torch is loaded
-    if run.kind == SUPERVISED and arguments.total_timesteps is not None:
-        raise UsageError(
-            "--total-timesteps is for agents: leave it out to continue a supervised run"
-        )
+    if run.kind == SUPERVISED:
+        for flag in ("total_timesteps", "device"):
+            if getattr(arguments, flag) is not None:
+                raise UsageError(
+                    f"--{flag.replace('_', '-')} is for agents: leave it out to continue a "
+                    "supervised run"
+                )
     say_loading(f"resuming {arguments.resume}")
     if run.kind == SUPERVISED:
         from plasticrl.tasks.training import SupervisedRun
@@ -279,7 +285,7 @@ def _resume(argv: Sequence[str]) -> int:
     with flags_in_errors(ResumeArguments):
         import_from_here(arguments.allow_import)
         agent = TrainingRun.resume(
-            arguments.resume, arguments.total_timesteps, arguments.allow_import
+            arguments.resume, arguments.total_timesteps, arguments.allow_import, arguments.device
         )
     return _learn_agent(agent)
 
@@ -294,6 +300,12 @@ def _learn_agent(training: Any) -> int:
         say(
             f"note: the state of {training.config.env_id} cannot be saved: a run that is resumed "
             "begins new episodes, so its numbers differ from those of an uninterrupted run"
+        )
+    own, device = run.config["device"], str(training.model.device)
+    if own not in ("auto", device):
+        say(
+            f"note: the training continues on {device} instead of the run's own {own}, so its "
+            "numbers differ from those of a run on one device"
         )
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
@@ -345,10 +357,10 @@ def _interrupted(run: RunDirectory, flags: str = "") -> int:
 
 
 def _more_flags(training: Any) -> str:
-    """The flags that continue an agent's run as it was called."""
-    added = training.added_timesteps
-    total = "" if added is None else f" --total-timesteps {added}"
-    return f"{total}{_allowing(training.config)}"
+    """The flags, besides ``--resume``, that continue an agent's run as it was called."""
+    values = {"--total-timesteps": training.added_timesteps, "--device": training.changed_device}
+    flags = "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
+    return f"{flags}{_allowing(training.config)}"
 
 
 def _allowing(config: TrainConfig) -> str:

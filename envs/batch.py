@@ -14,7 +14,7 @@ array API, so the same lines run on numpy arrays and, with a device, on torch te
 """
 
 from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium import Space, logger
@@ -100,7 +100,10 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         observation_space, action_space: of one row.
         world: the subclass's part of one row's state before the first reset: numbers, or numpy
             arrays without the axis of the rows.
-        episode_length: steps after which an episode is truncated, at least 1.
+        episode_length: steps after which an episode is truncated, at least 1. The observed time is
+            divided by it.
+        max_episode_steps: as in ``gymnasium.make``: a lower number of steps after which an episode
+            is truncated; None for none.
         autoreset_mode: as in ``gymnasium.vector.SyncVectorEnv``.
         render_mode: None, "rgb_array" or "ansi".
         device: None for numpy arrays; "cpu", "cuda", "cuda:1" ... for torch tensors on it. A step
@@ -113,6 +116,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
 
     start_draws: int  # uniform numbers that a new episode needs, in each row
     step_draws: int  # uniform numbers that a step needs
+    row_options: ClassVar[tuple[str, ...]] = ()  # reset options, each with ``set_<option>``
+    row_attributes: ClassVar[tuple[str, ...]] = ()  # attributes (B, ...)
 
     def __init__(
         self,
@@ -121,6 +126,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         action_space: Discrete,
         world: WorldT,
         episode_length: int,
+        max_episode_steps: int | None,
         autoreset_mode: str | AutoresetMode,
         render_mode: str | None,
         device: str | None,
@@ -137,6 +143,9 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self.xp = namespace(device)
         self.device = device
         self.episode_length = arguments.integer("episode_length", episode_length, minimum=1)
+        if max_episode_steps is not None:
+            max_episode_steps = arguments.integer("max_episode_steps", max_episode_steps, minimum=1)
+        self.max_episode_steps = max_episode_steps
         self._start_places = self.put(event_places(self.start_draws))
         self._step_places = self.put(event_places(self.step_draws))
         self._next_draws = (
@@ -158,6 +167,12 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         self._episode_length = steps
         # A tensor: for a Python number, a GPU would multiply by the inexact reciprocal.
         self._divisor = self.put(np.array([steps], dtype=np.float64))
+
+    @property
+    def time_limit(self) -> int:
+        """``max_episode_steps`` if that is below ``episode_length``, which it is otherwise."""
+        most = self.max_episode_steps
+        return self._episode_length if most is None else min(most, self._episode_length)
 
     def put(self, array: HostArray) -> Array:
         """Copy a numpy array to this batch's device."""
@@ -216,15 +231,28 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         Args:
             seed: None continues the random numbers of every row; an int s seeds row k with s + k; a
                 list has an int or None for each row.
-            options: {"reset_mask": bool array (B,)}, as SyncVectorEnv takes it.
+            options: {"reset_mask": bool array (B,)}, as SyncVectorEnv takes it, and
+                ``row_options`` by name, for the rows that are reset.
 
         Returns:
             The observations (B, features) of all rows, and an empty info.
         """
         mask = checks.reset_mask(options, self.num_envs, self._started)
         seeds = checks.row_seeds(seed, self.num_envs)
+        changes = {n: value for n, value in (options or {}).items() if n != "reset_mask"}
+        self.set_row_options(changes, mask)
         self.seed_rows(mask, [None if one is None else seeding.np_random(one)[0] for one in seeds])
         return self.begin(mask), {}
+
+    def set_row_options(self, options: Info, rows: HostArray) -> None:
+        """Set ``row_options`` by name for the next episodes of the rows of the mask ``rows`` (B,).
+
+        Raises:
+            ValueError: there is no such option, or it cannot have this value.
+        """
+        checks.reset_options(options, self.row_options)
+        for name, value in options.items():
+            getattr(self, f"set_{name}")(value, rows)
 
     def seed_rows(self, mask: HostArray, generators: Sequence[np.random.Generator | None]) -> None:
         """Draw a new key for the rows of ``mask`` that have a generator or have no key yet."""
@@ -270,7 +298,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
             after = self._renewed(moved.rows.done, moved, moved)
             observation = seen if after is moved else self.observe(*after)
         rows, info = moved.rows, self.episode_info(moved.world)
-        truncated = rows.steps >= self._episode_length if self._terminates else rows.done
+        truncated = rows.steps >= self.time_limit if self._terminates else rows.done
         return after, Transition(
             observation, rows.previous_reward, terminated, truncated, rows.done, seen, info
         )
@@ -354,7 +382,7 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         draws, counter = self._next_draws(rows.key, rows.counter)
         world, reward = self.advance(state.world, action, draws)
         steps = rows.steps + 1
-        done, terminated = steps >= self._episode_length, self._blank.done
+        done, terminated = steps >= self.time_limit, self._blank.done
         if self._terminates:
             terminated = self.terminal(world)
             done = done | terminated

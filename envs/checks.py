@@ -51,8 +51,7 @@ def row_seeds(seed: Seeds, n_rows: int) -> list[int | None]:
 
 def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
     """Return the mask (B,) of rows to reset: all, or ``options["reset_mask"]``."""
-    reset_options(options, allowed=("reset_mask",))
-    if not options:
+    if options is None or "reset_mask" not in options:
         return np.ones(n_rows, dtype=np.bool_)
     mask = options["reset_mask"]
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
@@ -66,11 +65,12 @@ def reset_mask(options: Info | None, n_rows: int, started: bool) -> HostArray:
     return mask
 
 
-def reset_options(options: Info | None, allowed: Sequence[str] = ()) -> None:
+def reset_options(options: Info, known: Sequence[str]) -> None:
     """Raise if there are unknown reset options."""
-    unknown = sorted((options or {}).keys() - set(allowed))
-    if unknown:
-        raise ValueError(f"unknown reset options {unknown}, expected one of {list(allowed)}")
+    if unknown := sorted(options.keys() - set(known)):
+        raise ValueError(
+            f"unknown reset options {unknown}: this environment has {', '.join(known) or 'none'}"
+        )
 
 
 def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMode:

@@ -77,6 +77,8 @@ class CueRewardBatch(BatchEnv[CueWorld]):
 
     start_draws = MAX_CUES + 2
     step_draws = 2
+    row_options = ("n_cues",)
+    row_attributes = ("cues",)
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         reward_flip_probability: float = 0.0,
         max_extra_blanks: int | None = None,
         cue_kind: str = "random",
+        max_episode_steps: int | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | None = None,
@@ -110,6 +113,7 @@ class CueRewardBatch(BatchEnv[CueWorld]):
             Discrete(2),
             _blank_world(n_cues),
             episode_length,
+            max_episode_steps,
             autoreset_mode,
             render_mode,
             device,
@@ -122,12 +126,18 @@ class CueRewardBatch(BatchEnv[CueWorld]):
         self._wrong = self.put(np.full(num_envs, -1.0))
         self._fresh = self.state.world
 
-    def set_n_cues(self, n_cues: int) -> None:
-        """Set the number of cues from each row's next episode on; the observation space stays."""
+    def set_n_cues(self, n_cues: int, rows: HostArray | None = None) -> None:
+        """Set the number of cues from each row's next episode on; the observation space stays.
+
+        Args:
+            rows: (B,) true for the rows in which it changes; None for all.
+        """
         n_cues = self._checked_n_cues(n_cues)
         self._most_cues = max(self._most_cues, n_cues)
         world = self.state.world
         after = self.xp.full_like(world.next_n_cues, n_cues)
+        if rows is not None:
+            after = self.xp.where(self.put(rows), after, world.next_n_cues)
         self.state = self.state._replace(world=world._replace(next_n_cues=after))
 
     def set_state(self, state: dict[str, HostArray]) -> None:
@@ -377,7 +387,8 @@ class CueReward(SingleEnv[CueRewardBatch]):
     ``info["trials"]`` is the number of go steps in the episode.
 
     ## Arguments
-    - ``n_cues`` (4): cues in an episode, 2 to 32; ``set_n_cues`` changes it for the next episodes.
+    - ``n_cues`` (4): cues in an episode, 2 to 32; ``set_n_cues``, or the reset option
+      ``n_cues``, changes it for the next episodes.
     - ``cue_bits`` (20): inputs for a cue.
     - ``episode_length`` (120): steps in an episode; the paper says 200, the authors' code 120.
     - ``reward_flip_probability`` (0.0).
@@ -385,6 +396,8 @@ class CueReward(SingleEnv[CueRewardBatch]):
       None means n_cues - 1.
     - ``cue_kind`` ("random"): "random" cues are distinct vectors of +1 and -1, new in each episode;
       "one_hot" cues are always the same and need ``cue_bits`` >= ``n_cues``.
+    - ``max_episode_steps`` (None): Gymnasium's own, a lower number of steps in an episode; the
+      observed time is still divided by ``episode_length``.
     - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References

@@ -98,6 +98,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
 
     start_draws = 2
     step_draws = 1
+    row_attributes = ("agent_position", "goal_position")
 
     def __init__(
         self,
@@ -111,6 +112,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
         goal_region: str = "all",
         goal_moves: float = 0.0,
         random_start: bool = False,
+        max_episode_steps: int | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | None = None,
@@ -134,6 +136,7 @@ class GridMazeBatch(BatchEnv[MazeWorld]):
             Discrete(len(MOVES)),
             MazeWorld(agent=self.maze.center, goal=self.maze.center),
             episode_length,
+            max_episode_steps,
             autoreset_mode,
             render_mode,
             device,
@@ -263,6 +266,8 @@ class GridMaze(SingleEnv[GridMazeBatch]):
     - ``goal_moves`` (0.0): probability at each step that the goal moves to a random cell of its
       region, so that the agent has to give up the old place and search again.
     - ``random_start`` (False): see Starting State.
+    - ``max_episode_steps`` (None): Gymnasium's own, a lower number of steps in an episode; the
+      observed time is still divided by ``episode_length``.
     - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References

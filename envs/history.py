@@ -37,7 +37,9 @@ class HistoryObservation(Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     A one-dimensional float observation (n,) becomes (n + 2 + A,): the observation, time, reward,
     action. Any other observation becomes a Dict of ``observation`` (unchanged), ``action`` (A,),
     ``reward`` (1,) and ``time`` (1,). The action is one-hot for Discrete, a one-hot code for each
-    part of MultiDiscrete, the bits of MultiBinary and the numbers of Box.
+    part of MultiDiscrete, the bits of MultiBinary and the numbers of Box. Stable-Baselines3 takes
+    no Dict within a Dict: flatten a Dict or a Tuple first, as in
+    ``HistoryObservation(gymnasium.wrappers.FlattenObservation(env))``.
 
     Args:
         env: an environment with one of these action spaces.

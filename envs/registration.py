@@ -27,7 +27,9 @@ def register_envs() -> None:
     """Register every environment of the table that Gymnasium does not know yet.
 
     No ``max_episode_steps`` is set: the length of an episode is the environment's own argument,
-    ``episode_length``.
+    ``episode_length``. A process that did not import ``plasticrl.envs``, as the workers that the
+    start methods "spawn" and "forkserver" begin, makes an environment by its id with the module, as
+    in ``gymnasium.make("plasticrl.envs:plasticrl/GridMaze-v0")``.
     """
     for row in TABLE:
         if row.id not in gymnasium.registry:

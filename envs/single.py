@@ -6,7 +6,6 @@ import numpy as np
 from gymnasium import Env
 from gymnasium.error import InvalidAction
 
-from plasticrl.envs import checks
 from plasticrl.envs.arrays import Frame, HostArray, Info, Observations
 from plasticrl.envs.batch import METADATA, BatchEnv
 from plasticrl.envs.scene import Scene
@@ -34,9 +33,9 @@ class SingleEnv(Env[Observations, np.int64], Generic[BatchT]):
     def reset(
         self, *, seed: int | None = None, options: Info | None = None
     ) -> tuple[Observations, Info]:
-        """Start a new episode; ``seed`` as in Gymnasium. There are no options."""
+        """Start a new episode; ``seed`` as in Gymnasium, ``options`` as in ``row_options``."""
         super().reset(seed=seed)
-        checks.reset_options(options)
+        self.batch.set_row_options(options or {}, _ROW)
         if seed is not None or not self._seeded:
             self.batch.seed_rows(_ROW, [self.np_random])
             self._seeded = True

@@ -62,6 +62,7 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
         *,
         corridor_length: int = 5,
         episode_length: int = 50,
+        max_episode_steps: int | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | None = None,
@@ -75,6 +76,7 @@ class TMazeBatch(BatchEnv[TMazeWorld]):
             Discrete(len(ACTIONS)),
             TMazeWorld(place=0, goes_down=0),
             episode_length,
+            max_episode_steps,
             autoreset_mode,
             render_mode,
             device,
@@ -190,6 +192,8 @@ class TMaze(SingleEnv[TMazeBatch]):
     ## Arguments
     - ``corridor_length`` (5): cells before the junction, at least 1.
     - ``episode_length`` (50): the most steps in an episode.
+    - ``max_episode_steps`` (None): Gymnasium's own, a lower number of steps in an episode; the
+      observed time is still divided by ``episode_length``.
     - ``render_mode`` (None): "rgb_array" or "ansi".
 
     ## References

@@ -6,7 +6,12 @@ from plasticrl.runs.errors import UsageError
 
 
 def check_device(device: str, instead: str) -> None:
-    """Raise ``UsageError`` if torch cannot use ``device``; the message suggests ``instead``."""
+    """Raise ``UsageError`` if torch cannot use ``device``; the message suggests ``instead``.
+
+    "auto" is always possible.
+    """
+    if device == "auto":
+        return
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

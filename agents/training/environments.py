@@ -13,10 +13,10 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
+from plasticrl.agents.env_util import make_vec_env
 from plasticrl.agents.failures import closing_env, summary
 from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.agents.vec_env import make_vec_env
 from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation, Trials
 from plasticrl.runs import UsageError, UserCodeError, check_device
 
@@ -37,14 +37,14 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
     with _errors_of_making(config):
         if is_native(config):
             return make_vec_env(
-                config.env_id, n_envs, config.seed, config.env_kwargs, device=device
+                config.env_id, n_envs, config.seed, env_kwargs=config.env_kwargs, device=device
             )
         return make_vec_env(
             config.env_id,
             n_envs,
             config.seed,
-            config.env_kwargs,
-            partial(_wrapped, config),
+            wrapper_class=partial(_wrapped, config),
+            env_kwargs=config.env_kwargs,
             vec_env_cls=SubprocVecEnv if config.processes else None,
         )
 
@@ -80,8 +80,20 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     if config.env_id not in ENV_IDS:
         env = CheckedEnv(env)
     if config.trials > 1:
+        _check_not_dict(env, "trials")
         env = Trials(env, config.trials)
-    return HistoryObservation(env) if config.history else env
+    if config.history:
+        _check_not_dict(env, "history")
+        env = HistoryObservation(env)
+    return env
+
+
+def _check_not_dict(env: gym.Env[Any, Any], setting: str) -> None:
+    if isinstance(env.observation_space, gym.spaces.Dict):  # it would be a Dict within a Dict
+        raise UsageError(
+            f"{setting} cannot be added to a Dict of observations: flatten it before, with "
+            "wrapper=gymnasium.wrappers:FlattenObservation"
+        )
 
 
 @contextmanager
@@ -109,8 +121,7 @@ def build_training_env(config: TrainConfig) -> VecEnv:
     Raises:
         UsageError: as ``build_env``, also for a later stage of the curriculum.
     """
-    if config.device != "auto":
-        check_device(config.device, "cpu or auto")
+    check_device(config.device, "cpu or auto")
     option, stages = config.curriculum.option, config.curriculum.stages
     if option is not None:
         *later, config = (

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,7 +98,11 @@ class TrainingRun:
 
     @classmethod
     def resume(
-        cls, path: Path, total_timesteps: int | None = None, allowed: Collection[str] = ()
+        cls,
+        path: Path,
+        total_timesteps: int | None = None,
+        allowed: Collection[str] = (),
+        device: str | None = None,
     ) -> "TrainingRun":
         """Continue a run from its latest checkpoint.
 
@@ -106,16 +110,20 @@ class TrainingRun:
             total_timesteps: number of steps, counted from the start of the run, at which training
                 ends; by default the value in the run's config.
             allowed: the modules that the run may name, which are imported.
+            device: for this resumption only; by default the one in the run's config. On another
+                device other actions are sampled.
 
         Raises:
             RunError: the run is missing or damaged, or another process trains it.
             UserCodeError: the environment failed.
             WriteError: the directory cannot be written.
-            UsageError: the run has already been trained for that many steps.
+            UsageError: the run has already been trained for that many steps, or the device is not
+                available.
         """
         if total_timesteps is not None:
             check_count(total_timesteps=total_timesteps)
         run, config = open_run(path, allowed)
+        config = config if device is None else replace(config, device=device)
         total = total_timesteps or config.total_timesteps
         lock = FolderLock(path)
         check_run_memory(config)
@@ -144,6 +152,11 @@ class TrainingRun:
         """``total_timesteps`` if it was given for this resumption; None: as the config says."""
         is_own = self.total_timesteps == self.config.total_timesteps
         return None if is_own else self.total_timesteps
+
+    @property
+    def changed_device(self) -> str | None:
+        """The device, if it is another than in the config on disk; None if it is the same."""
+        return None if self.config.device == self.run.config["device"] else self.config.device
 
     @property
     def resumes_exactly(self) -> bool:

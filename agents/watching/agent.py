@@ -17,7 +17,7 @@ from plasticrl.agents.training.config import TrainConfig, open_run
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.training.snapshot import checkpoint_in_errors, restore_policy
-from plasticrl.runs import RunDirectory, UsageError, load_latest
+from plasticrl.runs import RunDirectory, UsageError, check_device, load_latest
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,24 @@ class TrainedAgent:
     """For each checkpoint later than the loaded one, a sentence why it could not be read."""
 
     @classmethod
-    def load(cls, path: Path, allowed: Collection[str] = ()) -> "TrainedAgent":
-        """Load the agent of a run with the weights of its latest checkpoint, on the CPU.
+    def load(cls, path: Path, allowed: Collection[str] = (), device: str = "cpu") -> "TrainedAgent":
+        """Load the agent of a run with the weights of its latest checkpoint.
 
         Args:
             allowed: the modules that the run may name, which are imported.
+            device: for the policy; the device of the training does not matter.
 
         Raises:
             RunError: the run is missing, damaged, or not an agent's.
-            UsageError: its environment cannot be made on this machine.
+            UsageError: its environment or the device are not available on this machine.
         """
         run, config = open_run(path, allowed)
-        config = replace(config, processes=False)
+        config = replace(config, processes=False, device=device)
+        check_device(device, "cpu or auto")
         check_run_memory(replace(config, n_envs=1))
         checkpoint = load_latest(run.checkpoints_path)
         with closing_env(build_env(config, 1)) as env:
-            model = build_model(replace(config, device="cpu"), env)
+            model = build_model(config, env)
         vec_normalize = model.get_vec_normalize_env()
         with checkpoint_in_errors(checkpoint.path):
             restore_policy(model.policy, checkpoint.content)

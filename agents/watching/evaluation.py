@@ -178,6 +178,7 @@ def evaluate(
         **measure(agent, *options, at_random=True).summary("random_"),
         "seed": seed,
         "deterministic": deterministic,
+        "device": str(agent.policy.device),
     }
     if ablated is not None:
         result |= measure(ablated, *options).summary("ablated_")

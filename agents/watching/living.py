@@ -65,6 +65,8 @@ def _refusal(agent: TrainedAgent, size: str = "") -> UsageError:
 def _maze(agent: TrainedAgent) -> dict[str, Any]:
     if agent.config.env_id != GRID_MAZE:
         raise _refusal(agent)
+    if "max_episode_steps" in agent.config.env_kwargs:
+        raise UsageError("a live page has no max_episode_steps: train with episode_length instead")
     with closing_env(build_single_env(agent.config, render_mode=None)) as env:
         batch: GridMazeBatch = env.unwrapped.batch  # type: ignore[attr-defined]
     size = len(batch.maze.walls)

@@ -20,7 +20,7 @@ LENGTH = 10
 
 def agent(env: VecEnv | None = None) -> RecurrentA2C:
     kwargs = {"n_cues": 2, "cue_bits": 5, "episode_length": LENGTH}
-    env = env or make_vec_env("plasticrl/CueReward-v0", 3, 0, kwargs)
+    env = env or make_vec_env("plasticrl/CueReward-v0", 3, 0, env_kwargs=kwargs)
     core = {"core": "rnn", "core_kwargs": {"hidden_size": 3}}
     return RecurrentA2C("PlasticPolicy", env, n_steps=LENGTH, policy_kwargs=core, seed=0)
 
@@ -74,7 +74,7 @@ class Recorder:
 
 def test_without_the_method_it_says_so() -> None:
     """Otherwise the user reads an AttributeError from inside a VecEnv."""
-    maze = make_vec_env("plasticrl/GridMaze-v0", 2, 0, {"size": 5})
+    maze = make_vec_env("plasticrl/GridMaze-v0", 2, 0, env_kwargs={"size": 5})
     with pytest.raises(UsageError, match="no set_size"):
         agent(maze).learn(20, callback=Curriculum("size", (5, 7), 1.0))
 

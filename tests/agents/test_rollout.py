@@ -68,7 +68,7 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
     defaults = {"n_steps": N_STEPS, "bootstrap_truncated": False, "seed": 3}
     return RecurrentA2C(
         "PlasticPolicy",
-        make_vec_env(env_id, N_ENVS, 3, env_kwargs, device=device),
+        make_vec_env(env_id, N_ENVS, 3, env_kwargs=env_kwargs, device=device),
         policy_kwargs=policy_kwargs,
         device=device or "cpu",
         **{**defaults, **options},
@@ -155,7 +155,7 @@ def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
     """Otherwise it cannot be captured. Torch's meta tensors have no values to wait for."""
     model = learner("cpu", env, core)
     policy = model.policy.to("meta")
-    vec_env = make_vec_env(ENVS[env][0], N_ENVS, 3, ENVS[env][1], device="meta")
+    vec_env = make_vec_env(ENVS[env][0], N_ENVS, 3, env_kwargs=ENVS[env][1], device="meta")
     state = policy.initial_state(N_ENVS)
     starts = np.ones(N_ENVS, dtype=bool)
     obs = np.zeros((N_ENVS, *vec_env.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
@@ -168,7 +168,7 @@ def test_a_step_never_waits_for_the_device(env: int, core: int) -> None:
 def test_a_policy_elsewhere_is_stepped_on_the_host() -> None:
     """Otherwise a step mixes tensors of two devices."""
     model = learner("cpu", 0, 0)
-    elsewhere = make_vec_env(ENVS[0][0], N_ENVS, 3, ENVS[0][1], device="meta")
+    elsewhere = make_vec_env(ENVS[0][0], N_ENVS, 3, env_kwargs=ENVS[0][1], device="meta")
     assert not DeviceRollout.possible(model.policy, elsewhere)
 
 

@@ -104,12 +104,14 @@ def test_evaluate_policy_resets_and_carries_the_state(
 def test_evaluate_policy_on_the_native_batch(make: Make, env_id: str) -> None:
     """Otherwise SB3's tool cannot be used with our own environments."""
     options = {"episode_length": 11}
-    model = make(make_vec_env(env_id, 3, 0, options)).learn(2 * ROUND)
-    env = make_vec_env(env_id, 4, 1, options)
+    model = make(make_vec_env(env_id, 3, 0, env_kwargs=options)).learn(2 * ROUND)
+    env = make_vec_env(env_id, 4, 1, env_kwargs=options)
     rewards, lengths = evaluate_policy(model, env, n_eval_episodes=9, return_episode_rewards=True)
     assert isinstance(rewards, list)
     assert lengths == [11] * 9
-    assert rewards == pytest.approx(by_hand(model, make_vec_env(env_id, 4, 1, options), 9))
+    assert rewards == pytest.approx(
+        by_hand(model, make_vec_env(env_id, 4, 1, env_kwargs=options), 9)
+    )
 
 
 @pytest.mark.parametrize("n_envs", [1, 2])
@@ -240,7 +242,7 @@ def test_vec_normalize(make: Make, make_vec: Any) -> None:
 @pytest.mark.parametrize("wrapper", [VecNormalize, lambda env: VecFrameStack(env, n_stack=2)])
 def test_wrappers_around_the_native_batch(make: Make, env_id: str, wrapper: Any) -> None:
     """Otherwise SB3's wrappers cannot be used with our own environments."""
-    env = wrapper(make_vec_env(env_id, 3, 0, {"episode_length": 6}))
+    env = wrapper(make_vec_env(env_id, 3, 0, env_kwargs={"episode_length": 6}))
     model = make(env).learn(3 * ROUND)
     assert len(model.ep_info_buffer) == 3 * (3 * 8 // 6)  # type: ignore[arg-type]
 
@@ -271,7 +273,7 @@ def test_tensorboard_files_are_written(make: Make, make_vec: Any, tmp_path: Path
 
 
 def watched(env_id: str) -> VecEnv:
-    return make_vec_env(env_id, 3, 0, {"episode_length": 9, "render_mode": "rgb_array"})
+    return make_vec_env(env_id, 3, 0, env_kwargs={"episode_length": 9, "render_mode": "rgb_array"})
 
 
 def record(env_id: str, folder: Path) -> VecVideoRecorder:

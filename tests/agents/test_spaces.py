@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from plasticrl.agents import RecurrentA2C
+from plasticrl.agents import RecurrentA2C, make_vec_env
 from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.runs import UsageError
 
@@ -59,6 +59,8 @@ def make(env: Any, policy: str = "PlasticPolicy") -> RecurrentA2C:
             "with a wrapper, as gymnasium.wrappers.TransformObservation",
         ),
         (spaces.Tuple((BOX, BOX)), DISCRETE, "the observation space is a Tuple"),
+        (spaces.Tuple((BOX, BOX)), DISCRETE, "make_vec_env(env_id, wrapper_class=FlattenObs"),
+        (spaces.Sequence(BOX), DISCRETE, "MultiBinary space, use a wrapper that makes one"),
         (spaces.Dict({}), DISCRETE, "the observation space Dict() is empty"),
         (spaces.Dict({"a": spaces.Dict({"b": BOX})}), DISCRETE, "the observation 'a' is a Dict"),
     ],
@@ -70,6 +72,28 @@ def test_a_space_that_is_not_supported(
     with pytest.raises(UsageError, match=re.escape(sentence)) as caught:
         make(Sampling(observed, acted))
     assert "\n" not in str(caught.value)
+
+
+def test_a_tuple_is_flattened_as_the_sentence_says() -> None:
+    """Otherwise the sentence gives a way out that does not work.
+
+    The oracle is worked out by hand: one-hot codes of the two numbers, with the box between them.
+    """
+    observed = spaces.Tuple((spaces.Discrete(3), spaces.Box(0, 1, (2,)), spaces.Discrete(2)))
+
+    class Memory(Sampling):
+        def __init__(self) -> None:
+            super().__init__(observed, DISCRETE)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return (2, np.array([0.25, 0.5], np.float32), 0), {}
+
+    for env in (Memory(), make_vec_env(Memory, 2)):
+        with pytest.raises(UsageError, match=r"wrapper_class=FlattenObservation\)$"):
+            make(env)
+    env = make_vec_env(Memory, 2, wrapper_class=gym.wrappers.FlattenObservation)
+    np.testing.assert_array_equal(env.reset(), [[0, 0, 1, 0.25, 0.5, 1, 0]] * 2)
+    make(env).learn(6)
 
 
 def test_a_vec_env_with_a_space_that_is_not_supported() -> None:

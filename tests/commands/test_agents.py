@@ -45,6 +45,8 @@ class Tower(gym.Env[Any, Any]):
         self.action_space: gym.spaces.Space[Any] = choices
         if observes == "tuple":
             self.observation_space = gym.spaces.Tuple((choices, choices))
+        if observes == "dict":
+            self.observation_space = gym.spaces.Dict({"a": choices})
         if acts == "dict":
             self.action_space = gym.spaces.Dict({"a": choices})
 
@@ -171,6 +173,10 @@ def refused(
             "--env-id Tower-v0 --env-kwargs observes=tuple",
             "Tower-v0: the observation space is a Tuple, but",
         ),
+        (
+            "--env-id Tower-v0 --env-kwargs observes=dict max_episode_steps=9 --history",
+            "Tower-v0: history cannot be added to a Dict .*--wrapper gymnasium.wrappers:Flatten",
+        ),
         ("--env-id Tower-v0 --env-kwargs acts=dict", "Tower-v0: the action space is a Dict, but"),
         (
             "--env-id Pendulum-v1 --a2c.entropy simpson",
@@ -209,6 +215,42 @@ def test_no_gpu(refused: Refused) -> None:
     """Otherwise a run starts on a device that does not exist."""
     sentence = refused(train_main, MAZE, *SIZES, "--device", "cuda", "--run-dir", "new")
     assert "device 'cuda' is not available here, use cpu or auto" in sentence
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_no_gpu_for_an_existing_run(run: Path, refused: Refused) -> None:
+    """Otherwise the run goes on on another device than the one that was asked for."""
+    there_is_none = "device 'cuda' is not available here, use cpu or auto: "
+    assert there_is_none in refused(train_main, "--resume", run, MANY_STEPS, "--device", "cuda")
+    assert there_is_none in refused(evaluate_main, run, "--device", "cuda")
+    edit(run, "config", "device", value="cuda")
+    assert there_is_none in refused(train_main, "--resume", run, MANY_STEPS)
+
+
+@pytest.mark.parametrize("device", ["foo", "meta", "cuda:", ""])
+def test_a_device_that_does_not_exist_for_an_existing_run(
+    device: str, run: Path, refused: Refused
+) -> None:
+    """Otherwise there is a traceback."""
+    sentence = f"error: --device must be cpu, cuda, cuda:N or auto, not '{device}'\n"
+    assert refused(train_main, "--resume", run, MANY_STEPS, "--device", device) == sentence
+    assert refused(evaluate_main, run, "--device", device) == sentence
+
+
+def test_how_to_continue_names_the_device(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the run that Ctrl-C has stopped is continued on another device, or cannot be."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    edit(run, "config", "device", value="cuda")
+    monkeypatch.setattr(RecurrentA2C, "learn", interrupt)
+    argv = ["--resume", str(run), MANY_STEPS, "--device", "cpu"]
+    assert train_main(argv) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(f"plasticrl train --resume {run} --total-timesteps 300 --device cpu")
 
 
 @pytest.mark.parametrize(

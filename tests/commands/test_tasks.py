@@ -63,6 +63,19 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
     assert (run / "metrics.jsonl").read_text().count("train/loss") >= 3
 
 
+@pytest.mark.parametrize("flag", [["--device", "cpu"], ["--total-timesteps", "3"]])
+def test_flags_of_agents_are_refused(
+    flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Otherwise they are ignored."""
+    arguments = ["bohp-completion-paper", *SMALL, "--no-controls", "--run-dir", str(tmp_path)]
+    assert train_main(arguments) == 0
+    capsys.readouterr()
+    assert train_main(["--resume", str(tmp_path), *flag]) == 2
+    expected = f"error: {flag[0]} is for agents: leave it out to continue a supervised run\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     """Otherwise a result cannot be repeated."""
     values = []

@@ -56,6 +56,30 @@ def leaves(state: State[Any]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@all_ids
+def test_a_device_keeps_the_limit_of_steps(env_id: str, device: str) -> None:
+    """An episode on a GPU would go on where one in numpy is truncated."""
+    batch = make(env_id, device, max_episode_steps=3)
+    batch.reset(seed=7)
+    truncated = [batch.step(action)[3].tolist() for action in tensors(batch, 0, 6)]
+    assert truncated == [[False] * N_ROWS, [False] * N_ROWS, [True] * N_ROWS] * 2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_option_changes_in_some_rows_on_a_device(device: str) -> None:
+    """Rows of a batch on a GPU would have other options than in numpy."""
+    host, batch = (make("plasticrl/CueReward-v0", one, n_cues=2) for one in (None, device))
+    for env in (host, batch):
+        env.reset(seed=7)
+        env.reset(options={"n_cues": 3, "reset_mask": np.arange(N_ROWS) < 2})
+        env.set_n_cues(4, np.arange(N_ROWS) == 1)
+        assert env.get_state()["n_cues"].tolist() == [3, 3, 2, 2, 2]
+        env.reset()
+        assert env.get_state()["n_cues"].tolist() == [3, 4, 2, 2, 2]
+    assert_same_state(batch.get_state(), host.get_state(), "options")
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @all_cases
 def test_a_device_plays_numpys_episodes_bit_for_bit(
     env_id: str, options: dict[str, Any], device: str

@@ -338,6 +338,8 @@ def test_bad_reset_arguments(env_id: str) -> None:
         ("episode_length", 2.0),
         ("episode_length", float("nan")),
         ("episode_length", True),
+        ("max_episode_steps", 0),
+        ("max_episode_steps", 2.5),
     ],
 )
 def test_bad_common_arguments(env_id: str, name: str, value: Any) -> None:
@@ -381,6 +383,48 @@ def test_spec_makes_the_native_batch(env_id: str) -> None:
     assert not isinstance(batch, SyncVectorEnv)
     assert batch.num_envs == 3
     assert batch.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+
+
+@all_modes
+@pytest.mark.parametrize("limit", [1, 5, 1000])
+@all_ids
+def test_the_native_batch_keeps_gymnasiums_limit_of_steps(
+    env_id: str, limit: int, mode: AutoresetMode
+) -> None:
+    """``max_episode_steps`` would be refused or ignored in a native batch, or another limit.
+
+    The reference is Gymnasium's ``SyncVectorEnv`` over ``TimeLimit``. That does not tell the
+    environment that its episode has ended, so that info of the episode's end is compared only
+    where there is none besides the final observation.
+    """
+    common: dict[str, Any] = {"num_envs": N_ROWS, "max_episode_steps": limit, "episode_length": 23}
+    batch = gym.make_vec(env_id, autoreset_mode=mode, **common)
+    modes = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
+    sync = gym.make_vec(env_id, **modes, **common)
+    assert_same(batch.reset(seed=7), sync.reset(seed=7), "reset")
+    truncations = np.zeros(N_ROWS, dtype=np.int64)
+    n_compared = 4 if env_id == "plasticrl/CueReward-v0" else 5
+    for step, action in enumerate(actions(batch, 0, 100)):
+        ours, theirs = batch.step(action), sync.step(action)
+        assert_same(ours[:n_compared], theirs[:n_compared], f"step {step}")
+        truncations += theirs[3]
+        if mode is AutoresetMode.DISABLED and (over := theirs[2] | theirs[3]).any():
+            ours_reset = batch.reset(options={"reset_mask": over})
+            assert_same(ours_reset, sync.reset(options={"reset_mask": over}), f"reset {step}")
+    assert truncations.min() >= 2
+
+
+@all_ids
+def test_the_info_at_the_limit_of_steps(env_id: str) -> None:
+    """An episode that the limit ends would lack the info of an episode's end."""
+    options = {"episode_length": 6, "autoreset_mode": "SameStep"}
+    short = make_batch(env_id, **options)
+    limited = make_batch(env_id, **{**options, "episode_length": 12}, max_episode_steps=6)
+    for env in (short, limited):
+        env.reset(seed=3)
+    for action in actions(short, 0, 6):
+        infos = [env.step(action)[4] for env in (short, limited)]
+    assert_same(infos[1]["final_info"], infos[0]["final_info"], "info")
 
 
 @all_ids

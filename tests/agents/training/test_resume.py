@@ -45,13 +45,13 @@ def train(path: Path, flags: list[str], total: int) -> Path:
     return path
 
 
-def resume(path: Path, total: int | None = None) -> None:
+def resume(path: Path, total: int | None = None, *flags: str) -> None:
     # TensorBoard sorts event files by the second in their names: no user resumes within it.
     for file in (path / "tensorboard").iterdir():
         second = file.name.split(".")[3]
         file.rename(file.with_name(file.name.replace(second, str(int(second) - 100))))
     more = [] if total is None else ["--total-timesteps", str(total)]
-    assert train_main(["--resume", str(path), *more]) == 0
+    assert train_main(["--resume", str(path), *more, *flags]) == 0
 
 
 def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
@@ -102,6 +102,39 @@ def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -
     run = train(tmp_path / "run", flags, total=90)
     resume(run, total=150)
     resume(run, total=240)
+    assert_same_run(run, unbroken)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto is the GPU here")
+@pytest.mark.parametrize(
+    ("own", "flag", "is_told"),
+    [
+        ("cuda", "cpu", True),
+        ("cuda:1", "auto", True),
+        ("cpu", "cpu", False),
+        ("cpu", "auto", False),
+        ("auto", "cpu", False),
+    ],
+)
+def test_a_run_is_resumed_on_another_device(
+    own: str, flag: str, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a run of a machine with a GPU ends there, or its own setting is lost.
+
+    There is no GPU: the run is trained on the CPU, and another device written into its config.
+    """
+    flags = [*MAZE, "--a2c.learning-rate-decay=0"]
+    unbroken = train(tmp_path / "unbroken", flags, total=240)
+    run = train(tmp_path / "run", flags, total=90)
+    config = (run / "config.json").read_text().replace('"device": "cpu"', f'"device": "{own}"')
+    (run / "config.json").write_text(config)
+    capsys.readouterr()
+    resume(run, 150, "--device", flag)
+    told = f"continues on cpu instead of the run's own {own}, so its numbers"
+    assert (told in capsys.readouterr().err) == is_told
+    resume(run, 240, "--device", flag)
+    assert (run / "config.json").read_text() == config
+    assert f'"device": "{own}"' in config
     assert_same_run(run, unbroken)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -27,7 +28,7 @@ train_main = partial(run_command, "train")
 ROOT = Path(__file__).parents[3]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--total-timesteps=30"]
 KEYS = {
-    *("env_id", "preset", "n_timesteps", "episodes", "seed", "deterministic"),
+    *("env_id", "preset", "n_timesteps", "episodes", "seed", "deterministic", "device"),
     *("reward_mean", "reward_ci95", "random_reward_mean", "random_reward_ci95"),
 }
 
@@ -80,7 +81,25 @@ def test_json_holds_the_measurement(maze: Path, capsys: pytest.CaptureFixture[st
         "random_reward_ci95": list(random.ci95),
         "seed": 5,
         "deterministic": False,
+        "device": "cpu",
     }
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto is the GPU here")
+def test_the_device_of_the_training_does_not_matter(
+    maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise an agent that was trained on a GPU cannot be measured without one."""
+    run = tmp_path / "run"
+    shutil.copytree(maze, run)
+    config = (run / "config.json").read_text().replace('"device": "cpu"', '"device": "cuda"')
+    assert '"device": "cuda"' in config
+    (run / "config.json").write_text(config)
+    flags = ("--episodes", "6", "--seed", "5")
+    result = as_json(capsys, maze, *flags)
+    assert as_json(capsys, run, *flags) == result
+    assert as_json(capsys, run, *flags, "--device", "auto") == result
+    assert (run / "config.json").read_text() == config
 
 
 def test_ablation_is_measured_beside_it(maze: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,12 @@ def lively(**options: Any) -> PlasticRNNConfig:
     return PlasticRNNConfig(**{"hidden_size": 12, "alpha_scale": 0.3, **scales, **options})
 
 
+def test_a_page_has_no_limit_of_steps() -> None:
+    """Otherwise the agent lives longer on the page than it was trained to."""
+    with pytest.raises(UsageError, match=r"no max_episode_steps: train with episode_length"):
+        living(untrained(max_episode_steps=9), 0)
+
+
 CORES = {
     "hebb-hard": lively(eta_init=0.2, clip=0.5),
     "oja-none-neuron": lively(rule="oja", bound="none", alpha="neuron"),
