@@ -129,8 +129,10 @@ class Subject:
 
 
 def freeze(model: Any) -> None:
-    """Make the optimizer's steps change nothing."""
+    """Keep training from changing the weights."""
     model.policy.optimizer.step = lambda *arguments, **options: None
+    if getattr(model, "normalize_returns", False):  # it rescales the head of the values
+        model.normalize_returns = False
 
 
 def learn(
