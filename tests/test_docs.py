@@ -1,12 +1,23 @@
-"""The texts: what they link to is there."""
+"""The texts: what they link to is there, and the programs of docs/sb3.md do what they say."""
 
 import re
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
+from stable_baselines3 import A2C, PPO
+
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md")]
+SB3_GUIDE = (ROOT / "docs" / "sb3.md").read_text()
+SECTIONS = re.split(r"^## ", SB3_GUIDE, flags=re.M)[1:]
+PROGRAMS = [
+    pytest.param(program, id=f"{section.splitlines()[0]} {number}")
+    for section in SECTIONS
+    for number, program in enumerate(re.findall(r"```python\n(.*?)```", section, re.S), 1)
+]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: str(text.relative_to(ROOT)))
@@ -15,3 +26,40 @@ def test_links_lead_somewhere(text: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text.read_text())
     missing = [link for link in links if "://" not in link and not (text.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.filterwarnings("ignore:each observation is treated as the first:UserWarning")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_prints_what_its_comments_say(
+    program: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise a reader of docs/sb3.md copies a program that fails, or reads a wrong result."""
+    monkeypatch.chdir(tmp_path)
+    exec(program, {"__name__": "__main__"})
+    printed = re.findall(r"^ *print\(.*\)  # (.*)$", program, re.M)
+    assert capsys.readouterr().out.splitlines() == printed
+
+
+def test_the_table_has_all_defaults_that_differ() -> None:
+    """Otherwise a user of SB3 trains with another setting than the table says."""
+    algorithms = (A2C, RecurrentA2C, PPO, RecurrentPPO)
+    defaults = [signature(algorithm).parameters for algorithm in algorithms]
+    not_listed = ("use_sde", "sde_sample_freq", "rollout_buffer_class", "rollout_buffer_kwargs")
+
+    def row(option: str) -> tuple[str, ...]:
+        missing = Parameter(option, Parameter.KEYWORD_ONLY, default="-")
+        values = [own.get(option, missing).default for own in defaults]
+        return tuple(value if value == "-" else repr(value) for value in values)
+
+    options = dict.fromkeys(option for own in defaults for option in own)
+    expected = {
+        option: row(option)
+        for option in options
+        if option not in not_listed and (len({*row(option)[:2]}) > 1 or len({*row(option)[2:]}) > 1)
+    }
+    [section] = (part for part in SECTIONS if part.startswith("Defaults"))
+    lines = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M)
+    assert {option: tuple(cells.split(" | ")) for option, cells in lines} == expected
