@@ -48,7 +48,7 @@ class OnPolicyOptions:
     """Norm at which the gradient is clipped."""
     normalize_advantage: bool = True
     """Scale the advantages of a rollout to zero mean and unit standard deviation."""
-    normalize_returns: bool = True
+    normalize_returns: bool = False
     """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
     al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
     are large."""
@@ -93,9 +93,13 @@ class PPOOptions(OnPolicyOptions):
 
     n_steps: int = 128
     """Length of a rollout: steps per environment between two updates."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Adam's step size."""
-    batch_size: int = 128
+    normalize_returns: bool = True
+    """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
+    al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
+    are large."""
+    batch_size: int = 256
     """Number of steps in a minibatch. It is rounded down to whole rollouts of some environments,
     but to no less than one."""
     n_epochs: int = 10

@@ -44,7 +44,7 @@ def advance_plastic(
     starts = episode_starts.unsqueeze(0)
     outputs, state = sequence(policy.core, features.unsqueeze(0), state, starts, "eager")
     latent = outputs.squeeze(0)
-    values = policy.value_net(policy.mlp_extractor.forward_critic(latent))
+    values = policy.values_of(latent)
     return Advance(values.flatten(), policy.distribution_of(latent).log_prob(actions), state)
 
 

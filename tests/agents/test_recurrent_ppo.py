@@ -64,7 +64,7 @@ def test_an_update_is_that_of_stock_ppo(
     options: dict[str, Any], action: str, make_vec: Any
 ) -> None:
     """Without memory, and with the whole rollout as one minibatch, both are the same algorithm."""
-    options = {"ent_coef": 0.0, **options}
+    options = {"ent_coef": 0.0, "learning_rate": 3e-4, **options}
     core = {"core": "identity", "net_arch": [5]}
     model = only_collects(
         make(make_vec(action=action), batch_size=24, policy_kwargs=core, **options)

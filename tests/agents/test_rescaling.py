@@ -13,7 +13,7 @@ from plasticrl.runs import UsageError
 
 
 def make(algorithm: Any, env: Any, **options: Any) -> Any:
-    given = {"n_steps": 8, "seed": 3, "device": "cpu", **options}
+    given = {"n_steps": 8, "seed": 3, "device": "cpu", "normalize_returns": True, **options}
     return algorithm(
         "PlasticPolicy", env, policy_kwargs={"core_kwargs": {"hidden_size": 7}}, **given
     )
