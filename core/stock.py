@@ -68,14 +68,7 @@ class Snapshot:
     """What a module is made of: its parts, hooks, methods and trainable weights."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.parts = [
-            (
-                id(part),
-                *(hook for hooks in _HOOKS for hook in getattr(part, hooks)),
-                *sorted(_replaced_methods(part)),
-            )
-            for part in module.modules()
-        ]
+        self.parts = _structure(module)
         weights = [weight for weight in module.parameters() if weight.requires_grad]
         # A lazy module gets its weights when it is first called.
         self.is_lazy = any(map(is_lazy, weights))
@@ -86,7 +79,19 @@ class Snapshot:
         if self.is_lazy:
             return False
         now = [weight for weight in module.parameters() if weight.requires_grad]
-        return self.parts != Snapshot(module).parts or not all(map(torch.equal, self.weights, now))
+        return self.parts != _structure(module) or not all(map(torch.equal, self.weights, now))
+
+
+def _structure(module: nn.Module) -> list[tuple[Hashable, ...]]:
+    """The identity, the hooks and the replaced methods of each part of a module."""
+    return [
+        (
+            id(part),
+            *(hook for hooks in _HOOKS for hook in getattr(part, hooks)),
+            *sorted(_replaced_methods(part)),
+        )
+        for part in module.modules()
+    ]
 
 
 def replaces_methods(instance: object) -> bool:
