@@ -15,6 +15,7 @@ from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.core import cell_fields
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "gru": {"num_layers": 2},
     "plastic_rnn": {"eta_init": 0.4},
     "plastic_lstm": {"modulation": "simple", "bound": "soft"},
 }
@@ -33,7 +34,6 @@ CORES: dict[str, dict[str, Any]] = {
         "core": "plastic_rnn",
         "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},
     },
-    "layers": {"core": "gru", "core_kwargs": {"hidden_size": 7, "num_layers": 2}},
     "separate": {
         "core_kwargs": {"hidden_size": 7, "num_layers": 2},
         "share_features_extractor": False,

@@ -74,10 +74,12 @@ def make(algorithm: Any, env: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("net_arch", [[], [4]])
-def test_no_impossible_action_is_taken(algorithm: Any, action: str, net_arch: list[int]) -> None:
+@pytest.mark.parametrize(
+    "heads", [{"net_arch": []}, {"net_arch": [4]}, {"share_features_extractor": False}]
+)
+def test_no_impossible_action_is_taken(algorithm: Any, action: str, heads: dict[str, Any]) -> None:
     """The environment asserts it; 10 rollouts of 64 steps are 640 actions."""
-    model = make(algorithm, make_envs(action), policy_kwargs={"net_arch": net_arch})
+    model = make(algorithm, make_envs(action), policy_kwargs=heads)
     model.learn(640)
     taken = [step for env in model.env.envs for step in env.unwrapped.taken]
     assert len(taken) == 640

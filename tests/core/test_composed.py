@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from plasticrl.core import Cell, OptionError, build_cell, sequence, stepper
 from plasticrl.core.cells.composed import Parallel, Stack
+from plasticrl.core.cells.configs import PlasticRNNConfig
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.state import map_leaves
 
 STEPS, ROWS, WIDTH, SIZE = 7, 4, 3, 5
@@ -155,7 +157,7 @@ def test_a_hook_on_any_part_is_called() -> None:
 def test_one_layer_is_the_cell_itself() -> None:
     """Otherwise weights and names of runs with one layer change."""
     torch.manual_seed(0)
-    plain = build_cell("plastic_rnn", WIDTH, **PLASTIC)
+    plain = PlasticRNN(WIDTH, PlasticRNNConfig(**PLASTIC))
     torch.manual_seed(0)
     single = build_cell("plastic_rnn", WIDTH, **PLASTIC, num_layers=1)
     assert type(single) is type(plain)
