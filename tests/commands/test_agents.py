@@ -141,6 +141,10 @@ def refused(
         ("--threads 100000", "--threads must be at most 1024, not 100000"),
         ("--total-timesteps 100000000000000000000", "--total-timesteps must be at most 1000000000"),
         ("--core.hidden-size 100000", "--core.hidden-size 100000, --n-envs .* GiB of memory, and"),
+        (
+            "--core.num-layers 100 --core.hidden-size 9000",
+            "--core.hidden-size 9000, --core.num-layers 100, --n-envs .* GiB of memory, and",
+        ),
         ("--n-envs 1000000000", "--n-envs 1000000000, .* GiB are available; choose smaller sizes"),
         ("--env-kwargs size=100001", "size must be an integer from 5 to 301, got 100001"),
         ("--device foo", "--device must be cpu, cuda, cuda:N or auto, not 'foo'"),

@@ -211,15 +211,20 @@ def test_every_environment_is_closed(tmp_path: Path) -> None:
     assert Counted.n_open == 0
 
 
+@pytest.mark.parametrize("core", [[], ["--core.num-layers=2", "--a2c.no-share-features-extractor"]])
 @pytest.mark.parametrize(
     ("learning_rate", "signs"),
     [("1000", {"activity is at its limits", "certain of its actions"}), ("0.001", set())],
 )
 def test_a_training_that_diverges_is_warned_of(
-    learning_rate: str, signs: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    learning_rate: str,
+    signs: set[str],
+    core: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A run that learns nothing more would look like a success; or a good one be warned of."""
-    flags = [*TINY, "--total-timesteps=600", f"--a2c.learning-rate={learning_rate}"]
+    flags = [*TINY, *core, "--total-timesteps=600", f"--a2c.learning-rate={learning_rate}"]
     assert train_main([*flags, "--run-dir", str(tmp_path / "run")]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == len(signs)
