@@ -12,7 +12,7 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
-from plasticrl.envs import GridMazeBatch
+from plasticrl.envs import GridMazeBatch, resolve_id
 from plasticrl.runs import UsageError
 from plasticrl.viewer import LiveAgent
 
@@ -70,7 +70,7 @@ def _refusal(agent: TrainedAgent, size: str = "") -> UsageError:
 
 
 def _maze(agent: TrainedAgent) -> dict[str, Any]:
-    if agent.config.env_id != GRID_MAZE:
+    if resolve_id(agent.config.env_id) != GRID_MAZE:
         raise _refusal(agent)
     if "max_episode_steps" in agent.config.env_kwargs:
         raise UsageError("a live page has no max_episode_steps: train with episode_length instead")
