@@ -104,7 +104,8 @@ def test_a_module_in_the_current_folder(algorithm: str, folder: Path) -> None:
 def test_allowed_is_what_is_named(folder: Path) -> None:
     """Otherwise one allowed module lets others in."""
     assert train(folder / "run", "--env-id=corridor:Corridor-v0") == 0
-    with pytest.raises(RunError, match="names the module corridor"):
+    sentence = "names the module corridor, .* if you trust it, give allowed=\\['corridor'\\]$"
+    with pytest.raises(RunError, match=sentence):
         open_run(folder / "run", ["another"])
     assert open_run(folder / "run", ["corridor", "another"])[1].modules == ["corridor"]
     assert TrainedAgent.load(folder / "run", ["corridor"]).n_timesteps == 40
