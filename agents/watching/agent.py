@@ -83,7 +83,8 @@ class TrainedAgent:
         policy = copy.deepcopy(self.policy)
         if policy.core.connection is None:
             raise UsageError(
-                f"the core {policy.core_name!r} has no plastic connections that could be ablated"
+                f"the core {self.config.core.name!r} has no plastic connections that could be "
+                "ablated"
             )
         policy.core.connection.alpha.zero_()
         return replace(self, policy=policy, is_ablated=True)
