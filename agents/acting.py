@@ -4,7 +4,7 @@
 at once. The code calls an output of the core ``latent``, as SB3 calls the input of its heads.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
@@ -39,7 +39,6 @@ class ActingPolicy(Protocol):
     backend: str
     action_space: spaces.Space[Any]
     action_net: nn.Module
-    features_extractor: Any
     mlp_extractor: Any
     """SB3's ``MlpExtractor``, or any module with ``forward_actor``."""
 
@@ -56,7 +55,12 @@ class ActingPolicy(Protocol):
 
     def initial_state(self, batch_size: int) -> Any: ...
 
-    def extract_features(self, obs: PyTorchObs, /) -> Any: ...
+    def core_inputs(self, obs: PyTorchObs) -> Tensor: ...
+
+    @property
+    def features_extractors(self) -> Sequence[nn.Module]: ...
+
+    def actor_cells(self, state: Any) -> list[tuple[Cell[Any], Any]]: ...
 
     def distribution_of(self, latent: Tensor) -> Distribution: ...
 
@@ -140,8 +144,7 @@ class Actor:
 
     @torch.no_grad()
     def _features(self, obs: PyTorchObs) -> Tensor:
-        features: Tensor = self.policy.extract_features(obs)
-        return features
+        return self.policy.core_inputs(obs)
 
     def _sample_with_numba(
         self, latent: Tensor, weight: np.ndarray, bias: np.ndarray, action_masks: Tensor | None
@@ -151,6 +154,8 @@ class Actor:
         hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
         masks = ALL_POSSIBLE if action_masks is None else action_masks.numpy()
         uniform = self.uniforms.pop()
+        # A separate critic's latent is beside the actor's, so that hidden may not be contiguous.
+        hidden = hidden.contiguous()
         actions: np.ndarray = _sample_softmax(hidden.numpy(), weight, bias, masks, uniform)
         if len(actions) and actions[0] < 0:
             raise _NotFiniteError
@@ -176,9 +181,21 @@ class Actor:
         return actions.reshape((-1, *shape))
 
 
+class SeparateExtractor(MlpExtractor):
+    """SB3's ``MlpExtractor`` for latents (M, 2 N): the actor's N outputs, then the critic's."""
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        return super().forward_actor(features.chunk(2, dim=1)[0])
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        return super().forward_critic(features.chunk(2, dim=1)[1])
+
+
 def is_empty(extractor: MlpExtractor) -> bool:
-    """Whether there are no layers between the core and the head of the actions."""
-    return isinstance(extractor.policy_net, nn.Sequential) and len(extractor.policy_net) == 0
+    """Whether the head of the actions reads the core's outputs as they are."""
+    layers = extractor.policy_net
+    is_stock = type(extractor) is MlpExtractor and isinstance(layers, nn.Sequential)
+    return is_stock and len(layers) == 0
 
 
 def in_full_precision(method: MethodT) -> MethodT:
@@ -209,7 +226,7 @@ def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
     head, extractor = policy.action_net, policy.mlp_extractor
     if not isinstance(head, nn.Linear) or not is_stock_linear(head):
         return None
-    if type(extractor) is not MlpExtractor or not is_untouched(extractor):
+    if type(extractor) not in (MlpExtractor, SeparateExtractor) or not is_untouched(extractor):
         return None
     if not policy.samples_by_logits or policy.device.type != "cpu":
         return None

@@ -87,7 +87,7 @@ def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]
         "value loss": _large_value_loss(
             metrics.get("train/value_loss", 0.0), largest_reward / max(1 - model.gamma, 1e-4)
         ),
-        "saturation": _saturation(getattr(model._last_state, "hidden", None)),
+        "saturation": _saturation(model._last_state),
         "certainty": _certainty(model, metrics.get("train/entropy_loss")),
     }
 
@@ -102,8 +102,11 @@ def _large_value_loss(value_loss: float, largest_return: float) -> str | None:
     )
 
 
-def _saturation(hidden: Tensor | None) -> str | None:
-    share = 0.0 if hidden is None else (hidden.abs() > 0.999).float().mean().item()
+def _saturation(state: Any) -> str | None:
+    """A sentence on the activities in a core's state, ``hidden`` or that of each part."""
+    named = {} if state is None else state._asdict()
+    hidden = [leaf.flatten() for name, leaf in named.items() if name.endswith("hidden")]
+    share = (torch.cat(hidden).abs() > 0.999).float().mean().item() if hidden else 0.0
     if share < 0.9:
         return None
     return (
@@ -133,7 +136,6 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
 
 
 def _advice(policy: Network) -> str:
-    connection = policy.core.connection
-    if connection is None or connection.plasticity.bound in ("hard", "soft"):
+    if all(made.plasticity.bound in ("hard", "soft") for made in policy.core.connections):
         return "lower the learning rate"
     return "lower the learning rate, or limit the trace by its option bound"

@@ -204,8 +204,7 @@ class _Graph(nn.Module):
         template = policy.initial_state(0)
         names = _named(template)
         state = unflatten(template, [inputs[name] for name in names])
-        features, starts = policy.extract_features(obs), inputs["episode_start"]
-        assert isinstance(features, Tensor)  # one extractor for actor and critic
+        features, starts = policy.core_inputs(obs), inputs["episode_start"]
         outputs, new_state = sequence(policy.core, features[None], state, starts[None], "eager")
         latent = outputs[0]
         value = policy.values_of(latent).flatten()

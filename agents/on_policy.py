@@ -7,7 +7,7 @@ In shapes, T is the number of steps, B of environments and N of the core's outpu
 (T B, ...) is an array (T, B, ...) with its first two axes flattened.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -162,7 +162,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         self._last_state: Any = None
         self._start_state: Any = None
         self._stepper: Stepper[Any] | None = None
-        self._modulating: Tensor | None = None
+        self._modulating: Sequence[Tensor | None] = ()
         self._masks: Tensor | None = None
 
     def _check_options(self) -> None:
@@ -428,7 +428,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log, with statistics of the plastic connections after the last rollout."""
-        statistics = plasticity_statistics(self.policy.core, self._last_state, self._modulating)
+        cells = self.policy.actor_cells(self._last_state)
+        statistics = plasticity_statistics(cells, self._modulating)
         for name, value in statistics.items():
             self.logger.record(f"plastic/{name}", value)
         super().dump_logs(iteration)

@@ -2,6 +2,10 @@
 
     observation -> features -> core (recurrent) -> layers of net_arch -> action and value heads
 
+With ``share_features_extractor=False``, the critic has a features extractor and a core of its own.
+The two cores are one ``Parallel`` cell, so that the features, the core's outputs and its state are
+those of the actor and then those of the critic.
+
 The policy does not store the recurrent state: its methods take a state and return the new one.
 """
 
@@ -28,11 +32,12 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from plasticrl.agents.acting import Actor, in_full_precision
+from plasticrl.agents.acting import Actor, SeparateExtractor, in_full_precision
 from plasticrl.agents.cores import build_core, check_core
 from plasticrl.agents.masking import check_masks, masked
 from plasticrl.core import Cell, sequence
 from plasticrl.core.backends import check_backend
+from plasticrl.core.cells.composed import Parallel
 from plasticrl.core.replay import ReplayError
 from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflatten
 from plasticrl.core.stock import has_hooks, is_untouched, replaces_methods
@@ -78,6 +83,8 @@ class PlasticPolicy(ActorCriticPolicy):
             ``plasticrl.core.sequence``.
         ortho_init: orthogonal initialization of all layers except the core, as in SB3.
         log_std_init: initial log standard deviation of continuous actions.
+        share_features_extractor: False gives the critic a features extractor and a core of its own,
+            so that actor and critic have no weights in common.
         features_extractor_class, features_extractor_kwargs, normalize_images,
         optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
         use_sde: must be False. SB3's algorithms pass this argument.
@@ -105,6 +112,7 @@ class PlasticPolicy(ActorCriticPolicy):
         log_std_init: float = 0.0,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
+        share_features_extractor: bool = True,
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -127,10 +135,16 @@ class PlasticPolicy(ActorCriticPolicy):
             log_std_init=log_std_init,
             features_extractor_class=features_extractor_class or self.default_features_extractor,
             features_extractor_kwargs=features_extractor_kwargs,
+            share_features_extractor=share_features_extractor,
             normalize_images=normalize_images,
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
+        if not share_features_extractor and not isinstance(self.core, Parallel):
+            raise UsageError(
+                f"{type(self).__name__} has one core for actor and critic, which needs "
+                "share_features_extractor=True: give the cell as core= instead"
+            )
         # A value is value_net's output, times value_std, plus value_mean; see rescale_values.
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_std", torch.ones(()))
@@ -141,23 +155,39 @@ class PlasticPolicy(ActorCriticPolicy):
         # which must have the core's parameters too.
         width = int(self.features_dim)  # a NumPy integer for MultiDiscrete observations
         self.core = build_core(self.core_type, width, self.core_kwargs)
-        self.mlp_extractor = MlpExtractor(
-            self.core.hidden_size, self.net_arch, self.activation_fn, self.device
-        )
+        size, form = self.core.hidden_size, MlpExtractor
+        if not self.share_features_extractor:
+            critic = build_core(self.core_type, width, self.core_kwargs)
+            self.core, form = Parallel(actor=self.core, critic=critic), SeparateExtractor
+        self.mlp_extractor = form(size, self.net_arch, self.activation_fn, self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         for name in ("squash_output", "full_std", "use_expln"):  # arguments for gSDE
             del data[name]
-        own = {"core": self.core_type, "core_kwargs": self.core_kwargs, "backend": self.backend}
-        return data | own
+        return data | {
+            "core": self.core_type,
+            "core_kwargs": self.core_kwargs,
+            "backend": self.backend,
+            "share_features_extractor": self.share_features_extractor,
+        }
+
+    def actor_cells(self, state: Any) -> list[tuple[Cell[Any], Any]]:
+        """The plastic cells that choose actions, in order, each with its part of a core's state."""
+        if self.share_features_extractor:
+            return self.core.plastic_cells(state)
+        assert isinstance(self.core, Parallel)
+        actor: Any = self.core.parts["actor"]
+        cells: list[tuple[Cell[Any], Any]] = actor.plastic_cells(self.core.split(state)["actor"])
+        return cells
 
     @property
     def features_are_observations(self) -> bool:
         """Whether the features are the observations themselves: vectors of float32 numbers."""
         space = self.observation_space
         return (
-            self.has_stock_extractor
+            self.share_features_extractor
+            and self.has_stock_extractor
             and isinstance(space, spaces.Box)
             and len(space.shape) == 1
             and space.dtype == np.float32
@@ -185,13 +215,19 @@ class PlasticPolicy(ActorCriticPolicy):
     @property
     def has_stock_extractor(self) -> bool:
         """Whether SB3's own code extracts the features, without parameters."""
-        extractor = self.features_extractor
-        return (
+        return _is_method(self.extract_features, ActorCriticPolicy.extract_features) and all(
             type(extractor) in (FlattenExtractor, CombinedExtractor)
             and not any(True for _ in extractor.parameters())
             and is_untouched(extractor)
-            and _is_method(self.extract_features, ActorCriticPolicy.extract_features)
+            for extractor in self.features_extractors
         )
+
+    @property
+    def features_extractors(self) -> list[BaseFeaturesExtractor]:
+        """The features extractor, or that of the actor and that of the critic."""
+        if self.share_features_extractor:
+            return [self.features_extractor]
+        return [self.pi_features_extractor, self.vf_features_extractor]
 
     @property
     def samples_by_logits(self) -> bool:
@@ -320,7 +356,7 @@ class PlasticPolicy(ActorCriticPolicy):
         """
         outputs = None if stepper is None else _replayed(stepper)
         if outputs is None:
-            features = self._features(obs).view(*episode_starts.shape, -1)
+            features = self.core_inputs(obs).view(*episode_starts.shape, -1)
             outputs = self._outputs(features, state, episode_starts, bptt_length)
         distribution, values = self._heads(outputs.flatten(0, 1), action_masks)
         return values, distribution.log_prob(actions), distribution
@@ -447,10 +483,10 @@ class PlasticPolicy(ActorCriticPolicy):
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
         return actions
 
-    def _features(self, obs: PyTorchObs) -> Tensor:
+    def core_inputs(self, obs: PyTorchObs) -> Tensor:
+        """The core's inputs (M, F) at observations (M, ...), or a dict of them."""
         features = self.extract_features(obs)
-        assert isinstance(features, Tensor)  # one extractor for actor and critic
-        return features
+        return features if isinstance(features, Tensor) else torch.cat(features, dim=1)
 
     def _advance(
         self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None
@@ -458,7 +494,7 @@ class PlasticPolicy(ActorCriticPolicy):
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
         state = self._as_state(state, _n_rows(obs))
         outputs, state = sequence(
-            self.core, self._features(obs).unsqueeze(0), state, starts, self.backend
+            self.core, self.core_inputs(obs).unsqueeze(0), state, starts, self.backend
         )
         return outputs.squeeze(0), state
 

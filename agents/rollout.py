@@ -6,7 +6,7 @@ first step only when all have been taken, so that the GPU never waits for the CP
 iterators over ``Step``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -64,14 +64,15 @@ class HostRollout:
         obs, episode_starts: the inputs of the next step.
         stepper: the object that ran the core; None in a ``DeviceRollout``.
         outputs: the core's outputs (T, B, N).
-        modulating: the activity that the neuromodulator read (T, B, N); None without one.
+        modulating: for each of the actor's plastic cells, the activity that its neuromodulator read
+            (T, B, N); None without one.
         masks: the action masks (T B, A); None if the environments have none.
 
     The last four are set after the last step.
     """
 
     outputs: Tensor
-    modulating: Tensor | None = None
+    modulating: Sequence[Tensor | None] = ()
     stepper: Stepper[Any] | None = None
     masks: Tensor | None = None
 
@@ -93,9 +94,9 @@ class HostRollout:
         policy, state = self.policy, self.state
         device = policy.device
         act = Actor(policy, state, self.n_steps, self.n_recorded)
-        # A part of ``state``, which each step overwrites.
-        activity = policy.core.modulating_activity(state)
-        outputs, modulating, masks = [], [], []
+        read = _modulating_activities(policy, state)
+        modulating: list[list[Tensor]] = [[] for _ in read]
+        outputs, masks = [], []
         are_masked = has_masks(self.env)
         now: Tensor | None = None
         for _ in range(self.n_steps):
@@ -106,9 +107,9 @@ class HostRollout:
                 masks.append(now)
             actions, output = act(_to_device(obs, device), _to_device(starts, device), False, now)
             outputs.append(output)
-            # If the neuromodulator reads the hidden state, that is the core's output.
-            if activity is not None and activity is not state.hidden:
-                modulating.append(activity.clone())
+            for steps, activity in zip(modulating, read, strict=True):
+                if activity is not None:
+                    steps.append(activity.clone())
             try:
                 self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
             except (Exception, SystemExit) as error:
@@ -117,8 +118,15 @@ class HostRollout:
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
         self.outputs, self.stepper = torch.stack(outputs), act.stepper
         self.masks = torch.cat(masks) if are_masked else None
-        if activity is not None:
-            self.modulating = torch.stack(modulating) if modulating else self.outputs
+        self.modulating = [torch.stack(steps) if steps else None for steps in modulating]
+
+
+def _modulating_activities(policy: ActingPolicy, state: Any) -> list[Tensor | None]:
+    """For each of the actor's plastic cells, what its neuromodulator reads.
+
+    It is a part of ``state``, (B, N), which each step overwrites; None without a neuromodulator.
+    """
+    return [cell.modulating_activity(part) for cell, part in policy.actor_cells(state)]
 
 
 def _to_device(array: Any, device: torch.device) -> Any:
@@ -152,7 +160,7 @@ class DeviceRollout(HostRollout):
                     is_untouched,
                     (
                         policy.core,
-                        policy.features_extractor,
+                        *policy.features_extractors,
                         policy.action_net,
                         policy.mlp_extractor,
                     ),
@@ -167,7 +175,7 @@ class DeviceRollout(HostRollout):
             raise DivergedError(
                 describe_activity(self.policy, loop.first_non_finite_observations())
             )
-        self.outputs, self.modulating = loop.records["outputs"], loop.modulating()
+        self.outputs, self.modulating = loop.records["outputs"], loop.modulating
         self.obs, self.episode_starts = to_host(loop.obs), to_host(loop.starts)
         obs, starts, actions, rewards, dones = (
             to_host(loop.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
@@ -210,8 +218,7 @@ class _DeviceLoop:
         device, self.state = policy.device, rollout.state
         self.policy, self.n_steps = policy, rollout.n_steps
         self.advance = stepper(policy.core, self.state, policy.backend)
-        # A part of ``state``, which each step overwrites.
-        self.activity = policy.core.modulating_activity(self.state)
+        self.read = _modulating_activities(policy, self.state)
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
         self.env_state: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
@@ -249,7 +256,7 @@ class _DeviceLoop:
     def step(self) -> None:
         """Take one step of policy and environments without waiting for the device."""
         policy = self.policy
-        latent = self.advance(policy.extract_features(self.obs), self.starts)
+        latent = self.advance(policy.core_inputs(self.obs), self.starts)
         # A torch distribution would validate its arguments, and so wait for the device.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
         self.finite &= logits.isfinite().all() & latent.isfinite().all()
@@ -266,8 +273,9 @@ class _DeviceLoop:
             "final_obs": result.final_observation,
             "outputs": latent,
         }
-        if self.activity is not None and self.activity is not self.state.hidden:
-            values["modulating"] = self.activity
+        for number, activity in enumerate(self.read):
+            if activity is not None:
+                values[f"modulating {number}"] = activity
         self._record(self.records, values)
         self._record(self.final_info, result.final_info)
         self.obs.copy_(result.observation)
@@ -282,11 +290,10 @@ class _DeviceLoop:
         first: Tensor = obs[int(steps[0]) if len(steps) else -1]
         return first
 
-    def modulating(self) -> Tensor | None:
-        """The activity that the neuromodulator read, (T, B, N); None without a neuromodulator."""
-        if self.activity is None:
-            return None
-        return self.records.get("modulating", self.records["outputs"])
+    @property
+    def modulating(self) -> list[Tensor | None]:
+        """As in ``HostRollout``."""
+        return [self.records.get(f"modulating {number}") for number in range(len(self.read))]
 
     def _record(self, records: dict[str, Tensor], values: dict[str, Tensor]) -> None:
         """Copy each value (B, ...) into its record (T, B, ...) at the present step."""

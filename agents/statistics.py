@@ -1,6 +1,8 @@
 """Statistics of the plastic connections, for the log."""
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,35 +13,35 @@ from plasticrl.core import Cell
 
 @torch.no_grad()
 def plasticity_statistics(
-    core: Cell[Any], state: Any, modulating: Tensor | None
+    cells: Sequence[tuple[Cell[Any], Any]], modulating: Sequence[Tensor | None]
 ) -> dict[str, float]:
-    """Return scalars for the log; none for a core without plastic connections.
+    """Return scalars for the log, each over all cells; none if there are no cells.
 
     Args:
-        state: the core's state at the rollout's end.
-        modulating: the activity that the neuromodulator read in the rollout, (T, B, N); None if
-            there is no neuromodulator.
+        cells: cells with a plastic connection, each with its state at the rollout's end.
+        modulating: for each cell, the activity that its neuromodulator read in the rollout,
+            (T, B, N); None if it has no neuromodulator.
 
     Returns:
         ``alpha_abs_mean`` and ``trace_abs_mean``; ``trace_saturation``, the share of traces at
-        their limit, if they have one; ``eta``, if the connection has one; ``modulation_mean`` and
+        their limit, if they have one; ``eta``, if the connections have one; ``modulation_mean`` and
         ``modulation_std``, if there is a neuromodulator.
     """
-    connection = core.connection
-    if connection is None:
-        return {}
-    trace = state.trace.abs()
-    statistics = {
-        "alpha_abs_mean": connection.alpha.abs().mean().item(),
-        "trace_abs_mean": trace.mean().item(),
-    }
-    if connection.trace_limit < math.inf:
-        saturated = trace >= connection.trace_limit
-        statistics["trace_saturation"] = saturated.float().mean().item()
-    if connection.eta is not None:
-        statistics["eta"] = connection.eta.item()
-    modulation = None if modulating is None else connection.modulation(modulating)
-    if modulation is not None:
-        statistics["modulation_mean"] = modulation.mean().item()
-        statistics["modulation_std"] = modulation.std(correction=0).item()
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for (cell, state), activity in zip(cells, modulating, strict=True):
+        connection, trace = cell.connection, state.trace.abs()
+        assert connection is not None
+        found["alpha_abs_mean"].append(connection.alpha.abs())
+        found["trace_abs_mean"].append(trace)
+        if connection.trace_limit < math.inf:
+            found["trace_saturation"].append((trace >= connection.trace_limit).float())
+        if connection.eta is not None:
+            found["eta"].append(connection.eta)
+        modulation = None if activity is None else connection.modulation(activity)
+        if modulation is not None:
+            found["modulation_mean"].append(modulation)
+    pooled = {name: torch.cat([part.flatten() for part in parts]) for name, parts in found.items()}
+    statistics = {name: values.mean().item() for name, values in pooled.items()}
+    if "modulation_mean" in pooled:
+        statistics["modulation_std"] = pooled["modulation_mean"].std(correction=0).item()
     return statistics

@@ -48,7 +48,7 @@ GOOD_ARM, BAD_ARM = 0.9, 0.1
 IMAGE_SCALE = 10
 
 
-class Bandit(gym.Env[np.ndarray, int]):
+class Bandit(gym.Env[np.ndarray, Any]):
     """A bandit with two arms, of which one, drawn anew in each episode, pays more often.
 
     The observation is the last action (one-hot) and the last reward.
@@ -66,7 +66,7 @@ class Bandit(gym.Env[np.ndarray, int]):
         self.n_pulls = 0
         return np.zeros(3, np.float32), {}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Pull an arm."""
         chance = GOOD_ARM if action == self.good else BAD_ARM
         reward = float(self.np_random.random() < chance)
@@ -86,7 +86,7 @@ def _keep(indices: list[int], env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 
 
 def _memory_maze() -> gym.Env[Any, Any]:
-    from minigrid.wrappers import ImgObsWrapper  # noqa: PLC0415
+    from minigrid.wrappers import ImgObsWrapper  # type: ignore[import-not-found]
 
     env = FlattenObservation(ImgObsWrapper(gym.make("MiniGrid-MemoryS7-v0")))
     space = spaces.Box(0, 255 / IMAGE_SCALE, env.observation_space.shape or (), np.float32)
@@ -135,7 +135,7 @@ ENVIRONMENTS = {
 
 
 def _contrib(policy: str, env: VecEnv, **options: Any) -> BaseAlgorithm:
-    from sb3_contrib import RecurrentPPO as Theirs  # noqa: PLC0415
+    from sb3_contrib import RecurrentPPO as Theirs
 
     return Theirs(policy, env, **options)
 
@@ -210,7 +210,10 @@ def measure(path: Path, environments: list[str], seeds: list[int], seconds: floa
 
 def report(runs: list[dict[str, Any]]) -> str:
     """The table: an environment a line, at equal steps and at equal seconds."""
-    lines = [f"| environment | at | {' | '.join(ALGORITHMS)} |", "|---|---|" + "---|" * len(ALGORITHMS)]
+    lines = [
+        f"| environment | at | {' | '.join(ALGORITHMS)} |",
+        "|---|---|" + "---|" * len(ALGORITHMS),
+    ]
     for environment in ENVIRONMENTS:
         mine = [run for run in runs if run["environment"] == environment]
         if not mine:

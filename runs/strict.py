@@ -4,6 +4,9 @@ The type of a field may be int, float, str, bool, None, a Literal, another datac
 ``tuple[X, ...]``, ``dict[str, X]``, or a union of these. A dataclass with a class attribute
 ``name`` has this name in its JSON data too. A field whose type is a base class of several such
 dataclasses holds one of them; its name decides which class is built.
+
+Data may lack a field with ``may_be_missing`` in its metadata; the field then has its default. Such
+a field is newer than runs that can still be read, and its default is what they did.
 """
 
 import dataclasses
@@ -62,11 +65,12 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
     for key in data:
         if key not in names:
             raise RunError(f"{where}.{key} is unknown; known are {', '.join(names)}")
-    for name in names:
-        if name not in data:
-            raise RunError(f"{where}.{name} is missing")
+    for field in dataclasses.fields(cls):
+        if field.name not in data and not field.metadata.get("may_be_missing"):
+            raise RunError(f"{where}.{field.name} is missing")
     hints = get_type_hints(cls)
-    fields = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in names}
+    given = [name for name in names if name in data]
+    fields = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in given}
     try:
         return cls(**fields)
     except ValueError as error:

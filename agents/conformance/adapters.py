@@ -39,10 +39,8 @@ def advance_plastic(
     policy: PlasticPolicy, obs: Tensor, actions: Tensor, state: Any, episode_starts: Tensor
 ) -> Advance:
     """Take one step of a ``PlasticPolicy`` with the reference implementation of its core."""
-    features = policy.extract_features(obs)
-    assert isinstance(features, Tensor)
-    starts = episode_starts.unsqueeze(0)
-    outputs, state = sequence(policy.core, features.unsqueeze(0), state, starts, "eager")
+    inputs, starts = policy.core_inputs(obs).unsqueeze(0), episode_starts.unsqueeze(0)
+    outputs, state = sequence(policy.core, inputs, state, starts, "eager")
     latent = outputs.squeeze(0)
     values = policy.values_of(latent)
     return Advance(values.flatten(), policy.distribution_of(latent).log_prob(actions), state)

@@ -72,6 +72,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
                     item.name: getattr(config.core, item.name) for item in fields(config.core)
                 },
                 "net_arch": list(chosen.net_arch),
+                "share_features_extractor": chosen.share_features_extractor,
                 "ortho_init": chosen.ortho_init,
                 "optimizer_kwargs": {"eps": chosen.adam_eps},
             },

@@ -24,9 +24,10 @@ def check_run_memory(config: TrainConfig) -> None:
         cell = build_cell(config.core, _input_size(config))
         state = sum(leaf.numel() for leaf in leaves(cell.initial_state(1)))
     weights = sum(parameter.numel() for parameter in cell.parameters())
-    kept = 2 if cell.connection is None else 2 + math.isqrt(max(1, n_steps // 2))
+    kept = 2 + math.isqrt(max(1, n_steps // 2)) if cell.connections else 2
     activity = 2 * n_steps * cell.hidden_size
-    numbers = COPIES * weights + n_envs * (kept * state + activity)
+    n_cores = 1 if config.algorithm.share_features_extractor else 2
+    numbers = n_cores * (COPIES * weights + n_envs * (kept * state + activity))
     hidden_size = getattr(config.core, "hidden_size", 0)
     check_memory(
         numbers * torch.float32.itemsize,

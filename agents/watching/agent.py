@@ -67,7 +67,7 @@ class TrainedAgent:
     @property
     def is_plastic(self) -> bool:
         """Whether the policy's core has plastic connections."""
-        return self.policy.core.connection is not None
+        return bool(self.policy.core.connections)
 
     def seen(self, obs: Any) -> Any:
         """Return observations, one or a batch, as the policy sees them: normalized if they are."""
@@ -75,16 +75,17 @@ class TrainedAgent:
 
     @torch.no_grad()
     def ablate(self) -> "TrainedAgent":
-        """Return a copy of the agent whose plasticity coefficients are zero.
+        """Return a copy of the agent whose plasticity coefficients are all zero.
 
         Raises:
             UsageError: the core has no plastic connections.
         """
         policy = copy.deepcopy(self.policy)
-        if policy.core.connection is None:
+        if not self.is_plastic:
             raise UsageError(
                 f"the core {self.config.core.name!r} has no plastic connections that could be "
                 "ablated"
             )
-        policy.core.connection.alpha.zero_()
+        for connection in policy.core.connections:
+            connection.alpha.zero_()
         return replace(self, policy=policy, is_ablated=True)

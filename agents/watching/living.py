@@ -11,6 +11,7 @@ from plasticrl.agents.failures import closing_env
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
+from plasticrl.core.cells.composed import Composed
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.envs import GridMazeBatch, resolve_id
 from plasticrl.runs import UsageError
@@ -46,6 +47,11 @@ def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveA
         raise UsageError(
             "a live page computes the core and the maze alone, so it cannot show an agent that was "
             f"trained with {', '.join(given)}"
+        )
+    if isinstance(core, Composed):
+        raise UsageError(
+            "a live page shows a core of one layer that actor and critic share, so it cannot show "
+            "an agent with several layers or share_features_extractor=False"
         )
     if not isinstance(core, PlasticRNN) or core.hidden_size > MOST_UNITS:
         raise _refusal(agent)

@@ -52,6 +52,9 @@ def record_episode(
 ) -> EpisodeTrace:
     """Play one episode and record it for the viewer.
 
+    The modulation and the synapses are those of the last plastic cell before the actions: of a core
+    with several layers the last layer, and of a separate actor and critic the actor's.
+
     If the environment describes its scene (``SingleEnv.scene``), the scene is recorded with any
     ``render_mode``.
 
@@ -98,10 +101,11 @@ def record_episode(
             done = terminated or truncated or len(columns.actions) + 1 == longest
             columns.actions.append(action)
             columns.values.append(float(values))
-            if (modulation := policy.core.modulation(state)) is not None:
-                columns.modulation.append(modulation.mean().item())
-            if synapses is not None:
-                synapses.add(state.trace[0].cpu().numpy())
+            for cell, part in policy.actor_cells(state)[-1:]:
+                if (modulation := cell.modulation(part)) is not None:
+                    columns.modulation.append(modulation.mean().item())
+                assert synapses is not None
+                synapses.add(part.trace[0].cpu().numpy())
     return EpisodeTrace(
         title=f"{config.env_id}, seed {seed}" + (", plasticity ablated" if ablated else ""),
         env_id=config.env_id,
@@ -144,9 +148,11 @@ def _stacked(scenes: list[SceneNow]) -> Scene | None:
 
 
 def _synapse_recorder(policy: PlasticPolicy) -> SynapseRecorder | None:
-    connection = policy.core.connection
-    if connection is None:
+    cells = policy.actor_cells(policy.initial_state(0))
+    if not cells:
         return None
+    connection = cells[-1][0].connection
+    assert connection is not None
     limit = connection.trace_limit
     return SynapseRecorder(
         weight=connection.weight.cpu().numpy(),

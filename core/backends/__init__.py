@@ -5,12 +5,14 @@ from typing import Any
 from torch import Tensor
 
 from plasticrl.core.backends.backend import Backend
+from plasticrl.core.backends.composed import ComposedBackend, is_stock_composed
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.fused import FUSED
 from plasticrl.core.backends.recomputed import RECOMPUTED
 from plasticrl.core.backends.torch_rnn import TORCH_RNN
 from plasticrl.core.backends.traceless import TRACELESS
 from plasticrl.core.cells.cell import Cell
+from plasticrl.core.cells.composed import Composed
 from plasticrl.core.observers import is_observed
 from plasticrl.core.state import State
 
@@ -31,7 +33,7 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
         backend: "eager" is ``EAGER``. "fused" is the first of ``SPECIALIZED`` that supports the
             cell and the inputs. "auto" is "fused", but ``EAGER`` if no backend supports them or
             if ``is_observed(inputs)``.
-        cell: any cell.
+        cell: any cell. A backend is chosen for each part of a ``Composed`` cell.
         inputs: (T, B, I), or any tensor of the same length, device and dtype.
 
     Raises:
@@ -45,6 +47,8 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
             "backend 'fused' cannot run under autocast, tracing, torch.export, torch.func or "
             "forward-mode differentiation; use 'auto'"
         )
+    if isinstance(cell, Composed) and is_stock_composed(cell):
+        return ComposedBackend({name: choose(backend, part, inputs) for name, part in cell.items()})
     for specialized in SPECIALIZED:
         if specialized.supports(cell, inputs):
             return specialized

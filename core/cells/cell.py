@@ -17,7 +17,8 @@ class Cell(nn.Module, ABC, Generic[CellState]):
     Attributes:
         input_size: the width of an input, I.
         hidden_size: the width of an output, N.
-        connection: the plastic connection, or None in a cell without one.
+        connection: the plastic connection, or None in a cell without one. A cell that is made of
+            cells has none itself; see ``connections`` and ``plastic_cells``.
         config: the options of the cell; None for a cell class that has no config.
     """
 
@@ -45,6 +46,18 @@ class Cell(nn.Module, ABC, Generic[CellState]):
     def forward(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return the output (B, N) and the new state, from an input (B, I) and the state."""
         return self.step(self.project(input), state)
+
+    @property
+    def connections(self) -> list[PlasticConnection]:
+        """All plastic connections of the cell, or of the cells of which it is made."""
+        return [part for part in self.modules() if isinstance(part, PlasticConnection)]
+
+    def plastic_cells(self, state: CellState) -> "list[tuple[Cell[Any], Any]]":
+        """The cells with a plastic connection of which this cell is made, each with its state.
+
+        That is this cell itself with ``state``, or no cell, unless it is made of cells.
+        """
+        return [] if self.connection is None else [(self, state)]
 
     def modulating_activity(self, state: CellState) -> Tensor | None:
         """Return what the neuromodulator reads of a state, (B, N); None without modulation."""

@@ -34,6 +34,7 @@ CORES: dict[str, dict[str, Any]] = {
         "core": "plastic_rnn",
         "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},
     },
+    "separate": {"core_kwargs": {"hidden_size": 7}, "share_features_extractor": False},
 }
 
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {

@@ -18,13 +18,16 @@ ENVS: list[tuple[str, dict[str, Any]]] = [
     ("plasticrl/TMaze-v0", {"corridor_length": 1, "episode_length": 11}),
 ]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-CORES: list[tuple[str, dict[str, Any]]] = [
-    ("identity", {}),
-    ("gru", {}),
-    ("plastic_rnn", {"modulation": "retroactive"}),
-    ("plastic_rnn", {"modulation": "simple", "fan_out": True}),
-    ("plastic_lstm", {"modulation": "simple", "modulator_input": "cell"}),
-    ("lstm", {}),
+SEPARATE = {"share_features_extractor": False}
+CORES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("identity", {}, {}),
+    ("gru", {}, {}),
+    ("plastic_rnn", {"modulation": "retroactive"}, {}),
+    ("plastic_rnn", {"modulation": "simple", "fan_out": True}, {}),
+    ("plastic_lstm", {"modulation": "simple", "modulator_input": "cell"}, {}),
+    ("lstm", {}, {}),
+    ("lstm", {}, SEPARATE),
+    ("plastic_rnn", {"modulation": "simple"}, SEPARATE),
 ]
 
 
@@ -57,11 +60,12 @@ class Episodes(BaseCallback):
 
 def learner(device: str | None, env: int, core: int, **options: Any) -> RecurrentA2C:
     env_id, env_kwargs = ENVS[env]
-    name, core_kwargs = CORES[core]
+    name, core_kwargs, separate = CORES[core]
     policy_kwargs: dict[str, Any] = {
         "core": name,
         "core_kwargs": {"hidden_size": 6, **core_kwargs},
         "net_arch": [] if core % 2 else [4],
+        **separate,
     }
     if name == "identity":
         policy_kwargs["core_kwargs"] = {}

@@ -31,6 +31,7 @@ RUNS = {
     "retroactive": [*MAZE, "--core.modulation", "retroactive", "--a2c.bptt-length", "4"],
     "plastic_lstm": [*MAZE, "--core.name", "plastic_lstm", "--core.bound", "soft"],
     "lstm": [*MAZE, "--core.name", "lstm", "--a2c.bootstrap-truncated"],
+    "separate": [*MAZE, "--a2c.no-share-features-extractor"],
     "normalize": [*MAZE, "step_penalty=0.25", "--normalize", "--a2c.bootstrap-truncated"],
     "cue-reward": CUES,
     "curriculum": [
