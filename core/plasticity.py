@@ -87,13 +87,13 @@ MOST_UNITS = 10**8
 """With many more units, the number of a matrix's bytes does not fit into 64 bits."""
 
 
-def check_size(**values: Any) -> None:
-    """Raise ``OptionError`` unless every value is an integer from 1 to ``MOST_UNITS``."""
+def check_size(most: int = MOST_UNITS, **values: Any) -> None:
+    """Raise ``OptionError`` unless every value is an integer from 1 to ``most``."""
     for name, value in values.items():
         if type(value) is bool or not isinstance(value, Integral) or int(value) < 1:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
-        if int(value) > MOST_UNITS:
-            raise OptionError(f"{name} must be at most {MOST_UNITS:,}, not {value!r}")
+        if int(value) > most:
+            raise OptionError(f"{name} must be at most {most:,}, not {value!r}")
 
 
 def _is_number(value: Any) -> bool:

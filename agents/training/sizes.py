@@ -25,13 +25,15 @@ def check_run_memory(config: TrainConfig) -> None:
         state = sum(leaf.numel() for leaf in leaves(cell.initial_state(1)))
     weights = sum(parameter.numel() for parameter in cell.parameters())
     kept = 2 + math.isqrt(max(1, n_steps // 2)) if cell.connections else 2
-    activity = 2 * n_steps * cell.hidden_size
+    n_layers = getattr(config.core, "num_layers", 1)
+    activity = 2 * n_steps * n_layers * cell.hidden_size
     n_cores = 1 if config.algorithm.share_features_extractor else 2
     numbers = n_cores * (COPIES * weights + n_envs * (kept * state + activity))
     hidden_size = getattr(config.core, "hidden_size", 0)
+    layers = f"core.num_layers={n_layers}, " if n_layers > 1 else ""
     check_memory(
         numbers * torch.float32.itemsize,
-        f"core.hidden_size={hidden_size}, n_envs={n_envs}, {config.name}.n_steps={n_steps}",
+        f"core.hidden_size={hidden_size}, {layers}n_envs={n_envs}, {config.name}.n_steps={n_steps}",
     )
 
 

@@ -12,6 +12,7 @@ from plasticrl.core.cells.configs import (
     CellConfig,
     GRUConfig,
     IdentityConfig,
+    LayeredConfig,
     LSTMConfig,
     PlasticLSTMConfig,
     PlasticReadoutConfig,
@@ -84,6 +85,8 @@ def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell
 
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
 
+    With ``num_layers`` above 1, it is a ``Stack`` of such cells.
+
     Args:
         cell: the name of a cell, or a config.
         input_size: the width of an input.
@@ -99,7 +102,14 @@ def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell
     config = entry.config() if isinstance(cell, str) else cell
     check_options(type(config), options)
     check_size(input_size=input_size)
-    return entry.load()(input_size, replace(config, **options))
+    build, config = entry.load(), replace(config, **options)
+    if not isinstance(config, LayeredConfig) or config.num_layers == 1:
+        return build(input_size, config)
+    from plasticrl.core.cells.composed import Stack  # needs torch
+
+    layer, sizes = replace(config, num_layers=1), [input_size]
+    sizes += [config.hidden_size] * (config.num_layers - 1)
+    return Stack([build(size, layer) for size in sizes], config)
 
 
 __all__ = ["CELLS", "Entry", "build_cell", "cell_entry", "cell_fields", "vary"]

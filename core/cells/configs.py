@@ -5,7 +5,7 @@ their docstrings as help.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 from plasticrl.core.plasticity import (
@@ -43,22 +43,37 @@ class SizedConfig(CellConfig):
         check_size(hidden_size=self.hidden_size)
 
 
+MOST_LAYERS = 100
+
+
 @dataclass(frozen=True, kw_only=True)
-class RNNConfig(SizedConfig):
+class LayeredConfig(SizedConfig):
+    """The base class of the configs of cells of which several can be stacked."""
+
+    num_layers: int = field(default=1, metadata={"may_be_missing": True})
+    """Number of layers of hidden_size units. Each layer reads the output of the one before."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(MOST_LAYERS, num_layers=self.num_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNConfig(LayeredConfig):
     """A recurrent net of tanh units, without plasticity."""
 
     name: ClassVar[str] = "rnn"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRUConfig(SizedConfig):
+class GRUConfig(LayeredConfig):
     """A gated recurrent unit."""
 
     name: ClassVar[str] = "gru"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LSTMConfig(SizedConfig):
+class LSTMConfig(LayeredConfig):
     """A long short-term memory."""
 
     name: ClassVar[str] = "lstm"
@@ -77,14 +92,23 @@ class PlasticConfig(Plasticity, SizedConfig):
 
     def __post_init__(self) -> None:
         Plasticity.__post_init__(self)
-        SizedConfig.__post_init__(self)
+        super(Plasticity, self).__post_init__()  # of SizedConfig, or of LayeredConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlasticRNNConfig(PlasticConfig):
+class PlasticRNNConfig(PlasticConfig, LayeredConfig):
     """A recurrent net of tanh units with plastic recurrent connections."""
 
     name: ClassVar[str] = "plastic_rnn"
+    conditions: ClassVar[tuple[Condition, ...]] = (
+        *Plasticity.conditions,
+        Condition(
+            "num_layers",
+            "input_mode",
+            ("weights", "additive"),
+            "a layer has no masks for the next one",
+        ),
+    )
 
     input_mode: Literal["weights", "additive", "clamped"] = "weights"
     """How the input reaches the units. weights: through a trained linear layer;
@@ -103,7 +127,7 @@ class PlasticRNNConfig(PlasticConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlasticLSTMConfig(PlasticConfig):
+class PlasticLSTMConfig(PlasticConfig, LayeredConfig):
     """An LSTM whose recurrent connections to the cell input (the candidate) are plastic."""
 
     name: ClassVar[str] = "plastic_lstm"

@@ -34,7 +34,11 @@ CORES: dict[str, dict[str, Any]] = {
         "core": "plastic_rnn",
         "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},
     },
-    "separate": {"core_kwargs": {"hidden_size": 7}, "share_features_extractor": False},
+    "layers": {"core": "gru", "core_kwargs": {"hidden_size": 7, "num_layers": 2}},
+    "separate": {
+        "core_kwargs": {"hidden_size": 7, "num_layers": 2},
+        "share_features_extractor": False,
+    },
 }
 
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {

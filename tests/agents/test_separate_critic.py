@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
+from plasticrl.agents.acting import Actor
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.core import Cell, build_cell
 from plasticrl.core.cells.composed import Parallel
@@ -139,20 +140,50 @@ def test_one_optimizer_owns_every_parameter_once(core: str, make_vec: Any) -> No
     assert "vf_features_extractor" in parts
 
 
-def test_the_log_has_the_actors_plasticity(algorithm: Any, make_vec: Any) -> None:
-    """Otherwise the curves show the critic's, or no modulation."""
-    core_kwargs = {"hidden_size": 7, "modulation": "simple", "clip": 0.05}
+def test_the_log_has_the_actors_plasticity(
+    algorithm: Any, make_vec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the curves show the critic's, or that of one layer."""
+    core_kwargs = {"hidden_size": 7, "num_layers": 2, "modulation": "simple", "clip": 0.05}
     model: RecurrentOnPolicyAlgorithm = make(make_vec(), algorithm, core_kwargs=core_kwargs)
-    model.learn(N_STEPS * N_ENVS, log_interval=100)  # too short for a line of the log
+    layers: Any = model.policy.core.parts["actor"].parts.values()  # type: ignore[union-attr]
+    signals: list[Tensor] = []
+
+    class Listening(Actor):
+        def __init__(self, policy: Any, state: Any, *arguments: Any) -> None:
+            super().__init__(policy, state, *arguments)
+            self.state = state
+
+        def __call__(self, *arguments: Any) -> Any:
+            chosen = super().__call__(*arguments)
+            read = self.state.actor_layer_1_hidden, self.state.actor_layer_2_hidden
+            signals.extend(
+                layer.connection.modulator(hidden).detach()
+                for layer, hidden in zip(layers, read, strict=True)
+            )
+            return chosen
+
+    monkeypatch.setattr("plasticrl.agents.rollout.Actor", Listening)
+    model.learning_rate = 0.0
+    model._setup_lr_schedule()
+    model.learn(N_STEPS * N_ENVS, log_interval=100)  # no line of the log
     logged: dict[str, Any] = {}
     model.logger.dump = lambda **_: logged.update(model.logger.name_to_value)  # type: ignore[method-assign]
     model.dump_logs()
-    actor: Any = model.policy.core.parts["actor"]
-    alpha = actor.connection.alpha.abs().mean().item()
-    trace = model._last_state.actor_trace.abs().mean().item()
-    assert logged["plastic/alpha_abs_mean"] == pytest.approx(alpha)
-    assert logged["plastic/trace_abs_mean"] == pytest.approx(trace)
-    assert logged["plastic/modulation_std"] > 0
+    state = model._last_state
+    trace = torch.stack([state.actor_layer_1_trace, state.actor_layer_2_trace]).abs()
+    alpha = torch.stack([layer.connection.alpha for layer in layers]).abs()
+    expected = {
+        "alpha_abs_mean": alpha.mean(),
+        "trace_abs_mean": trace.mean(),
+        "trace_saturation": (trace >= 0.05).float().mean(),
+        "modulation_mean": torch.stack(signals).mean(),
+        "modulation_std": torch.stack(signals).std(correction=0),
+    }
+    found = {name: value for name, value in logged.items() if name.startswith("plastic/")}
+    assert found == {
+        f"plastic/{name}": pytest.approx(value.item(), rel=1e-4) for name, value in expected.items()
+    }
 
 
 def test_predict_and_a_saved_policy(algorithm: Any, make_vec: Any, tmp_path: Path) -> None:

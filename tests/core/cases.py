@@ -70,9 +70,14 @@ class Case:
 
     def results(self, run: Any) -> dict[str, Tensor]:
         """Outputs, final state and all gradients, by name."""
-        state = self.state._fields[: len(leaves(self.state))]
+        state = self.leaf_names()
         sources = {"inputs": self.inputs, **dict(zip(state, leaves(self.state), strict=True))}
         return self._results(run, sources | dict(self.cell.named_parameters()))
+
+    def leaf_names(self) -> list[str]:
+        """The names of the state's tensors."""
+        named = zip(self.state._fields, self.state, strict=True)
+        return [name for name, leaf in named if leaf is not None]
 
     def parameter_results(self, run: Any) -> dict[str, Tensor]:
         """The same without the gradients of inputs and initial state."""
@@ -82,7 +87,7 @@ class Case:
         outputs, final = run(self.cell, self.inputs, self.state, self.starts)
         given = [outputs, *leaves(final)]
         gradients = torch.autograd.grad(given, list(sources.values()), self.upstream)
-        state = self.state._fields[: len(leaves(self.state))]
+        state = self.leaf_names()
         names = ["outputs", *(f"final {name}" for name in state)]
         names += [f"d {name}" for name in sources]
         return dict(zip(names, [*given, *gradients], strict=True))

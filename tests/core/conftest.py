@@ -18,7 +18,9 @@ PLASTIC: list[dict[str, Any]] = [
     {"modulation": "retroactive", "rule": "oja", "bound": "soft", "fan_out": True},
 ]
 MORE: dict[str, list[dict[str, Any]]] = {
+    "lstm": [{"num_layers": 2}],
     "plastic_rnn": [
+        {"num_layers": 2, "modulation": "retroactive"},
         {"input_mode": "additive", "hidden_size": INPUT_SIZE},
         {"input_mode": "clamped", "modulation": "simple"},
     ],

@@ -119,6 +119,12 @@ def test_plastic_rnn(options: dict[str, Any]) -> None:
     check("plastic_rnn", 2, options)
 
 
+@pytest.mark.parametrize("modulation", ["none", "simple", "retroactive"])
+def test_two_layers(modulation: str) -> None:
+    """Otherwise the gradient to the first layer is wrong."""
+    check("plastic_rnn", 2, with_clip({"bound": "hard", "modulation": modulation, "num_layers": 2}))
+
+
 # Entry by entry, where the test above takes random directions.
 @pytest.mark.parametrize(
     "options",

@@ -120,6 +120,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "alpha_scale": (0.5,),
     "weight_scale": (0.5,),
     "label_gain": (1.0,),
+    "num_layers": (2,),
     "hidden_size": (),  # that the output's width follows is another test's
 }
 INITIAL = ("eta_init", "alpha_init", "alpha_scale", "weight_init", "weight_scale")

@@ -108,6 +108,22 @@ def test_defaults_do_not_stand_in_for_missing_keys() -> None:
         from_dict(Config, data, where="preset")
 
 
+@dataclass(frozen=True)
+class Grown:
+    size: int = 3
+    layers: int = field(default=1, metadata={"may_be_missing": True})
+
+
+def test_a_run_from_before_a_field_was_added() -> None:
+    """Otherwise a new option makes all older runs unreadable."""
+    assert from_dict(Grown, {"size": 4}) == Grown(4, 1)
+    assert to_dict(Grown(4)) == {"size": 4, "layers": 1}
+    with pytest.raises(RunError, match=r"config\.size is missing"):
+        from_dict(Grown, {"layers": 2})
+    with pytest.raises(RunError, match=r"config\.layers must be an integer, not None"):
+        from_dict(Grown, {"size": 4, "layers": None})
+
+
 def test_only_an_object_is_a_config() -> None:
     with pytest.raises(RunError, match="config must be an object, not 3"):
         from_dict(Config, 3)

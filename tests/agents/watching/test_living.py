@@ -335,6 +335,13 @@ def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None
     assert str(caught.value) == SUPPORTED + found
 
 
+@pytest.mark.parametrize("core", [lively(num_layers=2), GRUConfig(num_layers=2)])
+def test_layers_are_refused(core: Any) -> None:
+    """Otherwise a page would show a net that is not the agent's."""
+    with pytest.raises(UsageError, match="shows a core of one layer that actor and critic share"):
+        living(untrained(core=core), seed=0)
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

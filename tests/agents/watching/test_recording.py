@@ -11,7 +11,7 @@ import torch
 
 import plasticrl.envs  # noqa: F401  (registers its environments)
 from plasticrl.agents.training.building import build_model
-from plasticrl.agents.training.config import A2CTrainConfig
+from plasticrl.agents.training.config import A2CConfig, A2CTrainConfig
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import measure
@@ -23,8 +23,11 @@ from plasticrl.viewer import EpisodeTrace, save_npz
 MAZE = {"size": 5, "episode_length": 40}
 
 
-def untrained(env_id: str, env_kwargs: dict[str, Any], name: str, **core: Any) -> TrainedAgent:
+def untrained(
+    env_id: str, env_kwargs: dict[str, Any], name: str, separate: bool = False, **core: Any
+) -> TrainedAgent:
     config = A2CTrainConfig(
+        a2c=A2CConfig(share_features_extractor=not separate),
         env_id=env_id,
         env_kwargs=env_kwargs,
         core=CELLS[name].config(**core),
@@ -123,6 +126,36 @@ def test_the_trace_and_the_values_are_the_nets_own() -> None:
     assert connection is not None
     np.testing.assert_array_equal(synapses.weight, connection.weight.detach())
     np.testing.assert_array_equal(synapses.alpha, connection.alpha.detach())
+
+
+def test_the_last_layer_of_the_actor_is_recorded_and_all_are_ablated() -> None:
+    """Otherwise a recording shows the critic's trace, or an ablated agent is still plastic."""
+    core = {"name": "plastic_rnn", "hidden_size": 8, "num_layers": 2, "modulation": "simple"}
+    agent = untrained("plasticrl/GridMaze-v0", MAZE, separate=True, alpha_scale=1.0, **core)
+    episode = record(agent)
+    synapses, recorded = episode.synapses, episode.modulation
+    assert synapses is not None
+    assert recorded is not None
+    net: Any = agent.policy.core
+    layer = net.parts["actor"].parts["layer_2"]
+    np.testing.assert_array_equal(synapses.weight, layer.connection.weight.detach())
+    env = gym.make("plasticrl/GridMaze-v0", **MAZE)  # type: ignore[arg-type]
+    obs, _ = env.reset(seed=3)
+    state = None
+    for step in range(episode.n_steps):
+        state = agent.policy.step(torch.as_tensor(obs)[None], state).state
+        trace = state.actor_layer_2_trace[0].numpy()
+        np.testing.assert_allclose(synapses.trace.at(step), trace, atol=synapses.trace.scale / 250)
+        modulation = layer.connection.modulator(state.actor_layer_2_hidden).mean().item()
+        assert recorded[step] == pytest.approx(modulation, abs=1e-6)
+        obs, *_ = env.step(episode.actions[step])
+    alphas = [
+        value
+        for name, value in agent.ablate().policy.named_parameters()
+        if name.endswith("connection.alpha")
+    ]
+    assert len(alphas) == 4
+    assert not any(alpha.any() for alpha in alphas)
 
 
 @pytest.mark.parametrize(
