@@ -8,7 +8,7 @@ trains it for some rollouts, and tests the properties of ``PROPERTIES``.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from plasticrl.agents.conformance import acting, learning
+from plasticrl.agents.conformance import acting, exported, learning
 from plasticrl.agents.conformance.adapters import Adapter
 from plasticrl.agents.conformance.subject import MakeModel, Subject
 from plasticrl.agents.conformance.verdict import NotTestedError, ViolationError
@@ -28,6 +28,7 @@ PROPERTIES: dict[str, Callable[[Subject], str]] = {
         learning.bptt_length,
         learning.save_and_resume,
         learning.evaluation,
+        exported.export,
     )
 }
 """All properties, in the order of the report.

@@ -10,11 +10,9 @@ from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from plasticrl.agents.vec_env import BatchVecEnv
-from plasticrl.envs import ENV_IDS, BatchEnv
+from plasticrl.envs import ENV_IDS, BatchEnv, resolve_id
+from plasticrl.envs.registration import MODULE
 from plasticrl.runs import UsageError
-
-MODULE = "plasticrl.envs"
-"""The module that registers ``ENV_IDS``."""
 
 
 def make_vec_env(
@@ -41,6 +39,7 @@ def make_vec_env(
 
     Args:
         env_id: an id, also with its module as "module:id", or a callable that makes an environment.
+            An id without a version stands for the newest one.
         seed: environment k is seeded with seed + k at the next reset, and the action space with
             seed + start_index now.
         start_index: number of the first environment, in the names of the monitor files.
@@ -70,7 +69,7 @@ def make_vec_env(
         "reset_keywords": monitor_kwargs.get("reset_keywords"),
     }
     given = [name for name, value in separating.items() if value]
-    own_id = env_id.removeprefix(f"{MODULE}:") if isinstance(env_id, str) else ""
+    own_id = resolve_id(env_id) if isinstance(env_id, str) else ""
     is_own = own_id in ENV_IDS
     if given or not is_own:
         if device is not None:

@@ -50,7 +50,6 @@ from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
 from plasticrl.agents.normalization import observation_statistics
-from plasticrl.agents.options import DEFAULT_CORE
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.core import sequence
 from plasticrl.core.state import leaves, unflatten
@@ -102,9 +101,10 @@ def export_policy(
     policy.check_overrides()
     if policy.training:
         policy.set_training_mode(False)
+    core = policy.core
     metadata = {
         "plasticrl_version": version("plasticrl"),
-        "core": policy.core_name or DEFAULT_CORE.name,
+        "core": type(core).__name__ if core.config is None else core.config.name,
         "observation_space": str(policy.observation_space),
         "action_space": str(policy.action_space),
     }

@@ -8,6 +8,7 @@ space, the sum of the numbers of a ``MultiDiscrete`` space, and twice the number
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -44,6 +45,20 @@ def get_masks(env: VecEnv) -> np.ndarray:
     return check_masks(env.env_method(METHOD), env.num_envs, env.action_space)
 
 
+def get_single_masks(env: gym.Env[Any, Any]) -> np.ndarray | None:
+    """Ask a single environment which actions are possible now.
+
+    Returns:
+        (1, A) bool; None if the environment does not say it.
+
+    Raises:
+        UsageError: as ``check_masks``.
+    """
+    if not env.has_wrapper_attr(METHOD):
+        return None
+    return check_masks(env.get_wrapper_attr(METHOD)(), 1, env.action_space)
+
+
 def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.ndarray:
     """Return masks as a boolean array (n_rows, A).
 
@@ -63,8 +78,8 @@ def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.
             f"action masks must be {(n_rows, sum(sizes))} for {n_rows} environments with the "
             f"action space {action_space}, not {np.shape(masks)}"
         )
-    starts = np.cumsum([0, *sizes[:-1]])
-    if not (possible := np.logical_or.reduceat(checked, starts, axis=1).all(axis=1)).all():
+    possible = np.logical_or.reduceat(checked, _starts(sizes), axis=1).all(axis=1)
+    if not possible.all():
         row = int(np.flatnonzero(~possible)[0])
         raise UsageError(f"the action masks of environment {row} leave no possible action")
     return checked
@@ -79,6 +94,22 @@ def _sizes(action_space: spaces.Space[Any]) -> list[int]:
     if isinstance(action_space, spaces.MultiBinary):
         return [2] * int(action_space.shape[0])
     raise UsageError(f"action masks need discrete actions, not the action space {action_space}")
+
+
+def _starts(sizes: list[int]) -> np.ndarray:
+    """The index of the first mask of each part of an action."""
+    return np.cumsum([0, *sizes[:-1]])
+
+
+def sample_possible(
+    masks: np.ndarray, action_space: spaces.Space[Any], generator: np.random.Generator
+) -> np.ndarray:
+    """Draw actions (B, ...), each with equal probability from all that its masks (B, A) allow."""
+    # The largest of independent random numbers is each of them with equal probability.
+    drawn = np.where(masks, generator.random(masks.shape), -1.0)
+    parts = np.split(drawn, _starts(_sizes(action_space))[1:], axis=1)
+    actions = np.stack([part.argmax(axis=1) for part in parts], axis=1)
+    return actions.reshape(-1, *(action_space.shape or ()))
 
 
 def masked(distribution: Distribution, masks: Tensor) -> Distribution:

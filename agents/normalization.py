@@ -118,7 +118,7 @@ def describe_statistics(env: VecNormalize | None) -> str | None:
         if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.var).all()):
             return (
                 f"the running mean or variance of the {name} is not finite: scale them in the "
-                "environment, or train without --normalize"
+                "environment, or train with normalize=False"
             )
     return None
 

@@ -33,9 +33,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor, SeparateExtractor, in_full_precision
+from plasticrl.agents.cores import build_core, check_core
 from plasticrl.agents.masking import check_masks, masked
-from plasticrl.agents.options import DEFAULT_CORE
-from plasticrl.core import CELLS, Cell, build_cell, sequence, vary
+from plasticrl.core import Cell, sequence
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.composed import Parallel
 from plasticrl.core.replay import ReplayError
@@ -43,9 +43,6 @@ from plasticrl.core.state import check_state, detach, leaves, map_leaves, unflat
 from plasticrl.core.stock import has_hooks, is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
-
-CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
-"""The cells that a policy can have."""
 
 SLOWEST_RESCALING = 0.05
 """The least share that the newest returns have in the running averages of ``rescale_values``."""
@@ -73,9 +70,11 @@ class PlasticPolicy(ActorCriticPolicy):
         observation_space: any but Dict (see ``MultiInputPlasticPolicy``).
         action_space: Box, Discrete, MultiDiscrete or MultiBinary.
         lr_schedule: learning rate as a function of the remaining progress.
-        core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm". None is a
-            plastic_rnn with ``modulation="simple"`` and ``fan_out=True``.
-        core_kwargs: the core's options, those of its plasticity included; see ``build_cell``.
+        core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm"; or a class of your
+            own, a subclass of ``plasticrl.core.Cell``. None is a plastic_rnn with
+            ``modulation="simple"`` and ``fan_out=True``.
+        core_kwargs: the core's options, those of its plasticity included; see ``build_cell``. A
+            class of your own is called with the width of the features and these arguments.
         net_arch: layers between the core and the heads, in SB3's notation. None is SB3's default:
             two layers of 64 units for each head, or no layers after a ``NatureCNN``. [] is no
             layers, as in the papers that introduced the plastic nets.
@@ -91,7 +90,7 @@ class PlasticPolicy(ActorCriticPolicy):
         use_sde: must be False. SB3's algorithms pass this argument.
 
     Raises:
-        ValueError: for an unknown core or backend, or an option that the core does not have.
+        ValueError: for an unknown core or backend, or as ``build_core``.
     """
 
     default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -104,7 +103,7 @@ class PlasticPolicy(ActorCriticPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
-        core: str | None = None,
+        core: str | type[Cell[Any]] | None = None,
         core_kwargs: dict[str, Any] | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.Tanh,
@@ -122,11 +121,8 @@ class PlasticPolicy(ActorCriticPolicy):
         check_backend(backend)
         if use_sde:
             raise UsageError("use_sde must be False: recurrent policies do not support gSDE")
-        if core is not None and core not in CORES:
-            raise UsageError(
-                f"there is no core {core!r} for a policy; there are {', '.join(CORES)}"
-            )
-        self.core_name = core
+        check_core(core)
+        self.core_type = core
         self.core_kwargs = dict(core_kwargs or {})
         self.backend = backend
         super().__init__(
@@ -147,7 +143,7 @@ class PlasticPolicy(ActorCriticPolicy):
         if not share_features_extractor and not isinstance(self.core, Parallel):
             raise UsageError(
                 f"{type(self).__name__} has one core for actor and critic, which needs "
-                "share_features_extractor=True: override build_core instead"
+                "share_features_extractor=True: give the cell as core= instead"
             )
         # A value is value_net's output, times value_std, plus value_mean; see rescale_values.
         self.register_buffer("value_mean", torch.zeros(()))
@@ -158,27 +154,19 @@ class PlasticPolicy(ActorCriticPolicy):
         # The core is built here because SB3 calls this method before it creates the optimizer,
         # which must have the core's parameters too.
         width = int(self.features_dim)  # a NumPy integer for MultiDiscrete observations
-        self.core, form = self.build_core(width), MlpExtractor
-        size = self.core.hidden_size
+        self.core = build_core(self.core_type, width, self.core_kwargs)
+        size, form = self.core.hidden_size, MlpExtractor
         if not self.share_features_extractor:
-            self.core, form = (
-                Parallel(actor=self.core, critic=self.build_core(width)),
-                SeparateExtractor,
-            )
+            critic = build_core(self.core_type, width, self.core_kwargs)
+            self.core, form = Parallel(actor=self.core, critic=critic), SeparateExtractor
         self.mlp_extractor = form(size, self.net_arch, self.activation_fn, self.device)
-
-    def build_core(self, input_size: int) -> Cell[Any]:
-        """Build a core, untrained. A separate critic gets one from a second call."""
-        if self.core_name is None:
-            return build_cell(vary(DEFAULT_CORE, self.core_kwargs)[0], input_size)
-        return build_cell(self.core_name, input_size, **self.core_kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         for name in ("squash_output", "full_std", "use_expln"):  # arguments for gSDE
             del data[name]
         return data | {
-            "core": self.core_name,
+            "core": self.core_type,
             "core_kwargs": self.core_kwargs,
             "backend": self.backend,
             "share_features_extractor": self.share_features_extractor,

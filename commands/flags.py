@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from plasticrl.agents.training.config import NotAllowedError
 from plasticrl.core import OptionError
 from plasticrl.runs import RunError, UsageError
 
@@ -187,13 +188,18 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
 
 @contextmanager
 def flags_in_errors(form: type[Any]) -> Iterator[None]:
-    """A context that applies ``with_flags`` to the message of a ``UsageError`` or ``OptionError``.
+    """A context in which errors name flags instead of the library's settings.
+
+    It applies ``with_flags`` to the message of a ``UsageError`` or ``OptionError``.
 
     Raises:
         UsageError: with the new message.
     """
     try:
         yield
+    except NotAllowedError as error:
+        allowing = f"add --allow-import {' '.join(error.modules)}"
+        raise RunError(f"{error.problem}: if you trust it, {allowing}") from error
     except RunError:  # it is about a file, whose name may look like a setting
         raise
     except (UsageError, OptionError) as error:

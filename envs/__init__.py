@@ -5,7 +5,7 @@ from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
 from plasticrl.envs.history import HistoryObservation
-from plasticrl.envs.registration import ENV_IDS, register_envs
+from plasticrl.envs.registration import ENV_IDS, register_envs, resolve_id
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 from plasticrl.envs.t_maze import TMaze, TMazeBatch
@@ -27,6 +27,7 @@ __all__ = [
     "TMazeBatch",
     "Trials",
     "register_envs",
+    "resolve_id",
 ]
 
 register_envs()

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import gymnasium
+from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 
 
 class EnvRow(NamedTuple):
@@ -21,6 +22,27 @@ TABLE = (
 )
 
 ENV_IDS = tuple(row.id for row in TABLE)
+
+MODULE = "plasticrl.envs"
+"""The module whose import registers ``ENV_IDS``."""
+
+
+def resolve_id(env_id: str) -> str:
+    """Return the full id of a registered environment, as ``gymnasium.make`` finds it.
+
+    An id without a version gets the newest one, and an id of this package loses its module:
+    "plasticrl.envs:plasticrl/GridMaze" becomes "plasticrl/GridMaze-v0". An id that is not
+    registered, or names another module, is returned unchanged.
+    """
+    own_id = env_id.removeprefix(f"{MODULE}:")
+    try:
+        namespace, name, version = parse_env_id(own_id)
+    except gymnasium.error.Error:
+        return env_id
+    newest = find_highest_version(namespace, name)
+    if version is None and newest is not None:
+        own_id = get_env_id(namespace, name, newest)
+    return own_id if own_id in gymnasium.registry else env_id
 
 
 def register_envs() -> None:

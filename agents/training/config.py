@@ -185,6 +185,19 @@ class PPOTrainConfig(TrainConfig):
     """The algorithm."""
 
 
+class NotAllowedError(RunError):
+    """A run names modules whose import has not been allowed.
+
+    Attributes:
+        problem: the message without the way out.
+        modules: all modules that the run names.
+    """
+
+    def __init__(self, problem: str, modules: list[str]) -> None:
+        super().__init__(f"{problem}: if you trust it, give allowed={modules}")
+        self.problem, self.modules = problem, modules
+
+
 def open_run(path: Path, allowed: Collection[str] = ()) -> tuple[RunDirectory, TrainConfig]:
     """Open an agent's run and read its config.
 
@@ -192,16 +205,16 @@ def open_run(path: Path, allowed: Collection[str] = ()) -> tuple[RunDirectory, T
         allowed: the modules that the config may name, which are imported later.
 
     Raises:
-        RunError: the run is missing, damaged, of another format or kind, or names a module that is
-            not allowed.
+        RunError: the run is missing, damaged, or of another format or kind.
+        NotAllowedError: it names a module that is not allowed.
     """
     run = RunDirectory.open(path)
     if run.kind != KIND:
         raise RunError(f"{path} is a run of kind {run.kind!r}, not an agent's")
     config = from_dict(TrainConfig, run.config, f"{path / CONFIG_NAME}: config")
     if foreign := [module for module in config.modules if module not in allowed]:
-        raise RunError(
-            f"{path / CONFIG_NAME} names the module {foreign[0]}, whose code would be run: if you "
-            f"trust it, add --allow-import {' '.join(config.modules)}"
+        raise NotAllowedError(
+            f"{path / CONFIG_NAME} names the module {foreign[0]}, whose code would be run",
+            config.modules,
         )
     return run, config

@@ -17,7 +17,7 @@ from plasticrl.agents.env_util import make_vec_env
 from plasticrl.agents.failures import closing_env, summary
 from plasticrl.agents.training.checked_env import CheckedEnv
 from plasticrl.agents.training.config import TrainConfig
-from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation, Trials
+from plasticrl.envs import ENV_IDS, ArgumentError, HistoryObservation, Trials, resolve_id
 from plasticrl.runs import UsageError, UserCodeError, check_device
 
 
@@ -51,9 +51,12 @@ def build_env(config: TrainConfig, n_envs: int, device: str | None = None) -> Ve
 
 def is_native(config: TrainConfig) -> bool:
     """Whether all environments of a run are one ``BatchEnv`` of this package."""
-    return (
-        config.env_id in ENV_IDS and config.trials == 1 and not (config.wrapper or config.processes)
-    )
+    return is_own(config) and config.trials == 1 and not (config.wrapper or config.processes)
+
+
+def is_own(config: TrainConfig) -> bool:
+    """Whether the environment of a run is one of this package."""
+    return resolve_id(config.env_id) in ENV_IDS
 
 
 def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[Any, Any]:
@@ -66,7 +69,7 @@ def build_single_env(config: TrainConfig, render_mode: str | None) -> gym.Env[An
     if render_mode is not None:
         options["render_mode"] = render_mode
     with _errors_of_making(config):
-        return _wrapped(config, gym.make(config.env_id, **options))
+        return _wrapped(config, gym.make(resolve_id(config.env_id), **options))
 
 
 def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
@@ -77,7 +80,7 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         if make is None:
             raise UsageError(f"wrapper: the module {module} has no {wrapper}")
         env = make(env)
-    if config.env_id not in ENV_IDS:
+    if not is_own(config):
         env = CheckedEnv(env)
     if config.trials > 1:
         _check_not_dict(env, "trials")
@@ -104,13 +107,13 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     a bug and keeps its traceback. Other environments raise various errors for a wrong option.
     """
     others_raise = (ImportError, TypeError, ValueError, AssertionError)
-    errors = () if config.env_id in ENV_IDS else others_raise
+    errors = () if is_own(config) else others_raise
     try:
         yield
     except (gym.error.Error, ArgumentError, *errors) as error:
         raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
     except (Exception, SystemExit) as error:
-        if config.env_id in ENV_IDS:
+        if is_own(config):
             raise
         raise UserCodeError(f"{config.env_id} cannot be made: {summary(error)}") from error
 
@@ -143,11 +146,11 @@ def _spec(config: TrainConfig) -> EnvSpec:
     with _errors_of_making(config):
         if module:
             import_module(module)
-        return gym.spec(env_id)
+        return gym.spec(resolve_id(env_id))
 
 
 def _check_history(config: TrainConfig) -> None:
-    if config.env_id in ENV_IDS:
+    if is_own(config):
         raise UsageError(f"history: {config.env_id} already has its history in the observation")
     spec = _spec(config)
     limit = config.env_kwargs.get("max_episode_steps", spec.max_episode_steps)
@@ -160,7 +163,7 @@ def _check_history(config: TrainConfig) -> None:
 
 def _check_env_kwargs(config: TrainConfig) -> None:
     spec = _spec(config)
-    native = config.env_id in ENV_IDS
+    native = is_own(config)
     creator = spec.vector_entry_point if native else spec.entry_point
     with _errors_of_making(config):
         make: Any = load_env_creator(creator) if isinstance(creator, str) else creator

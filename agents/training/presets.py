@@ -152,8 +152,12 @@ def cue_reward_tuned() -> A2CTrainConfig:
 
 
 def a2c() -> A2CTrainConfig:
-    """RecurrentA2C on an environment of your own, with its defaults; name it by --env-id."""
+    """RecurrentA2C on an environment of your own, with its defaults; name it by --env-id.
+
+    Observations and rewards are normalized: see ``results/defaults.md``.
+    """
     return A2CTrainConfig(
+        normalize=True,
         n_envs=8,
         total_timesteps=100_000,
         core=DEFAULT_CORE,
@@ -162,8 +166,12 @@ def a2c() -> A2CTrainConfig:
 
 
 def ppo() -> PPOTrainConfig:
-    """RecurrentPPO on an environment of your own, with its defaults; name it by --env-id."""
+    """RecurrentPPO on an environment of your own, with its defaults; name it by --env-id.
+
+    Observations and rewards are normalized: see ``results/defaults.md``.
+    """
     return PPOTrainConfig(
+        normalize=True,
         n_envs=8,
         total_timesteps=100_000,
         checkpoint_every=10,

@@ -43,6 +43,10 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         part, _, option = name.rpartition(".")
         parts[part][option] = value
     general = parts[""]
+    if "env_id" in general:
+        from plasticrl.envs import resolve_id  # only here, as it imports Gymnasium
+
+        general["env_id"] = resolve_id(general["env_id"])
     other_env = general.get("env_id", config.env_id) != config.env_id
     env_kwargs = general.pop("env_kwargs", {})
     core, core_dropped = _vary_core(config.core, parts["core"])

@@ -83,7 +83,8 @@ class TrainedAgent:
         policy = copy.deepcopy(self.policy)
         if not self.is_plastic:
             raise UsageError(
-                f"the core {policy.core_name!r} has no plastic connections that could be ablated"
+                f"the core {self.config.core.name!r} has no plastic connections that could be "
+                "ablated"
             )
         for connection in policy.core.connections:
             connection.alpha.zero_()

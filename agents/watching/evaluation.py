@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.failures import closing_env, environment_errors
+from plasticrl.agents.masking import get_masks, has_masks, sample_possible
 from plasticrl.agents.training.building import RunLog
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
@@ -68,7 +69,8 @@ def measure(
         agent: the agent, whose run names the environment and its options.
         seed: the seed of the first environment and of the actions.
         deterministic: take the most likely action instead of a sample.
-        at_random: take random actions instead of the agent's.
+        at_random: take random actions instead of the agent's, with equal probability from all
+            that are possible.
 
     Raises:
         UsageError: an episode did not end within ``LONGEST`` steps.
@@ -109,17 +111,25 @@ def _steps(
         env.seed(seed)
         with environment_errors(env):
             obs = env.reset()
+        are_masked = has_masks(env)
         random_actions = batch_space(env.action_space, rows)
         random_actions.seed(seed)
         act = Actor(policy, policy.initial_state(rows))
         playing = np.ones(rows, dtype=bool)
         for _ in range(LONGEST):
-            if at_random:
+            masks = None
+            if are_masked:
+                with environment_errors(env):
+                    masks = get_masks(env)
+            if not at_random:
+                seen = obs_as_tensor(agent.seen(obs), policy.device)
+                possible = None if masks is None else torch.as_tensor(masks, device=policy.device)
+                chosen, _ = act(seen, None, deterministic, possible)
+                actions = policy.clip(chosen)
+            elif masks is None:
                 actions = random_actions.sample()
             else:
-                seen = obs_as_tensor(agent.seen(obs), policy.device)
-                chosen, _ = act(seen, None, deterministic)
-                actions = policy.clip(chosen)
+                actions = sample_possible(masks, env.action_space, random_actions.np_random)
             with environment_errors(env):
                 obs, rewards, dones, infos = env.step(np.asarray(actions))
             ended = {int(row): infos[row] for row in np.flatnonzero(dones & playing)}

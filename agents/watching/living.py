@@ -13,7 +13,7 @@ from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.core.cells.composed import Composed
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
-from plasticrl.envs import GridMazeBatch
+from plasticrl.envs import GridMazeBatch, resolve_id
 from plasticrl.runs import UsageError
 from plasticrl.viewer import LiveAgent
 
@@ -32,15 +32,22 @@ def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveA
         deterministic: take the most likely action instead of a sample.
 
     Raises:
-        UsageError: the page does not support the agent's core, its environment, or its
-            normalization.
+        UsageError: the page does not support the agent's core, its environment, or an option of
+            its training.
     """
-    if agent.vec_normalize is not None:
+    maze = _maze(agent)
+    config, core = agent.config, agent.policy.core
+    options = {
+        "normalize": config.normalize,
+        "wrapper": config.wrapper,
+        "trials": config.trials > 1,
+        "net_arch": config.algorithm.net_arch,
+    }
+    if given := [name for name, is_given in options.items() if is_given]:
         raise UsageError(
-            "a live page gives the net its observations as they are, so it cannot show an agent "
-            "that was trained with --normalize"
+            "a live page computes the core and the maze alone, so it cannot show an agent that was "
+            f"trained with {', '.join(given)}"
         )
-    core, maze = agent.policy.core, _maze(agent)
     if isinstance(core, Composed):
         raise UsageError(
             "a live page shows a core of one layer that actor and critic share, so it cannot show "
@@ -69,7 +76,7 @@ def _refusal(agent: TrainedAgent, size: str = "") -> UsageError:
 
 
 def _maze(agent: TrainedAgent) -> dict[str, Any]:
-    if agent.config.env_id != GRID_MAZE:
+    if resolve_id(agent.config.env_id) != GRID_MAZE:
         raise _refusal(agent)
     if "max_episode_steps" in agent.config.env_kwargs:
         raise UsageError("a live page has no max_episode_steps: train with episode_length instead")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from plasticrl.agents.failures import closing_env, environment_errors
+from plasticrl.agents.masking import get_single_masks
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_single_env
@@ -86,8 +87,10 @@ def record_episode(
                     _repeat_picture(columns)
             if (scene := _scene_of(env)) is not None:
                 columns.scenes.append(scene)
+            with environment_errors(env):
+                masks = get_single_masks(env)
             actions, values, _, state = policy.step(
-                policy.obs_to_tensor(agent.seen(obs))[0], state, None, deterministic
+                policy.obs_to_tensor(agent.seen(obs))[0], state, None, deterministic, masks
             )
             action = policy.clip(actions.cpu().numpy())[0]
             with environment_errors(env):

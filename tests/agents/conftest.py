@@ -10,7 +10,8 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from plasticrl.agents import RecurrentA2C, RecurrentPPO, policies
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
+from plasticrl.agents.cores import CORES as CORE_NAMES
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.core import cell_fields
 
@@ -29,7 +30,7 @@ def _small(core: str) -> dict[str, Any]:
 
 CORES: dict[str, dict[str, Any]] = {
     "default": {"core_kwargs": {"hidden_size": 7}},
-    **{name: _small(name) for name in policies.CORES},
+    **{name: _small(name) for name in CORE_NAMES},
     "plastic_rnn-retroactive": {
         "core": "plastic_rnn",
         "core_kwargs": {"hidden_size": 7, "modulation": "retroactive", "rule": "oja"},

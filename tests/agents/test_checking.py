@@ -10,14 +10,18 @@ from sb3_contrib import RecurrentPPO as ContribPPO
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 from torch import Tensor
 
-from plasticrl.agents import PlasticPolicy, RecurrentPPO, check_recurrent
+from plasticrl.agents import PlasticPolicy, RecurrentPPO, check_recurrent, exporting
 from plasticrl.agents.checking import PROPERTIES, Adapter, Report, Result
+from plasticrl.agents.conformance import exported
 from plasticrl.agents.on_policy import Experience
+from plasticrl.core import sequence
 from plasticrl.core.backends import eager
 from plasticrl.core.state import map_leaves, select
 from plasticrl.runs import UsageError
 
 WITHOUT_MEMORY = {"core": "identity"}
+BUT_EXPORT = tuple(name for name in PROPERTIES if name != "export")
+"""The properties but ``export``, which takes seconds; test_exporting.py has every core."""
 
 
 def make(
@@ -47,12 +51,25 @@ def contrib(env: Any, **options: Any) -> Any:
 def test_our_algorithms_pass(length: int | None, algorithm: Any, core: dict[str, Any]) -> None:
     """Otherwise a core or an algorithm has a defect, or the suite is wrong."""
     report = check_recurrent(
-        lambda env: make(env, algorithm, core=core, bptt_length=length, gae_lambda=0.9)
+        lambda env: make(env, algorithm, core=core, bptt_length=length, gae_lambda=0.9),
+        BUT_EXPORT,
     )
     report.raise_if_failed()
-    assert len(report.results) == len(PROPERTIES)
+    assert len(report.results) == len(BUT_EXPORT)
     without_memory = core.get("core") == "identity"
     assert report.not_tested == (("reset", "bptt_length") if without_memory else ())
+
+
+def test_our_export_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the suite runs the files in a wrong way, or does not say what it left out."""
+    result = check_recurrent(make, ["export"])["export"]
+    assert result.status == "passed"
+    assert "(.pt2)" in result.sentence
+    assert "(.onnx)" in result.sentence
+    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnx" else name)
+    result = check_recurrent(make, ["export"])["export"]
+    assert result.status == "not tested"
+    assert "(.pt2); to test .onnx too: pip install 'plasticrl[export]'" in result.sentence
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,9 @@ def test_sb3_contrib(critic: dict[str, Any]) -> None:
     """Otherwise docs/check_recurrent.md says something wrong of sb3-contrib."""
     report = check_recurrent(lambda env: contrib(env, policy_kwargs=critic))
     assert report.failed == ("stopped_by_callback",)
-    assert report.not_tested == ("bptt_length",)
+    assert report.not_tested == ("bptt_length", "export")
+    reason = "a RecurrentActorCriticPolicy cannot be exported: give a PlasticPolicy"
+    assert report["export"].sentence.startswith(reason)
 
 
 def test_the_change_that_an_issue_of_sb3_contrib_asks_for_fails() -> None:
@@ -111,6 +130,16 @@ def reset_leaves_a_rest(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(eager, "select", selected)
     return lambda env: make(env, core={"core": "gru", "backend": "eager"})
+
+
+def export_ignores_resets(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The exported file does not reset the state where an episode starts."""
+
+    def without_resets(core: Any, inputs: Any, state: Any, starts: Any, backend: str) -> Any:
+        return sequence(core, inputs, state, starts & False, backend)
+
+    monkeypatch.setattr(exporting, "sequence", without_resets)
+    return lambda env: make(env, core={"core": "gru", "backend": "eager"}, batch_size=1000)
 
 
 class OtherStartAlone(PlasticPolicy):
@@ -211,8 +240,9 @@ BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], set[str]]] = {
     "CutsLater": (with_policy(CutsLater, bptt_length=3), {"bptt_length"}),
     "PredictsFromOtherObservations": (
         with_policy(PredictsFromOtherObservations),
-        {"predict", "stopped_by_callback"},
+        {"predict", "stopped_by_callback", "export"},
     ),
+    "export_ignores_resets": (export_ignores_resets, {"export"}),
     "ForgetsTheLastStep": (with_algorithm(ForgetsTheLastStep), {"stopped_by_callback"}),
     "SavesNoOptimizer": (with_algorithm(SavesNoOptimizer), {"save_and_resume"}),
     "PredictDropsTheState": (with_algorithm(PredictDropsTheState), {"evaluation"}),
@@ -225,7 +255,8 @@ BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], set[str]]] = {
 def test_a_broken_copy_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the suite overlooks the defect, or blames another property."""
     broken, expected = BROKEN[name]
-    report = check_recurrent(broken(monkeypatch))
+    names = PROPERTIES if "export" in expected else BUT_EXPORT
+    report = check_recurrent(broken(monkeypatch), names)
     assert set(report.failed) == expected, str(report)
     assert report.not_tested == ()
     assert all(report[failed].error is None for failed in report.failed)

@@ -396,7 +396,7 @@ def test_the_live_page_is_refused(
     """The agent on the page would see observations of another scale."""
     page = tmp_path / "live.html"
     assert run_command("evaluate", [str(runs("native")), "--live", str(page)]) == 2
-    assert "trained with --normalize" in capsys.readouterr().err
+    assert "trained with normalize" in capsys.readouterr().err
     assert not page.exists()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
-from plasticrl.core import Cell
+from plasticrl.core import Cell, build_cell
 from plasticrl.core.cells.composed import Parallel
 from plasticrl.core.state import leaves
 
@@ -209,10 +209,10 @@ class Shared(PlasticPolicy):
 
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()
-        self.core: Cell[Any] = self.build_core(int(self.features_dim))
+        self.core: Cell[Any] = build_cell("gru", int(self.features_dim))
 
 
 def test_a_subclass_with_one_core_is_refused(make_vec: Any) -> None:
     """Otherwise the actor would act by one half of a core's outputs."""
-    with pytest.raises(ValueError, match=r"Shared has one core.*override build_core"):
+    with pytest.raises(ValueError, match=r"Shared has one core.*give the cell as core="):
         RecurrentA2C(Shared, make_vec(), policy_kwargs={"share_features_extractor": False})

@@ -385,6 +385,14 @@ def test_a_wrapper_takes_single_environments() -> None:
     assert dones == [False, False, True]
 
 
+@pytest.mark.parametrize("env_id", ["plasticrl/GridMaze", "plasticrl.envs:plasticrl/GridMaze"])
+def test_an_id_without_a_version_is_native(env_id: str) -> None:
+    """Otherwise the environments are stepped one by one, and slowly."""
+    assert isinstance(make_vec_env(env_id, 2), BatchVecEnv)
+    wrapped = make_vec_env(env_id, 2, vec_env_cls=DummyVecEnv)
+    assert isinstance(wrapped, DummyVecEnv)
+
+
 def test_a_foreign_environment_is_sb3s() -> None:
     """Otherwise only our own environments can be trained from the command line."""
     env = make_vec_env("CartPole-v1", 3, 5)

@@ -42,7 +42,17 @@ class Doubled(gym.RewardWrapper):
     def reward(self, reward):
         return 2 * reward
 
+class Locked(Corridor):
+    """Raises an error for an action that is impossible, which is the opposite of the cue."""
+    def action_masks(self):
+        return np.arange(2) == self.cue
+
+    def step(self, action):
+        assert action == self.cue
+        return super().step(action)
+
 gym.register("Corridor-v0", Corridor)
+gym.register("Locked-v0", Locked)
 '''
 SIZES = ("--n-envs=2", "--total-timesteps=40", "--core.hidden-size=4")
 
@@ -94,7 +104,8 @@ def test_a_module_in_the_current_folder(algorithm: str, folder: Path) -> None:
 def test_allowed_is_what_is_named(folder: Path) -> None:
     """Otherwise one allowed module lets others in."""
     assert train(folder / "run", "--env-id=corridor:Corridor-v0") == 0
-    with pytest.raises(RunError, match="names the module corridor"):
+    sentence = "names the module corridor, .* if you trust it, give allowed=\\['corridor'\\]$"
+    with pytest.raises(RunError, match=sentence):
         open_run(folder / "run", ["another"])
     assert open_run(folder / "run", ["corridor", "another"])[1].modules == ["corridor"]
     assert TrainedAgent.load(folder / "run", ["corridor"]).n_timesteps == 40
@@ -125,6 +136,19 @@ def test_trials_processes_and_wrappers(folder: Path) -> None:
         assert [info["trials"] for info in infos] == [3, 3]
     finally:
         env.close()
+
+
+def test_action_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An agent that was trained with masks, also in processes, could not be measured or shown."""
+    assert train(folder / "run", "--env-id=corridor:Locked-v0", "--trials=2", "--processes") == 0
+    evaluate = ["run", "--allow-import=corridor", "--episodes=8"]
+    capsys.readouterr()
+    assert run_command("evaluate", [*evaluate, "--ablate-plasticity", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    rewards = ("reward_mean", "random_reward_mean", "ablated_reward_mean")
+    assert [result[name] for name in rewards] == [2.0] * 3
+    for flags in (["--watch"], ["--record=e.npz"], ["--report=e.html"]):
+        assert run_command("evaluate", [*evaluate, *flags]) == 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import plasticrl.envs
-from plasticrl.envs import ENV_IDS
+from plasticrl.envs import ENV_IDS, resolve_id
 
 MORE_OPTIONS: dict[str, list[dict[str, Any]]] = {
     "plasticrl/GridMaze-v0": [
@@ -441,6 +441,23 @@ def test_docstrings_have_the_fields_headings(env_id: str) -> None:
         "References",
     ):
         assert f"## {heading}" in doc
+
+
+@pytest.mark.filterwarnings("ignore:.*Using the latest versioned environment")  # Gymnasium's
+@pytest.mark.parametrize(
+    "env_id", [*ENV_IDS, *(env_id.removesuffix("-v0") for env_id in ENV_IDS), "CartPole"]
+)
+def test_an_id_is_resolved_as_gymnasium_does(env_id: str) -> None:
+    """Otherwise an id without its version counts as somebody else's environment."""
+    spec = gym.make(env_id).spec
+    assert spec is not None
+    assert resolve_id(env_id) == resolve_id(f"plasticrl.envs:{env_id}") == spec.id
+
+
+def test_an_id_that_is_not_registered_stays() -> None:
+    """Otherwise the error about it names an id that the user did not type."""
+    for env_id in ("plasticrl.envs:plasticrl/GridMaze-v9", "Nowhere", "my.module:GridMaze", "a b"):
+        assert resolve_id(env_id) == env_id
 
 
 def test_importing_twice_is_silent() -> None:

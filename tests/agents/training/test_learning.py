@@ -6,12 +6,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from plasticrl.agents import RecurrentA2C
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,29 @@ def test_three_lines_of_a_users_own_script_improve_on_cartpole() -> None:
         first += rewards[:20]
         last += rewards[-20:]
     assert np.mean(last) >= 2 * np.mean(first)
+
+
+def without_velocities(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """CartPole's observation with the position of the cart and the angle of the pole alone."""
+    space = env.observation_space
+    assert isinstance(space, spaces.Box)
+    kept = spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
+    return TransformObservation(env, lambda observation: observation[[0, 2]], kept)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("core", ["lstm", "gru", "plastic_rnn"])
+def test_ppo_balances_the_pole_without_velocities(core: str, seed: int) -> None:
+    """Otherwise ``RecurrentPPO`` with its defaults needs more than 50,000 steps for CartPole."""
+    wrapped = {"wrapper_class": without_velocities}
+    env = VecNormalize(make_vec_env("CartPole-v1", 8, seed, **wrapped), norm_reward=False)
+    unseen = make_vec_env("CartPole-v1", 8, seed + 1000, **wrapped)
+    trial = VecNormalize(unseen, training=False, norm_reward=False)
+    trial.obs_rms = env.obs_rms
+    policy_kwargs = {"core": core, "core_kwargs": {"hidden_size": 64}}
+    model = RecurrentPPO("PlasticPolicy", env, seed=seed, policy_kwargs=policy_kwargs, device="cpu")
+    best = 0.0
+    while best < 450 and model.num_timesteps + 8_192 <= 50_000:
+        model.learn(8_192, reset_num_timesteps=False)
+        best = float(np.mean(evaluate_policy(model, trial, n_eval_episodes=16)[0]))
+    assert best >= 450

@@ -16,6 +16,7 @@ import torch
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training import callbacks
 from plasticrl.agents.training.config import A2CConfig, A2CTrainConfig, open_run
+from plasticrl.agents.training.environments import build_single_env, is_native
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import run_command
@@ -61,6 +62,21 @@ def test_the_config_is_the_run(run: Path) -> None:
     )
     libraries = {"plasticrl", "torch", "numpy", "python", "stable-baselines3", "gymnasium"}
     assert opened.versions.keys() == libraries
+
+
+@pytest.mark.parametrize("env_id", ["plasticrl/GridMaze", "plasticrl.envs:plasticrl/GridMaze-v0"])
+def test_an_id_in_another_form_is_the_same_run(env_id: str, run: Path, tmp_path: Path) -> None:
+    """The preset's options would be dropped, and the environments be stepped one by one."""
+    argv = [f"--env-id={env_id}", "--run-dir", str(tmp_path / "other")]
+    assert train_main([*TINY[:-3], *argv, *TINY[-3:]]) == 0
+    config = open_run(tmp_path / "other")[1]
+    assert config == open_run(run)[1]
+    by_hand = replace(config, env_id=env_id)  # not by ``vary_config``, which writes the full id
+    assert is_native(by_hand)
+    assert is_native(config)
+    with build_single_env(by_hand, "rgb_array") as env:
+        assert env.spec is not None
+        assert env.spec.id == config.env_id
 
 
 def test_the_last_three_checkpoints_stay(run: Path) -> None:

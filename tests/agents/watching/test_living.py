@@ -18,6 +18,7 @@ from tests.viewer.browser import Browser, one_browser
 
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.training.building import build_model
+from plasticrl.agents.training.config import A2CConfig
 from plasticrl.agents.training.environments import build_env, build_single_env
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import SEED, gallery
@@ -57,6 +58,22 @@ def test_a_page_has_no_limit_of_steps() -> None:
     """Otherwise the agent lives longer on the page than it was trained to."""
     with pytest.raises(UsageError, match=r"no max_episode_steps: train with episode_length"):
         living(untrained(max_episode_steps=9), 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"trials": 2}, "trials"),
+        ({"wrapper": ("gymnasium.wrappers:FlattenObservation",)}, "wrapper"),
+        ({"a2c": A2CConfig(net_arch=(4,)), "trials": 2}, "trials, net_arch"),
+    ],
+)
+def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> None:
+    """Otherwise the agent on the page sees, or does, something else than in its training."""
+    agent = untrained()
+    agent = replace(agent, config=replace(agent.config, **options))
+    with pytest.raises(UsageError, match=f"trained with {named}$"):
+        living(agent, 0)
 
 
 CORES = {
