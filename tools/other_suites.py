@@ -4,13 +4,15 @@
     python -m tools.other_suites FOLDER [OPTIONS OF PYTEST]
 
 FOLDER is an unpacked source archive. Its tests import ``A2C``, ``PPO``, ``RecurrentPPO`` and
-``MaskablePPO``, and get ``RecurrentA2C`` and ``RecurrentPPO``, with a plastic policy in place of
-the policy that they name. Tests that only use other algorithms are left out. The tests that made
-one of our algorithms are counted at the end; ``results/other-suites.md`` explains their failures.
+``MaskablePPO``, and get ``RecurrentA2C`` and ``RecurrentPPO`` with the defaults of the algorithms
+that they replace, and with a plastic policy for the policy that a test names. Tests that only use
+other algorithms are left out. The tests that made one of our algorithms are counted at the end;
+``results/other-suites.md`` explains their failures.
 """
 
 import sys
 from collections import Counter
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ import stable_baselines3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
+
+
+class Used:
+    """Marks our algorithms, and notes that the current test has made one."""
+
+    noted = False
+
 
 POLICIES = {
     "MlpPolicy": "PlasticPolicy",
@@ -38,17 +47,23 @@ ABSENT = {"share_features_extractor": True, "n_lstm_layers": 1}
 """Their options that we do not have, and the value that describes our policies."""
 
 
-class Used:
-    """Mixed into our algorithms: translates their arguments, and notes that a test used ours."""
+def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+    known = signature(ours).parameters
+    defaults = {
+        name: parameter.default
+        for name, parameter in signature(theirs).parameters.items()
+        if name in known and parameter.default is not Parameter.empty
+    }
 
-    noted = False
+    class Substitute(Used, ours):  # type: ignore[misc, valid-type]
+        def __init__(self, policy: Any, env: Any, **options: Any) -> None:
+            Used.noted = True
+            options = defaults | options
+            options["policy_kwargs"] = _translated(options["policy_kwargs"] or {})
+            super().__init__(POLICIES.get(policy, policy), env, **options)
 
-    def __init__(self, policy: Any, env: Any, *arguments: Any, **options: Any) -> None:
-        Used.noted = True
-        if options.get("policy_kwargs"):
-            options["policy_kwargs"] = _translated(options["policy_kwargs"])
-        learner: Any = super()
-        learner.__init__(POLICIES.get(policy, policy), env, *arguments, **options)
+    Substitute.__name__ = theirs.__name__
+    return Substitute
 
 
 def _translated(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -60,14 +75,6 @@ def _translated(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
     if "lstm_hidden_size" in ours:
         ours |= {"core": "lstm", "core_kwargs": {"hidden_size": ours.pop("lstm_hidden_size")}}
     return ours
-
-
-class A2C(Used, RecurrentA2C):
-    """``RecurrentA2C`` for tests of ``A2C``."""
-
-
-class PPO(Used, RecurrentPPO):
-    """``RecurrentPPO`` for tests of ``PPO``, ``RecurrentPPO`` and ``MaskablePPO``."""
 
 
 class Plugin:
@@ -107,8 +114,13 @@ def _is_of_another_algorithm(item: pytest.Item) -> bool:
 def main() -> None:
     """Run the tests in the folder that the command names."""
     folder = Path(sys.argv[1])
-    vars(stable_baselines3).update(A2C=A2C, PPO=PPO)
-    vars(sb3_contrib).update(RecurrentPPO=PPO, MaskablePPO=PPO)
+    for library, name, ours in (
+        (stable_baselines3, "A2C", RecurrentA2C),
+        (stable_baselines3, "PPO", RecurrentPPO),
+        (sb3_contrib, "RecurrentPPO", RecurrentPPO),
+        (sb3_contrib, "MaskablePPO", RecurrentPPO),
+    ):
+        setattr(library, name, _substitute(getattr(library, name), ours))
     arguments = ["--rootdir", str(folder), str(folder / "tests"), *sys.argv[2:]]
     sys.exit(pytest.main(arguments, plugins=[Plugin()]))
 
