@@ -79,8 +79,12 @@ class Measured(NamedTuple):
     """Steps per second."""
 
 
+QUANTITIES = ("stored states [MB]", "peak memory [MB]", "speed [steps/s]")
+"""The results by the names in the table, in the order of ``Measured``."""
+
+
 def measure(settings: Settings) -> list[Table]:
-    """One table, a row for each core."""
+    """One table, with three rows for each core."""
     size = QUICK if settings.quick else FULL
     title = (
         f"GridMaze 9 x 9, {size.n_steps} steps x {size.n_envs} environments, N = {size.n_neurons}, "
@@ -88,10 +92,11 @@ def measure(settings: Settings) -> list[Table]:
     )
     if find_spec("sb3_contrib") is None:
         return [Table(title, [], (MISSING,))]
-    return [Table(title, [_row(core, size, settings) for core in CORES], NOTES)]
+    rows = [row for core in CORES for row in _rows(core, size, settings)]
+    return [Table(title, rows, NOTES)]
 
 
-def _row(core: str, size: Size, settings: Settings) -> Row:
+def _rows(core: str, size: Size, settings: Settings) -> list[Row]:
     actions = {
         library: partial(in_new_process, __name__, library, core, size, settings.threads)
         for library in LIBRARIES
@@ -101,18 +106,13 @@ def _row(core: str, size: Size, settings: Settings) -> Row:
         library: Measured(*map(median, zip(*runs[library], strict=True))) for library in LIBRARIES
     }
     ours, theirs = (medians[library] for library in LIBRARIES)
-    return {
-        "core": core,
-        "states, plasticrl [MB]": ours.states,
-        "sb3-contrib [MB]": theirs.states,
-        "ratio of states": theirs.states / ours.states,
-        "memory, plasticrl [MB]": ours.memory,
-        "sb3-contrib [MB] ": theirs.memory,
-        "ratio of memory": theirs.memory / ours.memory,
-        "plasticrl [steps/s]": ours.speed,
-        "sb3-contrib [steps/s]": theirs.speed,
-        "ratio of speed": ours.speed / theirs.speed,
-    }
+    gain = Measured(
+        theirs.states / ours.states, theirs.memory / ours.memory, ours.speed / theirs.speed
+    )
+    return [
+        {"core": core, "": name, "plasticrl": mine, "sb3-contrib": other, "times better": times}
+        for name, mine, other, times in zip(QUANTITIES, ours, theirs, gain, strict=True)
+    ]
 
 
 def train(library: str, core: str, size: Size, threads: int) -> Measured:
