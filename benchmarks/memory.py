@@ -1,6 +1,6 @@
-"""Peak memory of one sequence, above the memory that a new process used before it.
+"""Peak memory of an action, above the memory that a new process used before it.
 
-On Linux this is the peak resident set size of the process, which is reset before the run, minus
+On Linux this is the peak resident set size of the process, which is reset before the action, minus
 the resident set size at that time. ``ru_maxrss`` is not used there: a child process inherits it, so
 that a child of a large process shows no growth.
 """
@@ -14,11 +14,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from benchmarks.cases import TINY, Size, forward_backward
 from benchmarks.machine import ROOT
+from benchmarks.measuring import Action
 
 MB = 1e6
 KIB = 1024
@@ -28,24 +27,25 @@ RESET_PEAK = "5"
 """The content of ``clear_refs`` that resets the peak resident set size to the current one."""
 
 
-def peak_growth(kind: str, backend: str, size: Size, threads: int) -> float | None:
-    """The peak memory of the run in MB, measured in a new process; None if memory ran out."""
-    task = json.dumps([kind, backend, size, threads])
-    command = [sys.executable, "-m", "benchmarks.memory", task]
+def in_new_process(module: str, *arguments: Any) -> Any:
+    """What a module prints as JSON when it is run with arguments as JSON; None if memory ran out.
+
+    Raises:
+        RuntimeError: the module failed.
+    """
+    command = [sys.executable, "-m", module, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGKILL:
         return None
     if done.returncode != 0:
-        raise RuntimeError(f"measuring memory of {task} failed:\n{done.stderr}")
-    return float(done.stdout)
+        raise RuntimeError(f"{module} failed with {arguments}:\n{done.stderr}")
+    return json.loads(done.stdout)
 
 
-def _measure(kind: str, backend: str, size: Size, threads: int) -> float:
-    torch.set_num_threads(threads)
-    forward_backward(kind, backend, TINY)()
-    run = forward_backward(kind, backend, size)
+def peak_growth(action: Action) -> float:
+    """Run the action; return its peak memory in MB above the memory before."""
     before = _resident_and_reset()
-    run()
+    action()
     return (_peak() - before) / MB
 
 
@@ -73,8 +73,3 @@ def _status(field: str) -> float:
     lines = STATUS.read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(f"{field}:"))
     return float(line.split()[1]) * KIB
-
-
-if __name__ == "__main__":
-    kind, backend, size, threads = json.loads(sys.argv[1])
-    print(_measure(kind, backend, Size(*size), threads))

@@ -11,6 +11,7 @@ NAMES = (
     "iteration",  # a complete A2C iteration, eager against fused
     "envs",  # native batches against loops over single environments
     "lstm",  # RecurrentA2C against sb3-contrib's RecurrentPPO
+    "ppo",  # RecurrentPPO against sb3-contrib's, memory and speed
     "growth",  # time against N, B and T
     "share",  # rates of the fused sequence relative to the machine's
 )

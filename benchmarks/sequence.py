@@ -1,8 +1,13 @@
 """Forward and backward of a sequence, eager against fused: time and peak memory."""
 
+import json
+import sys
+
+import torch
+
 from benchmarks.cases import KINDS, LANGUAGE, TINY, Size, backends_of, forward_backward
 from benchmarks.measuring import MILLI, Settings, Timing, alternated, ratio, say, seconds
-from benchmarks.memory import peak_growth
+from benchmarks.memory import in_new_process, peak_growth
 from benchmarks.report import Row, Table
 
 SIZES = (Size(200, 30, 100), Size(120, 30, 200), Size(200, 30, 64), Size(200, 1, 1000))
@@ -44,7 +49,10 @@ def measure(settings: Settings) -> list[Table]:
         for size in _sizes(kind, settings.quick):
             say(f"  {kind}, T {size.steps}, B {size.rows}, N {size.neurons}")
             backends = backends_of(kind, size)
-            memory = {name: peak_growth(kind, name, size, settings.threads) for name in backends}
+            memory: Measured = {
+                name: in_new_process(__name__, kind, name, size, settings.threads)
+                for name in backends
+            }
             timings = _timings(kind, size, memory, settings.repeat)
             times.append(_time_row(kind, size, timings, first_use.pop("fused", None)))
             memories.append(_memory_row(kind, size, memory))
@@ -93,3 +101,14 @@ def _memory_row(kind: str, size: Size, memory: Measured) -> Row:
 
 def _key(kind: str, size: Size) -> Row:
     return {"cell": kind, "T": size.steps, "B": size.rows, "N": size.neurons}
+
+
+def _memory(kind: str, backend: str, size: Size, threads: int) -> float:
+    torch.set_num_threads(threads)
+    forward_backward(kind, backend, TINY)()
+    return peak_growth(forward_backward(kind, backend, size))
+
+
+if __name__ == "__main__":
+    kind, backend, size, threads = json.loads(sys.argv[1])
+    print(_memory(kind, backend, Size(*size), threads))

@@ -1,6 +1,9 @@
-"""The texts: what they link to is there, and the programs of docs/sb3.md do what they say."""
+"""The texts: what they link to is there, and the programs of the guides do what they say."""
 
 import re
+import shlex
+import subprocess
+import sys
 from inspect import Parameter, signature
 from pathlib import Path
 
@@ -41,6 +44,33 @@ def test_a_program_prints_what_its_comments_say(
     exec(program, {"__name__": "__main__"})
     printed = re.findall(r"^ *print\(.*\)  # (.*)$", program, re.M)
     assert capsys.readouterr().out.splitlines() == printed
+
+
+@pytest.mark.slow
+def test_the_commands_for_rl_zoo3_train_continue_evaluate_and_film(tmp_path: Path) -> None:
+    """Otherwise a reader of docs/rl_zoo3.md saves its files, and a command fails."""
+    guide = (ROOT / "docs" / "rl_zoo3.md").read_text()
+    for language, name in {"python": "zoo.py", "yaml": "recurrent.yml"}.items():
+        [content] = re.findall(rf"```{language}\n(.*?)```", guide, re.S)
+        (tmp_path / name).write_text(content)
+    [commands] = re.findall(r"```sh\n(.*?)```", guide, re.S)
+    printed = ""
+    for command in commands.splitlines():
+        arguments = [sys.executable, *shlex.split(command)[1:]]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        printed += done.stdout
+    assert "Loading pretrained agent" in printed
+    assert "Mean reward: " in printed
+    saved = {str(path.relative_to(tmp_path / "logs")) for path in tmp_path.rglob("logs/*/*/*.zip")}
+    assert saved == {
+        "recurrent_ppo/plasticrl-GridMaze-v0_1/best_model.zip",
+        "recurrent_ppo/plasticrl-GridMaze-v0_1/plasticrl-GridMaze-v0.zip",
+        "recurrent_ppo/plasticrl-GridMaze-v0_2/plasticrl-GridMaze-v0.zip",
+        "recurrent_a2c/CartPole-v1_1/CartPole-v1.zip",
+    }
+    [film] = (tmp_path / "videos").iterdir()
+    assert film.stat().st_size > 0
 
 
 def test_the_table_has_all_defaults_that_differ() -> None:
