@@ -1,5 +1,7 @@
 """RecurrentPPO against sb3-contrib's, which stores the recurrent state at every step.
 
+    python -m benchmarks.run --only ppo
+
 sb3-contrib's ``RecurrentPPO`` has an LSTM only. To run it with a plastic core, ``Packed`` gives the
 core the interface of ``nn.LSTM``, with the two halves of the core's state in place of the hidden
 and the cell state.
