@@ -193,7 +193,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def measure(path: Path, environments: list[str], seeds: list[int], seconds: float) -> None:
+def compare(path: Path, environments: list[str], seeds: list[int], seconds: float) -> None:
     """Train every algorithm with every seed, and append a line for each to the file."""
     done = {(run["environment"], run["algorithm"], run["seed"]) for run in _read(path)}
     for seed in seeds:
@@ -256,7 +256,7 @@ def main() -> None:
     elif given.report:
         print(report(_read(given.file)))
     else:
-        measure(given.file, given.environments, given.seeds, given.seconds)
+        compare(given.file, given.environments, given.seeds, given.seconds)
 
 
 if __name__ == "__main__":
