@@ -77,8 +77,9 @@ class Bandit(gym.Env[np.ndarray, Any]):
         return observation, reward, self.n_pulls >= PULLS, False, {}
 
 
-def _keep(indices: list[int], env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Remove the other numbers of the observation, such as velocities."""
+def _keeping(env_id: str, indices: list[int]) -> gym.Env[Any, Any]:
+    """An environment whose observation keeps these numbers only, so not its velocities."""
+    env = gym.make(env_id)
     space = env.observation_space
     assert isinstance(space, spaces.Box)
     kept = spaces.Box(space.low[indices], space.high[indices], dtype=np.float32)
@@ -94,16 +95,8 @@ def _memory_maze() -> gym.Env[Any, Any]:
 
 
 def _popgym(name: str) -> gym.Env[Any, Any]:
-    env = gym.make(name)
+    env = gym.make(f"popgym:{name}")
     return FlattenObservation(env) if isinstance(env.observation_space, spaces.Tuple) else env
-
-
-def _continuous_identity() -> gym.Env[Any, Any]:
-    return IdentityEnvBox(eps=0.5)
-
-
-def _without(env_id: str, kept: list[int]) -> gym.Env[Any, Any]:
-    return _keep(kept, gym.make(env_id))
 
 
 @dataclass(frozen=True)
@@ -117,9 +110,9 @@ class Environment:
 
 ENVIRONMENTS = {
     "CartPole-v1": Environment(partial(gym.make, "CartPole-v1"), 450),
-    "CartPole-v1 without velocities": Environment(partial(_without, "CartPole-v1", [0, 2]), 450),
+    "CartPole-v1 without velocities": Environment(partial(_keeping, "CartPole-v1", [0, 2]), 450),
     "Pendulum-v1": Environment(partial(gym.make, "Pendulum-v1"), -300),
-    "Pendulum-v1 without velocity": Environment(partial(_without, "Pendulum-v1", [0, 1]), -300),
+    "Pendulum-v1 without velocity": Environment(partial(_keeping, "Pendulum-v1", [0, 1]), -300),
     "MiniGrid-MemoryS7-v0": Environment(_memory_maze, 0.8),
     "popgym-RepeatPreviousEasy-v0": Environment(
         partial(_popgym, "popgym-RepeatPreviousEasy-v0"), 0.8
@@ -129,8 +122,8 @@ ENVIRONMENTS = {
         partial(_popgym, "popgym-NoisyPositionOnlyCartPoleEasy-v0"), 0.8
     ),
     "bandit": Environment(Bandit, 38),
-    "SB3's IdentityEnv": Environment(IdentityEnv, 90),
-    "SB3's IdentityEnvBox": Environment(_continuous_identity, 90),
+    "SB3's IdentityEnv": Environment(lambda: IdentityEnv(10), 90),
+    "SB3's IdentityEnvBox": Environment(partial(IdentityEnvBox, eps=0.5), 90),
 }
 
 
@@ -195,14 +188,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def compare(path: Path, environments: list[str], seeds: list[int], seconds: float) -> None:
     """Train every algorithm with every seed, and append a line for each to the file."""
-    done = {(run["environment"], run["algorithm"], run["seed"]) for run in _read(path)}
+    names = ("environment", "algorithm", "seed", "seconds")
+    done = [[run[name] for name in names] for run in _read(path)]
     for seed in seeds:
         for environment in environments:
             for algorithm in ALGORITHMS:
-                if (environment, algorithm, seed) in done:
+                task = [environment, algorithm, seed, seconds]
+                if task in done:
                     continue
-                task = json.dumps([environment, algorithm, seed, seconds])
-                command = [sys.executable, "-m", "benchmarks.learning", "--task", task]
+                options = ["--task", json.dumps(task)]
+                command = [sys.executable, "-m", "benchmarks.learning", *options]
                 made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
                 with path.open("ab") as file:
                     file.write(made.stdout)

@@ -39,12 +39,10 @@ POLICIES = {
     "MultiInputLstmPolicy": "MultiInputPlasticPolicy",
 }
 """Our policies by the names of theirs."""
-
-
-SHARED_CORE = ("shared_lstm", "enable_critic_lstm")
-"""Their options of who has an LSTM. Here actor and critic have one core."""
-ABSENT = {"share_features_extractor": True, "n_lstm_layers": 1}
-"""Their options that we do not have, and the value that describes our policies."""
+CORE_OPTIONS = {"lstm_hidden_size": "hidden_size", "n_lstm_layers": "num_layers"}
+"""Our options of the core ``lstm`` by the names of theirs."""
+LSTMS = ("shared_lstm", "enable_critic_lstm")
+"""Their options of who has an LSTM, which are not passed on: ours is share_features_extractor."""
 
 
 def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
@@ -67,14 +65,9 @@ def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[
 
 
 def _translated(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
-    ours = {
-        name: value
-        for name, value in policy_kwargs.items()
-        if name not in SHARED_CORE and not (name in ABSENT and ABSENT[name] == value)
-    }
-    if "lstm_hidden_size" in ours:
-        ours |= {"core": "lstm", "core_kwargs": {"hidden_size": ours.pop("lstm_hidden_size")}}
-    return ours
+    ours = {name: value for name, value in policy_kwargs.items() if name not in LSTMS}
+    core = {CORE_OPTIONS[name]: ours.pop(name) for name in CORE_OPTIONS if name in ours}
+    return ours | {"core": "lstm", "core_kwargs": core} if core else ours
 
 
 class Plugin:
