@@ -23,7 +23,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
@@ -120,6 +121,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     entropy: str
     normalize_advantage: bool
     normalize_returns: bool
+    core_lr_scale: float
     bootstrap_truncated: bool
 
     def __init__(
@@ -159,6 +161,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_options()
         super()._setup_model()
+        if self.core_lr_scale != 1:
+            _divide_groups(self.policy.optimizer, self.policy.core, self.core_lr_scale)
         self._last_state: Any = None
         self._start_state: Any = None
         self._stepper: Stepper[Any] | None = None
@@ -463,6 +467,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         rate = self.lr_schedule(self._current_progress_remaining)
         check_not_negative(learning_rate=rate)
         super()._update_learning_rate(optimizers)
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1)
 
     def _notify(self, message: str) -> None:
         if self.verbose:
@@ -479,6 +485,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         given: Any = env
+        if isinstance(given, str):  # SB3 takes an id in __init__, but not in load
+            raise UsageError(f"env must be an environment, not an id: give gymnasium.make({env!r})")
         if isinstance(given, VectorEnv):
             raise UsageError(
                 "this is a vector environment of Gymnasium, not of Stable-Baselines3: make the "
@@ -494,6 +502,16 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 f"there is no policy {policy_name!r} with a recurrent core: use {there}"
             )
         return super()._get_policy_from_name(policy_name)
+
+
+def _divide_groups(optimizer: Optimizer, core: nn.Module, lr_scale: float) -> None:
+    """Divide each group of parameters in two; the group of the core's has ``lr_scale``."""
+    of_core = set(core.parameters())
+    for group in list(optimizer.param_groups):
+        slow = [weight for weight in group["params"] if weight in of_core]
+        group["params"] = [weight for weight in group["params"] if weight not in of_core]
+        if slow:
+            optimizer.add_param_group({**group, "params": slow, "lr_scale": lr_scale})
 
 
 def _store(

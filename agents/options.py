@@ -5,7 +5,7 @@ line all read them from here.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Literal
 
@@ -34,6 +34,9 @@ class OnPolicyOptions:
     """Steps after which the gradient through time is cut; None: it is not cut in a rollout."""
     learning_rate: float = 1e-3
     """Adam's step size."""
+    core_lr_scale: float = field(default=1.0, metadata={"if_missing": 1.0})
+    """The step size of the core's weights is learning_rate times this number. A small change of all
+    recurrent weights can change the policy a lot."""
     gamma: float = 0.99
     """Discount factor."""
     gae_lambda: float = 0.95
@@ -48,7 +51,7 @@ class OnPolicyOptions:
     """Norm at which the gradient is clipped."""
     normalize_advantage: bool = True
     """Scale the advantages of a rollout to zero mean and unit standard deviation."""
-    normalize_returns: bool = False
+    normalize_returns: bool = True
     """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
     al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
     are large."""
@@ -70,11 +73,16 @@ class OnPolicyOptions:
         for name, value in {"gamma": self.gamma, "gae_lambda": self.gae_lambda}.items():
             if not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
-        if is_number(self.learning_rate) and self.learning_rate > LARGEST_LEARNING_RATE:
-            raise UsageError(
-                f"learning_rate must be at most {LARGEST_LEARNING_RATE:g}, "
-                f"not {self.learning_rate!r}"
-            )
+        check_above_zero(core_lr_scale=self.core_lr_scale)
+        if is_number(self.learning_rate):
+            for name, rate in {
+                "learning_rate": self.learning_rate,
+                "learning_rate * core_lr_scale": self.learning_rate * self.core_lr_scale,
+            }.items():
+                if rate > LARGEST_LEARNING_RATE:
+                    raise UsageError(
+                        f"{name} must be at most {LARGEST_LEARNING_RATE:g}, not {rate!r}"
+                    )
         check_not_negative(
             learning_rate=self.learning_rate, ent_coef=self.ent_coef, vf_coef=self.vf_coef
         )
@@ -86,6 +94,12 @@ class OnPolicyOptions:
 class A2COptions(OnPolicyOptions):
     """RecurrentA2C's options."""
 
+    learning_rate: float = 1.5e-3
+    """Adam's step size."""
+    core_lr_scale: float = field(default=0.2, metadata={"if_missing": 1.0})
+    """The step size of the core's weights is learning_rate times this number. A small change of all
+    recurrent weights can change the policy a lot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PPOOptions(OnPolicyOptions):
@@ -93,12 +107,6 @@ class PPOOptions(OnPolicyOptions):
 
     n_steps: int = 128
     """Length of a rollout: steps per environment between two updates."""
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-    normalize_returns: bool = True
-    """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
-    al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
-    are large."""
     batch_size: int = 256
     """Number of steps in a minibatch. It is rounded down to whole rollouts of some environments,
     but to no less than one."""

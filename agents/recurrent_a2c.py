@@ -31,7 +31,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
         n_steps, bptt_length, gamma, gae_lambda, ent_coef, entropy, vf_coef, max_grad_norm,
-        normalize_advantage, normalize_returns, bootstrap_truncated: see
+        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: see
             ``plasticrl.agents.options.A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
@@ -56,6 +56,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         max_grad_norm: float = A2COptions.max_grad_norm,
         normalize_advantage: bool = A2COptions.normalize_advantage,
         normalize_returns: bool = A2COptions.normalize_returns,
+        core_lr_scale: float = A2COptions.core_lr_scale,
         bootstrap_truncated: bool = A2COptions.bootstrap_truncated,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -80,6 +81,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
                 "max_grad_norm": max_grad_norm,
                 "normalize_advantage": normalize_advantage,
                 "normalize_returns": normalize_returns,
+                "core_lr_scale": core_lr_scale,
                 "bootstrap_truncated": bootstrap_truncated,
             },
             stats_window_size=stats_window_size,

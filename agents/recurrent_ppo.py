@@ -36,8 +36,8 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         learning_rate: Adam's step size, or a function of the remaining progress.
         clip_range, clip_range_vf: numbers, or functions of the remaining progress.
         n_steps, batch_size, n_epochs, bptt_length, gamma, gae_lambda, normalize_advantage,
-        normalize_returns, ent_coef, entropy, vf_coef, max_grad_norm, bootstrap_truncated,
-        target_kl: see ``plasticrl.agents.options.PPOOptions``.
+        normalize_returns, core_lr_scale, ent_coef, entropy, vf_coef, max_grad_norm,
+        bootstrap_truncated, target_kl: see ``plasticrl.agents.options.PPOOptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:
@@ -66,6 +66,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         clip_range_vf: float | Schedule | None = PPOOptions.clip_range_vf,
         normalize_advantage: bool = PPOOptions.normalize_advantage,
         normalize_returns: bool = PPOOptions.normalize_returns,
+        core_lr_scale: float = PPOOptions.core_lr_scale,
         ent_coef: float = PPOOptions.ent_coef,
         entropy: Literal["shannon", "simpson"] = PPOOptions.entropy,
         vf_coef: float = PPOOptions.vf_coef,
@@ -95,6 +96,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
                 "clip_range_vf": clip_range_vf,
                 "normalize_advantage": normalize_advantage,
                 "normalize_returns": normalize_returns,
+                "core_lr_scale": core_lr_scale,
                 "ent_coef": ent_coef,
                 "entropy": entropy,
                 "vf_coef": vf_coef,

@@ -186,13 +186,15 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def compare(path: Path, environments: list[str], seeds: list[int], seconds: float) -> None:
-    """Train every algorithm with every seed, and append a line for each to the file."""
+def compare(
+    path: Path, environments: list[str], algorithms: list[str], seeds: list[int], seconds: float
+) -> None:
+    """Train the algorithms with every seed, and append a line for each to the file."""
     names = ("environment", "algorithm", "seed", "seconds")
     done = [[run[name] for name in names] for run in _read(path)]
     for seed in seeds:
         for environment in environments:
-            for algorithm in ALGORITHMS:
+            for algorithm in algorithms:
                 task = [environment, algorithm, seed, seconds]
                 if task in done:
                     continue
@@ -243,6 +245,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--environments", nargs="+", choices=ENVIRONMENTS, default=[*ENVIRONMENTS])
+    parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=[*ALGORITHMS])
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--task", type=json.loads)
     given = parser.parse_args()
@@ -251,7 +254,7 @@ def main() -> None:
     elif given.report:
         print(report(_read(given.file)))
     else:
-        compare(given.file, given.environments, given.seeds, given.seconds)
+        compare(given.file, given.environments, given.algorithms, given.seeds, given.seconds)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ The type of a field may be int, float, str, bool, None, a Literal, another datac
 ``name`` has this name in its JSON data too. A field whose type is a base class of several such
 dataclasses holds one of them; its name decides which class is built.
 
-Data may lack a field with ``may_be_missing`` in its metadata; the field then has its default. Such
-a field is newer than runs that can still be read, and its default is what they did.
+Data may lack a field with ``if_missing`` in its metadata, which is the value that it then has. Such
+a field is newer than runs that can still be read, and the value is what they did.
 """
 
 import dataclasses
@@ -66,11 +66,15 @@ def from_dict(cls: type[Config], data: object, where: str = "config") -> Config:
         if key not in names:
             raise RunError(f"{where}.{key} is unknown; known are {', '.join(names)}")
     for field in dataclasses.fields(cls):
-        if field.name not in data and not field.metadata.get("may_be_missing"):
+        if field.name not in data and "if_missing" not in field.metadata:
             raise RunError(f"{where}.{field.name} is missing")
     hints = get_type_hints(cls)
-    given = [name for name in names if name in data]
-    fields = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in given}
+    fields = {
+        field.name: _decode(hints[field.name], data[field.name], f"{where}.{field.name}")
+        if field.name in data
+        else field.metadata["if_missing"]
+        for field in dataclasses.fields(cls)
+    }
     try:
         return cls(**fields)
     except ValueError as error:

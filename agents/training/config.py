@@ -38,7 +38,7 @@ class AlgorithmConfig(OnPolicyOptions):
     """Adam's epsilon."""
     net_arch: tuple[int, ...] = ()
     """Units of the layers between the core and each head. In the papers there are none."""
-    share_features_extractor: bool = field(default=True, metadata={"may_be_missing": True})
+    share_features_extractor: bool = field(default=True, metadata={"if_missing": True})
     """Actor and critic share the features extractor and the core. False: the critic has its own."""
     ortho_init: bool = True
     """SB3's orthogonal initialization of the heads. False: torch's, as in the papers."""

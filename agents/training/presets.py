@@ -24,6 +24,7 @@ from plasticrl.core.cells.configs import PlasticRNNConfig, vary
 PAPER_A2C = A2CConfig(
     n_steps=200,
     learning_rate=1e-4,
+    core_lr_scale=1.0,
     gamma=0.9,
     gae_lambda=1.0,
     ent_coef=0.03,

@@ -50,7 +50,7 @@ MOST_LAYERS = 100
 class LayeredConfig(SizedConfig):
     """The base class of the configs of cells of which several can be stacked."""
 
-    num_layers: int = field(default=1, metadata={"may_be_missing": True})
+    num_layers: int = field(default=1, metadata={"if_missing": 1})
     """Number of layers of hidden_size units. Each layer reads the output of the one before."""
 
     def __post_init__(self) -> None:
