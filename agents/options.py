@@ -34,7 +34,7 @@ class OnPolicyOptions:
     """Steps after which the gradient through time is cut; None: it is not cut in a rollout."""
     learning_rate: float = 1e-3
     """Adam's step size."""
-    core_lr_scale: float = field(default=1.0, metadata={"if_missing": 1.0})
+    core_lr_scale: float = field(default=0.3, metadata={"if_missing": 1.0})
     """The step size of the core's weights is learning_rate times this number. A small change of all
     recurrent weights can change the policy a lot."""
     gamma: float = 0.99
