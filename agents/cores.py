@@ -1,17 +1,14 @@
 """Builds the core of a policy: a cell of this package by its name, or a user's own by its class."""
 
-from inspect import isclass, signature
+from inspect import isabstract, isclass, signature
 from typing import Any
 
 import torch
 
-from plasticrl.agents.options import DEFAULT_CORE
-from plasticrl.core import CELLS, Cell, build_cell, vary
+from plasticrl.agents.options import CORES, DEFAULT_CORE
+from plasticrl.core import Cell, build_cell, vary
 from plasticrl.core.state import check_state
 from plasticrl.runs import UsageError
-
-CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
-"""The names of the cells that a policy can have."""
 
 
 def check_core(core: Any) -> None:
@@ -22,6 +19,9 @@ def check_core(core: Any) -> None:
             f"core must be one of {', '.join(CORES)}, or a class that inherits "
             f"plasticrl.core.Cell, not {' '.join(repr(core).split())}"
         )
+    if is_own and isabstract(core):
+        missing = ", ".join(sorted(core.__abstractmethods__))
+        raise UsageError(f"core={core.__name__} cannot be built: it does not define {missing}")
 
 
 def build_core(

@@ -52,6 +52,7 @@ from torch.fx import GraphModule
 from plasticrl.agents.normalization import observation_statistics
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.core import sequence
+from plasticrl.core.cells.composed import Parallel
 from plasticrl.core.state import leaves, unflatten
 from plasticrl.runs import UsageError, WriteError, atomic_write
 from plasticrl.viewer import ViewerError
@@ -101,7 +102,7 @@ def export_policy(
     policy.check_overrides()
     if policy.training:
         policy.set_training_mode(False)
-    core = policy.core
+    core: Any = policy.core.parts["actor"] if isinstance(policy.core, Parallel) else policy.core
     metadata = {
         "plasticrl_version": version("plasticrl"),
         "core": type(core).__name__ if core.config is None else core.config.name,

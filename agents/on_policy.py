@@ -23,8 +23,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
@@ -161,8 +160,6 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_options()
         super()._setup_model()
-        if self.core_lr_scale != 1:
-            _divide_groups(self.policy.optimizer, self.policy.core, self.core_lr_scale)
         self._last_state: Any = None
         self._start_state: Any = None
         self._stepper: Stepper[Any] | None = None
@@ -361,10 +358,19 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not torch.isfinite(grad_norm):
             raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
-        self.policy.optimizer.step()
+        self._step_optimizer()
         # Its graph would keep the policy from being copied.
         self.policy.action_dist.distribution = None  # type: ignore[assignment]
         return grad_norm
+
+    @torch.no_grad()
+    def _step_optimizer(self) -> None:
+        """Change the weights; those of the core by ``core_lr_scale`` times the optimizer's step."""
+        core = list(self.policy.core.parameters()) if self.core_lr_scale != 1 else []
+        before = [weight.clone() for weight in core]
+        self.policy.optimizer.step()
+        for weight, old in zip(core, before, strict=True):
+            weight.lerp_(old, 1 - self.core_lr_scale)
 
     def _normalized(self, advantages: Tensor) -> Tensor:
         """The advantages with zero mean and unit standard deviation, if that is asked for."""
@@ -467,8 +473,6 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         rate = self.lr_schedule(self._current_progress_remaining)
         check_not_negative(learning_rate=rate)
         super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= group.get("lr_scale", 1)
 
     def _notify(self, message: str) -> None:
         if self.verbose:
@@ -502,16 +506,6 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 f"there is no policy {policy_name!r} with a recurrent core: use {there}"
             )
         return super()._get_policy_from_name(policy_name)
-
-
-def _divide_groups(optimizer: Optimizer, core: nn.Module, lr_scale: float) -> None:
-    """Divide each group of parameters in two; the group of the core's has ``lr_scale``."""
-    of_core = set(core.parameters())
-    for group in list(optimizer.param_groups):
-        slow = [weight for weight in group["params"] if weight in of_core]
-        group["params"] = [weight for weight in group["params"] if weight not in of_core]
-        if slow:
-            optimizer.add_param_group({**group, "params": slow, "lr_scale": lr_scale})
 
 
 def _store(

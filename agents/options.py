@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Literal
 
+from plasticrl.core import CELLS
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.runs import UsageError
 
+CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
+"""The names of the cells that a policy can have as its core."""
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
 LARGEST_LEARNING_RATE = 1e6

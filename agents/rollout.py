@@ -96,7 +96,6 @@ class HostRollout:
         act = Actor(policy, state, self.n_steps, self.n_recorded)
         read = _modulating_activities(policy, state)
         modulating: list[list[Tensor]] = [[] for _ in read]
-        hidden = getattr(state, "hidden", None)
         outputs, masks = [], []
         are_masked = has_masks(self.env)
         now: Tensor | None = None
@@ -110,8 +109,7 @@ class HostRollout:
             outputs.append(output)
             for steps, activity in zip(modulating, read, strict=True):
                 if activity is not None:
-                    # If it is the hidden state of the whole core, it is the core's output.
-                    steps.append(output if activity is hidden else activity.clone())
+                    steps.append(activity.clone())
             try:
                 self.obs, rewards, dones, infos = self.env.step(policy.clip(actions))
             except (Exception, SystemExit) as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from plasticrl.agents.options import CORES
 from plasticrl.agents.training.config import OptionValue, TrainConfig
 from plasticrl.agents.training.presets import GENERIC
 from plasticrl.agents.training.presets import PRESETS as AGENT_PRESETS
@@ -34,7 +35,6 @@ from plasticrl.commands.program import (
     say_loading,
 )
 from plasticrl.commands.progress import ProgressBar
-from plasticrl.core import CELLS
 from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError, WriteError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
@@ -42,9 +42,8 @@ from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
-_CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 _CORE_NAME: Any = Annotated[
-    Literal[_CORES],
+    Literal[CORES],
     tyro.conf.arg(help="The kind of the core. Each kind has its own options."),
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
@@ -175,7 +174,7 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
     Its options of the core are those of the core that ``--core.name`` chooses.
     """
     name = _core_name(flags)
-    core = vary_config(config, {"core.name": name})[0].core if name in _CORES else config.core
+    core = vary_config(config, {"core.name": name})[0].core if name in CORES else config.core
     core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
     algorithm_form = unchecked(type(config.algorithm))
     curriculum_form = unchecked(type(config.curriculum))

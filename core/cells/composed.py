@@ -109,6 +109,7 @@ class Parallel(Composed):
     def __init__(self, **parts: Cell[Any]) -> None:
         widths = [(part.input_size, part.hidden_size) for part in parts.values()]
         super().__init__(parts, *(sum(sizes) for sizes in zip(*widths, strict=True)))
+        # Where the joined inputs of the parts are cut.
         self.cuts = list(accumulate(size for size, _ in widths[:-1]))
 
     def connect(self, inputs: Tensor, run: RunPart) -> Tensor:

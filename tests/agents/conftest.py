@@ -11,8 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
-from plasticrl.agents.cores import CORES as CORE_NAMES
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
+from plasticrl.agents.options import CORES as CORE_NAMES
 from plasticrl.core import cell_fields
 
 OPTIONS: dict[str, dict[str, Any]] = {

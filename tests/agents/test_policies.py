@@ -23,7 +23,7 @@ from plasticrl.agents import (
     PlasticPolicy,
     RecurrentA2C,
 )
-from plasticrl.agents.cores import CORES
+from plasticrl.agents.options import CORES
 from plasticrl.agents.policies import simpson_concentration
 from plasticrl.core import sequence
 from plasticrl.core.state import detach, leaves, map_leaves

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plasticrl.agents.cores import CORES
+from plasticrl.agents.options import CORES
 from plasticrl.agents.training.config import (
     A2CConfig,
     A2CTrainConfig,

@@ -26,12 +26,16 @@ ROOT = Path(__file__).parents[3]
 SIZES = ["--n-envs=3", "--a2c.n-steps=10", "--core.hidden-size=5", "--checkpoint-every=2"]
 MAZE = ["maze-quickstart", *SIZES, "--env-kwargs", "size=5", "episode_length=7"]
 CUES = ["cue-reward-quickstart", *SIZES, "--env-kwargs", "episode_length=9"]
+# The generic presets, which have the algorithms' defaults and VecNormalize.
+OWN = ["--env-id=plasticrl/GridMaze-v0", *SIZES, *MAZE[-3:], "--a2c.net-arch=6"]
 RUNS = {
     "maze": MAZE,
     "retroactive": [*MAZE, "--core.modulation", "retroactive", "--a2c.bptt-length", "4"],
     "plastic_lstm": [*MAZE, "--core.name", "plastic_lstm", "--core.bound", "soft"],
     "lstm": [*MAZE, "--core.name", "lstm", "--a2c.bootstrap-truncated"],
     "separate": [*MAZE, "--a2c.no-share-features-extractor"],
+    "layers": ["a2c", *OWN, "--core.num-layers=2"],
+    "ppo": ["ppo", *[flag.replace("a2c", "ppo") for flag in OWN], "--ppo.batch-size=10"],
     "normalize": [*MAZE, "step_penalty=0.25", "--normalize", "--a2c.bootstrap-truncated"],
     "cue-reward": CUES,
     "curriculum": [
@@ -98,7 +102,8 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 @pytest.mark.parametrize("flags", RUNS.values(), ids=RUNS)
 def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -> None:
     """Otherwise a checkpoint lacks something on which the training depends."""
-    flags = [*flags, "--a2c.learning-rate-decay=0"]  # a rate that decays knows the total
+    algorithm = "ppo" if flags[0] == "ppo" else "a2c"
+    flags = [*flags, f"--{algorithm}.learning-rate-decay=0"]  # a rate that decays knows the total
     unbroken = train(tmp_path / "unbroken", flags, total=240)
     run = train(tmp_path / "run", flags, total=90)
     resume(run, total=150)
