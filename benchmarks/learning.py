@@ -6,7 +6,8 @@
 Every algorithm has its own defaults. It trains for the same CPU time, with one thread, in a process
 of its own. A line of the file is one training: the mean reward of the last episodes at many points,
 with the steps and the CPU seconds until then, so that algorithms can be compared both at equal
-seconds and at equal steps. A training that the file has already is not repeated.
+seconds and at equal steps. A training that the file has already is not repeated; begin a new file
+after an algorithm or its defaults have changed. A line names the commit that it was measured with.
 
 It needs ``minigrid``, ``popgym`` and ``sb3-contrib``.
 """
@@ -42,7 +43,9 @@ N_ENVS = 8
 N_LAST = 50
 """The mean reward is over this many of the last episodes."""
 N_POINTS = 60
-"""The number of points of a learning curve."""
+"""The number of points of a learning curve, at equal distances in time."""
+STEP_POINTS = range(1024, 16 * 1024 + 1, 1024)
+"""Numbers of steps at which there are further points, for the algorithms with few steps."""
 PULLS = 50
 GOOD_ARM, BAD_ARM = 0.9, 0.1
 IMAGE_SCALE = 10
@@ -153,13 +156,16 @@ class _Curve(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.start = process_time()
+        self.due = self.seconds / N_POINTS
 
     def _on_step(self) -> bool:
         used = process_time() - self.start
-        due = (len(self.points) + 1) * self.seconds / N_POINTS
-        if used >= due and self.model.ep_info_buffer:
+        is_due = used >= self.due or self.num_timesteps in STEP_POINTS
+        if is_due and self.model.ep_info_buffer:
             reward = mean(episode["r"] for episode in self.model.ep_info_buffer)
             self.points.append((self.num_timesteps, round(used, 2), round(reward, 3)))
+        while used >= self.due:
+            self.due += self.seconds / N_POINTS
         return used < self.seconds
 
 
@@ -178,8 +184,14 @@ def train(environment: str, algorithm: str, seed: int, seconds: float) -> dict[s
         "algorithm": algorithm,
         "seed": seed,
         "seconds": seconds,
+        "commit": _commit(),
         "curve": curve.points,
     }
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -199,20 +211,23 @@ def compare(
                 if task in done:
                     continue
                 options = ["--task", json.dumps(task)]
-                command = [sys.executable, "-m", "benchmarks.learning", *options]
+                command = [sys.executable, "-m", "benchmarks.learning", str(path), *options]
                 made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
                 with path.open("ab") as file:
                     file.write(made.stdout)
 
 
 def report(runs: list[dict[str, Any]]) -> str:
-    """The table: an environment a line, at equal steps and at equal seconds."""
+    """The table: for every environment, the rewards at equal steps and at equal seconds.
+
+    The number of steps is that of the training with the fewest.
+    """
     lines = [
         f"| environment | at | {' | '.join(ALGORITHMS)} |",
         "|---|---|" + "---|" * len(ALGORITHMS),
     ]
     for environment in ENVIRONMENTS:
-        mine = [run for run in runs if run["environment"] == environment]
+        mine = [run for run in runs if run["environment"] == environment and run["curve"]]
         if not mine:
             continue
         n_steps = min(run["curve"][-1][0] for run in mine)
@@ -223,14 +238,16 @@ def report(runs: list[dict[str, Any]]) -> str:
             cells = []
             for algorithm in ALGORITHMS:
                 values = [chosen(run) for run in mine if run["algorithm"] == algorithm]
-                cells.append(_cell(values, ENVIRONMENTS[environment].learned) if values else "-")
+                known = [value for value in values if value is not None]
+                cells.append(_cell(known, ENVIRONMENTS[environment].learned) if known else "-")
             lines.append(f"| {environment} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _reward_at(n_steps: int, run: dict[str, Any]) -> float:
+def _reward_at(n_steps: int, run: dict[str, Any]) -> float | None:
+    """The reward at the last point with at most so many steps; None if there is none."""
     before = [reward for steps, _, reward in run["curve"] if steps <= n_steps]
-    return float(before[-1] if before else run["curve"][0][2])
+    return float(before[-1]) if before else None
 
 
 def _cell(values: list[float], learned: float) -> str:
@@ -241,7 +258,7 @@ def _cell(values: list[float], learned: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare how fast algorithms learn.")
-    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--environments", nargs="+", choices=ENVIRONMENTS, default=[*ENVIRONMENTS])
@@ -252,7 +269,7 @@ def main() -> None:
     if given.task:
         print(json.dumps(train(*given.task)))
     elif given.report:
-        print(report(_read(given.file)))
+        print(report([run for run in _read(given.file) if run["seconds"] == given.seconds]))
     else:
         compare(given.file, given.environments, given.algorithms, given.seeds, given.seconds)
 
