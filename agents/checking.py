@@ -118,6 +118,11 @@ def check_recurrent(
             rollouts of less than 6 steps, or an adapter that does not fit.
         Exception: whatever ``make_model`` raises when it is called for the first time.
     """
+    if not callable(make_model):
+        raise UsageError(
+            f"make_model must be a function that builds the model, not a "
+            f"{type(make_model).__name__}: give lambda env: RecurrentA2C('PlasticPolicy', env)"
+        )
     names = list(PROPERTIES) if properties is None else list(properties)
     if unknown := [name for name in names if name not in PROPERTIES]:
         there = ", ".join(PROPERTIES)

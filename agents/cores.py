@@ -1,13 +1,17 @@
 """Builds the core of a policy: a cell of this package by its name, or a user's own by its class."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import isabstract, isclass, signature
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from plasticrl.agents.failures import summary
 from plasticrl.agents.options import CORES, DEFAULT_CORE
 from plasticrl.core import Cell, build_cell, vary
-from plasticrl.core.state import check_state
+from plasticrl.core.state import check_state, leaves, map_leaves
 from plasticrl.runs import UsageError
 
 
@@ -58,22 +62,54 @@ def _build_own(form: type[Cell[Any]], input_size: int, core_kwargs: dict[str, An
 
 @torch.no_grad()
 def _check(cell: Cell[Any], input_size: int) -> None:
-    """Take one step, and raise ``UsageError`` for a state or an output of a wrong shape."""
-    n_rows, name = 2, type(cell).__name__
-    state = cell.initial_state(n_rows)
-    if not isinstance(state, tuple) or not hasattr(state, "_fields"):
-        raise UsageError(
-            f"{name}.initial_state must return a NamedTuple of tensors, not a "
-            f"{type(state).__name__}"
-        )
-    output, new_state = cell(torch.zeros(n_rows, input_size), state)
-    try:
+    """Take steps with several numbers of rows, and raise ``UsageError`` for what does not fit."""
+    name, size = type(cell).__name__, cell.hidden_size
+    if not isinstance(size, int) or size < 1:
+        raise UsageError(f"{name}.hidden_size must be an integer of at least 1, not {size!r}")
+    for n_rows in (0, 2, 3):
+        with _naming(f"{name}.initial_state({n_rows})"):
+            state = cell.initial_state(n_rows)
+        if not isinstance(state, tuple) or not hasattr(state, "_fields"):
+            raise UsageError(
+                f"{name}.initial_state must return a NamedTuple of tensors, not a "
+                f"{type(state).__name__}"
+            )
+        _check_leaves(f"the state of {name}.initial_state", state)
+        if n_rows > 0:
+            _check_step(cell, torch.zeros(n_rows, input_size), state)
+
+
+def _check_step(cell: Cell[Any], inputs: Tensor, state: Any) -> None:
+    name, n_rows = type(cell).__name__, len(inputs)
+    with _naming(f"{name}.initial_state({n_rows})"):
         check_state(state, state, n_rows)
+    before = map_leaves(Tensor.clone, state)
+    with _naming(f"a step of {name} with {n_rows} rows"):
+        output, new_state = cell(inputs, state)
         check_state(new_state, state, n_rows)
-    except ValueError as error:
-        raise UsageError(f"{name}, for {n_rows} rows: {error}") from error
-    if output.shape != (n_rows, cell.hidden_size):
-        raise UsageError(
-            f"{name}, for {n_rows} rows: the output must have shape {(n_rows, cell.hidden_size)}, "
-            f"which is (rows, hidden_size), not {tuple(output.shape)}"
-        )
+        if output.shape != (n_rows, cell.hidden_size):
+            raise UsageError(
+                f"the output must have shape {(n_rows, cell.hidden_size)}, which is (rows, "
+                f"hidden_size), not {tuple(output.shape)}"
+            )
+    _check_leaves(f"the output and the new state of {name}", (output, *new_state))
+    if not all(map(torch.equal, leaves(state), leaves(before))):
+        raise UsageError(f"{name}.step must return a new state, and leave the old one unchanged")
+
+
+def _check_leaves(what: str, parts: tuple[Any, ...]) -> None:
+    for leaf in parts:
+        if not (leaf is None or isinstance(leaf, Tensor)):
+            raise UsageError(f"{what} must be tensors, or None, not a {type(leaf).__name__}")
+        if leaf is not None and leaf.is_floating_point() and leaf.dtype != torch.float32:
+            raise UsageError(f"{what} must have the dtype float32, not {leaf.dtype}")
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name the user's cell in errors; its own traceback stays below."""
+    try:
+        yield
+    except Exception as error:
+        message = str(error) if isinstance(error, ValueError) else summary(error)
+        raise UsageError(f"{what}: {message}") from error

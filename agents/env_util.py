@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
+from plasticrl.agents.options import check_count
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.envs import ENV_IDS, BatchEnv, resolve_id
 from plasticrl.envs.registration import MODULE
@@ -59,6 +60,7 @@ def make_vec_env(
             ``wrapper_kwargs`` without a wrapper.
         gymnasium.error.Error: for an id that is not registered.
     """
+    check_count(n_envs=n_envs)
     if wrapper_kwargs and wrapper_class is None:
         raise UsageError("wrapper_kwargs are the options of a wrapper: give a wrapper_class too")
     monitor_kwargs = monitor_kwargs or {}

@@ -21,6 +21,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.options import is_number
 from plasticrl.runs import UsageError
 
 METHOD = "action_masks"
@@ -66,11 +67,11 @@ def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.
         masks: (n_rows, A), or (A,) for a single row.
 
     Raises:
-        UsageError: the masks have another shape, the actions are continuous, or a row has no
-            possible action.
+        UsageError: the masks have another shape or other values than true, false, 1 and 0; the
+            actions are continuous; or a row has no possible action.
     """
     sizes = _sizes(action_space)
-    checked = np.asarray(masks, dtype=bool)
+    checked = _as_bools(masks)
     if checked.ndim == 1:
         checked = checked[None]
     if checked.shape != (n_rows, sum(sizes)):
@@ -83,6 +84,22 @@ def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.
         row = int(np.flatnonzero(~possible)[0])
         raise UsageError(f"the action masks of environment {row} leave no possible action")
     return checked
+
+
+def _as_bools(masks: Any) -> np.ndarray:
+    try:
+        array = np.asarray(masks)
+    except ValueError as error:
+        raise UsageError("the action masks of the environments differ in length") from error
+    if array.dtype == bool:
+        return array
+    wrong = [value for value in array.flat if not (is_number(value) and value in (0, 1))]
+    if wrong:
+        raise UsageError(
+            "action masks must be true where an action is possible and false elsewhere, not "
+            f"{wrong[0]!r}"
+        )
+    return array.astype(bool)
 
 
 def _sizes(action_space: spaces.Space[Any]) -> list[int]:

@@ -28,7 +28,7 @@ from torch import Tensor
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
-from plasticrl.agents.options import OnPolicyOptions, check_not_negative
+from plasticrl.agents.options import SCHEDULES, OnPolicyOptions, check_not_negative
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -173,7 +173,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 f"{self.policy_class.__name__}: use {', '.join(self.policy_aliases)} or a subclass"
             )
         options = {item.name: getattr(self, item.name) for item in fields(self.options_type)}
-        schedules = [name for name, value in options.items() if callable(value)]
+        schedules = [name for name in SCHEDULES if callable(options.get(name))]
         self.options_type(**{name: options[name] for name in options if name not in schedules})
         check_extractor(self.policy_class, self.policy_kwargs, self.observation_space)
         if self.entropy == "simpson" and isinstance(self.action_space, spaces.Box):

@@ -5,7 +5,7 @@ line all read them from here.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Literal
 
@@ -17,6 +17,8 @@ CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 """The names of the cells that a policy can have as its core."""
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+"""The options that may also be functions of the remaining progress."""
 LARGEST_LEARNING_RATE = 1e6
 """With more, the optimizer's numbers would overflow."""
 
@@ -64,6 +66,10 @@ class OnPolicyOptions:
 
     def __post_init__(self) -> None:
         check_count(n_steps=self.n_steps)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.type is bool and not isinstance(value, bool):
+                raise UsageError(f"{item.name} must be True or False, not {value!r}")
         if self.bptt_length is not None:
             check_count(bptt_length=self.bptt_length)
             if self.bptt_length > self.n_steps:
@@ -77,15 +83,10 @@ class OnPolicyOptions:
             if not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
         check_above_zero(core_lr_scale=self.core_lr_scale)
-        if is_number(self.learning_rate):
-            for name, rate in {
-                "learning_rate": self.learning_rate,
-                "learning_rate * core_lr_scale": self.learning_rate * self.core_lr_scale,
-            }.items():
-                if rate > LARGEST_LEARNING_RATE:
-                    raise UsageError(
-                        f"{name} must be at most {LARGEST_LEARNING_RATE:g}, not {rate!r}"
-                    )
+        for name in ("learning_rate", "core_lr_scale"):
+            value = getattr(self, name)
+            if is_number(value) and value > LARGEST_LEARNING_RATE:
+                raise UsageError(f"{name} must be at most {LARGEST_LEARNING_RATE:g}, not {value!r}")
         check_not_negative(
             learning_rate=self.learning_rate, ent_coef=self.ent_coef, vf_coef=self.vf_coef
         )

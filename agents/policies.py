@@ -122,6 +122,10 @@ class PlasticPolicy(ActorCriticPolicy):
         if use_sde:
             raise UsageError("use_sde must be False: recurrent policies do not support gSDE")
         check_core(core)
+        if not isinstance(share_features_extractor, bool):
+            raise UsageError(
+                f"share_features_extractor must be True or False, not {share_features_extractor!r}"
+            )
         self.core_type = core
         self.core_kwargs = dict(core_kwargs or {})
         self.backend = backend
@@ -245,8 +249,11 @@ class PlasticPolicy(ActorCriticPolicy):
         )
 
     def initial_state(self, batch_size: int) -> Any:
-        """Return the core's state at the start of an episode, on the policy's device."""
-        return self.core.initial_state(batch_size)
+        """Return the core's state at the start of an episode, on the policy's device.
+
+        It is a copy, because acting changes it in place.
+        """
+        return map_leaves(lambda leaf: leaf.detach().clone(), self.core.initial_state(batch_size))
 
     @in_full_precision
     def step(

@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from torch import nn
 
 from plasticrl.runs import UsageError
 
@@ -20,6 +21,8 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
         parts = {f"the observation {name!r}": part for name, part in observation_space.items()}
         if not parts:
             raise UsageError("the observation space Dict() is empty")
+        for name in observation_space:
+            _check_name(name)
     for name, part in parts.items():
         _check(name, part, "Observation")
         if isinstance(part, spaces.Box) and not part.shape:
@@ -36,6 +39,17 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
         )
     if isinstance(action_space, spaces.MultiBinary) and len(action_space.shape) != 1:
         raise UsageError(f"{_named(name, action_space)} must have one axis: flatten it")
+
+
+def _check_name(name: Any) -> None:
+    """Check that torch takes the name of an observation for that of a module."""
+    try:
+        nn.ModuleDict({name: nn.Identity()})
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"the observation {name!r} has a name that torch cannot give to a module: rename it, "
+            "for example with gymnasium.wrappers.TransformObservation"
+        ) from error
 
 
 def _check(name: str, space: spaces.Space[Any], kind: Literal["Observation", "Action"]) -> None:

@@ -79,7 +79,12 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         make = getattr(import_module(module), wrapper, None)
         if make is None:
             raise UsageError(f"wrapper: the module {module} has no {wrapper}")
-        env = make(env)
+        try:
+            env = make(env)
+        except Exception as error:
+            raise UserCodeError(f"wrapper: {name} cannot be made: {summary(error)}") from error
+        if not isinstance(env, gym.Env):
+            raise UsageError(f"wrapper: {name} must return an environment, not {env!r}")
     if not is_own(config):
         env = CheckedEnv(env)
     if config.trials > 1:
@@ -110,8 +115,12 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     errors = () if is_own(config) else others_raise
     try:
         yield
+    except (UsageError, UserCodeError):
+        raise
     except (gym.error.Error, ArgumentError, *errors) as error:
-        raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}") from error
+        own = resolve_id(f"plasticrl/{config.env_id}")
+        hint = f" Did you mean {own}?" if own in ENV_IDS else ""
+        raise UsageError(f"{config.env_id}: {' '.join(str(error).split())}{hint}") from error
     except (Exception, SystemExit) as error:
         if is_own(config):
             raise

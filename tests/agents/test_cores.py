@@ -102,16 +102,92 @@ class WideOutput(Own):
         return torch.cat([hidden, hidden], dim=1), state
 
 
+class Learned(Own):
+    """Its initial state is trained, and the same tensor for all rows."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.initial = nn.Parameter(torch.linspace(-1, 1, hidden_size))
+
+    def initial_state(self, batch_size: int) -> Any:
+        return OwnState(self.initial.expand(batch_size, self.hidden_size))
+
+
+def test_an_initial_state_that_is_learned() -> None:
+    """Acting changes a state in place, so it must not be the weight itself."""
+    model = make(RecurrentA2C, Learned, hidden_size=6)
+    before = model.policy.core.initial.detach().clone()
+    model.predict(np.zeros((2, 4), np.float32))
+    assert torch.equal(model.policy.core.initial, before)
+    model.learn(200)  # episodes begin within rollouts, which gives it a gradient
+    assert not torch.equal(model.policy.core.initial, before)
+    check_recurrent(lambda env: make(RecurrentA2C, Learned, env, hidden_size=6)).raise_if_failed()
+
+
+class Abstract(Cell[OwnState]):
+    def initial_state(self, batch_size: int) -> Any:
+        return OwnState(torch.zeros(batch_size, self.hidden_size))
+
+
+class Fraction(Own):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size * 1.0  # type: ignore[assignment]
+
+
+class TwoRows(Own):
+    def initial_state(self, batch_size: int) -> Any:
+        return OwnState(torch.zeros(2, self.hidden_size))
+
+
+class Nested(Own):
+    def initial_state(self, batch_size: int) -> Any:
+        return OwnState(super().initial_state(batch_size))
+
+
+class Doubles(Own):
+    def initial_state(self, batch_size: int) -> Any:
+        return OwnState(torch.zeros(batch_size, self.hidden_size, dtype=torch.float64))
+
+
+class Halves(Own):
+    def step(self, projected: Tensor, state: Any) -> tuple[Tensor, Any]:
+        hidden, state = super().step(projected, state)
+        return hidden.half(), state
+
+
+class InPlace(Own):
+    def step(self, projected: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state.hidden.add_(1)
+        return super().step(projected, state)
+
+
+class Broken(Own):
+    def step(self, projected: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise KeyError("gate")
+
+
+FOUR = {"hidden_size": 4}
+
+
 @pytest.mark.parametrize(
     ("core", "options", "sentence"),
     [
+        (Abstract, FOUR, "core=Abstract cannot be built: it does not define step"),
+        (Fraction, FOUR, "Fraction.hidden_size must be an integer of at least 1, not 4.0"),
+        (TwoRows, FOUR, r"TwoRows.*: state.hidden must have shape \(3, 4\), not \(2, 4\)"),
+        (Nested, FOUR, "the state of Nested.* must be tensors, or None, not a OwnState"),
+        (Doubles, FOUR, "the state of Doubles.* must have the dtype float32, not torch.float64"),
+        (Halves, FOUR, "the output and .* of Halves must have the dtype float32, not .*float16"),
+        (InPlace, FOUR, "InPlace.step must return a new state, and leave the old one unchanged"),
+        (Broken, FOUR, "a step of Broken with 2 rows: KeyError: 'gate'"),
         (nn.GRUCell, {}, "class that inherits plasticrl.core.Cell, not <class '.*GRUCell'>"),
         ("own", {}, "core must be one of rnn, gru, .*, not 'own'"),
         (Own(4, 4), {}, r"core must be .*, not Own\( \(input\): Linear"),
         (Own, {}, "core_kwargs do not fit Own: missing a required argument: 'hidden_size'"),
         (Own, {"hidden_size": 4, "rate": 1}, "do not fit Own: got an unexpected .* 'rate'"),
         (TensorState, {"hidden_size": 4}, "initial_state must return a NamedTuple .* not a Tensor"),
-        (FlatState, {"hidden_size": 4}, r"FlatState, .*: state.hidden must have shape \(2,\)"),
+        (FlatState, {"hidden_size": 4}, r"FlatState.*: state.hidden must have shape \(2,\)"),
         (StateGrows, {"hidden_size": 4}, r"hidden must have shape \(2, 4\), not \(2, 8\)"),
         (WideOutput, {"hidden_size": 4}, r"output must have shape \(2, 4\), .* not \(2, 8\)"),
     ],

@@ -88,6 +88,7 @@ def test_a_scale_that_is_no_positive_number(scale: Any) -> None:
         make(RecurrentA2C, core_lr_scale=scale)
 
 
-def test_a_product_that_is_too_large() -> None:
-    with pytest.raises(UsageError, match=r"learning_rate \* core_lr_scale must be at most 1e\+06"):
-        make(RecurrentA2C, learning_rate=1e6, core_lr_scale=2.0)
+@pytest.mark.parametrize("name", ["learning_rate", "core_lr_scale"])
+def test_a_step_size_that_is_too_large(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"{name} must be at most 1e\+06, not 2000000.0"):
+        make(RecurrentA2C, **{name: 2e6})

@@ -655,6 +655,10 @@ def test_one_step_of_one_environment_can_be_logged(make_vec: Any) -> None:
         ({"n_steps": 2.5}, "n_steps"),
         ({"n_steps": True}, "n_steps"),
         ({"gamma": "high"}, "gamma must be from 0 to 1, not 'high'"),
+        ({"gamma": lambda _: 0.9}, "gamma must be from 0 to 1, not <function"),
+        ({"bootstrap_truncated": lambda _: True}, "bootstrap_truncated must be True or False"),
+        ({"normalize_advantage": "no"}, "normalize_advantage must be True or False, not 'no'"),
+        ({"policy_kwargs": {"share_features_extractor": "no"}}, "share_features_extractor must be"),
         ({"ent_coef": None}, "ent_coef must be a finite number of at least 0, not None"),
     ],
 )

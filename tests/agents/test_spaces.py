@@ -62,6 +62,8 @@ def make(env: Any, policy: str = "PlasticPolicy") -> RecurrentA2C:
         (spaces.Tuple((BOX, BOX)), DISCRETE, "make_vec_env(env_id, wrapper_class=FlattenObs"),
         (spaces.Sequence(BOX), DISCRETE, "MultiBinary space, use a wrapper that makes one"),
         (spaces.Dict({}), DISCRETE, "the observation space Dict() is empty"),
+        (spaces.Dict({"a.b": BOX}), DISCRETE, "the observation 'a.b' has a name that torch cannot"),
+        (spaces.Dict({"keys": BOX}), DISCRETE, "the observation 'keys' has a name that torch"),
         (spaces.Dict({"a": spaces.Dict({"b": BOX})}), DISCRETE, "the observation 'a' is a Dict"),
     ],
 )

@@ -42,6 +42,9 @@ class Doubled(gym.RewardWrapper):
     def reward(self, reward):
         return 2 * reward
 
+def none(env):
+    """A wrapper that forgets to return the environment."""
+
 class Locked(Corridor):
     """Raises an error for an action that is impossible, which is the opposite of the cue."""
     def action_masks(self):
@@ -162,6 +165,8 @@ def test_action_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ["--env-id=CartPole-v1", "--wrapper=corridor:Tripled"],
             "the module corridor has no Tripled",
         ),
+        (["--env-id=CartPole-v1", "--wrapper=corridor:none"], "none must return an environment"),
+        (["--env-id=GridMaze-v0"], "Did you mean plasticrl/GridMaze-v0?"),
         (["--env-id=CartPole-v1", "--wrapper=nomodule:A"], "No module named 'nomodule'"),
         (["--env-id=CartPole-v1", "--trials=0"], "--trials must be an integer of at least 1"),
     ],
