@@ -5,7 +5,8 @@
 
 FOLDER is an unpacked source archive. Its tests import ``A2C``, ``PPO``, ``RecurrentPPO`` and
 ``MaskablePPO``, and get ``RecurrentA2C`` and ``RecurrentPPO`` with the defaults of the algorithms
-that they replace, and with a plastic policy for the policy that a test names. Tests that only use
+that they replace, without what these do not have (``WITHOUT``), and with a plastic policy for the
+policy that a test names. Tests that only use
 other algorithms are left out. The tests that made one of our algorithms are counted at the end;
 ``results/other-suites.md`` explains their failures.
 """
@@ -41,8 +42,8 @@ POLICIES = {
 """Our policies by the names of theirs."""
 CORE_OPTIONS = {"lstm_hidden_size": "hidden_size", "n_lstm_layers": "num_layers"}
 """Our options of the core ``lstm`` by the names of theirs."""
-LSTMS = ("shared_lstm", "enable_critic_lstm")
-"""Their options of who has an LSTM, which are not passed on: ours is share_features_extractor."""
+WITHOUT = {"normalize_returns": False, "core_lr_scale": 1.0}
+"""Our options without effect, because the replaced algorithms have nothing like them."""
 
 
 def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
@@ -56,7 +57,7 @@ def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[
     class Substitute(Used, ours):  # type: ignore[misc, valid-type]
         def __init__(self, policy: Any, env: Any, **options: Any) -> None:
             Used.noted = True
-            options = defaults | options
+            options = WITHOUT | defaults | options
             options["policy_kwargs"] = _translated(options["policy_kwargs"] or {})
             super().__init__(POLICIES.get(policy, policy), env, **options)
 
@@ -65,7 +66,10 @@ def _substitute(theirs: type[BaseAlgorithm], ours: type[BaseAlgorithm]) -> type[
 
 
 def _translated(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
-    ours = {name: value for name, value in policy_kwargs.items() if name not in LSTMS}
+    ours = dict(policy_kwargs)
+    shared = ours.pop("shared_lstm", None)
+    if ours.pop("enable_critic_lstm", False) and not shared:
+        ours["share_features_extractor"] = False
     core = {CORE_OPTIONS[name]: ours.pop(name) for name in CORE_OPTIONS if name in ours}
     return ours | {"core": "lstm", "core_kwargs": core} if core else ours
 
