@@ -21,7 +21,7 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
-from plasticrl.runs import RunDirectory, RunError, UsageError, WriteError, null_non_finite
+from plasticrl.runs import RunDirectory, RunError, UsageError, WriteError, null_non_finite, rounded
 from plasticrl.tasks.config import KIND as SUPERVISED
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _print_table(result: dict[str, Any]) -> None:
         rows["trained, plasticity ablated"] = "ablated_reward"
     for label, name in rows.items():
         low, high = result[f"{name}_ci95"]
-        cells = [f"{result[f'{name}_mean']:.1f}", f"{low:.1f} to {high:.1f}"]
+        cells = [rounded(result[f"{name}_mean"]), f"{rounded(low)} to {rounded(high)}"]
         if by_trial:
             cells.append(f"{result[f'{name}_per_trial']:.2f}")
         table.add_row(label, *cells)

@@ -306,6 +306,8 @@ def _learn_agent(training: Any) -> int:
             f"note: the training continues on {device} instead of the run's own {own}, so its "
             "numbers differ from those of a run on one device"
         )
+    if training.model.num_timesteps >= training.total_timesteps:
+        say("the run has all its steps already: --total-timesteps asks for more")
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:

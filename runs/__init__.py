@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from plasticrl.runs.directory import CONFIG_NAME, RunDirectory
 from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeError, WriteError
 from plasticrl.runs.files import atomic_write, make_folder, null_non_finite
-from plasticrl.runs.intervals import mean_interval, wilson_interval
+from plasticrl.runs.intervals import mean_interval, rounded, wilson_interval
 from plasticrl.runs.lock import FolderLock
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.strict import flat, from_dict, to_dict
@@ -62,6 +62,7 @@ __all__ = [
     "read_metrics",
     "read_series",
     "remove_old_checkpoints",
+    "rounded",
     "save_checkpoint",
     "set_rng_state",
     "to_dict",

@@ -1,4 +1,4 @@
-"""95 % confidence intervals, of a mean and of a proportion."""
+"""95 % confidence intervals, of a mean and of a proportion, and means as text."""
 
 import math
 from collections.abc import Iterable
@@ -49,3 +49,8 @@ def wilson_interval(proportion: float, n: int) -> tuple[float, float]:
     center = (proportion + z2 / 2) / (1 + z2)
     half = math.sqrt(proportion * (1 - proportion) * z2 + z2**2 / 4) / (1 + z2)
     return center - half, center + half
+
+
+def rounded(reward: float) -> str:
+    """A mean reward as text, with more decimals where rewards are small."""
+    return f"{reward:.1f}" if abs(reward) >= 10 else f"{reward:.2f}"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from plasticrl.runs import (
     UsageError,
     UserCodeError,
     get_rng_state,
+    rounded,
     set_rng_state,
 )
 from plasticrl.viewer import EpisodeTrace
@@ -57,7 +59,7 @@ class SessionCallback(BaseCallback):
 
     def _report(self, ended: bool = False) -> None:
         episodes = self.model.ep_info_buffer or ()
-        reward = f"{np.mean([episode['r'] for episode in episodes]):.1f}" if episodes else "-"
+        reward = rounded(mean(episode["r"] for episode in episodes)) if episodes else "-"
         assert isinstance(self.model, RecurrentOnPolicyAlgorithm)
         n_rollouts, done = self.model.n_rollouts, self.model.num_timesteps
         self.session.between_updates(n_rollouts, done, f"reward {reward}", ended)

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from plasticrl.runs import CONFIG_NAME, RunError, UsageError, from_dict
+from plasticrl.runs import CONFIG_NAME, RunError, UsageError, from_dict, rounded
 
 GALLERY = Path(__file__).parent
 ABOUT_NAME = "about.json"
@@ -42,9 +42,9 @@ class About:
         trial = "" if self.reward_per_trial is None else f", {self.reward_per_trial:.2f} a trial"
         return (
             f"{self.preset}, seed {self.seed}, {self.steps:,} steps at commit {self.commit}; "
-            f"reward {self.reward_mean:.1f} ({low:.1f} to {high:.1f}){trial} over "
-            f"{self.episodes} episodes, {self.ablated_reward_mean:.1f} with its plasticity "
-            f"ablated, {self.random_reward_mean:.1f} by a random walk"
+            f"reward {rounded(self.reward_mean)} ({rounded(low)} to {rounded(high)}){trial} over "
+            f"{self.episodes} episodes, {rounded(self.ablated_reward_mean)} with its plasticity "
+            f"ablated, {rounded(self.random_reward_mean)} by a random walk"
         )
 
 
