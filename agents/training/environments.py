@@ -115,7 +115,7 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
     errors = () if is_own(config) else others_raise
     try:
         yield
-    except (UsageError, UserCodeError):
+    except UserCodeError:
         raise
     except (gym.error.Error, ArgumentError, *errors) as error:
         own = resolve_id(f"plasticrl/{config.env_id}")

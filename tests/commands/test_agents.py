@@ -291,7 +291,7 @@ def test_an_invalid_command_line(argv: list[str], words: list[str], refused: Ref
     [
         ([MAZE, "--core.modulaton", "none"], "--core.modulaton", "--core.modulation"),
         ([MAZE, "--lerning-rate=1"], "--lerning-rate", "--a2c.learning-rate or --"),
-        ([MAZE, "--lr=1"], "--lr", "--a2c.learning-rate?"),
+        ([MAZE, "--lr=1"], "--lr", "--a2c.learning-rate or --a2c.core-lr-scale?"),
         ([MAZE, "--timesteps=1"], "--timesteps", "--total-timesteps"),
         ([MAZE, "--n_env", "3"], "--n_env", "--n-envs"),
         (["--resume", "run", "--total-steps", "3"], "--total-steps", "--total-timesteps"),
