@@ -21,7 +21,6 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.options import is_number
 from plasticrl.runs import UsageError
 
 METHOD = "action_masks"
@@ -91,13 +90,12 @@ def _as_bools(masks: Any) -> np.ndarray:
         array = np.asarray(masks)
     except ValueError as error:
         raise UsageError("the action masks of the environments differ in length") from error
-    if array.dtype == bool:
-        return array
-    wrong = [value for value in array.flat if not (is_number(value) and value in (0, 1))]
-    if wrong:
+    are_numbers = array.dtype.kind in "biuf"
+    wrong = array[(array != 0) & (array != 1)] if are_numbers else array
+    if wrong.size:
         raise UsageError(
             "action masks must be true where an action is possible and false elsewhere, not "
-            f"{wrong[0]!r}"
+            f"{wrong.flat[0]!r}"
         )
     return array.astype(bool)
 

@@ -332,6 +332,7 @@ def test_what_cannot_be_tested_is_not_passed() -> None:
     ("build", "names", "sentence"),
     [
         (make, ["rest"], "there is no property 'rest': there are separate_environments, reset, "),
+        ("RecurrentA2C", None, "make_model must be a function that builds the model, not a str"),
         (lambda env: make(env, n_steps=5), None, "n_steps of at least 6, .*, not 5"),
         (lambda env: make("Pendulum-v1"), None, "on the environments that it is given"),
         (lambda env: env, None, "an on-policy algorithm of Stable-Baselines3, not a Recorded"),

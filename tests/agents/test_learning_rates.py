@@ -92,3 +92,10 @@ def test_a_scale_that_is_no_positive_number(scale: Any) -> None:
 def test_a_step_size_that_is_too_large(name: str) -> None:
     with pytest.raises(UsageError, match=rf"{name} must be at most 1e\+06, not 2000000.0"):
         make(RecurrentA2C, **{name: 2e6})
+
+
+def test_an_id_is_no_environment_to_load_with(tmp_path: Path) -> None:
+    """SB3 takes an id in ``__init__``, and fails with one in ``load``."""
+    make(RecurrentA2C).save(tmp_path / "model.zip")
+    with pytest.raises(UsageError, match=r"not an id: give gymnasium.make\('CartPole-v1'\)"):
+        RecurrentA2C.load(tmp_path / "model.zip", "CartPole-v1")

@@ -609,3 +609,10 @@ def test_sb3s_wrappers_do_the_same_around_both(env_id: str, wrap: Any) -> None:
                 np.testing.assert_allclose(
                     left["terminal_observation"], right["terminal_observation"], rtol=1e-6
                 )
+
+
+@pytest.mark.parametrize("env_id", ["plasticrl/GridMaze-v0", "CartPole-v1"])
+@pytest.mark.parametrize("n_envs", [0, 1.5, "2", True])
+def test_a_number_of_environments_that_cannot_be(env_id: str, n_envs: Any) -> None:
+    with pytest.raises(UsageError, match="n_envs must be an integer of at least 1, not "):
+        make_vec_env(env_id, n_envs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plasticrl.runs import mean_interval, wilson_interval
+from plasticrl.runs import mean_interval, rounded, wilson_interval
 from plasticrl.runs.intervals import t95
 
 
@@ -35,3 +35,11 @@ def test_the_interval_of_a_mean() -> None:
 def test_student(df: int, t: float) -> None:
     """Otherwise the interval of few values is too narrow; the numbers are in any printed table."""
     assert t95(df) == pytest.approx(t, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("reward", "text"),
+    [(225.04, "225.0"), (-10.0, "-10.0"), (9.9949, "9.99"), (0.951, "0.95"), (-0.19, "-0.19")],
+)
+def test_small_rewards_have_more_decimals(reward: float, text: str) -> None:
+    assert rounded(reward) == text
