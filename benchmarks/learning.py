@@ -220,27 +220,35 @@ def compare(
 def report(runs: list[dict[str, Any]]) -> str:
     """The table: for every environment, the rewards at equal steps and at equal seconds.
 
-    The number of steps is that of the training with the fewest.
+    The number of steps is that of the training with the fewest. A third row has the seconds after
+    which the reward was first that of a task that is learned.
     """
+    algorithms = [name for name in ALGORITHMS if any(run["algorithm"] == name for run in runs)]
     lines = [
-        f"| environment | at | {' | '.join(ALGORITHMS)} |",
-        "|---|---|" + "---|" * len(ALGORITHMS),
+        f"| environment | at | {' | '.join(algorithms)} |",
+        "|---|---|" + "---|" * len(algorithms),
     ]
-    for environment in ENVIRONMENTS:
+    for environment, entry in ENVIRONMENTS.items():
         mine = [run for run in runs if run["environment"] == environment and run["curve"]]
         if not mine:
             continue
         n_steps = min(run["curve"][-1][0] for run in mine)
-        for name, chosen in (
-            (f"{n_steps:,} steps", partial(_reward_at, n_steps)),
-            (f"{mine[0]['seconds']:g} s", lambda run: run["curve"][-1][2]),
-        ):
-            cells = []
-            for algorithm in ALGORITHMS:
-                values = [chosen(run) for run in mine if run["algorithm"] == algorithm]
-                known = [value for value in values if value is not None]
-                cells.append(_cell(known, ENVIRONMENTS[environment].learned) if known else "-")
-            lines.append(f"| {environment} | {name} | {' | '.join(cells)} |")
+        rows: dict[str, Callable[[dict[str, Any]], float | None]] = {
+            f"{n_steps:,} steps": partial(_reward_at, n_steps),
+            f"{mine[0]['seconds']:g} s": lambda run: float(run["curve"][-1][2]),
+        }
+        cells = {
+            name: [
+                _cell([chosen(run) for run in mine if run["algorithm"] == algorithm], entry.learned)
+                for algorithm in algorithms
+            ]
+            for name, chosen in rows.items()
+        }
+        cells[f"{entry.learned:g} after"] = [
+            _seconds([run for run in mine if run["algorithm"] == algorithm], entry.learned)
+            for algorithm in algorithms
+        ]
+        lines += [f"| {environment} | {name} | {' | '.join(row)} |" for name, row in cells.items()]
     return "\n".join(lines)
 
 
@@ -250,10 +258,23 @@ def _reward_at(n_steps: int, run: dict[str, Any]) -> float | None:
     return float(before[-1]) if before else None
 
 
-def _cell(values: list[float], learned: float) -> str:
-    middle = sorted(values)[len(values) // 2]
-    text = f"{middle:.4g} ({min(values):.4g} to {max(values):.4g})"
+def _cell(values: list[float | None], learned: float) -> str:
+    """The median, the least and the largest of the values that are known."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    middle = sorted(known)[len(known) // 2]
+    text = f"{middle:.4g} ({min(known):.4g} to {max(known):.4g})"
     return f"**{text}**" if middle >= learned else text
+
+
+def _seconds(runs: list[dict[str, Any]], learned: float) -> str:
+    """For every training, the seconds until the reward was first so high; - if it never was."""
+    found = []
+    for run in runs:
+        after = next((seconds for _, seconds, reward in run["curve"] if reward >= learned), None)
+        found.append("-" if after is None else f"{after:.0f} s")
+    return "-" if set(found) <= {"-"} else ", ".join(found)
 
 
 def main() -> None:
