@@ -2,6 +2,7 @@
 
 from typing import Any, Generic
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,8 +38,10 @@ class StepRecord(Generic[State]):
         self._options = [options_of(module) for module in cell.modules()]
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Changes counted now, before the first step, after it, and after the last step."""
+        """Changes counted now, before the first call, after it, and after the last call."""
         self._n_taken = 0
+        self._n_calls = n_steps
+        """The number of calls that take the steps, each of which changes the state once."""
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
         """Record the inputs (B, I) and episode starts (B,) of the next step."""
@@ -58,6 +61,27 @@ class StepRecord(Generic[State]):
             self._n_taken += 1
             if self._n_taken in (1, self._n_steps):
                 self._versions.append(self._count_changes())
+
+    def before_loop(self, n_steps: int) -> None:
+        """Prepare for all steps in one call.
+
+        Raises:
+            ValueError: for another number of steps, or if some were taken before.
+        """
+        if self._n_taken or n_steps != self._n_steps:
+            raise ValueError(
+                f"a stepper that is to record {self._n_steps} steps must take just these in a "
+                f"closed loop, not {n_steps} after {self._n_taken} others"
+            )
+        self._n_calls = 1
+        self._versions.append(self._count_changes())
+
+    def after_loop(self, inputs: np.ndarray, episode_starts: np.ndarray) -> None:
+        """Record the inputs (T, B, I) and the episode starts (T, B) of all steps."""
+        self.inputs = torch.from_numpy(inputs.copy())
+        self.episode_starts = torch.from_numpy(episode_starts.copy())
+        self._n_taken = self._n_steps
+        self._versions.append(self._count_changes())
 
     def why_not_replayable(self) -> str | None:
         """Return the reason why the steps cannot be replayed; None if they can be."""
@@ -82,9 +106,9 @@ class StepRecord(Generic[State]):
         )
 
     def _state_was_changed(self) -> bool:
-        """Return whether anything but the steps changed the state; steps all count the same."""
+        """Return whether anything but the steps changed the state; calls all count the same."""
         at_creation, before, first, last = *self._versions[:3], self._versions[-1]
-        expected = [b + self._n_steps * (f - b) for b, f in zip(before, first, strict=True)]
+        expected = [b + self._n_calls * (f - b) for b, f in zip(before, first, strict=True)]
         return at_creation != before or last != expected
 
     def _count_changes(self) -> list[int]:

@@ -4,12 +4,15 @@
 without gradient, for acting; its steps can be replayed with gradient afterward.
 """
 
-from typing import Generic
+from collections.abc import Callable
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
 from plasticrl.core.backends import choose
+from plasticrl.core.backends.cpu import CompiledLoop
+from plasticrl.core.backends.fused import FusedStepper
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.replay import ReplayError, StepRecord
 from plasticrl.core.state import State, check_state, leaves
@@ -48,6 +51,49 @@ class Stepper(Generic[State]):
         record.before_step(inputs, starts)
         outputs = self._step(inputs, starts)
         record.after_step()
+        return outputs
+
+    def run_closed_loop(
+        self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
+    ) -> Tensor:
+        """Take T steps in one compiled call, where each input depends on the outputs before it.
+
+        Args:
+            compiled_loop: a function that returns the compiled loop for a kind of net, as
+                ``plasticrl.agents.closed_loop.compiled_loop`` does.
+            make_source: a function that takes ``projection=``, the weights that project the inputs,
+                and returns what the loop reads and writes: a NamedTuple with ``inputs`` (T + 1, B,
+                I) and ``starts`` (T + 1, B), of which those of the first step are given.
+            n_steps: T.
+
+        Returns:
+            Outputs (T, B, N).
+
+        Raises:
+            ValueError: the cell and its backend cannot do this (see
+                ``plasticrl.core.backends.can_close_loop``); the stepper has recorded steps, or is
+                to record another number of steps; or the source has other shapes or dtypes.
+        """
+        step: Any = self._step
+        record = self._record
+        if not (isinstance(step, FusedStepper) and step.closes_loops):
+            raise ValueError("only the fused backend on the CPU runs closed loops")
+        if record is not None:
+            record.before_loop(n_steps)
+        shape = (n_steps + 1, self._n_rows, self._input_size)
+
+        def checked(**given: Any) -> Any:
+            source = make_source(**given)
+            dtype = str(self._dtype).removeprefix("torch.")
+            if source.inputs.shape != shape or source.inputs.dtype != dtype:
+                raise ValueError(f"the source's inputs must be {dtype} of shape {shape}")
+            if source.starts.shape != shape[:2] or source.starts.dtype != bool:
+                raise ValueError(f"the source's starts must be bool of shape {shape[:2]}")
+            return source
+
+        outputs, source = step.run_closed_loop(compiled_loop, checked, n_steps)
+        if record is not None:
+            record.after_loop(source.inputs[:-1], source.starts[:-1])
         return outputs
 
     def replay(self) -> tuple[Tensor, State]:

@@ -58,3 +58,11 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
             f"{len(inputs)} steps on {inputs.device}; use 'auto'"
         )
     return EAGER
+
+
+def can_close_loop(backend: str, cell: Cell[Any]) -> bool:
+    """Return whether a stepper of this backend and cell can ``run_closed_loop``."""
+    weight = next(cell.parameters(), None)
+    if weight is None or not weight.is_cpu:
+        return False
+    return choose(backend, cell, weight.new_empty(1)) is FUSED

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -58,6 +58,10 @@ THREAD_WORK = 500_000
 """Connections to update, about 0.2 ms of work, that make another thread worthwhile."""
 
 
+CompiledLoop: TypeAlias = Callable[[Kind], Callable[..., None]]
+"""A function that returns the kernel of a closed loop, with arguments as ``compiled_forward``'s."""
+
+
 class NumbaKernels:
     """Kernels for tensors on the CPU; see ``Kernels``."""
 
@@ -68,25 +72,8 @@ class NumbaKernels:
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
         arrays = _Arrays(net)
-        n_steps, n_rows, n = inputs.projected.shape
-        n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
-        traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
-        eligibilities = np.empty_like(traces if net.retroactive else traces[:0])
-        found = ForwardPass(
-            outputs=_like(inputs.projected),
-            trace=_like(state.trace),
-            eligibility=None if state.eligibility is None else _like(state.eligibility),
-            modulation=inputs.projected.new_empty((n_steps, n_rows)),
-            checkpoints=(traces, eligibilities),
-            segment_length=segment_length,
-        )
-        _in_threads(
-            compiled_forward(arrays.kind),
-            _groups(n_rows, n_steps * n**2),
-            *(arrays.parameters, arrays.options),
-            *(arrays.all(inputs), arrays.state(state), arrays.all(found)),
-        )
-        return found
+        kernel, n_steps = compiled_forward(arrays.kind), len(inputs.starts)
+        return _run_forward(kernel, arrays, arrays.all(inputs), n_steps, state, segment_length)
 
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
@@ -135,6 +122,7 @@ class NumbaStepper:
         projection = Projection(
             arrays.of(weight, 2), arrays.of(bias, 1), INPUT_MODES[cell.input_mode]
         )
+        self._cell, self._projection = cell, projection
         self._fixed = (tuple(arrays.parameters), tuple(arrays.options), tuple(projection))
         self._kernel = compiled_step(arrays.kind)
         self._state, self._arrays = state, tuple(arrays.state(state))
@@ -143,24 +131,45 @@ class NumbaStepper:
         self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
         empty = arrays.of(None, 3)
         self._unrecorded = Recorded(np.empty(n_rows, arrays.dtype), empty, empty)
-        self._record = _Record(state, n_steps, segment_length) if n_steps else None
+        self._to_record = (n_steps, segment_length) if n_steps else None
+        self._record: _Record | None = None
+        self._recorded: ForwardPass | None = None
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = self._no_starts if episode_starts is None else _array(episode_starts)
+        if self._to_record is not None:
+            self._record, self._to_record = _Record(self._state, *self._to_record), None
         record = self._record
-        if record is not None and record.n_taken == record.n_steps:
-            record = None
         recorded = self._unrecorded if record is None else record.next_step()
         step = (_array(inputs), starts, self._arrays, tuple(recorded))
         _in_threads(self._kernel, self._groups, *self._fixed, *step)
         increment_version(self._counted)
         if record is not None:
             record.add(self._state)
+            if record.n_taken == record.n_steps:
+                self._record, self._recorded = None, record.as_forward_pass(self._state)
         return torch.from_numpy(self._arrays[0].copy())
 
+    def run_closed_loop(
+        self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
+    ) -> tuple[Tensor, Any]:
+        """See ``Stepper.run_closed_loop``; returns the source too."""
+        arrays = _Arrays(PlasticNet.of(self._cell.connection))
+        source = make_source(projection=self._projection)
+        segment_length = 0 if self._to_record is None else self._to_record[1]
+        kernel, state = compiled_loop(arrays.kind), self._state
+        found = _run_forward(kernel, arrays, source, n_steps, state, segment_length)
+        final = PlasticRNNState(found.outputs[-1], found.trace, found.eligibility)
+        for array, leaf in zip(self._arrays, leaves(final), strict=False):
+            array[...] = leaf.numpy()
+        increment_version(self._counted)
+        if self._to_record is not None:
+            self._to_record, self._recorded = None, found
+        return found.outputs, source
+
     def take_recorded(self) -> ForwardPass | None:
-        record, self._record = self._record, None
-        return None if record is None else record.as_forward_pass()
+        recorded, self._recorded = self._recorded, None
+        return recorded
 
 
 class _Record:
@@ -184,7 +193,6 @@ class _Record:
         retroactive = state.eligibility is not None
         self._eligibilities = (self._traces if retroactive else self._traces[:0]).copy()
         self._empty = np.empty((0, 0, 0), dtype)
-        self._final: PlasticRNNState | None = None
 
     def next_step(self) -> Recorded:
         """Return the arrays into which the kernel writes during the next step."""
@@ -199,16 +207,18 @@ class _Record:
         """Store the state after this step."""
         self._outputs[self.n_taken] = state.hidden.detach().numpy()
         self.n_taken += 1
-        if self.n_taken == self.n_steps:
-            self._final = map_leaves(lambda leaf: leaf.detach().clone(), state)
 
-    def as_forward_pass(self) -> ForwardPass:
-        """Return the record as the result of a forward pass. All T steps must have been taken."""
-        assert self._final is not None
+    def as_forward_pass(self, final: PlasticRNNState) -> ForwardPass:
+        """Return the record of all T steps as the result of a forward pass.
+
+        Args:
+            final: the state after the last step, which is copied, because further steps change it.
+        """
+        final = map_leaves(lambda leaf: leaf.detach().clone(), final)
         return ForwardPass(
             outputs=torch.from_numpy(self._outputs),
-            trace=self._final.trace,
-            eligibility=self._final.eligibility,
+            trace=final.trace,
+            eligibility=final.eligibility,
             modulation=torch.from_numpy(self._modulation),
             checkpoints=(self._traces, self._eligibilities),
             segment_length=self._segment_length,
@@ -256,6 +266,35 @@ class _Arrays:
 
     def state(self, state: PlasticRNNState) -> State:
         return State(_array(state.hidden), _array(state.trace), self.of(state.eligibility, 3))
+
+
+def _run_forward(
+    kernel: Callable[..., None],
+    arrays: _Arrays,
+    source: Any,
+    n_steps: int,
+    state: PlasticRNNState,
+    segment_length: int,
+) -> ForwardPass:
+    """Run T steps from a state, with a kernel that reads the inputs from ``source``."""
+    n_rows, n = state.hidden.shape
+    n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
+    traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
+    eligibilities = np.empty_like(traces if arrays.kind.retroactive else traces[:0])
+    found = ForwardPass(
+        outputs=state.hidden.new_empty((n_steps, n_rows, n)),
+        trace=_like(state.trace),
+        eligibility=None if state.eligibility is None else _like(state.eligibility),
+        modulation=state.hidden.new_empty((n_steps, n_rows)),
+        checkpoints=(traces, eligibilities),
+        segment_length=segment_length,
+    )
+    _in_threads(
+        kernel,
+        _groups(n_rows, n_steps * n**2),
+        *(arrays.parameters, arrays.options, source, arrays.state(state), arrays.all(found)),
+    )
+    return found
 
 
 def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from plasticrl.core.backends.cpu import NumbaKernels
+from plasticrl.core.backends.cpu import NumbaKernels, NumbaStepper
 from plasticrl.core.backends.plastic_net import (
     SUPPORTED_BOUNDS,
     SUPPORTED_RULES,
@@ -32,7 +32,7 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.state import leaves
+from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.stock import is_stock_cell
 
 
@@ -96,6 +96,11 @@ class FusedBackend:
         state: PlasticRNNState,
         episode_starts: Tensor | None,
     ) -> tuple[Tensor, PlasticRNNState]:
+        if len(inputs) == 1 and not torch.is_grad_enabled():
+            # One step needs no loop over a sequence, which would have to be compiled.
+            state = map_leaves(_contiguous_copy, state)
+            starts = None if episode_starts is None else episode_starts[0]
+            return self.stepper(cell, state, 0)(inputs[0], starts).unsqueeze(0), state
         return self.apply(cast(PlasticRNN, cell), inputs, state, episode_starts)
 
     def apply(
@@ -143,6 +148,16 @@ class FusedStepper:
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         return self._steps(inputs, episode_starts)
 
+    @property
+    def closes_loops(self) -> bool:
+        """Whether the kernels can ``run_closed_loop``."""
+        return isinstance(self._steps, NumbaStepper)
+
+    def run_closed_loop(self, *arguments: Any) -> tuple[Tensor, Any]:
+        """See ``NumbaStepper.run_closed_loop``."""
+        assert isinstance(self._steps, NumbaStepper)
+        return self._steps.run_closed_loop(*arguments)
+
     def replay(
         self, inputs: Tensor, episode_starts: Tensor, initial_state: PlasticRNNState
     ) -> tuple[Tensor, PlasticRNNState] | None:
@@ -150,6 +165,10 @@ class FusedStepper:
         if forward_pass is None:
             return None
         return self._backend.apply(self._cell, inputs, initial_state, episode_starts, forward_pass)
+
+
+def _contiguous_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 @cache
@@ -240,7 +259,9 @@ def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
     outputs, starts = saved.outputs, saved.starts
     g_projected = g_projected if saved.mask is None else g_projected.masked_fill(saved.mask, 0)
     # Activity before an episode is replaced by zero; infinity times zero would be NaN.
-    before = outputs[:-1].masked_fill(starts[1:].unsqueeze(2), 0)
+    before = outputs[:-1]
+    if not before.is_cpu or starts[1:].any():  # to ask a GPU would be to wait for it
+        before = before.masked_fill(starts[1:].unsqueeze(2), 0)
     gradient = g_projected[0].T @ saved.hidden.masked_fill(starts[0].unsqueeze(1), 0)
     gradient += g_projected[1:].flatten(0, 1).T @ before.flatten(0, 1)
     return gradient

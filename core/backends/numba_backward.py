@@ -14,6 +14,7 @@ from numba import njit
 from plasticrl.core.backends.numba_update import (
     INLINED,
     JIT,
+    KERNEL,
     NO_MODULATION,
     SIGMOID,
     TANH,
@@ -27,6 +28,7 @@ from plasticrl.core.backends.numba_update import (
     update,
     update_reverse,
 )
+from plasticrl.core.numba_cache import versioned
 
 
 class Upstream(NamedTuple):
@@ -263,7 +265,8 @@ def compiled_backward(kind: Kind):
     Its gradients of alpha (groups, N, N), padded, and eta (groups, 1) are sums for each group.
     """
 
-    @njit(**JIT)
+    @njit(**KERNEL)
+    @versioned(kind.fingerprint)
     def backward(parameters, options, saved, upstream, out, group, first, last):
         steps, _, n = saved.outputs.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype

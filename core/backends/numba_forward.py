@@ -2,6 +2,9 @@
 
 One loop over the connections computes both the trace's update of step t - 1 and the product
 (w + alpha * H) pre of step t. ``numba_update`` explains the other names.
+
+``plasticrl.agents.closed_loop`` has another loop of the same functions, in which the inputs of a
+step depend on the outputs before it.
 """
 
 import functools
@@ -12,8 +15,7 @@ from numba import njit
 
 from plasticrl.core.backends.numba_update import (
     INLINED,
-    JIT,
-    TOGETHER,
+    KERNEL,
     Kind,
     copy,
     copy_rows,
@@ -24,9 +26,10 @@ from plasticrl.core.backends.numba_update import (
     tanh,
     update,
 )
+from plasticrl.core.numba_cache import versioned
 
 
-class _Vectors(NamedTuple):
+class Vectors(NamedTuple):
     """Vectors (P,) of one row, at step t."""
 
     before: np.ndarray
@@ -42,7 +45,18 @@ class _Vectors(NamedTuple):
 
 
 @njit(**INLINED)
-def _restart(kind, H, E, v, n):
+def begin_row(kind, state, H, E, v, b, n):
+    """Load the initial state of row b."""
+    H[:] = 0  # with the padding, where a row that diverged can have left NaN
+    copy_rows(H, state.trace[b], n, n)
+    if kind.retroactive:
+        E[:] = 0
+        copy_rows(E, state.eligibility[b], n, n)
+    copy(v.pre, state.hidden[b], n)
+
+
+@njit(**INLINED)
+def restart(kind, H, E, v, n):
     """Reset a row: the next update, which is of the step before, then leaves the trace at zero."""
     H[:] = 0
     if kind.retroactive:
@@ -52,33 +66,27 @@ def _restart(kind, H, E, v, n):
 
 
 @njit(**INLINED)
-def _update_and_product(kind, parameters, options, H, E, v):
-    """Compute the update of step t - 1 and the product of step t, four neurons at a time."""
+def update_and_product(kind, parameters, options, H, E, v):
+    """Compute the update of step t - 1 and the product of step t, two neurons at a time."""
     weight, alpha = parameters.weight, parameters.alpha
-    quarter, zero = len(weight) // TOGETHER, weight.dtype.type(0)
+    half, zero = len(weight) // 2, weight.dtype.type(0)
     post, rate, leak, total = v.post, v.rate, v.leak, v.total
-    for j in range(quarter):
-        j1, j2, j3 = j + quarter, j + 2 * quarter, j + 3 * quarter
+    for j in range(half):
+        j1 = j + half
         x0, r0, c0 = post[j], rate[j], leak[j]
         x1, r1, c1 = post[j1], rate[j1], leak[j1]
-        x2, r2, c2 = post[j2], rate[j2], leak[j2]
-        x3, r3, c3 = post[j3], rate[j3], leak[j3]
-        sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+        sum0, sum1 = zero, zero
         for i in range(weight.shape[1]):
             p, q = v.before[i], v.pre[i]
             h = update(kind, H, E, H, E, j, i, x0, r0, c0, p, options)
             sum0 += (weight[j, i] + alpha[j, i] * h) * q
             h = update(kind, H, E, H, E, j1, i, x1, r1, c1, p, options)
             sum1 += (weight[j1, i] + alpha[j1, i] * h) * q
-            h = update(kind, H, E, H, E, j2, i, x2, r2, c2, p, options)
-            sum2 += (weight[j2, i] + alpha[j2, i] * h) * q
-            h = update(kind, H, E, H, E, j3, i, x3, r3, c3, p, options)
-            sum3 += (weight[j3, i] + alpha[j3, i] * h) * q
-        total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
+        total[j], total[j1] = sum0, sum1
 
 
 @njit(**INLINED)
-def _keep_checkpoint(kind, out, H, E, t, b):
+def keep_checkpoint(kind, out, H, E, t, b):
     if out.segment_length > 0 and t % out.segment_length == 0:
         k = t // out.segment_length
         copy_rows(out.checkpoints[0][k, b], H, H.shape[0], H.shape[1])
@@ -87,23 +95,8 @@ def _keep_checkpoint(kind, out, H, E, t, b):
 
 
 @njit(**INLINED)
-def _activity(v, sequence, t, b, n):
-    """Set ``post`` to the activity at t, from the product and the projected input."""
-    if sequence.mask.size:
-        tanh(v.total, n)
-        for j in range(n):
-            clamped = sequence.mask[t, b, j]
-            v.post[j] = sequence.projected[t, b, j] if clamped else v.total[j]
-    else:
-        for j in range(n):
-            v.post[j] = v.total[j] + sequence.projected[t, b, j]
-        tanh(v.post, n)
-
-
-@njit(**INLINED)
-def _after_product(v, sequence, parameters, options, out, t, b, n):
-    """Compute the activity, modulation, rates and leaks of step t."""
-    _activity(v, sequence, t, b, n)
+def after_activity(v, parameters, options, out, t, b, n):
+    """Store the activity of step t, and compute its modulation, rates and leaks."""
     copy(out.outputs[t, b], v.post, n)
     m = modulation_of(v.post, n, parameters, options)
     out.modulation[t, b] = m
@@ -113,44 +106,43 @@ def _after_product(v, sequence, parameters, options, out, t, b, n):
 
 
 @njit(**INLINED)
-def _run_row(kind, parameters, options, sequence, state, out, H, E, v, b):
-    """Run all steps of row b."""
-    steps, _, n = sequence.projected.shape
-    H[:] = 0  # with the padding, where a row that diverged can have left NaN
-    copy_rows(H, state.trace[b], n, n)
-    if kind.retroactive:
-        E[:] = 0
-        copy_rows(E, state.eligibility[b], n, n)
-    copy(v.pre, state.hidden[b], n)
-    for t in range(steps + 1):  # the last pass only computes the update
-        if t < steps and sequence.starts[t, b]:
-            _restart(kind, H, E, v, n)
-        if t == 0:
-            products(v.total, parameters, H, v.pre, n)
-        else:
-            _update_and_product(kind, parameters, options, H, E, v)
-        if t < steps:
-            _keep_checkpoint(kind, out, H, E, t, b)
-            _after_product(v, sequence, parameters, options, out, t, b, n)
+def finish_row(kind, out, H, E, b, n):
+    """Store the final trace of row b."""
     copy_rows(out.trace[b], H, n, n)
     if kind.retroactive:
         copy_rows(out.eligibility[b], E, n, n)
+
+
+@njit(**INLINED)
+def _set_activity(v, inputs, t, b, n):
+    """Set ``post`` to the activity at t, from the product and the projected input."""
+    if inputs.mask.size:
+        tanh(v.total, n)
+        for j in range(n):
+            clamped = inputs.mask[t, b, j]
+            v.post[j] = inputs.projected[t, b, j] if clamped else v.total[j]
+    else:
+        for j in range(n):
+            v.post[j] = v.total[j] + inputs.projected[t, b, j]
+        tanh(v.post, n)
 
 
 @functools.cache
 def compiled_forward(kind: Kind):
     """Return the forward pass for a kind of update. Numba compiles it on first use.
 
-    It runs the rows [first, last) from the initial ``state``. ``sequence`` is a ``NetInputs`` of
+    It runs the rows [first, last) from the initial ``state``. ``inputs`` is a ``NetInputs`` of
     arrays. The results are written to ``out``, a ``ForwardPass`` of arrays, whose checkpoints are
     padded. ``group`` is not used.
     """
 
-    @njit(**JIT)
-    def forward(parameters, options, sequence, state, out, group, first, last):
+    @njit(**KERNEL)
+    @versioned(kind.fingerprint)
+    def forward(parameters, options, inputs, state, out, group, first, last):
+        steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        v = _Vectors(
+        v = Vectors(
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
@@ -159,6 +151,18 @@ def compiled_forward(kind: Kind):
             np.zeros(shape[1], dtype),
         )
         for b in range(first, last):
-            _run_row(kind, parameters, options, sequence, state, out, H, E, v, b)
+            begin_row(kind, state, H, E, v, b, n)
+            for t in range(steps + 1):  # the last pass only computes the update
+                if t < steps and inputs.starts[t, b]:
+                    restart(kind, H, E, v, n)
+                if t == 0:
+                    products(v.total, parameters, H, v.pre, n)
+                else:
+                    update_and_product(kind, parameters, options, H, E, v)
+                if t < steps:
+                    keep_checkpoint(kind, out, H, E, t, b)
+                    _set_activity(v, inputs, t, b, n)
+                    after_activity(v, parameters, options, out, t, b, n)
+            finish_row(kind, out, H, E, b, n)
 
     return forward

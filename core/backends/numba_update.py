@@ -24,7 +24,6 @@ loops again. Their arguments are not unpacked with a star, because the loops are
 """
 
 import math
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from plasticrl.core.numba_cache import CAN_CACHE
+from plasticrl.core.numba_cache import CAN_CACHE, fingerprint
 
 PAD = 8
 TOGETHER = 4
@@ -43,24 +42,14 @@ NO_MODULATION = -1
 # show that a row has diverged.
 JIT = {
     "nogil": True,
-    "cache": CAN_CACHE,
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
     "error_model": "numpy",
 }
+# Only the loops over rows are cached, because they contain the functions that they call.
+KERNEL = {**JIT, "cache": CAN_CACHE}
 # With "_nrt", numba would count the references to each array that an inlined function takes out of
 # a tuple. That takes a tenth of the time at N = 100 (measured), and the kernels own all arrays.
 INLINED = {**JIT, "forceinline": True, "_nrt": False}
-
-
-def fingerprint(folder: Path = Path(__file__).parent) -> int:
-    """Return a number that changes if any of the numba files changes.
-
-    Numba compiles a cached function again if its own file changes, but not if a function in another
-    file changes that it calls. Therefore every cached kernel has this number as a constant, which
-    is part of the cache's key.
-    """
-    texts = [path.read_bytes() for path in sorted(folder.glob("numba_*.py"))]
-    return zlib.crc32(b"".join(texts))
 
 
 class Kind(NamedTuple):
@@ -70,7 +59,7 @@ class Kind(NamedTuple):
     retroactive: bool
     leaks: bool
     """Whether the leak c can be other than zero."""
-    fingerprint: int = fingerprint()
+    fingerprint: int = fingerprint(Path(__file__).parent.glob("numba_*.py"))
 
 
 class Parameters(NamedTuple):

@@ -8,10 +8,11 @@ from numba.core import caching
 caching.CompileResultCacheImpl._locator_classes = []  # as if no folder could be written
 import numpy as np
 import plasticrl.core.backends
-from plasticrl.agents.acting import ALL_POSSIBLE, _sample_softmax
+from torch.nn import Linear
+from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.core.numba_cache import CAN_CACHE
-one = np.ones((1, 1), dtype=np.float32)
-print(CAN_CACHE, _sample_softmax(one, one, one[0], ALL_POSSIBLE, one[0] / 2))
+heads, one = Heads.of([Linear(1, 1)]), np.ones((1, 1), dtype=np.float32)
+print(CAN_CACHE, sample_actions(heads, one, one > 0, one[0] / 2, heads.scratch()))
 """
 
 
