@@ -18,7 +18,7 @@ import numpy as np
 
 from plasticrl.envs.arrays import Array, Floats, HostArray, Ints
 
-DRAWS_PER_EVENT = 128  # elements of the sequence that are reserved for each reset or step
+DRAWS_PEREVENT = 128  # elements of the sequence that are reserved for each reset or step
 
 
 def _signed(bits: int) -> int:
@@ -27,9 +27,9 @@ def _signed(bits: int) -> int:
 
 
 GOLDEN = _signed(0x9E3779B97F4A7C15)
-_MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
+MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 _FRACTION = (1 << 53) - 1
-_EVENT = _signed(DRAWS_PER_EVENT * 0x9E3779B97F4A7C15 % (1 << 64))
+EVENT = _signed(DRAWS_PEREVENT * 0x9E3779B97F4A7C15 % (1 << 64))
 
 
 def _shift(bits: Ints, places: int) -> Ints:
@@ -39,13 +39,13 @@ def _shift(bits: Ints, places: int) -> Ints:
 
 def mix(bits: Ints) -> Ints:
     """Apply splitmix64's finalizer, a bijection of 64 bits that mixes all of them."""
-    bits = (bits ^ _shift(bits, 30)) * _MULTIPLIERS[0]
-    bits = (bits ^ _shift(bits, 27)) * _MULTIPLIERS[1]
+    bits = (bits ^ _shift(bits, 30)) * MULTIPLIERS[0]
+    bits = (bits ^ _shift(bits, 27)) * MULTIPLIERS[1]
     return bits ^ _shift(bits, 31)
 
 
 def event_places(n: int) -> HostArray:
-    """Return the offsets (n, 1) of an event's first n <= ``DRAWS_PER_EVENT`` numbers."""
+    """Return the offsets (n, 1) of an event's first n <= ``DRAWS_PEREVENT`` numbers."""
     return np.arange(1, n + 1, dtype=np.int64)[:, None] * GOLDEN
 
 
@@ -61,7 +61,7 @@ def uniforms(xp: Any, key: Ints, counter: Ints, places: Ints) -> Floats:
     Returns:
         (..., n, B) multiples of 2^-53.
     """
-    start = key + counter * _EVENT
+    start = key + counter * EVENT
     return xp.astype(mix(start[..., None, :] + places) & _FRACTION, xp.float64) * 2.0**-53
 
 
