@@ -11,16 +11,15 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 import torch
 from gymnasium import spaces
-from numba import njit
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from plasticrl.agents.divergence import describe_activity
-from plasticrl.agents.masking import IMPOSSIBLE, masked
+from plasticrl.agents.masking import masked
+from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.core import Cell, stepper
-from plasticrl.core.numba_cache import CAN_CACHE
 from plasticrl.core.observers import is_autocast
 from plasticrl.core.stock import is_stock_linear, is_untouched
 from plasticrl.runs import DivergedError
@@ -69,10 +68,6 @@ class ActingPolicy(Protocol):
     def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
 
 
-ALL_POSSIBLE = np.ones((0, 0), dtype=bool)
-"""The masks of actions that are all possible."""
-
-
 class Actor:
     """A policy that acts in one batch of environments.
 
@@ -95,8 +90,8 @@ class Actor:
         self.n_steps = n_steps
         self.uniforms: list[np.ndarray] = []
         self.stepper = stepper(policy.core, state, policy.backend, n_recorded)
-        self.head = _linear_head(policy)
-        self.has_hidden_layers = self.head is not None and not is_empty(policy.mlp_extractor)
+        self.heads = compiled_heads(policy)
+        self.scratch = None if self.heads is None else self.heads.scratch()
         self.extracts_features = not policy.features_are_observations
 
     def __call__(
@@ -136,8 +131,8 @@ class Actor:
             assert isinstance(obs, Tensor)
             features = obs.float()
         latent = self.stepper(features, episode_starts)
-        if self.head is not None and not deterministic:
-            return self._sample_with_numba(latent, *self.head, action_masks), latent
+        if self.heads is not None and not deterministic:
+            return self._sample_with_numba(latent, self.heads, action_masks), latent
         if not latent.isfinite().all():
             raise _NotFiniteError
         return self._act_with_sb3(latent, deterministic, action_masks), latent
@@ -147,26 +142,18 @@ class Actor:
         return self.policy.core_inputs(obs)
 
     def _sample_with_numba(
-        self, latent: Tensor, weight: np.ndarray, bias: np.ndarray, action_masks: Tensor | None
+        self, latent: Tensor, heads: Heads, action_masks: Tensor | None
     ) -> np.ndarray:
+        n_rows = len(latent)
         if not self.uniforms:
-            self.uniforms = list(torch.rand(self.n_steps, len(latent)).numpy()[::-1])
-        hidden = self._hidden_layers(latent) if self.has_hidden_layers else latent
-        masks = ALL_POSSIBLE if action_masks is None else action_masks.numpy()
-        uniform = self.uniforms.pop()
-        # A separate critic's latent is beside the actor's, so that hidden may not be contiguous.
-        hidden = hidden.contiguous()
-        actions: np.ndarray = _sample_softmax(hidden.numpy(), weight, bias, masks, uniform)
-        if len(actions) and actions[0] < 0:
+            self.uniforms = list(torch.rand(self.n_steps, n_rows).numpy()[::-1])
+        masks = np.ones((n_rows, 0), bool) if action_masks is None else action_masks.numpy()
+        actions: np.ndarray = sample_actions(
+            heads, latent.numpy(), masks, self.uniforms.pop(), self.scratch
+        )
+        if n_rows and actions[0] < 0:
             raise _NotFiniteError
         return actions
-
-    @torch.no_grad()
-    def _hidden_layers(self, latent: Tensor) -> Tensor:
-        if not np.isfinite(latent.numpy()).all():  # later checks miss it, as tanh(inf) is 1
-            raise _NotFiniteError
-        hidden: Tensor = self.policy.mlp_extractor.forward_actor(latent)
-        return hidden
 
     @torch.no_grad()
     def _act_with_sb3(
@@ -191,13 +178,6 @@ class SeparateExtractor(MlpExtractor):
         return super().forward_critic(features.chunk(2, dim=1)[1])
 
 
-def is_empty(extractor: MlpExtractor) -> bool:
-    """Whether the head of the actions reads the core's outputs as they are."""
-    layers = extractor.policy_net
-    is_stock = type(extractor) is MlpExtractor and isinstance(layers, nn.Sequential)
-    return is_stock and len(layers) == 0
-
-
 def in_full_precision(method: MethodT) -> MethodT:
     """Run a method of an object with a ``device`` without autocast.
 
@@ -214,58 +194,22 @@ def in_full_precision(method: MethodT) -> MethodT:
     return cast(MethodT, run)
 
 
-def _linear_head(policy: ActingPolicy) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return weight (A, N) and bias (A,) of ``action_net`` if ``_sample_softmax`` can sample.
-
-    Sampling from torch's distribution takes longer than the rest of a small net's step.
+def compiled_heads(policy: ActingPolicy) -> Heads | None:
+    """Return the layers from the core to the logits, if ``sample_actions`` can run them.
 
     Returns:
-        None if the distribution is not categorical, if the user has replaced or modified
-        ``action_net`` or ``mlp_extractor``, or if the policy is not on the CPU.
+        None if the distribution is not categorical; if a layer was replaced or modified, or has
+        another activation than tanh or ReLU; or if the policy is not on the CPU.
     """
     head, extractor = policy.action_net, policy.mlp_extractor
-    if not isinstance(head, nn.Linear) or not is_stock_linear(head):
-        return None
     if type(extractor) not in (MlpExtractor, SeparateExtractor) or not is_untouched(extractor):
         return None
     if not policy.samples_by_logits or policy.device.type != "cpu":
         return None
-    return head.weight.detach().numpy(), head.bias.detach().numpy()
-
-
-@njit(nogil=True, cache=CAN_CACHE, fastmath={"reassoc", "contract"})
-def _sample_softmax(latent, weight, bias, masks, uniform):  # type: ignore[no-untyped-def]
-    """Draw actions (B,) with the probabilities softmax(weight @ latent + bias).
-
-    The action is the first whose cumulative probability exceeds ``uniform``, (B,), from [0, 1). If
-    a probability of any row is not finite, all actions are -1, which means an error.
-
-    Args:
-        latent: (B, N).
-        weight, bias: (A, N) and (A,).
-        masks: (B, A), true where an action is possible; (0, A) if all are.
-    """
-    n_actions = len(bias)
-    actions = np.empty(len(latent), np.int64)
-    total = np.empty(n_actions, latent.dtype)
-    for b in range(len(latent)):
-        for a in range(n_actions):
-            logit = bias[a]
-            for i in range(latent.shape[1]):
-                logit += weight[a, i] * latent[b, i]
-            if len(masks) and not masks[b, a]:
-                logit = latent.dtype.type(IMPOSSIBLE)
-            total[a] = logit
-        highest = total.max()
-        sum_ = latent.dtype.type(0)
-        for a in range(n_actions):
-            sum_ += np.exp(total[a] - highest)
-            total[a] = sum_
-        if not np.isfinite(sum_):
-            actions[:] = -1
-            return actions
-        action = 0
-        while action < n_actions - 1 and total[action] <= uniform[b] * sum_:
-            action += 1
-        actions[b] = action
-    return actions
+    if not isinstance(extractor.policy_net, nn.Sequential):  # the user's own
+        return None
+    layers = [*extractor.policy_net, head]
+    linear, between = layers[::2], {type(activation) for activation in layers[1::2]}
+    if between not in (set(), {nn.Tanh}, {nn.ReLU}) or not all(map(is_stock_linear, linear)):
+        return None
+    return Heads.of(linear, is_relu=between == {nn.ReLU})

@@ -54,11 +54,11 @@ def describe_weights(policy: Network) -> str | None:
 
 
 def describe_rewards(rewards: np.ndarray) -> str | None:
-    """Name the first of the rewards (B,) that is not finite; None if all are finite."""
+    """Name the first of the rewards (..., B) that is not finite; None if all are finite."""
     if math.isfinite(rewards.sum()) or np.isfinite(rewards).all():  # the sum is faster
         return None
-    row = int(np.flatnonzero(~np.isfinite(rewards))[0])
-    return f"environment {row} gave the reward {rewards[row]}"
+    *steps, row = np.argwhere(~np.isfinite(rewards))[0]
+    return f"environment {row} gave the reward {rewards[(*steps, row)]}"
 
 
 def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:

@@ -35,7 +35,14 @@ from plasticrl.agents.policies import (
     PlasticPolicy,
     simpson_concentration,
 )
-from plasticrl.agents.rollout import DeviceRollout, HostRollout, Step
+from plasticrl.agents.rollout import (
+    BatchRollout,
+    CompiledRollout,
+    DeviceRollout,
+    HostRollout,
+    Step,
+    acts_in_rollouts,
+)
 from plasticrl.agents.spaces import check_extractor, check_spaces
 from plasticrl.agents.statistics import plasticity_statistics
 from plasticrl.core.state import leaves, map_leaves
@@ -210,9 +217,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
         Values and log-probabilities are computed after the last step, so the buffer has them when
-        ``on_rollout_end`` is called, but not yet when ``on_step`` is. If a ``DeviceRollout`` is
-        possible and ``bootstrap_truncated`` is False, all steps are taken on the policy's device
-        before ``on_step`` is called for the first one.
+        ``on_rollout_end`` is called, but not yet when ``on_step`` is. Where ``_kind_of_rollout``
+        chooses a ``BatchRollout``, all steps are taken before ``on_step`` is called for the first.
 
         Returns False if a callback stopped the training.
         """
@@ -227,31 +233,35 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         callback.on_rollout_start()
         before = Snapshot(self.policy)
 
-        kind = DeviceRollout if self._stays_on_device(env) else HostRollout
+        kind = self._kind_of_rollout(env, callback)
         last = (self._last_obs, self._last_episode_starts)
         n_recorded = n_rollout_steps if self._may_replay() else 0
         rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
-        for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
-            obs, starts, actions, new_obs, rewards, dones, infos = step
-            clipped_actions = self.policy.clip(actions)
-            self.num_timesteps += env.num_envs
+        try:
+            for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
+                obs, starts, actions, new_obs, rewards, dones, infos = step
+                clipped_actions = self.policy.clip(actions)
+                self.num_timesteps += env.num_envs
 
-            callback.update_locals(locals())
-            if not callback.on_step():
-                # A later call of learn() continues from the observations that env returned last.
-                self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
-                return False
-            vec_normalize = self.get_vec_normalize_env()
-            given = rewards if vec_normalize is None else vec_normalize.get_original_reward()
-            if problem := describe_rewards(given) or describe_rewards(rewards):
-                raise DivergedError(f"{problem} {self._progress()}")
-            if any_of(dones):
-                self._update_info_buffer(infos, dones)
-                if self.bootstrap_truncated:
-                    after = self._values_after_truncation(dones, infos, state)
-                    rewards = rewards + self.gamma * after
-            _store(rollout_buffer, n_steps, obs, starts, actions, rewards)
-            self._last_obs, self._last_episode_starts = new_obs, dones
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    return False
+                if any_of(dones):
+                    self._update_info_buffer(infos, dones)
+                if not isinstance(rollout, BatchRollout):
+                    self._check_rewards(rewards)
+                    if self.bootstrap_truncated and any_of(dones):
+                        after = self._values_after_truncation(dones, infos, state)
+                        rewards = rewards + self.gamma * after
+                    _store(rollout_buffer, n_steps, step._replace(rewards=rewards))
+                elif n_steps == 0:
+                    self._check_rewards(rollout.taken.rewards)
+                    _store(rollout_buffer, 0, rollout.taken)
+                self._last_obs, self._last_episode_starts = new_obs, dones
+        finally:
+            # A later call of learn() continues from the observations that env returned last, also
+            # if a callback has ended the rollout or raised an error.
+            self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
 
         if before.differs(self.policy):
             raise UsageError(
@@ -265,6 +275,13 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _check_rewards(self, rewards: np.ndarray) -> None:
+        """Raise ``DivergedError`` if a reward is not finite, or was not before ``VecNormalize``."""
+        vec_normalize = self.get_vec_normalize_env()
+        given = rewards if vec_normalize is None else vec_normalize.get_original_reward()
+        if problem := describe_rewards(given) or describe_rewards(rewards):
+            raise DivergedError(f"{problem} {self._progress()}")
 
     def _with_progress_in_errors(self, rollout: Iterable[Step]) -> Iterator[Step]:
         """Yield the rollout's steps; say in a ``FloatingPointError`` how long training has run."""
@@ -281,13 +298,17 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """Whether ``train`` replays the steps that a stepper records in the rollout."""
         return False
 
-    def _stays_on_device(self, env: VecEnv) -> bool:
-        """Whether rollouts are ``DeviceRollout``s, which take all steps before yielding the first.
+    def _kind_of_rollout(self, env: VecEnv, callback: BaseCallback) -> type[HostRollout]:
+        """Choose the fastest way to take a rollout's steps.
 
-        The bootstrap at a time limit needs the core's state after that step, but after a
-        ``DeviceRollout`` only the state after the last step is left.
+        A ``BatchRollout`` takes all steps before a callback hears of the first, and leaves only the
+        state after the last step. The bootstrap at a time limit needs the state after that step.
         """
-        return DeviceRollout.possible(self.policy, env) and not self.bootstrap_truncated
+        if not self.bootstrap_truncated and not acts_in_rollouts(callback):
+            for kind in (DeviceRollout, CompiledRollout):
+                if kind.possible(self.policy, env):
+                    return kind
+        return HostRollout
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
@@ -508,25 +529,27 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         return super()._get_policy_from_name(policy_name)
 
 
-def _store(
-    buffer: RolloutBuffer,
-    step: int,
-    obs: Any,
-    episode_starts: np.ndarray,
-    actions: np.ndarray,
-    rewards: np.ndarray,
-) -> None:
-    """Add a step as ``buffer.add`` does, but without values and log-probabilities."""
+def _store(buffer: RolloutBuffer, first: int, steps: Step) -> None:
+    """Add steps from the number ``first`` on, without values and log-probabilities.
+
+    Args:
+        steps: arrays (B, ...) of one step, or (T, B, ...) of T steps.
+    """
+    end = first + (1 if steps.rewards.ndim == 1 else len(steps.rewards))
+
+    def write(stored: np.ndarray, values: np.ndarray) -> None:
+        stored[first:end] = values.reshape(-1, *stored.shape[1:])
+
     if isinstance(buffer, DictRolloutBuffer):
         for key, stored in buffer.observations.items():
-            stored[step] = obs[key].reshape(stored.shape[1:])
+            write(stored, steps.obs[key])
     else:
-        buffer.observations[step] = obs.reshape(buffer.observations.shape[1:])
-    buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
-    buffer.rewards[step] = rewards
-    buffer.episode_starts[step] = episode_starts
-    buffer.pos = step + 1
-    buffer.full = buffer.pos == buffer.buffer_size
+        write(buffer.observations, steps.obs)
+    write(buffer.actions, steps.actions)
+    write(buffer.rewards, steps.rewards)
+    write(buffer.episode_starts, steps.episode_starts)
+    buffer.pos = end
+    buffer.full = end == buffer.buffer_size
 
 
 def _stack(observations: list[Any]) -> Any:

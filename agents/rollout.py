@@ -1,13 +1,15 @@
 """A rollout: the policy acts and the environments are stepped.
 
-``HostRollout`` steps any ``VecEnv``, one step at a time. ``DeviceRollout`` captures one step of
-policy and environments as a CUDA graph, and replays the graph for the other steps. It yields the
-first step only when all have been taken, so that the GPU never waits for the CPU. Both are
-iterators over ``Step``.
+``HostRollout`` steps any ``VecEnv``, one step at a time. The other two run environments of this
+package, and yield the first step only when all have been taken. ``CompiledRollout`` takes them on
+the CPU, in one compiled call. ``DeviceRollout`` captures one step of policy and environments as a
+CUDA graph, and replays the graph for the other steps, so that the GPU never waits for the CPU. All
+are iterators over ``Step``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +18,18 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.acting import ActingPolicy, Actor
+from plasticrl.agents.acting import ActingPolicy, Actor, compiled_heads
+from plasticrl.agents.closed_loop import ActingLoop, Records, compiled_loop
 from plasticrl.agents.divergence import describe_activity
 from plasticrl.agents.failures import environment_errors, raise_environment_error
 from plasticrl.agents.masking import get_masks, has_masks
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core import stepper
-from plasticrl.core.stock import is_untouched
+from plasticrl.core.backends import can_close_loop
+from plasticrl.core.stock import is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import to_host
+from plasticrl.envs.compiled import can_compile, compiled
 from plasticrl.runs import DivergedError
 
 
@@ -43,7 +48,7 @@ class Step(NamedTuple):
     """(B,) float32."""
     dones: np.ndarray
     """(B,), true where the step ended an episode."""
-    infos: list[dict[str, Any]]
+    infos: Any
     """One for each environment."""
 
 
@@ -136,20 +141,140 @@ def _to_device(array: Any, device: torch.device) -> Any:
     return obs_as_tensor(array, device)
 
 
-class DeviceRollout(HostRollout):
-    """A rollout whose environments are a ``BatchEnv`` with tensors on the policy's device."""
+def acts_in_rollouts(callback: Any) -> bool:
+    """Whether a callback, or one within it, has an attribute ``acts_in_rollouts`` that is true.
+
+    Such a callback changes the environments or stops the training at once, so it must hear of every
+    step before the next one is taken.
+    """
+    if getattr(callback, "acts_in_rollouts", False):
+        return True
+    names = ("callback", "callback_on_new_best")  # of SB3's callbacks that have others within them
+    within = [*getattr(callback, "callbacks", ()), *(getattr(callback, n, None) for n in names)]
+    return any(acts_in_rollouts(part) for part in within if part is not None)
+
+
+class BatchRollout(HostRollout):
+    """A rollout of a ``BatchEnv`` that takes all steps before it yields the first."""
 
     env: BatchVecEnv
+    taken: Step
+    """All steps: arrays (T, B, ...), and for each step a list of infos. It is set before the first
+    step is yielded."""
+
+    def _yield_all(self) -> Iterator[Step]:
+        return map(Step._make, zip(*self.taken, strict=True))
+
+    def _infos(
+        self,
+        rewards: np.ndarray,
+        dones: np.ndarray,
+        terminated: np.ndarray,
+        final_obs: Any,
+        final_info: dict[str, np.ndarray],
+    ) -> list[list[dict[str, Any]]]:
+        """Return the infos of every step, each a list with one info for each environment.
+
+        They are made for all steps at once, even if a callback ends the rollout before the last,
+        because the environments have taken all steps.
+
+        Args:
+            rewards, dones, terminated: (T, B).
+            final_obs: (T, B, ...), the observations at the ends of episodes.
+            final_info: name -> (T, B), the info at the ends of episodes.
+        """
+        infos = []
+        for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
+            last = to_host(final_obs[t]) if done.any() else None
+            info = {name: array[t] for name, array in final_info.items()}
+            infos.append(self.env.monitor(reward, done, terminated[t], last, info))
+        return infos
+
+
+class CompiledRollout(BatchRollout):
+    """A rollout on the CPU, in which one compiled call takes all steps.
+
+    It has the same random numbers as a ``HostRollout`` and the same results, but for rounding: its
+    sums over a neuron's connections are in another order.
+    """
+
+    @staticmethod
+    def possible(policy: ActingPolicy, env: VecEnv) -> bool:
+        """Whether the steps of ``policy`` and ``env`` are compiled.
+
+        The environments must be a batch of this package in NumPy's arrays, without masks; the
+        observations the core's inputs; the core one that can close a loop; and the heads' layers
+        compiled.
+        """
+        return (
+            type(env) is BatchVecEnv
+            and not replaces_methods(env)
+            and not has_masks(env)
+            and can_compile(env.batch)
+            and not replaces_methods(env.batch)
+            and policy.features_are_observations
+            and can_close_loop(policy.backend, policy.core)
+            and compiled_heads(policy) is not None
+        )
+
+    def __iter__(self) -> Iterator[Step]:
+        policy, batch, heads = self.policy, self.env.batch, compiled_heads(self.policy)
+        assert heads is not None
+        environments = compiled(batch)
+        n_steps, (n_rows, n_features) = self.n_steps, self.obs.shape
+        observations = np.empty((n_steps + 1, n_rows, n_features), np.float32)
+        starts = np.empty((n_steps + 1, n_rows), bool)
+        observations[0], starts[0] = self.obs, self.episode_starts
+        records = Records.allocate(n_steps, n_rows, n_features, environments.n_infos)
+        advance = stepper(policy.core, self.state, policy.backend, self.n_recorded)
+        make_source = partial(
+            ActingLoop,
+            inputs=observations,
+            starts=starts,
+            heads=heads,
+            environments=environments,
+            records=records,
+            uniforms=torch.rand(n_steps, n_rows).numpy(),
+            scratch=heads.scratch(n_rows),
+            all_possible=np.empty(0, bool),
+        )
+        outputs = advance.run_closed_loop(compiled_loop, make_source, n_steps)
+        failed = np.flatnonzero(~records.is_finite.all(axis=1))
+        if len(failed):
+            raise DivergedError(
+                describe_activity(policy, torch.from_numpy(observations[failed[0]]))
+            )
+        batch.state = batch.state.like(environments.leaves())
+        self.outputs, self.stepper = outputs, advance
+        is_modulated = _modulating_activities(policy, self.state)[0] is not None
+        self.modulating = [outputs if is_modulated else None]
+        self.obs, self.episode_starts = observations[-1], starts[-1]
+        info = {
+            name: records.final_infos[..., number]
+            for number, name in enumerate(batch.episode_info(batch.state.world))
+        }
+        infos = self._infos(
+            records.rewards, starts[1:], records.terminated, records.final_observations, info
+        )
+        self.taken = Step(
+            *(observations[:-1], starts[:-1], records.actions, observations[1:]),
+            *(records.rewards.astype(np.float32), starts[1:], infos),
+        )
+        yield from self._yield_all()
+
+
+class DeviceRollout(BatchRollout):
+    """A rollout whose environments are a ``BatchEnv`` with tensors on the policy's device."""
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
         """Whether ``policy`` and ``env`` can take steps together on the policy's device.
 
         The environments must be a ``BatchEnv`` of this package on that device, and the action
-        distribution must be categorical. The policy must have no hooks, because a CUDA graph does
-        not call them.
+        distribution must be categorical, without masks. The policy must have no hooks, because a
+        CUDA graph does not call them.
         """
-        if not isinstance(env, BatchVecEnv) or env.batch.device is None:
+        if not isinstance(env, BatchVecEnv) or env.batch.device is None or has_masks(env):
             return False
         on_device = env.batch.state.rows.key.device == policy.device
         return (
@@ -180,29 +305,14 @@ class DeviceRollout(HostRollout):
         obs, starts, actions, rewards, dones = (
             to_host(loop.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
         )
-        infos = self._infos(loop, rewards, dones, to_host(loop.records["terminated"]))
-        new_obs = [*obs[1:], self.obs]
+        terminated = to_host(loop.records["terminated"])
+        final_info = {name: to_host(array) for name, array in loop.final_info.items()}
+        final_obs = loop.records["final_obs"]
+        infos = self._infos(rewards, dones, terminated, final_obs, final_info)
+        new_obs = np.concatenate((obs[1:], self.obs[None]))
         rewards = rewards.astype(np.float32)
-        yield from map(Step, obs, starts, actions, new_obs, rewards, dones, infos)
-
-    def _infos(
-        self, loop: "_DeviceLoop", rewards: np.ndarray, dones: np.ndarray, terminated: np.ndarray
-    ) -> list[list[dict[str, Any]]]:
-        """Return the infos of every step, each a list with one info for each environment.
-
-        They are made for all steps at once, even if a callback ends the rollout before the last,
-        because the environments have taken all steps.
-
-        Args:
-            rewards, dones, terminated: (T, B).
-        """
-        final_infos = {name: to_host(array) for name, array in loop.final_info.items()}
-        infos = []
-        for t, (reward, done) in enumerate(zip(rewards, dones, strict=True)):
-            final_obs = to_host(loop.records["final_obs"][t]) if done.any() else None
-            final_info = {name: array[t] for name, array in final_infos.items()}
-            infos.append(self.env.monitor(reward, done, terminated[t], final_obs, final_info))
-        return infos
+        self.taken = Step(obs, starts, actions, new_obs, rewards, dones, infos)
+        yield from self._yield_all()
 
 
 class _DeviceLoop:

@@ -8,8 +8,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents import RecurrentA2C, make_vec_env
-from plasticrl.agents.acting import Actor
-from plasticrl.agents.rollout import DeviceRollout, _DeviceLoop, _sample_categorical
+from plasticrl.agents.rollout import DeviceRollout, HostRollout, _DeviceLoop, _sample_categorical
 
 N_ENVS, N_STEPS = 5, 17
 ENVS: list[tuple[str, dict[str, Any]]] = [
@@ -31,18 +30,10 @@ CORES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-def choose_as_on_the_device(act: Actor, latent: torch.Tensor, deterministic: bool) -> np.ndarray:
-    """Sample as ``Actor`` does, with the random numbers of ``DeviceRollout``."""
-    if not act.uniforms:
-        act.uniforms = list(torch.rand(act.n_steps, len(latent)).numpy()[::-1])
-    logits = act.policy.action_net(act.policy.mlp_extractor.forward_actor(latent))
-    uniforms = torch.from_numpy(act.uniforms.pop())
-    chosen: np.ndarray = _sample_categorical(logits.softmax(dim=1), uniforms).detach().numpy()
-    return chosen
-
-
 class Episodes(BaseCallback):
     """Stores every step's rewards and dones, and the infos of finished episodes."""
+
+    acts_in_rollouts = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,15 +75,14 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
 def test_the_device_gives_the_same_results_as_the_host(
-    place: str, env: int, core: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
+    place: str, env: int, core: int, n_steps: int
 ) -> None:
     """Otherwise training on a GPU gives another agent."""
     n_updates = 3 * N_STEPS // n_steps
     models, told = [], []
     for device in (None, place):
-        # The host chooses by torch's distribution where a net stands before the head.
-        monkeypatch.setattr(Actor, "_act_with_sb3", choose_as_on_the_device)
         model, episodes = learner(device, env, core, n_steps=n_steps), Episodes()
+        episodes.acts_in_rollouts = device is None
         model.learn(n_updates * N_ENVS * n_steps, callback=episodes)
         models.append(model)
         told.append(episodes.seen)
@@ -115,9 +105,9 @@ def test_the_device_gives_the_same_results_as_the_host(
 def test_the_bootstrap_at_a_time_limit_goes_through_the_host() -> None:
     """Otherwise values after a time limit have the state of a later step."""
     model = learner("cpu", 0, 0)
-    assert model._stays_on_device(model.env)  # type: ignore[arg-type]
+    assert model._kind_of_rollout(model.env, Episodes()) is DeviceRollout  # type: ignore[arg-type]
     model.bootstrap_truncated = True
-    assert not model._stays_on_device(model.env)  # type: ignore[arg-type]
+    assert model._kind_of_rollout(model.env, Episodes()) is HostRollout  # type: ignore[arg-type]
     model.learn(2 * N_ENVS * N_STEPS)
 
 

@@ -1,0 +1,146 @@
+"""From the core's output to an action, compiled by Numba: the heads' layers and a sample.
+
+Torch takes longer for this than for the rest of a small net's step.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from torch import nn
+
+from plasticrl.agents import masking
+from plasticrl.agents.masking import IMPOSSIBLE
+from plasticrl.core.backends import numba_update
+from plasticrl.core.backends.numba_update import tanh
+from plasticrl.core.numba_cache import CAN_CACHE, fingerprint, versioned
+
+FINGERPRINT = fingerprint(
+    [Path(__file__), Path(masking.__file__), *Path(numba_update.__file__).parent.glob("numba_*.py")]
+)
+JIT = {"nogil": True, "fastmath": {"reassoc", "contract"}}
+INNER = {**JIT, "_nrt": False}
+
+
+class Heads(NamedTuple):
+    """The layers between the core and the logits of the actions.
+
+    All layers are in one array, whose unused numbers are zero, so that Numba compiles one loop for
+    any number of layers.
+    """
+
+    weight: np.ndarray
+    """(L, I, U): for each layer and input, the weights to its units."""
+    bias: np.ndarray
+    """(L, U)."""
+    sizes: np.ndarray
+    """(L + 1,): the number of the core's outputs, and of each layer's."""
+    is_relu: bool
+    """Whether the activation between two layers is ReLU; it is tanh otherwise."""
+
+    @classmethod
+    def of(cls, layers: list[nn.Linear], is_relu: bool = False) -> "Heads":
+        """Copy the weights of linear layers."""
+        sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]
+        dtype = layers[0].bias.detach().numpy().dtype
+        weight = np.zeros((len(layers), max(sizes[:-1]), max(sizes[1:])), dtype)
+        bias = np.zeros((len(layers), max(sizes[1:])), dtype)
+        for number, layer in enumerate(layers):
+            n_units, n_inputs = layer.weight.shape
+            weight[number, :n_inputs, :n_units] = layer.weight.detach().numpy().T
+            bias[number, :n_units] = layer.bias.detach().numpy()
+        return cls(weight, bias, np.array(sizes), is_relu)
+
+    def scratch(self, *shape: int) -> np.ndarray:
+        """Return an uninitialized array (..., 2, W), large enough for every layer's outputs."""
+        return np.empty((*shape, 2, self.sizes.max()), self.weight.dtype)
+
+
+@njit(**INNER)
+def set_logits(heads, latent, scratch):
+    """Compute logits; the first row of ``scratch`` (2, W) has them afterward.
+
+    Args:
+        latent: (N,) an output of the core.
+    """
+    n_layers = len(heads.weight)
+    for i in range(heads.sizes[0]):
+        scratch[n_layers % 2, i] = latent[i]
+    for layer in range(n_layers):
+        n_in, n_out = heads.sizes[layer], heads.sizes[layer + 1]
+        inputs, outputs = scratch[(n_layers - layer) % 2], scratch[(n_layers - layer - 1) % 2]
+        for unit in range(n_out):
+            outputs[unit] = heads.bias[layer, unit]
+        for i in range(n_in):
+            x = inputs[i]
+            for unit in range(n_out):
+                outputs[unit] += heads.weight[layer, i, unit] * x
+        if layer < n_layers - 1 and not heads.is_relu:
+            tanh(outputs, n_out)
+        elif layer < n_layers - 1:
+            for unit in range(n_out):
+                outputs[unit] = max(outputs[unit], outputs.dtype.type(0))
+
+
+@njit(**INNER)
+def choose(logits, n_actions, uniform):
+    """Draw an action with the probabilities softmax(logits), which are overwritten.
+
+    The action is the first whose cumulative probability exceeds ``uniform``, from [0, 1). It is -1
+    if a probability is not finite.
+    """
+    highest = logits[0]
+    for a in range(1, n_actions):
+        highest = max(highest, logits[a])
+    total = logits.dtype.type(0)
+    for a in range(n_actions):
+        total += np.exp(logits[a] - highest)
+        logits[a] = total
+    if not np.isfinite(total):
+        return -1
+    action = 0
+    while action < n_actions - 1 and logits[action] <= uniform * total:
+        action += 1
+    return action
+
+
+@njit(**INNER)
+def sample_action(heads, latent, mask, uniform, scratch):
+    """Draw an action at an output of the core (N,); -1 if the output or a logit is not finite.
+
+    Args:
+        mask: (A,), true where an action is possible; (0,) if all are.
+        uniform: from [0, 1).
+        scratch: (2, W), which is overwritten.
+    """
+    size = latent.dtype.type(0)
+    for i in range(len(latent)):  # tanh(inf) is 1, so that later checks miss it
+        size += abs(latent[i])
+    if not np.isfinite(size):
+        return -1
+    set_logits(heads, latent, scratch)
+    for a in range(len(mask)):
+        if not mask[a]:
+            scratch[0, a] = latent.dtype.type(IMPOSSIBLE)
+    return choose(scratch[0], heads.sizes[-1], uniform)
+
+
+@njit(**JIT, cache=CAN_CACHE)
+@versioned(FINGERPRINT)
+def sample_actions(heads, latent, masks, uniforms, scratch):
+    """Draw actions (B,). If an output or a logit of any row is not finite, all actions are -1.
+
+    Args:
+        latent: (B, N) outputs of the core.
+        masks: (B, A), true where an action is possible; (B, 0) if all are.
+        uniforms: (B,) from [0, 1).
+        scratch: (2, W), which is overwritten.
+    """
+    actions = np.empty(len(latent), np.int64)
+    for b in range(len(latent)):
+        actions[b] = sample_action(heads, latent[b], masks[b], uniforms[b], scratch)
+        if actions[b] < 0:
+            actions[:] = -1
+            break
+    return actions
