@@ -1,10 +1,10 @@
 """A complete A2C iteration on the grid maze, rollout and training, eager against fused core."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -15,9 +15,27 @@ from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.presets import maze_quickstart
 from plasticrl.core import vary
 
-N_ENVS = 30
 N_STEPS, QUICK_N_STEPS = 200, 20
 N_NEURONS, QUICK_N_NEURONS = 100, 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net and a number of environments."""
+
+    n_envs: int = 30
+    net_arch: tuple[int, ...] = ()
+    """Units in the layers between core and heads."""
+    core: dict[str, Any] = field(default_factory=dict)
+    """Options other than those of the preset ``maze-quickstart``."""
+
+
+CASES = {
+    "simple modulation": Case(),
+    "simple modulation, heads with two layers of 64": Case(net_arch=(64, 64)),
+    "retroactive modulation": Case(core={"modulation": "retroactive"}),
+    "simple modulation, 256 environments": Case(n_envs=256),
+}
 
 NOTES = (
     "Both alternate in one process, each with its own model and environments from the same seed.",
@@ -48,37 +66,43 @@ class _Clock(BaseCallback):
 
 
 def measure(settings: Settings) -> list[Table]:
-    """One table, with the iteration and its two parts."""
+    """One table for each case, with the iteration and its two parts."""
+    return [_compare(name, case, settings) for name, case in CASES.items()]
+
+
+def _compare(name: str, case: Case, settings: Settings) -> Table:
     n_steps = QUICK_N_STEPS if settings.quick else N_STEPS
     n_neurons = QUICK_N_NEURONS if settings.quick else N_NEURONS
     actions = {
-        "eager": _learner(settings.threads, n_steps, n_neurons, "eager"),
-        "auto": _learner(settings.threads, n_steps, n_neurons, "auto"),
+        backend: learner(case, settings.threads, n_steps, n_neurons, backend)
+        for backend in ("eager", "auto")
     }
     in_turn(actions, 1)  # warm-up
     parts = in_turn(actions, settings.repeat)
     rows = [_row(part, parts) for part in Parts._fields]
-    title = f"GridMaze 9 x 9, {N_ENVS} environments x {n_steps} steps, N = {n_neurons}"
-    return [Table(title, rows, NOTES)]
+    size = f"{case.n_envs} environments x {n_steps} steps, N = {n_neurons}"
+    return Table(f"GridMaze 9 x 9, {size}, {name}", rows, NOTES)
 
 
-def _learner(threads: int, n_steps: int, n_neurons: int, backend: str) -> Callable[[], Parts]:
-    """A function that runs the next iteration of a model of its own, its core on ``backend``."""
+def learner(
+    case: Case, threads: int, n_steps: int, n_neurons: int, backend: str = "auto"
+) -> Callable[[], Parts]:
+    """Return a function that runs the next iteration of a model of its own."""
     preset = maze_quickstart()
     config = replace(
         preset,
-        n_envs=N_ENVS,
+        n_envs=case.n_envs,
         threads=threads,
-        core=vary(preset.core, {"hidden_size": n_neurons})[0],
+        core=vary(preset.core, {"hidden_size": n_neurons, **case.core})[0],
         # learn() trains for one iteration, at whose end a decayed learning rate would be zero.
-        a2c=replace(preset.a2c, n_steps=n_steps, learning_rate_decay=0.0),
+        a2c=replace(preset.a2c, n_steps=n_steps, net_arch=case.net_arch, learning_rate_decay=0.0),
     )
     model = build_model(config, build_env(config, config.n_envs))
     model.policy.backend = backend
 
     def iterate() -> Parts:
         clock = _Clock()
-        model.learn(N_ENVS * n_steps, callback=clock, reset_num_timesteps=False)
+        model.learn(case.n_envs * n_steps, callback=clock, reset_num_timesteps=False)
         end = perf_counter()
         start, middle = clock.rollout_start, clock.rollout_end
         return Parts(end - start, middle - start, end - middle)

@@ -244,7 +244,7 @@ def report(runs: list[dict[str, Any]]) -> str:
             ]
             for name, chosen in rows.items()
         }
-        cells[f"{entry.learned:g} after"] = [
+        cells[f"seconds to {entry.learned:g}"] = [
             _seconds([run for run in mine if run["algorithm"] == algorithm], entry.learned)
             for algorithm in algorithms
         ]
@@ -269,12 +269,12 @@ def _cell(values: list[float | None], learned: float) -> str:
 
 
 def _seconds(runs: list[dict[str, Any]], learned: float) -> str:
-    """For every training, the seconds until the reward was first so high; - if it never was."""
+    """For every seed in order, the seconds until the reward was first so high; - for never."""
     found = []
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run["seed"]):
         after = next((seconds for _, seconds, reward in run["curve"] if reward >= learned), None)
-        found.append("-" if after is None else f"{after:.0f} s")
-    return "-" if set(found) <= {"-"} else ", ".join(found)
+        found.append("-" if after is None else f"{after:.0f}")
+    return ", ".join(found) or "-"
 
 
 def main() -> None:

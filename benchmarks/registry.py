@@ -9,6 +9,8 @@ from benchmarks.report import Table
 NAMES = (
     "sequence",  # time and memory of a sequence, eager against fused
     "iteration",  # a complete A2C iteration, eager against fused
+    "threads",  # the iteration with one and with two threads
+    "breakdown",  # where the time of an iteration goes
     "envs",  # native batches against loops over single environments
     "lstm",  # RecurrentA2C against sb3-contrib's RecurrentPPO
     "ppo",  # RecurrentPPO against sb3-contrib's, memory and speed

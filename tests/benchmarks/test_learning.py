@@ -36,7 +36,7 @@ def test_rewards_are_compared_at_equal_steps_and_at_equal_seconds() -> None:
     assert table["60 s"]["SB3 A2C"] == "**460 (400 to 500)**"  # 450 is learned
     assert table["60 s"]["RecurrentPPO"] == "90 (90 to 90)"
     assert "SB3 PPO" not in table["60 s"]
-    assert table["450 after"] == {"SB3 A2C": "60 s, -, 60 s", "RecurrentPPO": "-"}
+    assert table["seconds to 450"] == {"SB3 A2C": "60, -, 60", "RecurrentPPO": "-"}
 
 
 def test_a_later_reward_does_not_stand_for_an_earlier_one() -> None:
