@@ -18,7 +18,7 @@ import numpy as np
 
 from plasticrl.envs.arrays import Array, Floats, HostArray, Ints
 
-DRAWS_PEREVENT = 128  # elements of the sequence that are reserved for each reset or step
+DRAWS_PER_EVENT = 128  # elements of the sequence that are reserved for each reset or step
 
 
 def _signed(bits: int) -> int:
@@ -29,7 +29,7 @@ def _signed(bits: int) -> int:
 GOLDEN = _signed(0x9E3779B97F4A7C15)
 MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 _FRACTION = (1 << 53) - 1
-EVENT = _signed(DRAWS_PEREVENT * 0x9E3779B97F4A7C15 % (1 << 64))
+EVENT = _signed(DRAWS_PER_EVENT * 0x9E3779B97F4A7C15 % (1 << 64))
 
 
 def _shift(bits: Ints, places: int) -> Ints:
@@ -45,7 +45,7 @@ def mix(bits: Ints) -> Ints:
 
 
 def event_places(n: int) -> HostArray:
-    """Return the offsets (n, 1) of an event's first n <= ``DRAWS_PEREVENT`` numbers."""
+    """Return the offsets (n, 1) of an event's first n <= ``DRAWS_PER_EVENT`` numbers."""
     return np.arange(1, n + 1, dtype=np.int64)[:, None] * GOLDEN
 
 
