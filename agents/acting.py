@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from plasticrl.agents.divergence import describe_activity
 from plasticrl.agents.masking import masked
 from plasticrl.agents.sampling import Heads, sample_actions
+from plasticrl.agents.stacked_linear import StackedLinear
 from plasticrl.core import Cell, stepper
 from plasticrl.core.observers import is_autocast
 from plasticrl.core.stock import is_stock_linear, is_untouched
@@ -63,6 +64,8 @@ class ActingPolicy(Protocol):
 
     def distribution_of(self, latent: Tensor) -> Distribution: ...
 
+    def uniforms(self, n_steps: int, n_rows: int) -> Tensor: ...
+
     def clip(self, actions: np.ndarray) -> np.ndarray: ...
 
     def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
@@ -90,7 +93,8 @@ class Actor:
         self.n_steps = n_steps
         self.uniforms: list[np.ndarray] = []
         self.stepper = stepper(policy.core, state, policy.backend, n_recorded)
-        self.heads = compiled_heads(policy)
+        heads = compiled_heads(policy)
+        self.heads = heads[0] if len(heads) == 1 else None
         self.scratch = None if self.heads is None else self.heads.scratch()
         self.extracts_features = not policy.features_are_observations
 
@@ -146,7 +150,7 @@ class Actor:
     ) -> np.ndarray:
         n_rows = len(latent)
         if not self.uniforms:
-            self.uniforms = list(torch.rand(self.n_steps, n_rows).numpy()[::-1])
+            self.uniforms = list(self.policy.uniforms(self.n_steps, n_rows).numpy()[::-1])
         masks = np.ones((n_rows, 0), bool) if action_masks is None else action_masks.numpy()
         actions: np.ndarray = sample_actions(
             heads, latent.numpy(), masks, self.uniforms.pop(), self.scratch
@@ -194,22 +198,29 @@ def in_full_precision(method: MethodT) -> MethodT:
     return cast(MethodT, run)
 
 
-def compiled_heads(policy: ActingPolicy) -> Heads | None:
+def compiled_heads(policy: ActingPolicy) -> list[Heads]:
     """Return the layers from the core to the logits, if ``sample_actions`` can run them.
 
     Returns:
-        None if the distribution is not categorical; if a layer was replaced or modified, or has
-        another activation than tanh or ReLU; or if the policy is not on the CPU.
+        One for each net of the core, which are several in a ``Population``. None, if the
+        distribution is not categorical; if a layer was replaced or modified, or has another
+        activation than tanh or ReLU; or if the policy is not on the CPU.
     """
     head, extractor = policy.action_net, policy.mlp_extractor
     if type(extractor) not in (MlpExtractor, SeparateExtractor) or not is_untouched(extractor):
-        return None
+        return []
     if not policy.samples_by_logits or policy.device.type != "cpu":
-        return None
+        return []
     if not isinstance(extractor.policy_net, nn.Sequential):  # the user's own
-        return None
+        return []
     layers = [*extractor.policy_net, head]
     linear, between = layers[::2], {type(activation) for activation in layers[1::2]}
-    if between not in (set(), {nn.Tanh}, {nn.ReLU}) or not all(map(is_stock_linear, linear)):
-        return None
-    return Heads.of(linear, is_relu=between == {nn.ReLU})
+    if between not in (set(), {nn.Tanh}, {nn.ReLU}):
+        return []
+    is_relu = between == {nn.ReLU}
+    if all(map(is_stock_linear, linear)):
+        return [Heads.of([(layer.weight, layer.bias) for layer in linear], is_relu)]
+    if all(type(layer) is StackedLinear and is_untouched(layer) for layer in linear):
+        nets = zip(*(zip(layer.weight, layer.bias, strict=True) for layer in linear), strict=True)
+        return [Heads.of(list(net), is_relu) for net in nets]
+    return []

@@ -64,8 +64,8 @@ def describe_rewards(rewards: np.ndarray) -> str | None:
 def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
     """Say why the gradient is not finite; ``losses`` are the parts of the loss, by name."""
     for name, loss in losses.items():
-        if not torch.isfinite(loss):
-            return f"the {name} loss is {loss.item()}: {_advice(policy)}"
+        if not torch.isfinite(loss).all():
+            return f"the {name} loss is {loss.sum().item()}: {_advice(policy)}"
     for name, parameter in policy.named_parameters():
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"the gradient of {name} is not finite: {_advice(policy)}"

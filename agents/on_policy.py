@@ -7,7 +7,7 @@ In shapes, T is the number of steps, B of environments and N of the core's outpu
 (T B, ...) is an array (T, B, ...) with its first two axes flattened.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -375,14 +375,18 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """
         loss = self._total(losses)
         self.policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not torch.isfinite(grad_norm):
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        grad_norm = self._clip_gradient()
+        if not torch.isfinite(grad_norm).all():
             raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
         self._step_optimizer()
         # Its graph would keep the policy from being copied.
         self.policy.action_dist.distribution = None  # type: ignore[assignment]
         return grad_norm
+
+    def _clip_gradient(self) -> Tensor:
+        """Clip the gradient's norm to ``max_grad_norm``, and return what it was before."""
+        return torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
 
     @torch.no_grad()
     def _step_optimizer(self) -> None:
@@ -445,7 +449,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             return actions.long().flatten()
         return actions.float()
 
-    def _log_update(self, values: dict[str, float]) -> None:
+    def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
         """Record what SB3's algorithms record of an update, and ``values`` as well."""
         buffer = self.rollout_buffer
         variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
@@ -453,7 +457,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         record("train/n_updates", self._n_updates, exclude="tensorboard")
         record("train/explained_variance", variance)
         for name, value in values.items():
-            record(f"train/{name}", value)
+            record(f"train/{name}", float(value))
         if hasattr(self.policy, "log_std"):
             record("train/std", torch.exp(self.policy.log_std).mean().item())
 

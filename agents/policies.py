@@ -484,6 +484,10 @@ class PlasticPolicy(ActorCriticPolicy):
             return None
         return torch.as_tensor(check_masks(masks, n_rows, self.action_space), device=self.device)
 
+    def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
+        """Draw random numbers (T, B) from [0, 1), with which actions are sampled."""
+        return torch.rand(n_steps, n_rows, device=self.device)
+
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Clip the actions of a ``Box`` to its bounds; return others unchanged."""
         if isinstance(self.action_space, spaces.Box):
@@ -533,16 +537,8 @@ class PlasticPolicy(ActorCriticPolicy):
         if not torch.isfinite(returns.square().mean()):
             return  # the loss says so
         self.n_rescaled += 1
-        share = max(1 / self.n_rescaled.item(), SLOWEST_RESCALING)
-        mean, std = self.value_mean.clone(), self.value_std.clone()
-        square = std.square() + mean.square()
-        self.value_mean.lerp_(returns.mean(), share)
-        square.lerp_(returns.square().mean(), share)
-        variance = (square - self.value_mean.square()).clamp(min=SMALLEST_STD**2)
-        self.value_std.copy_(variance.sqrt())
-        self.value_net.weight.mul_(std / self.value_std)
-        self.value_net.bias.mul_(std / self.value_std)
-        self.value_net.bias.add_((mean - self.value_mean) / self.value_std)
+        moments, layer = (self.value_mean, self.value_std), self.value_net
+        rescale(*moments, layer.weight, layer.bias, returns, self.n_rescaled.item())
 
     def _distribution(self, latent: Tensor, action_masks: Tensor | None) -> Distribution:
         distribution = self.distribution_of(latent)
@@ -585,6 +581,29 @@ def _replayed(stepper: Stepper[Any]) -> Tensor | None:
         return stepper.replay()[0]
     except ReplayError:
         return None
+
+
+@torch.no_grad()
+def rescale(
+    mean: Tensor, std: Tensor, weight: Tensor, bias: Tensor, returns: Tensor, n_rescaled: int
+) -> None:
+    """Do what ``PlasticPolicy.rescale_values`` says, in place.
+
+    Args:
+        mean, std: of the values, ().
+        weight, bias: of the layer that gives the values, (1, N) and (1,).
+        returns: (M,).
+        n_rescaled: the number of calls, with this one.
+    """
+    share = max(1 / n_rescaled, SLOWEST_RESCALING)
+    old_mean, old_std = mean.clone(), std.clone()
+    square = old_std.square() + old_mean.square()
+    mean.lerp_(returns.mean(), share)
+    square.lerp_(returns.square().mean(), share)
+    std.copy_((square - mean.square()).clamp(min=SMALLEST_STD**2).sqrt())
+    weight.mul_(old_std / std)
+    bias.mul_(old_std / std)
+    bias.add_((old_mean - mean) / std)
 
 
 def _n_rows(obs: PyTorchObs) -> int:

@@ -14,8 +14,8 @@ probabilities (Miconi et al. 2019, arXiv 2002.10585, section 4.2).
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from torch import Tensor
 
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.options import A2COptions
@@ -124,16 +124,19 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         )
         self._stepper = None
         losses = {
-            "policy": -(self._normalized(rollout.advantages) * log_probs).mean(),
-            "value": F.mse_loss(rollout.returns, values.flatten()),
-            "entropy": self._concentration(distribution, log_probs).mean(),
+            "policy": self._mean(-self._normalized(rollout.advantages) * log_probs),
+            "value": self._mean((rollout.returns - values.flatten()).square()),
+            "entropy": self._mean(self._concentration(distribution, log_probs)),
         }
         grad_norm = self._minimize(losses)
         self._n_updates += 1
         self._log_update(
-            {f"{name}_loss": loss.item() for name, loss in losses.items()}
-            | {"grad_norm": grad_norm.item()}
+            {f"{name}_loss": loss for name, loss in losses.items()} | {"grad_norm": grad_norm}
         )
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all steps and environments, of values (T B,)."""
+        return values.mean()
 
     def learn(
         self,

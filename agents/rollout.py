@@ -9,7 +9,6 @@ are iterators over ``Step``.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,12 +213,11 @@ class CompiledRollout(BatchRollout):
             and not replaces_methods(env.batch)
             and policy.features_are_observations
             and can_close_loop(policy.backend, policy.core)
-            and compiled_heads(policy) is not None
+            and bool(compiled_heads(policy))
         )
 
     def __iter__(self) -> Iterator[Step]:
         policy, batch, heads = self.policy, self.env.batch, compiled_heads(self.policy)
-        assert heads is not None
         environments = compiled(batch)
         n_steps, (n_rows, n_features) = self.n_steps, self.obs.shape
         observations = np.empty((n_steps + 1, n_rows, n_features), np.float32)
@@ -227,18 +225,20 @@ class CompiledRollout(BatchRollout):
         observations[0], starts[0] = self.obs, self.episode_starts
         records = Records.allocate(n_steps, n_rows, n_features, environments.n_infos)
         advance = stepper(policy.core, self.state, policy.backend, self.n_recorded)
-        make_source = partial(
-            ActingLoop,
-            inputs=observations,
-            starts=starts,
-            heads=heads,
-            environments=environments,
-            records=records,
-            uniforms=torch.rand(n_steps, n_rows).numpy(),
-            scratch=heads.scratch(n_rows),
-            all_possible=np.empty(0, bool),
+        common = {
+            "inputs": observations,
+            "starts": starts,
+            "environments": environments,
+            "records": records,
+            "uniforms": policy.uniforms(n_steps, n_rows).numpy(),
+            "scratch": heads[0].scratch(n_rows),
+            "all_possible": np.empty(0, bool),
+        }
+        outputs = advance.run_closed_loop(
+            compiled_loop,
+            lambda number, projection: ActingLoop(projection, heads=heads[number], **common),
+            n_steps,
         )
-        outputs = advance.run_closed_loop(compiled_loop, make_source, n_steps)
         failed = np.flatnonzero(~records.is_finite.all(axis=1))
         if len(failed):
             raise DivergedError(
@@ -332,7 +332,7 @@ class _DeviceLoop:
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
         self.env_state: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
-        self.uniforms = torch.rand(self.n_steps, len(self.starts), device=device)
+        self.uniforms = policy.uniforms(self.n_steps, len(self.starts))
         self.step_index = torch.zeros(1, dtype=torch.long, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.records: dict[str, Tensor] = {}

@@ -3,12 +3,13 @@
 Torch takes longer for this than for the rest of a small net's step.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from torch import nn
+from torch import Tensor
 
 from plasticrl.agents import masking
 from plasticrl.agents.masking import IMPOSSIBLE
@@ -40,16 +41,17 @@ class Heads(NamedTuple):
     """Whether the activation between two layers is ReLU; it is tanh otherwise."""
 
     @classmethod
-    def of(cls, layers: list[nn.Linear], is_relu: bool = False) -> "Heads":
-        """Copy the weights of linear layers."""
-        sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]
-        dtype = layers[0].bias.detach().numpy().dtype
+    def of(cls, layers: Sequence[tuple[Tensor, Tensor]], is_relu: bool = False) -> "Heads":
+        """Copy the weights (O, I) and biases (O,) of linear layers."""
+        arrays = [(w.detach().numpy(), b.detach().numpy()) for w, b in layers]
+        sizes = [arrays[0][0].shape[1], *(len(b) for _, b in arrays)]
+        dtype = arrays[0][1].dtype
         weight = np.zeros((len(layers), max(sizes[:-1]), max(sizes[1:])), dtype)
         bias = np.zeros((len(layers), max(sizes[1:])), dtype)
-        for number, layer in enumerate(layers):
-            n_units, n_inputs = layer.weight.shape
-            weight[number, :n_inputs, :n_units] = layer.weight.detach().numpy().T
-            bias[number, :n_units] = layer.bias.detach().numpy()
+        for number, (w, b) in enumerate(arrays):
+            n_units, n_inputs = w.shape
+            weight[number, :n_inputs, :n_units] = w.T
+            bias[number, :n_units] = b
         return cls(weight, bias, np.array(sizes), is_relu)
 
     def scratch(self, *shape: int) -> np.ndarray:

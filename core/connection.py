@@ -72,7 +72,7 @@ class PlasticConnection(nn.Module):
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
         """Return the initial H and E, zeros (B, O, I); E is None if not retroactive."""
-        trace = self.weight.new_zeros(batch_size, *self.weight.shape)
+        trace = self.weight.new_zeros(batch_size, *self.weight.shape[-2:])
         retroactive = self.plasticity.modulation == "retroactive"
         return trace, torch.zeros_like(trace) if retroactive else None
 

@@ -61,9 +61,11 @@ class Stepper(Generic[State]):
         Args:
             compiled_loop: a function that returns the compiled loop for a kind of net, as
                 ``plasticrl.agents.closed_loop.compiled_loop`` does.
-            make_source: a function that takes ``projection=``, the weights that project the inputs,
-                and returns what the loop reads and writes: a NamedTuple with ``inputs`` (T + 1, B,
-                I) and ``starts`` (T + 1, B), of which those of the first step are given.
+            make_source: a function that takes the number of a net (0, unless the cell is a
+                ``Population``) and the weights that project its inputs, and returns what the loop
+                of this net reads and writes: a NamedTuple with ``inputs`` (T + 1, B, I) and
+                ``starts`` (T + 1, B), of which those of the first step are given. The nets have
+                these two arrays in common.
             n_steps: T.
 
         Returns:
@@ -82,8 +84,8 @@ class Stepper(Generic[State]):
             record.before_loop(n_steps)
         shape = (n_steps + 1, self._n_rows, self._input_size)
 
-        def checked(**given: Any) -> Any:
-            source = make_source(**given)
+        def checked(number: int, projection: Any) -> Any:
+            source = make_source(number, projection)
             dtype = str(self._dtype).removeprefix("torch.")
             if source.inputs.shape != shape or source.inputs.dtype != dtype:
                 raise ValueError(f"the source's inputs must be {dtype} of shape {shape}")

@@ -1,13 +1,14 @@
 """The fused backend's kernels on the CPU: loops compiled by numba, on NumPy views of the tensors.
 
-Batch rows are divided among up to ``torch.get_num_threads()`` Python threads. The loops release the
-interpreter's lock; an OpenMP pool of their own would compete with torch's. The division depends
-only on the sizes and the number of threads, so results are bit-identical from run to run.
+Batch rows are divided into groups, which up to ``torch.get_num_threads()`` Python threads take one
+after another, so that no thread waits for one that is slower. The loops release the interpreter's
+lock; an OpenMP pool of their own would compete with torch's. The groups depend only on the sizes,
+so results are bit-identical from run to run, with any number of threads.
 """
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeAlias
@@ -46,16 +47,21 @@ from plasticrl.core.backends.plastic_net import (
     NetInputs,
     PlasticNet,
     SavedForBackward,
+    as_plastic_rnn,
 )
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 
 INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
 
-THREAD_WORK = 500_000
-"""Connections to update, about 0.2 ms of work, that make another thread worthwhile."""
+GROUP_WORK = 1_000_000
+"""The least number of connection updates in a group of rows, which take about 0.4 ms."""
+
+MOST_GROUPS = 16
+"""The largest number of groups of a net's rows. Each has its own sums of gradients."""
 
 
 CompiledLoop: TypeAlias = Callable[[Kind], Callable[..., None]]
@@ -71,17 +77,20 @@ class NumbaKernels:
     def forward(
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
-        arrays = _Arrays(net)
-        kernel, n_steps = compiled_forward(arrays.kind), len(inputs.starts)
-        return _run_forward(kernel, arrays, arrays.all(inputs), n_steps, state, segment_length)
+        nets, n_steps = _arrays_of(net), len(inputs.starts)
+        sources = [nets[0].all(inputs)] * len(nets)
+        kernel = compiled_forward(nets[0].kind)
+        return _run_forward(kernel, nets, sources, n_steps, state, segment_length)
 
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        arrays, (n_steps, n_rows, n) = _Arrays(net), saved.outputs.shape
+        nets, (n_steps, n_rows, n) = _arrays_of(net), saved.outputs.shape
+        arrays = nets[0]
         if not net.retroactive:
             g_state = g_state._replace(eligibility=None)
-        groups = _groups(n_rows, n_steps * n**2)
+        groups = _groups(n_rows // len(nets), n_steps * n**2)
+        sums = (len(nets), len(groups))
         found = Gradients(
             projected=torch.empty_like(saved.outputs),
             rate=torch.empty_like(saved.outputs),
@@ -89,22 +98,34 @@ class NumbaKernels:
             hidden=_like(g_state.hidden),
             trace=_like(g_state.trace),
             eligibility=None if g_state.eligibility is None else _like(g_state.eligibility),
-            alpha=saved.outputs.new_zeros((len(groups), *arrays.parameters.alpha.shape)),
-            eta=saved.outputs.new_zeros((len(groups), 1)),
+            alpha=saved.outputs.new_zeros((*sums, *arrays.parameters.alpha.shape)),
+            eta=saved.outputs.new_zeros((*sums, 1)),
         )
-        _in_threads(
+        upstream = Upstream(_array(g_outputs), *arrays.state(g_state))
+        given = arrays.all(saved), upstream
+        out = arrays.all(found)
+        _run(
             compiled_backward(arrays.kind),
-            groups,
-            *(arrays.parameters, arrays.options, arrays.all(saved)),
-            *(Upstream(_array(g_outputs), *arrays.state(g_state)), arrays.all(found)),
+            [
+                (
+                    *(one.parameters, one.options, *given),
+                    *(out._replace(alpha=out.alpha[s], eta=out.eta[s]), *rows),
+                )
+                for s, one in enumerate(nets)
+                for rows in _rows_of(s, n_rows // len(nets), groups)
+            ],
         )
-        alpha, eta = (sums.numpy().sum(axis=0) for sums in (found.alpha, found.eta))
+        alpha, eta = (sums.numpy().sum(axis=1) for sums in (found.alpha, found.eta))
         return found._replace(
-            alpha=torch.from_numpy(alpha[:n, :n].copy()), eta=torch.from_numpy(eta)
+            alpha=torch.from_numpy(alpha[:, :n, :n].copy()), eta=torch.from_numpy(eta)
         )
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
+        self,
+        cell: PlasticRNN | Population,
+        state: PlasticRNNState,
+        n_steps: int,
+        segment_length: int,
     ) -> "NumbaStepper":
         return NumbaStepper(cell, state, n_steps, segment_length)
 
@@ -113,24 +134,30 @@ class NumbaStepper:
     """Takes steps, and records the first ``n_steps`` of them; see ``KernelStepper``."""
 
     def __init__(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
+        self,
+        cell: PlasticRNN | Population,
+        state: PlasticRNNState,
+        n_steps: int,
+        segment_length: int,
     ) -> None:
-        arrays = _Arrays(PlasticNet.of(cell.connection), pad=(1, 1))
-        weight, bias = (
-            (None, None) if cell.input is None else (cell.input.weight.T, cell.input.bias)
-        )
-        projection = Projection(
-            arrays.of(weight, 2), arrays.of(bias, 1), INPUT_MODES[cell.input_mode]
-        )
-        self._cell, self._projection = cell, projection
-        self._fixed = (tuple(arrays.parameters), tuple(arrays.options), tuple(projection))
-        self._kernel = compiled_step(arrays.kind)
-        self._state, self._arrays = state, tuple(arrays.state(state))
+        nets = _arrays_of(PlasticNet.of(cell), pad=(1, 1))
+        projections = _projections(cell, nets[0])
+        self._cell, self._projections = cell, projections
+        self._kernel = compiled_step(nets[0].kind)
+        self._state, self._arrays = state, tuple(nets[0].state(state))
         self._counted = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         n_rows, n = state.hidden.shape
-        self._groups, self._no_starts = _groups(n_rows, n**2), np.zeros(n_rows, bool)
-        empty = arrays.of(None, 3)
-        self._unrecorded = Recorded(np.empty(n_rows, arrays.dtype), empty, empty)
+        n_own = n_rows // len(nets)
+        groups = _groups(n_own, n**2)
+        # What the steps have in common: arguments before and after those of a step.
+        self._fixed = [
+            ((tuple(net.parameters), tuple(net.options), tuple(projection)), rows)
+            for s, (net, projection) in enumerate(zip(nets, projections, strict=True))
+            for rows in _rows_of(s, n_own, groups)
+        ]
+        self._no_starts = np.zeros(n_rows, bool)
+        empty = nets[0].of(None, 3)
+        self._unrecorded = Recorded(np.empty(n_rows, nets[0].dtype), empty, empty)
         self._to_record = (n_steps, segment_length) if n_steps else None
         self._record: _Record | None = None
         self._recorded: ForwardPass | None = None
@@ -142,7 +169,7 @@ class NumbaStepper:
         record = self._record
         recorded = self._unrecorded if record is None else record.next_step()
         step = (_array(inputs), starts, self._arrays, tuple(recorded))
-        _in_threads(self._kernel, self._groups, *self._fixed, *step)
+        _run(self._kernel, [(*fixed, *step, *rows) for fixed, rows in self._fixed])
         increment_version(self._counted)
         if record is not None:
             record.add(self._state)
@@ -153,19 +180,19 @@ class NumbaStepper:
     def run_closed_loop(
         self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
     ) -> tuple[Tensor, Any]:
-        """See ``Stepper.run_closed_loop``; returns the source too."""
-        arrays = _Arrays(PlasticNet.of(self._cell.connection))
-        source = make_source(projection=self._projection)
+        """See ``Stepper.run_closed_loop``; returns the source too, that of the first net."""
+        nets = _arrays_of(PlasticNet.of(self._cell))
+        sources = [make_source(s, projection) for s, projection in enumerate(self._projections)]
         segment_length = 0 if self._to_record is None else self._to_record[1]
-        kernel, state = compiled_loop(arrays.kind), self._state
-        found = _run_forward(kernel, arrays, source, n_steps, state, segment_length)
+        kernel, state = compiled_loop(nets[0].kind), self._state
+        found = _run_forward(kernel, nets, sources, n_steps, state, segment_length)
         final = PlasticRNNState(found.outputs[-1], found.trace, found.eligibility)
         for array, leaf in zip(self._arrays, leaves(final), strict=False):
             array[...] = leaf.numpy()
         increment_version(self._counted)
         if self._to_record is not None:
             self._to_record, self._recorded = None, found
-        return found.outputs, source
+        return found.outputs, sources[0]
 
     def take_recorded(self) -> ForwardPass | None:
         recorded, self._recorded = self._recorded, None
@@ -268,16 +295,35 @@ class _Arrays:
         return State(_array(state.hidden), _array(state.trace), self.of(state.eligibility, 3))
 
 
+def _arrays_of(net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> list[_Arrays]:
+    """Return the arrays of each of the nets."""
+    return [_Arrays(net.part(s), pad) for s in range(len(net.weight))]
+
+
+def _projections(cell: PlasticRNN | Population, arrays: _Arrays) -> list[Projection]:
+    """Return the projection of each of the nets."""
+    module, is_single = as_plastic_rnn(cell), isinstance(cell, PlasticRNN)
+    mode, layer = INPUT_MODES[module.input_mode], module.input
+    if layer is None:
+        nothing = Projection(arrays.of(None, 2), arrays.of(None, 1), mode)
+        return [nothing] * (1 if is_single else cell.n_nets)
+    weights, biases = ([layer.weight], [layer.bias]) if is_single else (layer.weight, layer.bias)
+    return [
+        Projection(arrays.of(weight.T, 2), arrays.of(bias, 1), mode)
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
+
+
 def _run_forward(
     kernel: Callable[..., None],
-    arrays: _Arrays,
-    source: Any,
+    nets: list[_Arrays],
+    sources: list[Any],
     n_steps: int,
     state: PlasticRNNState,
     segment_length: int,
 ) -> ForwardPass:
-    """Run T steps from a state, with a kernel that reads the inputs from ``source``."""
-    n_rows, n = state.hidden.shape
+    """Run T steps from a state, with a kernel that reads the inputs of each net from a source."""
+    (n_rows, n), arrays = state.hidden.shape, nets[0]
     n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
     traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
     eligibilities = np.empty_like(traces if arrays.kind.retroactive else traces[:0])
@@ -289,20 +335,32 @@ def _run_forward(
         checkpoints=(traces, eligibilities),
         segment_length=segment_length,
     )
-    _in_threads(
+    before, out, n_own = arrays.state(state), arrays.all(found), n_rows // len(nets)
+    groups = _groups(n_own, n_steps * n**2)
+    _run(
         kernel,
-        _groups(n_rows, n_steps * n**2),
-        *(arrays.parameters, arrays.options, source, arrays.state(state), arrays.all(found)),
+        [
+            (net.parameters, net.options, source, before, out, *rows)
+            for s, (net, source) in enumerate(zip(nets, sources, strict=True))
+            for rows in _rows_of(s, n_own, groups)
+        ],
     )
     return found
 
 
 def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
-    """Return rows [first, last) for each thread; a row takes ``row_work`` connection updates."""
-    worthwhile = 1 + n_rows * row_work // THREAD_WORK
-    count = max(1, min(n_rows, torch.get_num_threads(), worthwhile))
+    """Divide a net's rows into groups [first, last); a row takes ``row_work`` updates."""
+    count = max(1, min(n_rows, MOST_GROUPS, n_rows * row_work // GROUP_WORK))
     cuts = [n_rows * group // count for group in range(count + 1)]
     return list(itertools.pairwise(cuts))
+
+
+def _rows_of(
+    net: int, n_rows: int, groups: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield for each group of a net its number, and its rows among those of all nets."""
+    for number, (first, last) in enumerate(groups):
+        yield number, net * n_rows + first, net * n_rows + last
 
 
 @cache
@@ -314,17 +372,19 @@ if hasattr(os, "register_at_fork"):  # a forked process does not have its parent
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _in_threads(
-    kernel: Callable[..., None], groups: list[tuple[int, int]], *arguments: Any
-) -> None:
-    """Run the kernel on all groups of rows: the first in this thread, the others in the pool."""
-    first, *others = enumerate(groups)
-    futures = [
-        _pool(len(others)).submit(kernel, *arguments, group, *rows) for group, rows in others
-    ]
-    kernel(*arguments, first[0], *first[1])
-    for future in futures:
-        future.result()
+def _run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
+    """Call the kernel with each of the arguments. This thread and those of the pool take turns."""
+    remaining = iter(calls)
+
+    def work() -> None:
+        for arguments in remaining:
+            kernel(*arguments)
+
+    n_others = min(torch.get_num_threads(), len(calls)) - 1
+    others = [_pool(n_others).submit(work) for _ in range(n_others)]
+    work()
+    for other in others:
+        other.result()
 
 
 def _like(tensor: Tensor) -> Tensor:

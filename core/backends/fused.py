@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -29,11 +29,13 @@ from plasticrl.core.backends.plastic_net import (
     NetInputs,
     PlasticNet,
     SavedForBackward,
+    as_plastic_rnn,
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.population import Population
 from plasticrl.core.state import leaves, map_leaves
-from plasticrl.core.stock import is_stock_cell
+from plasticrl.core.stock import is_stock_cell, is_untouched
 
 
 class KernelStepper(Protocol):
@@ -62,14 +64,14 @@ class Kernels(Protocol):
         """Return gradients, from those of the outputs and of the final state."""
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
+        self, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> KernelStepper:
         """Make a stepper of a contiguous state, which records ``n_steps`` steps if it can."""
 
 
 @dataclass
 class FusedBackend:
-    """Runs a ``PlasticRNN``.
+    """Runs a ``PlasticRNN`` or a ``Population``.
 
     Args:
         kernels: the kernels to run; None chooses those for the device of the inputs.
@@ -79,9 +81,10 @@ class FusedBackend:
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
         """Return whether the kernels compute this cell's equations, on this device and dtype."""
-        if not isinstance(cell, PlasticRNN) or not is_stock_cell(cell):
+        is_population = type(cell) is Population and is_untouched(cell)
+        if not is_population and not (isinstance(cell, PlasticRNN) and is_stock_cell(cell)):
             return False
-        plasticity = cell.connection.plasticity
+        plasticity = as_plastic_rnn(cell).connection.plasticity
         if plasticity.rule not in SUPPORTED_RULES or plasticity.bound not in SUPPORTED_BOUNDS:
             return False
         tensors = (inputs, *cell.parameters())
@@ -101,11 +104,11 @@ class FusedBackend:
             state = map_leaves(_contiguous_copy, state)
             starts = None if episode_starts is None else episode_starts[0]
             return self.stepper(cell, state, 0)(inputs[0], starts).unsqueeze(0), state
-        return self.apply(cast(PlasticRNN, cell), inputs, state, episode_starts)
+        return self.apply(cast(PlasticRNN | Population, cell), inputs, state, episode_starts)
 
     def apply(
         self,
-        cell: PlasticRNN,
+        cell: PlasticRNN | Population,
         inputs: Tensor,
         state: PlasticRNNState,
         episode_starts: Tensor | None,
@@ -116,7 +119,7 @@ class FusedBackend:
         net_inputs = NetInputs.of(cell, inputs, episode_starts)
         outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
             *(kernels, torch.is_grad_enabled(), forward_pass),
-            *(*net_inputs, *state, *PlasticNet.of(cell.connection)),
+            *(*net_inputs, *state, *PlasticNet.of(cell)),
         )
         return outputs, PlasticRNNState(hidden, *traces)
 
@@ -126,7 +129,7 @@ class FusedBackend:
         """Make a stepper; raise ``ValueError`` if the state is not contiguous."""
         if not all(leaf.is_contiguous() for leaf in leaves(state)):
             raise ValueError("a state that is not contiguous cannot be changed in place")
-        return FusedStepper(self, cast(PlasticRNN, cell), state, n_steps)
+        return FusedStepper(self, cast(PlasticRNN | Population, cell), state, n_steps)
 
 
 FUSED = FusedBackend()
@@ -136,7 +139,7 @@ class FusedStepper:
     """Takes steps by the kernels' stepper; a replay uses its record as the forward pass."""
 
     def __init__(
-        self, backend: FusedBackend, cell: PlasticRNN, state: PlasticRNNState, n_steps: int
+        self, backend: FusedBackend, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int
     ) -> None:
         self._backend, self._cell = backend, cell
         device, (n_rows, n) = state.hidden.device, state.hidden.shape
@@ -236,22 +239,62 @@ class _Sequence(torch.autograd.Function):
         kept = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
         saved = SavedForBackward(outputs, hidden, mask, starts, *kept)
         gradients = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
-        projected, eta = gradients.projected, None
-        modulator = fan_out = cast(Any, (None, None))
-        if net.eta is not None:
-            eta = gradients.eta if net.retroactive else gradients.rate.sum().view(1)
-        if net.modulator_weight is not None:
-            modulator = _modulator_gradients(gradients.modulator_pre_activation, outputs)
-        if net.fan_out_weight is not None:
-            fan_out = _fan_out_gradients(gradients.rate, saved.modulation)
+        projected = gradients.projected
+        n_nets = len(net.weight)
+        parts = [
+            _parameter_gradients(net, _part(gradients, s, n_nets), _part(saved, s, n_nets))
+            for s in range(n_nets)
+        ]
+        weight, eta, *others = (
+            None if tensors[0] is None else torch.stack(tensors) for tensors in zip(*parts)
+        )
+        if net.retroactive:
+            eta = gradients.eta
         # In the order of the arguments of ``forward``; None where there is no gradient.
         return (
             *(None, None, None),
             *(projected if mask is None else projected.masked_fill(~mask, 0), None, None),
             *(gradients.hidden, gradients.trace, gradients.eligibility),
-            *(None, _weight_gradient(projected, saved), gradients.alpha, eta),
-            *(*modulator, *fan_out),
+            *(None, weight, gradients.alpha, eta, *others),
         )
+
+
+PerNet = TypeVar("PerNet", Gradients, SavedForBackward)
+
+
+def _part(tensors: PerNet, number: int, n_nets: int) -> PerNet:
+    """Return the rows of one of the nets, of all tensors whose rows ``_parameter_gradients`` reads.
+
+    They are copied, unless there is only one net.
+    """
+    if n_nets == 1:
+        return tensors
+    axes = {name: 1 for name in ("projected", "rate", "modulator_pre_activation", "outputs")}
+    axes |= {"mask": 1, "starts": 1, "modulation": 1, "hidden": 0}
+    parts = {
+        name: tensor.tensor_split(n_nets, axes[name])[number].contiguous()
+        for name, tensor in tensors._asdict().items()
+        if name in axes and tensor is not None
+    }
+    return tensors._replace(**parts)
+
+
+def _parameter_gradients(
+    net: PlasticNet, gradients: Gradients, saved: SavedForBackward
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of one net's parameters, in the order of ``PlasticNet`` but for alpha.
+
+    That of eta does not include the part through the eligibility trace.
+    """
+    eta = modulator = fan_out = None
+    if net.eta is not None:
+        eta = gradients.rate.sum().view(1)
+    if net.modulator_weight is not None:
+        modulator = _modulator_gradients(gradients.modulator_pre_activation, saved.outputs)
+    if net.fan_out_weight is not None:
+        fan_out = _fan_out_gradients(gradients.rate, saved.modulation)
+    weight = _weight_gradient(gradients.projected, saved)
+    return weight, eta, *(modulator or (None, None)), *(fan_out or (None, None))
 
 
 def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
@@ -268,7 +311,7 @@ def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
 
 
 def _modulator_gradients(g_pre_activation: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the modulator's weight (1, N) and bias (1,)."""
+    """Return the gradients of a modulator's weight (1, N) and bias (1,)."""
     weight = g_pre_activation.reshape(1, -1) @ activity.flatten(0, 1)
     return weight, g_pre_activation.sum().view(1)
 

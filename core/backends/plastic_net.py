@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
-from plasticrl.core.connection import PlasticConnection
+from plasticrl.core.cells.population import Population
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.rules import trace_limit
 
@@ -14,40 +14,58 @@ SUPPORTED_RULES = ("hebb", "oja")
 SUPPORTED_BOUNDS = ("hard", "soft", "decay", "none")
 
 
+def as_plastic_rnn(cell: Any) -> PlasticRNN:
+    """Return the cell itself, or the stacked parameters of a ``Population``."""
+    module = cell.stacked if isinstance(cell, Population) else cell
+    assert isinstance(module, PlasticRNN)
+    return module
+
+
 class PlasticNet(NamedTuple):
-    """The parameters of N neurons with plastic connections; a missing parameter is None."""
+    """The parameters of S nets of N neurons with plastic connections; a missing one is None.
+
+    S is 1 for a ``PlasticRNN``, and the number of cells of a ``Population``.
+    """
 
     plasticity: Plasticity
     weight: Tensor
-    """(N, N)"""
+    """(S, N, N)"""
     alpha: Tensor
-    """(N, N); expanded if there are fewer coefficients than connections."""
+    """(S, N, N); expanded if there are fewer coefficients than connections."""
     eta: Tensor | None
-    """(1,)"""
+    """(S, 1)"""
     modulator_weight: Tensor | None
-    """(1, N)"""
+    """(S, 1, N)"""
     modulator_bias: Tensor | None
-    """(1,)"""
+    """(S, 1)"""
     fan_out_weight: Tensor | None
-    """(N, 1)"""
+    """(S, N, 1)"""
     fan_out_bias: Tensor | None
-    """(N,)"""
+    """(S, N)"""
 
     @classmethod
-    def of(cls, connection: PlasticConnection) -> "PlasticNet":
-        """Collect the parameters of a connection from a layer to itself."""
+    def of(cls, cell: "PlasticRNN | Population[Any]") -> "PlasticNet":
+        """Collect the parameters of a cell's connection."""
+        connection = as_plastic_rnn(cell).connection
         modulator = connection.modulator
         fan_out = None if modulator is None else modulator.fan_out
-        return cls(
-            plasticity=connection.plasticity,
-            weight=connection.weight,
-            alpha=connection.alpha.expand_as(connection.weight),
-            eta=connection.eta,
-            modulator_weight=None if modulator is None else modulator.weight,
-            modulator_bias=None if modulator is None else modulator.bias,
-            fan_out_weight=None if fan_out is None else fan_out.weight,
-            fan_out_bias=None if fan_out is None else fan_out.bias,
-        )
+        tensors = {
+            "weight": connection.weight,
+            "alpha": connection.alpha.expand_as(connection.weight),
+            "eta": connection.eta,
+            "modulator_weight": None if modulator is None else modulator.weight,
+            "modulator_bias": None if modulator is None else modulator.bias,
+            "fan_out_weight": None if fan_out is None else fan_out.weight,
+            "fan_out_bias": None if fan_out is None else fan_out.bias,
+        }
+        if isinstance(cell, PlasticRNN):
+            tensors = {k: None if v is None else v.unsqueeze(0) for k, v in tensors.items()}
+        return cls(connection.plasticity, **tensors)  # type: ignore[arg-type]
+
+    def part(self, number: int) -> "PlasticNet":
+        """Return one of the nets, whose parameters have no first axis."""
+        tensors = [None if tensor is None else tensor[number] for tensor in self[1:]]
+        return PlasticNet(self.plasticity, *tensors)  # type: ignore[arg-type]
 
     @property
     def retroactive(self) -> bool:
@@ -61,7 +79,7 @@ class PlasticNet(NamedTuple):
 
 
 class NetInputs(NamedTuple):
-    """The inputs of a plastic net, for T steps of B rows."""
+    """The inputs of plastic nets, for T steps of B rows, of which each net has its equal share."""
 
     projected: Tensor
     """Projected inputs I(t), (T, B, N); for a clamped neuron the activity that it takes."""
@@ -71,10 +89,15 @@ class NetInputs(NamedTuple):
     """(T, B), true where an episode starts."""
 
     @classmethod
-    def of(cls, cell: PlasticRNN, inputs: Tensor, episode_starts: Tensor | None) -> "NetInputs":
+    def of(
+        cls,
+        cell: "PlasticRNN | Population[Any]",
+        inputs: Tensor,
+        episode_starts: Tensor | None,
+    ) -> "NetInputs":
         """Compute a net's inputs from a cell's inputs (T, B, I) and episode starts (T, B)."""
         projected, mask = cell.project(inputs), None
-        if cell.input_mode == "clamped":
+        if as_plastic_rnn(cell).input_mode == "clamped":
             projected, clamped = projected.chunk(2, dim=2)
             mask = clamped != 0
         if episode_starts is None:
@@ -130,6 +153,6 @@ class Gradients(NamedTuple):
     trace: Tensor
     eligibility: Tensor | None
     alpha: Tensor
-    """(N, N)"""
+    """(S, N, N)"""
     eta: Tensor
-    """The part of the gradient through the eligibility trace, (1,); without one, any number."""
+    """The part of the gradient through the eligibility trace, (S, 1); without one, any number."""

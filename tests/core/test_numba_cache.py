@@ -11,7 +11,7 @@ import plasticrl.core.backends
 from torch.nn import Linear
 from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.core.numba_cache import CAN_CACHE
-heads, one = Heads.of([Linear(1, 1)]), np.ones((1, 1), dtype=np.float32)
+heads, one = Heads.of([(zeros(1, 1), zeros(1))]), np.ones((1, 1), dtype=np.float32)
 print(CAN_CACHE, sample_actions(heads, one, one > 0, one[0] / 2, heads.scratch()))
 """
 

@@ -1,0 +1,302 @@
+"""Several models of ``RecurrentA2C`` that are trained together, with their nets as one.
+
+The models have the same options, and each has its own seed, net and environments. In an update, one
+compiled call takes the rollouts of all models, and one backward pass computes the gradients of all
+losses. Up to rounding, each model is trained as it would be by itself.
+
+In shapes, S is the number of models and B the number of environments of each. The environments of
+the first model come first, so that (T S B,) is an array (T, S, B) with flattened axes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from torch import Tensor
+
+from plasticrl.agents.options import A2COptions
+from plasticrl.agents.policies import PlasticPolicy, rescale
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.rollout import CompiledRollout
+from plasticrl.agents.stacked_linear import stack_linear
+from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
+from plasticrl.core.cells.population import Population
+from plasticrl.core.state import map_leaves
+from plasticrl.runs import get_rng_state, set_rng_state
+
+
+class PopulationPolicy(PlasticPolicy):
+    """The policies of S models as one. Its parameters are theirs, copied and stacked.
+
+    Args:
+        members: the policies.
+        n_rows: the number of environments of each model, B.
+        observation_space, action_space, lr_schedule, use_sde: as SB3's algorithms pass them.
+    """
+
+    value_net: Any
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *,
+        members: Sequence[PlasticPolicy],
+        n_rows: int,
+        use_sde: bool = False,
+    ) -> None:
+        super().__init__(**members[0]._get_constructor_parameters() | {"lr_schedule": lr_schedule})
+        self.n_rows = n_rows
+        self.generators = [torch.Generator(self.device) for _ in members]
+        self.core = Population([member.core for member in members])
+        for name in ("mlp_extractor", "action_net", "value_net"):
+            setattr(self, name, stack_linear([getattr(one, name) for one in members], n_rows))
+        for name in ("value_mean", "value_std"):
+            self.register_buffer(name, torch.stack([getattr(one, name) for one in members]))
+        self.optimizer = self.optimizer_class(
+            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
+        )
+
+    def by_net(self, values: Tensor) -> Tensor:
+        """Return the values (T S B,) of all environments as one row for each net, (S, T B)."""
+        rows = values.view(-1, len(self.generators), self.n_rows)
+        return rows.transpose(0, 1).flatten(1)
+
+    def values_of(self, latent: Tensor) -> Tensor:
+        outputs = self.value_net(self.mlp_extractor.forward_critic(latent))
+        rows = outputs.view(-1, len(self.generators), self.n_rows)
+        return (rows * self.value_std[:, None] + self.value_mean[:, None]).view(-1, 1)
+
+    def rescale_values(self, returns: Tensor) -> None:
+        self.n_rescaled += 1
+        value_net, n = self.value_net, int(self.n_rescaled.item())
+        for number, own in enumerate(self.by_net(returns)):
+            moments = self.value_mean[number], self.value_std[number]
+            rescale(*moments, value_net.weight[number], value_net.bias[number], own, n)
+
+    def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
+        own = [
+            torch.rand(n_steps, self.n_rows, generator=generator, device=self.device)
+            for generator in self.generators
+        ]
+        return torch.cat(own, dim=1)
+
+    def actor_cells(self, state: Any) -> list[Any]:
+        return [(self.core, state)]
+
+
+class PopulationA2C(RecurrentA2C):
+    """Trains S models of ``RecurrentA2C`` together.
+
+    It is a model itself, with a ``PopulationPolicy``. Before each rollout, it copies the state of
+    the training to the models, so that their callbacks find what they would find if each were
+    trained by itself.
+
+    Args:
+        models: untrained models with the same options, for which ``why_not_together`` is None.
+        random_states: for each model, the state of the global random number generators with which
+            its training begins, as ``get_rng_state`` returns it.
+        env: S B environments like those of the models. Their states are overwritten.
+    """
+
+    policy: PopulationPolicy
+
+    def __init__(
+        self, models: Sequence[RecurrentA2C], random_states: Sequence[Any], env: BatchVecEnv
+    ) -> None:
+        first = models[0]
+        super().__init__(
+            PopulationPolicy,  # type: ignore[arg-type]  # its arguments are in policy_kwargs
+            env,
+            **{item.name: getattr(first, item.name) for item in fields(A2COptions)},
+            policy_kwargs={"members": [one.policy for one in models], "n_rows": first.n_envs},
+            device=first.device,
+        )
+        self.models, self.random_states = list(models), list(random_states)
+        for generator, state in zip(self.policy.generators, random_states, strict=True):
+            generator.set_state(state["torch"])
+        self._rows = [
+            slice(number * first.n_envs, (number + 1) * first.n_envs)
+            for number in range(len(models))
+        ]
+
+    def learn_together(
+        self, total_timesteps: int, callbacks: Sequence[MaybeCallback], callback: BaseCallback
+    ) -> None:
+        """Train every model for ``total_timesteps``.
+
+        Args:
+            callbacks: for each model its own. They hear of rollouts and of the start and the end of
+                the training, but not of single steps.
+            callback: is called after those, and has this object as its model.
+        """
+        own = []
+        for number, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
+            with self.turn(number):
+                own.append(model._setup_learn(total_timesteps, given, False)[1])
+        self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
+
+    @contextmanager
+    def turn(self, number: int) -> Iterator[None]:
+        """A context in which the global random numbers are those of a model."""
+        generator = self.policy.generators[number]
+        set_rng_state(self.random_states[number] | {"torch": generator.get_state()})
+        try:
+            yield
+        finally:
+            self.random_states[number] = get_rng_state()
+            generator.set_state(self.random_states[number]["torch"])
+
+    def update_models(self) -> None:
+        """Copy the state of the training to the models."""
+        state = _batch_env(self).get_state()
+        for number, (model, rows) in enumerate(zip(self.models, self._rows, strict=True)):
+            _batch_env(model).set_state({name: leaf[rows].copy() for name, leaf in state.items()})
+            model.num_timesteps = self.num_timesteps // len(self.models)
+            model._n_updates = self._n_updates
+            model._last_obs = self._last_obs[rows].copy()  # type: ignore[index]
+            model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
+            if self._last_state is not None:
+                model._last_state = map_leaves(lambda leaf: leaf[rows].clone(), self._last_state)
+            self._update_policy(model.policy, number)
+
+    @torch.no_grad()
+    def _update_policy(self, policy: PlasticPolicy, number: int) -> None:
+        """Copy weights, values' scale and the optimizer's state to one model's policy."""
+        for name in ("value_mean", "value_std"):
+            getattr(policy, name).copy_(getattr(self.policy, name)[number])
+        policy.n_rescaled.copy_(self.policy.n_rescaled)
+        optimizer = self.policy.optimizer
+        for name, parameter in policy.named_parameters():
+            stacked = self.policy.get_parameter(name.replace("core.", "core.stacked."))
+            parameter.copy_(stacked[number])
+            policy.optimizer.state[parameter] = {
+                key: value[number].clone() if value.dim() else value.clone()
+                for key, value in optimizer.state[stacked].items()
+            }
+        for ours, theirs in zip(optimizer.param_groups, policy.optimizer.param_groups, strict=True):
+            theirs["lr"] = ours["lr"]
+
+    def collect_rollouts(self, *arguments: Any, **options: Any) -> bool:
+        """Fill the buffer, and let those of the models show their parts of it."""
+        goes_on = super().collect_rollouts(*arguments, **options)
+        ours = self.rollout_buffer
+        arrays = {name: value for name, value in vars(ours).items() if _has_rows(value)}
+        for model, rows in zip(self.models, self._rows, strict=True):
+            for name, array in arrays.items():
+                setattr(model.rollout_buffer, name, array[:, rows])
+            model.num_timesteps = self.num_timesteps // len(self.models)
+            model._last_state = map_leaves(lambda leaf: leaf[rows], self._last_state)
+            model._modulating = [
+                None if activity is None else activity[:, rows] for activity in self._modulating
+            ]
+        return goes_on
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log of each model."""
+        for model in self.models:
+            model.dump_logs(iteration)
+
+    def _setup_learn(self, *arguments: Any, **options: Any) -> tuple[int, BaseCallback]:
+        total, callback = super()._setup_learn(*arguments, **options)
+        states = [_batch_env(model).get_state() for model in self.models]
+        _batch_env(self).set_state(
+            {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+        )
+        self._last_obs = np.concatenate([model._last_obs for model in self.models])
+        return total, callback
+
+    def _update_info_buffer(
+        self, infos: list[dict[str, Any]], dones: np.ndarray | None = None
+    ) -> None:
+        for model, rows in zip(self.models, self._rows, strict=True):
+            model._update_info_buffer(infos[rows], None if dones is None else dones[rows])
+
+    def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
+        for number, model in enumerate(self.models):
+            model._n_updates = self._n_updates
+            model._log_update({name: value[number] for name, value in values.items()})  # type: ignore[index]
+
+    def _mean(self, values: Tensor) -> Tensor:
+        return self.policy.by_net(values).mean(dim=1)
+
+    def _normalized(self, advantages: Tensor) -> Tensor:
+        rows = advantages.view(-1, len(self.models), self.models[0].n_envs)
+        normalized = [super(PopulationA2C, self)._normalized(own) for own in rows.unbind(1)]
+        return torch.stack(normalized, dim=1).flatten()
+
+    def _clip_gradient(self) -> Tensor:
+        gradients = [one.grad for one in self.policy.parameters() if one.grad is not None]
+        norms = torch.stack([one.flatten(1).norm(dim=1) for one in gradients]).norm(dim=0)
+        factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+        return norms
+
+    def _progress(self) -> str:
+        return f"(after {self.num_timesteps // len(self.models):,} steps of each seed)"
+
+
+def why_not_together(models: Sequence[RecurrentA2C]) -> str | None:
+    """Return the reason why models of the same options cannot be trained together, or None."""
+    for model in models:
+        policy, env = model.policy, model.env
+        if type(model).train is not RecurrentA2C.train:
+            return f"{type(model).__name__} is not RecurrentA2C"
+        if type(policy.core) is not PlasticRNN:
+            return "the core is not one plastic_rnn"
+        if model.bootstrap_truncated:
+            return "bootstrap_truncated is on"
+        if env is None or not CompiledRollout.possible(policy, env):
+            return "not all steps of a rollout can be compiled"
+    return None
+
+
+class _OwnCallbacks(BaseCallback):
+    """Calls the callback of each model, in its turn, with the state of its training."""
+
+    model: PopulationA2C
+
+    def __init__(self, callbacks: Sequence[BaseCallback]) -> None:
+        super().__init__()
+        self.callbacks = callbacks
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for number, callback in enumerate(self.callbacks):
+            with self.model.turn(number):
+                getattr(callback, method)(*arguments)
+
+    def _on_training_start(self) -> None:
+        self._call("on_training_start", self.locals, self.globals)
+
+    def _on_rollout_start(self) -> None:
+        self.model.update_models()
+        self._call("on_rollout_start")
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._call("on_rollout_end")
+
+    def _on_training_end(self) -> None:
+        self.model.update_models()
+        self._call("on_training_end")
+
+
+def _batch_env(model: RecurrentA2C) -> BatchVecEnv:
+    assert isinstance(model.env, BatchVecEnv)
+    return model.env
+
+
+def _has_rows(value: Any) -> bool:
+    """Whether an attribute of a rollout buffer is an array (T, B, ...)."""
+    return isinstance(value, np.ndarray) and value.ndim > 1

@@ -1,0 +1,109 @@
+"""Several plastic recurrent nets as one cell, each with its own weights and rows of the batch.
+
+So the nets of several seeds are trained together: the kernels process the rows of all nets at once.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from plasticrl.core.cells.cell import Cell
+from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.state import map_leaves
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Population(Cell[PlasticRNNState]):
+    """S nets side by side: of S B rows, the first B belong to the first net, and so on.
+
+    Its parameters are copies of those of the nets, stacked along a new first axis: a weight matrix
+    (N, N) becomes one of shape (S, N, N).
+
+    Args:
+        nets: nets with equal sizes and options.
+
+    Attributes:
+        n_nets: S.
+        stacked: a net with the stacked parameters, which cannot be called by itself.
+
+    Raises:
+        ValueError: there is no net, or they differ in sizes or options.
+    """
+
+    def __init__(self, nets: Sequence[PlasticRNN]) -> None:
+        if not nets:
+            raise ValueError("a population needs at least one net")
+        first = nets[0]
+        kinds = {(type(net), net.input_size, net.config) for net in nets}
+        if kinds != {(PlasticRNN, first.input_size, first.config)}:
+            raise ValueError("the nets of a population must be PlasticRNNs of one size and config")
+        super().__init__(first.input_size, first.hidden_size, first.config)
+        self.n_nets = len(nets)
+        self.stacked = stack_modules(nets)
+
+    def initial_state(self, batch_size: int) -> PlasticRNNState:
+        return self.stacked.initial_state(batch_size)
+
+    def project(self, inputs: Tensor) -> Tensor:
+        layer = self.stacked.input
+        if layer is None:
+            return inputs
+        rows = zip(self._rows(inputs, dim=-2), layer.weight, layer.bias, strict=True)
+        return torch.cat([F.linear(*one) for one in rows], dim=-2)
+
+    def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
+        step = _Step(self.stacked)
+        parameters = dict(step.named_parameters())
+        outputs, states = [], []
+        rows = zip(*(self._rows(tensor) for tensor in (projected, *state)), strict=True)
+        for number, (inputs, *leaves) in enumerate(rows):
+            own = {name: parameter[number] for name, parameter in parameters.items()}
+            output, new = functional_call(step, own, (inputs, PlasticRNNState(*leaves)))
+            outputs.append(output)
+            states.append(new)
+        return torch.cat(outputs), map_leaves(lambda *leaves: torch.cat(leaves), *states)
+
+    def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Tensor | None]:
+        """The rows of each net.
+
+        Raises:
+            ValueError: the number of rows is not a multiple of S.
+        """
+        if rows is None:
+            return [None] * self.n_nets
+        if rows.shape[dim] % self.n_nets:
+            raise ValueError(
+                f"a population of {self.n_nets} nets needs a multiple of {self.n_nets} rows, not "
+                f"{rows.shape[dim]}"
+            )
+        return rows.tensor_split(self.n_nets, dim=dim)
+
+
+class _Step(nn.Module):
+    """A cell's ``step`` as the call of a module, which is what ``functional_call`` needs."""
+
+    def __init__(self, cell: PlasticRNN) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(
+        self, projected: Tensor, state: PlasticRNNState
+    ) -> tuple[Tensor, PlasticRNNState]:
+        return self.cell.step(projected, state)
+
+
+def stack_modules(modules: Sequence[Module]) -> Module:
+    """Return a copy of the first module, with the parameters of all modules stacked."""
+    stacked = copy.deepcopy(modules[0])
+    for path, part in stacked.named_modules():
+        parts = [module.get_submodule(path) for module in modules]
+        for name, _ in list(part.named_parameters(recurse=False)):
+            values = [one.get_parameter(name).detach() for one in parts]
+            part.register_parameter(name, nn.Parameter(torch.stack(values)))
+    return stacked
