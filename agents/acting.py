@@ -20,8 +20,8 @@ from plasticrl.agents.divergence import describe_activity
 from plasticrl.agents.masking import masked
 from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.core import Cell, stepper
-from plasticrl.core.observers import is_autocast
 from plasticrl.core.stock import is_stock_linear, is_untouched
+from plasticrl.core.torch_modes import is_autocast
 from plasticrl.runs import DivergedError
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.observers import is_traced
 from plasticrl.core.state import State, map_leaves, select
 from plasticrl.core.stock import is_untouched
+from plasticrl.core.torch_modes import is_transforming
 
 
 class EagerStepper(Generic[State]):
@@ -47,7 +47,7 @@ class EagerBackend(EagerSteps):
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
     ) -> tuple[Tensor, State]:
-        if not is_traced() and is_untouched(cell) and type(cell).forward is Cell.forward:
+        if not is_transforming() and is_untouched(cell) and type(cell).forward is Cell.forward:
             step, steps = cell.step, cell.project(inputs)
         else:
             step, steps = cell, inputs
@@ -64,7 +64,7 @@ def _any_start(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
     """Return for each step whether an episode may start in any row."""
     if episode_starts is None:
         return [False] * len(inputs)
-    if is_traced():  # code must not depend on values
+    if is_transforming():  # code must not depend on values
         return [True] * len(inputs)
     any_start: list[bool] = episode_starts.any(dim=1).tolist()
     return any_start
