@@ -1,4 +1,4 @@
-"""Ways to run a cell. All must give the results of ``eager``, the reference implementation."""
+"""Ways to run a cell. All give the results of ``eager``, the reference, up to rounding."""
 
 from typing import Any
 
@@ -37,7 +37,8 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
         inputs: (T, B, I), or any tensor of the same length, device and dtype.
 
     Raises:
-        ValueError: for an unknown backend, or for "fused" if no backend supports cell and inputs.
+        ValueError: for an unknown backend; or for "fused", if no backend supports the cell and the
+            inputs, or if ``needs_eager(inputs)``.
     """
     check_backend(backend)
     if backend == "eager" or (backend == "auto" and needs_eager(inputs)):
@@ -61,7 +62,7 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
 
 
 def can_close_loop(backend: str, cell: Cell[Any]) -> bool:
-    """Return whether a stepper of this backend and cell can ``run_closed_loop``."""
+    """Return whether a stepper of this backend and cell supports ``run_closed_loop``."""
     weight = next(cell.parameters(), None)
     if weight is None or not weight.is_cpu:
         return False

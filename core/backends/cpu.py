@@ -1,8 +1,9 @@
 """The fused backend's kernels on the CPU: loops compiled by numba, on NumPy views of the tensors.
 
-Batch rows are divided among up to ``torch.get_num_threads()`` Python threads. The loops release the
-interpreter's lock; an OpenMP pool of their own would compete with torch's. The division depends
-only on the sizes and the number of threads, so results are bit-identical from run to run.
+Batch rows are divided among up to ``torch.get_num_threads()`` Python threads, which run in parallel
+because the loops release the global interpreter lock. Numba's own threads are not used, because
+they would compete with torch's. The division depends only on the sizes and the number of threads,
+so results are bit-identical from run to run.
 """
 
 import itertools
@@ -55,11 +56,11 @@ ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}
 INPUT_MODES = {"weights": WEIGHTS, "additive": ADDITIVE, "clamped": CLAMPED}
 
 THREAD_WORK = 500_000
-"""Connections to update, about 0.2 ms of work, that make another thread worthwhile."""
+"""The number of connection updates for which another thread is used; they take about 0.2 ms."""
 
 
 CompiledLoop: TypeAlias = Callable[[Kind], Callable[..., None]]
-"""A function that returns the kernel of a closed loop, with arguments as ``compiled_forward``'s."""
+"""A function like ``compiled_forward``, whose kernel computes each input from earlier outputs."""
 
 
 class NumbaKernels:
@@ -110,7 +111,7 @@ class NumbaKernels:
 
 
 class NumbaStepper:
-    """Takes steps, and records the first ``n_steps`` of them; see ``KernelStepper``."""
+    """Takes steps and records the first ``n_steps``; see ``KernelStepper``."""
 
     def __init__(
         self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
@@ -153,7 +154,7 @@ class NumbaStepper:
     def run_closed_loop(
         self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
     ) -> tuple[Tensor, Any]:
-        """See ``Stepper.run_closed_loop``; returns the source too."""
+        """Return the outputs and the source; see ``Stepper.run_closed_loop``."""
         arrays = _Arrays(PlasticNet.of(self._cell.connection))
         source = make_source(projection=self._projection)
         segment_length = 0 if self._to_record is None else self._to_record[1]
@@ -176,7 +177,7 @@ class _Record:
     """Stores what the backward pass needs from T steps; ``fused`` defines T and G.
 
     Args:
-        state: the state that the steps change in place.
+        state: the state before the first step.
         n_steps: T.
         segment_length: G.
     """
@@ -212,7 +213,7 @@ class _Record:
         """Return the record of all T steps as the result of a forward pass.
 
         Args:
-            final: the state after the last step, which is copied, because further steps change it.
+            final: the state after the last step. It is copied, because further steps change it.
         """
         final = map_leaves(lambda leaf: leaf.detach().clone(), final)
         return ForwardPass(
@@ -226,7 +227,7 @@ class _Record:
 
 
 class _Arrays:
-    """A plastic net's parameters and options as the kernels read them, with padded matrices."""
+    """A plastic net's parameters, with padded matrices, and options, as the kernels read them."""
 
     def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
@@ -251,7 +252,7 @@ class _Arrays:
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
-        """Return a tensor as an array of ``n_axes`` axes; an array of size 0 for None."""
+        """Return a tensor as an array of ``n_axes`` axes, or an array of size 0 for None."""
         if tensor is None:
             return np.zeros((0,) * n_axes, self.dtype)
         return _array(tensor).ravel() if n_axes == 1 else _array(tensor)
@@ -276,7 +277,7 @@ def _run_forward(
     state: PlasticRNNState,
     segment_length: int,
 ) -> ForwardPass:
-    """Run T steps from a state, with a kernel that reads the inputs from ``source``."""
+    """Run T steps from a state with a kernel, which reads the inputs from ``source``."""
     n_rows, n = state.hidden.shape
     n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
     traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
@@ -298,7 +299,12 @@ def _run_forward(
 
 
 def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
-    """Return rows [first, last) for each thread; a row takes ``row_work`` connection updates."""
+    """Return the rows [first, last) of each thread.
+
+    Args:
+        n_rows: the number of rows, B.
+        row_work: the number of connection updates for each row.
+    """
     worthwhile = 1 + n_rows * row_work // THREAD_WORK
     count = max(1, min(n_rows, torch.get_num_threads(), worthwhile))
     cuts = [n_rows * group // count for group in range(count + 1)]

@@ -35,7 +35,7 @@ class PlasticNet(NamedTuple):
 
     @classmethod
     def of(cls, connection: PlasticConnection) -> "PlasticNet":
-        """Collect the parameters of a connection from a layer to itself."""
+        """Return the parameters of a recurrent connection, from a layer to itself."""
         modulator = connection.modulator
         fan_out = None if modulator is None else modulator.fan_out
         return cls(
@@ -64,7 +64,7 @@ class NetInputs(NamedTuple):
     """The inputs of a plastic net, for T steps of B rows."""
 
     projected: Tensor
-    """Projected inputs I(t), (T, B, N); for a clamped neuron the activity that it takes."""
+    """The projected inputs I(t), (T, B, N); for clamped neurons, the activity."""
     mask: Tensor | None
     """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor
@@ -92,7 +92,7 @@ class ForwardPass(NamedTuple):
     eligibility: Tensor | None
     """(B, N, N), after the last step."""
     modulation: Tensor
-    """The neuromodulator's output M(t), (T, B); without a neuromodulator, any numbers."""
+    """The neuromodulator's output M(t), (T, B); arbitrary without a neuromodulator."""
     checkpoints: Any
     """The traces and eligibility traces before steps 0, G, 2 G ..., in the kernels' own layout."""
     segment_length: int
@@ -100,7 +100,7 @@ class ForwardPass(NamedTuple):
 
 
 class SavedForBackward(NamedTuple):
-    """What the backward pass reads; for other fields see ``NetInputs`` and ``ForwardPass``."""
+    """What the backward pass reads; ``NetInputs`` and ``ForwardPass`` document other fields."""
 
     outputs: Tensor
     """(T, B, N)"""
@@ -114,9 +114,9 @@ class SavedForBackward(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradients that kernels compute: of the loss, with respect to the quantity of that name.
+    """The gradients of the loss that kernels compute, with respect to the quantity of that name.
 
-    ``fused`` computes the gradients of the remaining parameters from these.
+    ``fused`` computes the gradients of the other parameters from these.
     """
 
     projected: Tensor
@@ -126,10 +126,10 @@ class Gradients(NamedTuple):
     modulator_pre_activation: Tensor
     """m . x(t) + b, the argument of the neuromodulator's output function, (T, B)."""
     hidden: Tensor
-    """The activity before the first step, (B, N); the next two fields are also before it."""
+    """The activity (B, N) before the first step. The next two fields are of the same time."""
     trace: Tensor
     eligibility: Tensor | None
     alpha: Tensor
     """(N, N)"""
     eta: Tensor
-    """The part of the gradient through the eligibility trace, (1,); without one, any number."""
+    """(1,), the gradient through the eligibility trace; arbitrary without one."""
