@@ -221,7 +221,8 @@ def products(total, parameters, trace, pre, n):
 
     Four sums are computed at a time, because the additions of one sum must wait for each other. The
     four neurons are a quarter of the net apart, so that the compiler can tell that the result of
-    one is not an input of another. If n is not a multiple of four, the last sum is computed more than once.
+    one is not an input of another. If n is not a multiple of four, the last sum is computed more
+    than once.
     """
     weight, alpha = parameters.weight, parameters.alpha
     quarter = (n + TOGETHER - 1) // TOGETHER
