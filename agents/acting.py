@@ -21,8 +21,8 @@ from plasticrl.agents.masking import masked
 from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.agents.stacked_linear import StackedLinear
 from plasticrl.core import Cell, stepper
-from plasticrl.core.observers import is_autocast
 from plasticrl.core.stock import is_stock_linear, is_untouched
+from plasticrl.core.torch_modes import is_autocast
 from plasticrl.runs import DivergedError
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])

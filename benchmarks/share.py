@@ -13,8 +13,8 @@ Additions, multiplications, minima, maxima and comparisons are one operation eac
     checkpoint                                                                 H + H, twice     = 4
 
 The update is d = u pre, h + d and two bounds. A sequence has ceil(T / G) segments of G steps; see
-``checkpoint_spacing``. A segment's first trace is a checkpoint, written in the forward and read in
-the backward pass; its other traces are computed again. Everything of size N or N B stays in the
+``choose_segment_length``. A segment's first trace is a checkpoint, written in the forward and read
+in the backward pass; its other traces are computed again. Everything of size N or N B stays in the
 nearest cache, is N times less, and is not counted.
 """
 
@@ -27,7 +27,7 @@ import torch
 from benchmarks.cases import MODULATED, Size, forward_backward
 from benchmarks.measuring import MILLI, Settings, alternated, say
 from benchmarks.report import Row, Table
-from plasticrl.core.backends.fused import checkpoint_spacing
+from plasticrl.core.backends.fused import choose_segment_length
 
 SIZES = (Size(200, 30, 100), Size(120, 30, 200), Size(200, 1, 1000))
 QUICK_SIZES = (Size(40, 8, 32), Size(40, 1, 96))
@@ -84,7 +84,7 @@ def measure(settings: Settings) -> list[Table]:
 
 def cost(n_steps: int, n_rows: int) -> Cost:
     """The sum of the table above for a sequence of ``n_steps`` and ``n_rows``, with one thread."""
-    segment_length = checkpoint_spacing(n_steps, n_rows, rows_at_once=1)
+    segment_length = choose_segment_length(n_steps, n_rows, rows_at_once=1)
     starts = math.ceil(n_steps / segment_length) / n_steps  # per step
     weighted = (
         (FORWARD, 1.0),

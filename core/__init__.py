@@ -1,8 +1,8 @@
 """The core: recurrent cells with plastic connections, and functions that run them over time.
 
 Tensors over time have the shape (T, B, ...), with T steps and B batch rows. Weight matrices have
-the shape (out, in). The names below that need torch import it when they are first used, so that
-reading options and showing ``--help`` do not import it.
+the shape (out, in). Names that need torch are imported on first use, so that reading options and
+``--help`` do not load torch.
 """
 
 from importlib import import_module

@@ -1,13 +1,15 @@
 """A plastic connection: a layer whose effective weights change at every step.
 
-It has trained weights w and plasticity coefficients alpha, and a trace H, which is zero when an
-episode starts. From the pre-synaptic activity x, it computes the pre-activation
+The weights w and the plasticity coefficients alpha are trained. The Hebbian trace H is zero at the
+start of an episode and changes at every step. From the pre-synaptic activity x, the layer computes
+the pre-activation, in which * is the element-wise product:
 
     y = ( w + alpha * H ) x
 
-Then a learning rule computes an increment D from the pre- and post-synaptic activities (pre, post),
-and ``bound(H, D, rate)`` adds rate * D to H, within limits; see ``rules``. The rate is the trained
-eta or a neuromodulator's output M(t). Retroactive modulation collects D in an eligibility trace E:
+Then a learning rule computes an increment D from the pre- and post-synaptic activities, and
+``bound(H, D, rate)`` adds rate * D to H and limits the result; see ``rules``. The rate is the
+trained eta, or the output M(t) of a neuromodulator. With retroactive modulation, the increments are
+first accumulated in an eligibility trace E:
 
     none            H <- bound( H, D, eta )
     simple          H <- bound( H, D, M(t) )
@@ -28,17 +30,18 @@ from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
 
 class PlasticConnection(nn.Module):
-    """The layer's parameters, its pre-activation, and the update of its trace (B, O, I).
-
-    The module does not store the trace: its methods take the trace and return the new one.
+    """A plastic layer. It does not store its trace: methods take it and return the new one.
 
     Args:
         pre_size: number of pre-synaptic neurons, I.
         post_size: number of post-synaptic neurons, O.
         plasticity: the options.
 
-    Parameters: ``weight`` (O, I); ``alpha`` (O, I), (O, 1) or (1, 1); ``eta`` (1,), or None with
-    simple modulation; ``modulator``, a module, or None without modulation.
+    Attributes:
+        weight: w (O, I).
+        alpha: (O, I), (O, 1) or (1, 1).
+        eta: (1,), or None with simple modulation.
+        modulator: the neuromodulator, or None without modulation.
     """
 
     def __init__(self, pre_size: int, post_size: int, plasticity: Plasticity) -> None:
@@ -58,7 +61,7 @@ class PlasticConnection(nn.Module):
         return Neuromodulator(post_size, post_size, options.modulator_activation, options.fan_out)
 
     def reset_parameters(self) -> None:
-        """Draw w from U(-1/sqrt(I), 1/sqrt(I)) and alpha from the distribution in the options."""
+        """Draw w from U(-1/sqrt(I), 1/sqrt(I)), and initialize alpha and eta as in the options."""
         limit = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -limit, limit)
         fill_randomly(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
@@ -71,7 +74,7 @@ class PlasticConnection(nn.Module):
         return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        """Return the initial H and E, zeros (B, O, I); E is None if not retroactive."""
+        """Return H and E of zeros (B, O, I); E is None unless modulation is retroactive."""
         trace = self.weight.new_zeros(batch_size, *self.weight.shape[-2:])
         retroactive = self.plasticity.modulation == "retroactive"
         return trace, torch.zeros_like(trace) if retroactive else None
@@ -100,7 +103,7 @@ class PlasticConnection(nn.Module):
             eligibility: E before the step (B, O, I); None unless modulation is retroactive.
             pre: pre-synaptic activity (B, I).
             post: post-synaptic activity (B, O).
-            activity: the input of the neuromodulator (B, O).
+            activity: the activity that the neuromodulator reads (B, O).
         """
         increment = RULES[self.plasticity.rule](trace, pre, post)
         bounded = BOUNDS[self.plasticity.bound]

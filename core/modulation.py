@@ -1,9 +1,9 @@
 """The neuromodulator, with which a network controls when its own connections change.
 
-It reads the network's activity x(t); m, b, and for each target neuron j v_j and c_j are trained:
+It reads the network's activity x(t). The weights m and v and the biases b and c are trained:
 
     M(t)   = f( m . x(t) + b )          f: tanh, sigmoid or the identity ("linear")
-    M_j(t) = v_j M(t) + c_j             with fan-out: one value per target neuron j
+    M_j(t) = v_j M(t) + c_j             with fan-out: one value for each target neuron j
 
 ``connection`` uses M(t) as the rate at which the trace changes. Source: BP 2019 (arXiv 2002.10585)
 sections 3.1, 3.2; the fan-out follows the authors' published code.
@@ -26,9 +26,9 @@ class Neuromodulator(nn.Linear):
 
     Args:
         input_size: number of neurons whose activity it reads.
-        output_size: number of target neurons; it matters only with fan-out.
+        output_size: number of target neurons; used only with fan-out.
         activation: "tanh", "sigmoid" or "linear".
-        fan_out: whether each target neuron has its own modulation, by ``Linear(1, output_size)``.
+        fan_out: whether each target neuron has its own modulation M_j.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Compiled code that Numba keeps on disk."""
+"""The cache on disk in which Numba keeps compiled functions."""
 
 import zlib
 from collections.abc import Callable, Iterable
@@ -11,10 +11,10 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def _nothing() -> None:
-    """A function for numba to take."""
+    """A function with which to ask Numba for a cache."""
 
 
-def _finds_a_folder() -> bool:
+def _has_cache_folder() -> bool:
     try:
         njit(cache=True)(_nothing)
     except RuntimeError:  # neither the installation nor a home directory is writable
@@ -22,8 +22,8 @@ def _finds_a_folder() -> bool:
     return True
 
 
-CAN_CACHE = _finds_a_folder()
-"""Whether numba has a writable folder; without one, every process compiles the loops again."""
+CAN_CACHE = _has_cache_folder()
+"""Whether Numba has a writable folder; without one, every process compiles all functions again."""
 
 
 def fingerprint(files: Iterable[Path]) -> int:
@@ -32,12 +32,12 @@ def fingerprint(files: Iterable[Path]) -> int:
 
 
 def versioned(number: int) -> Callable[[FunctionT], FunctionT]:
-    """Return a decorator for a function that Numba caches: each ``number`` has a cache of its own.
+    """Return a decorator that gives a function a separate cache for each ``number``.
 
-    Numba compiles a cached function again if its own file changes, but not if a function or a
-    constant in another file changes that it uses. And it cannot read a cache that refers to a class
-    which is not there any more. So the name of a cached function, and with it that of its cache,
-    gets the fingerprint of all files that it depends on.
+    Numba compiles a cached function again if the function's own file changes, but not if it uses a
+    function or a constant of another file that changes. It also fails to read a cache that refers
+    to a class that no longer exists. Therefore ``number`` should be the fingerprint of all files on
+    which the function depends. It is added to the function's name, which names the cache.
     """
 
     def rename(function: FunctionT) -> FunctionT:

@@ -25,22 +25,22 @@ class Condition(NamedTuple):
     reason: str
     """Why ``option`` cannot be used with other values; the error message shows it."""
     choices: tuple[str, ...] = ()
-    """The restricted values of ``option``. Empty: all values but its default."""
+    """The values of ``option`` that are restricted; if empty, all except its default."""
 
-    def is_violated(self, values: dict[str, Any], unused: object) -> bool:
-        """Return whether the values of all options, by name, violate the restriction.
+    def is_violated(self, values: dict[str, Any], allowed: object) -> bool:
+        """Return whether options violate the restriction.
 
         Args:
-            values: the values of all options.
-            unused: the value that is not restricted if ``choices`` is empty, usually the default.
+            values: the values of all options, by name.
+            allowed: if ``choices`` is empty, the only value of ``option`` that is not restricted.
         """
         value = values[self.option]
-        restricted = value in self.choices if self.choices else value != unused
+        restricted = value in self.choices if self.choices else value != allowed
         return bool(restricted and values[self.depends_on] not in self.values)
 
-    def check(self, values: dict[str, Any], unused: object) -> None:
+    def check(self, values: dict[str, Any], allowed: object) -> None:
         """Raise ``OptionError`` if ``is_violated``."""
-        if self.is_violated(values, unused):
+        if self.is_violated(values, allowed):
             uses = " or ".join(f"{self.depends_on}={value!r}" for value in self.values)
             raise OptionError(
                 f"{self.option}={values[self.option]!r} has no meaning with "
@@ -70,30 +70,30 @@ def check_choices(config: Any) -> None:
             raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
-LARGEST = 1e30
-"""The largest number of an option: its products must be finite in single precision."""
+MAX_VALUE = 1e30
+"""The largest value of a numeric option; products with larger ones may overflow float32."""
 
 
 def check_positive(**values: float) -> None:
-    """Raise ``OptionError`` unless every value is a finite number above zero."""
+    """Raise ``OptionError`` unless every value is above 0 and at most ``MAX_VALUE``."""
     for name, value in values.items():
         if not (_is_number(value) and value > 0):
             raise OptionError(f"{name} must be a finite number above 0, not {value!r}")
-        if value > LARGEST:
-            raise OptionError(f"{name} must be at most {LARGEST:g}, not {value!r}")
+        if value > MAX_VALUE:
+            raise OptionError(f"{name} must be at most {MAX_VALUE:g}, not {value!r}")
 
 
-MOST_UNITS = 10**8
-"""With many more units, the number of a matrix's bytes does not fit into 64 bits."""
+MAX_UNITS = 10**8
+"""The largest width; the size of a much larger square matrix in bytes would overflow 64 bits."""
 
 
-def check_size(most: int = MOST_UNITS, **values: Any) -> None:
-    """Raise ``OptionError`` unless every value is an integer from 1 to ``most``."""
+def check_size(maximum: int = MAX_UNITS, **values: Any) -> None:
+    """Raise ``OptionError`` unless every value is an integer from 1 to ``maximum``."""
     for name, value in values.items():
         if type(value) is bool or not isinstance(value, Integral) or int(value) < 1:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
-        if int(value) > most:
-            raise OptionError(f"{name} must be at most {most:,}, not {value!r}")
+        if int(value) > maximum:
+            raise OptionError(f"{name} must be at most {maximum:,}, not {value!r}")
 
 
 def _is_number(value: Any) -> bool:
@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Plasticity:
-    """The options of a plastic connection.
+    """The options of a plastic connection; ``connection`` and ``rules`` have the equations.
 
     Raises:
         OptionError: for a value that is invalid, or that cannot be used with another option's
@@ -137,28 +137,28 @@ class Plasticity:
     )
 
     rule: Rule = "hebb"
-    """Learning rule. hebb: the trace grows by pre- times post-synaptic activity;
-    oja: by the same, minus the trace times the square of the post-synaptic activity."""
+    """Learning rule, which computes the increment of the trace. hebb: pre- times post-synaptic
+    activity; oja: the same, minus the trace times the square of the post-synaptic activity."""
     bound: Bound = "hard"
-    """What limits the trace. hard: it is clipped to +-clip;
+    """How the trace is limited. hard: it is clipped to +-clip;
     soft: it stays within +-1, and changes less near these limits;
-    decay: old values fade at the rate at which new ones are added; none: nothing."""
+    decay: it decays at the rate at which increments are added; none: not at all."""
     clip: float = 1.0
     """Largest absolute value of the trace with bound=hard."""
     alpha: Alpha = "connection"
-    """Number of trained plasticity coefficients, which multiply the trace.
-    connection: one for each; neuron: one for each post-synaptic neuron; scalar: one for all."""
+    """Number of trained plasticity coefficients, which multiply the trace. connection: one for
+    each connection; neuron: one for each post-synaptic neuron; scalar: one for all."""
     modulation: Modulation = "none"
     """What sets the rate at which the trace changes. none: the trained number eta;
     simple: a neuromodulator's output at each step;
-    retroactive: the same, but changes are first collected in an eligibility trace, at rate eta."""
+    retroactive: the same, but the increments first enter an eligibility trace, at rate eta."""
     fan_out: bool = False
-    """Each post-synaptic neuron has its own trained linear function of the neuromodulator's output.
-    False: all have the same modulation."""
+    """Give each post-synaptic neuron its own modulation, a trained linear function of the
+    neuromodulator's output. False: all have the same modulation."""
     modulator_activation: Activation = "tanh"
     """Output function of the neuromodulator; linear is the identity."""
     eta_init: float = 0.1
-    """Initial value of the trained rate eta, which exists unless modulation=simple."""
+    """Initial value of the trained rate eta; modulation=simple has no eta."""
     alpha_init: Distribution = "uniform"
     """Distribution of the initial plasticity coefficients.
     uniform: between 0 and alpha_scale; normal: around 0 with standard deviation alpha_scale."""
@@ -168,16 +168,16 @@ class Plasticity:
     def __post_init__(self) -> None:
         check_choices(self)
         check_positive(clip=self.clip, alpha_scale=self.alpha_scale)
-        if not _is_number(self.eta_init) or abs(self.eta_init) > LARGEST:
+        if not _is_number(self.eta_init) or abs(self.eta_init) > MAX_VALUE:
             raise OptionError(f"eta_init must be a finite number, not {self.eta_init!r}")
         if not isinstance(self.fan_out, bool):
             raise OptionError(f"fan_out must be true or false, not {self.fan_out!r}")
         options = defaults(type(self))
         values = {name: getattr(self, name) for name in options}
         for condition in self.conditions:
-            condition.check(values, unused=options[condition.option])
+            condition.check(values, allowed=options[condition.option])
 
     @property
     def has_eta(self) -> bool:
-        """Whether there is a trained rate eta, which simple modulation replaces."""
+        """Whether there is a trained rate eta; simple modulation replaces it."""
         return self.modulation != "simple"

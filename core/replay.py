@@ -38,10 +38,10 @@ class StepRecord(Generic[State]):
         self._options = [options_of(module) for module in cell.modules()]
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Changes counted now, before the first call, after it, and after the last call."""
+        """Counts of changes now, before the first call, after it, and after the last call."""
         self._n_taken = 0
         self._n_calls = n_steps
-        """The number of calls that take the steps, each of which changes the state once."""
+        """The number of calls that take all steps; each call changes the state equally often."""
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
         """Record the inputs (B, I) and episode starts (B,) of the next step."""
@@ -63,15 +63,15 @@ class StepRecord(Generic[State]):
                 self._versions.append(self._count_changes())
 
     def before_loop(self, n_steps: int) -> None:
-        """Prepare for all steps in one call.
+        """Prepare to record all steps, which one call takes.
 
         Raises:
-            ValueError: for another number of steps, or if some were taken before.
+            ValueError: if the record is for another number of steps, or already has steps.
         """
         if self._n_taken or n_steps != self._n_steps:
             raise ValueError(
-                f"a stepper that is to record {self._n_steps} steps must take just these in a "
-                f"closed loop, not {n_steps} after {self._n_taken} others"
+                f"a stepper that records {self._n_steps} steps must take all of them in one closed "
+                f"loop, not {n_steps} steps after {self._n_taken} others"
             )
         self._n_calls = 1
         self._versions.append(self._count_changes())
@@ -90,10 +90,10 @@ class StepRecord(Generic[State]):
         if self._state_was_changed():
             return "the state was changed other than by the steps"
         if self.inputs.is_inference() or len(self._leaves) < len(leaves(self._state)):
-            return "torch does not count the changes of tensors made in inference mode"
+            return "torch does not count changes of tensors that were created in inference mode"
         if self._options != [options_of(module) for module in self._cell.modules()]:
             return "the cell's options have changed since"
-        if not all(map(_same, self._weights, _weights(self._cell))):
+        if not all(map(_are_equal, self._weights, _weights(self._cell))):
             return "the cell's weights have changed since"
         return None
 
@@ -106,13 +106,16 @@ class StepRecord(Generic[State]):
         )
 
     def _state_was_changed(self) -> bool:
-        """Return whether anything but the steps changed the state; calls all count the same."""
+        """Return whether something other than the steps changed the state.
+
+        Each call must have added as much to the counts of changes as the first call.
+        """
         at_creation, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_calls * (f - b) for b, f in zip(before, first, strict=True)]
         return at_creation != before or last != expected
 
     def _count_changes(self) -> list[int]:
-        """Return how often each tensor of the state was changed in place, as torch counts it."""
+        """Return torch's count of in-place changes for each tensor of the state."""
         return [leaf._version for leaf in self._leaves]
 
 
@@ -125,6 +128,6 @@ def _weights(cell: Cell[Any]) -> list[Tensor]:
     return [*cell.parameters(), *cell.buffers()]
 
 
-def _same(ours: Tensor, theirs: Tensor) -> bool:
-    alike = ours.dtype == theirs.dtype and ours.device == theirs.device
-    return alike and torch.equal(ours, theirs)
+def _are_equal(left: Tensor, right: Tensor) -> bool:
+    comparable = left.dtype == right.dtype and left.device == right.device
+    return comparable and torch.equal(left, right)

@@ -6,8 +6,8 @@ each post-synaptic neuron j:
     hebb    D[j, i] = post[j] pre[i]
     oja     D[j, i] = post[j] ( pre[i] - post[j] H[j, i] )
 
-A bound adds the increment at the rate r, and keeps H within limits. ``connection`` defines the
-rate, and shows that retroactive modulation has the eligibility trace in place of D:
+A bound adds the increment at the rate r and limits the result. ``connection`` defines the rate.
+With retroactive modulation, the eligibility trace takes the place of D:
 
     none    H <- H + r D
     hard    H <- clamp( H + r D, -clip, clip )
@@ -15,7 +15,7 @@ rate, and shows that retroactive modulation has the eligibility trace in place o
     decay   H <- (1 - r) H + r D
 
 The papers write the soft bound as H + max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D. The form
-above is equal to it, and torch also differentiates it correctly at d = 0.
+above is equivalent, and torch's gradient of it is also correct at d = 0.
 
 Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
 """
@@ -25,8 +25,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-Increment = Callable[[Tensor, Tensor, Tensor], Tensor]
-Bounded = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+RuleFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From the trace, pre and post to the increment."""
+BoundFunction = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""From the trace, the increment, the rate and clip, which only ``hard`` uses, to the new trace."""
 
 SOFT_LIMIT = 1.0
 """The largest absolute value of a trace with the soft bound."""
@@ -44,7 +46,10 @@ def oja(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
 
 
 def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return H + r D, from trace and increment (B, O, I) and a rate that broadcasts to them."""
+    """Return H + r D (B, O, I), from trace H and increment D (B, O, I).
+
+    The rate r is (1,), (B, 1, 1) or (B, O, 1).
+    """
     return trace + rate * increment
 
 
@@ -54,7 +59,7 @@ def hard(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
 
 
 def soft(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return clamp(H + r D - |r D| H, -1, 1), which changes less near the limits."""
+    """Return clamp(H + r D - |r D| H, -1, 1); the shapes are those of ``unbounded``."""
     delta = rate * increment
     return (trace + delta - delta.abs() * trace).clamp(-SOFT_LIMIT, SOFT_LIMIT)
 
@@ -64,8 +69,8 @@ def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor
     return (1 - rate) * trace + rate * increment
 
 
-RULES: dict[str, Increment] = {"hebb": hebb, "oja": oja}
-BOUNDS: dict[str, Bounded] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
+RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja}
+BOUNDS: dict[str, BoundFunction] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
 
 
 def trace_limit(bound: str, clip: float) -> float:

@@ -10,7 +10,7 @@ State = TypeVar("State", bound=tuple[Any, ...])
 
 
 def map_leaves(function: Callable[..., Tensor], *states: State) -> State:
-    """Apply ``function`` to the corresponding tensors of states of one type."""
+    """Apply ``function`` to the corresponding tensors of states of one type; None stays None."""
     first = states[0]
     mapped: Iterator[Any] = (
         None if leaf is None else function(leaf, *others)
@@ -39,10 +39,10 @@ def unflatten(template: State, tensors: list[Tensor]) -> State:
 
 
 def select(condition: Tensor, chosen: State, other: State) -> State:
-    """Take rows of ``chosen`` where ``condition`` (B,) is true, else rows of ``other``.
+    """Return rows of ``chosen`` where ``condition`` (B,) is true, else rows of ``other``.
 
-    A row that is not taken has no effect on the result, even if it is infinite or NaN, and its
-    gradient is exactly zero. A multiplication by a mask would give NaN in these cases.
+    A row that is not taken does not affect the result, even if it is infinite or NaN, and its
+    gradient is exactly zero. Multiplication by a mask would give NaN.
     """
 
     def where(left: Tensor, right: Tensor) -> Tensor:

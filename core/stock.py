@@ -1,7 +1,7 @@
-"""Check that a module is stock: unmodified since its class built it.
+"""Check that a module is stock, which means unmodified since its class built it.
 
-Fast code computes with a module's weights and does not call the module itself. It would ignore
-hooks, replaced parts and pruning masks, so it is used only for modules that pass these checks.
+Fast code computes with a module's weights instead of calling the module. It would ignore hooks,
+replaced submodules and pruning masks, so it is used only for modules that pass these checks.
 """
 
 from collections.abc import Hashable
@@ -29,20 +29,20 @@ _HOOKS = (
 def is_stock_cell(cell: nn.Module) -> bool:
     """Return whether a cell has exactly the structure that its class builds from its config.
 
-    The values of the weights do not matter. False is returned for a subclass; for a cell with a
-    hook, a replaced method, a parametrization or pruning; and for a cell with a part that was
-    added, removed, or replaced by one of another type, size or set of parameters.
+    The values of the weights do not matter. A cell is not stock if it is of a subclass; if it has a
+    hook, a replaced method, a parametrization or pruning; or if a submodule was added, removed, or
+    replaced by one of another type, size or set of parameters.
     """
     if not isinstance(cell, Cell) or cell.config is None or cell.config.name not in CELLS:
         return False
     cell_class: Any = CELLS[cell.config.name].load()
     if type(cell) is not cell_class or not is_untouched(cell):
         return False
-    parts, options = _as_made(cell_class, cell.input_size, cell.config)
-    return _parts(cell) == parts and all(
-        vars(part).get(name) == value
-        for part, made in zip(cell.modules(), options, strict=True)
-        for name, value in made.items()
+    structures, options = _as_built(cell_class, cell.input_size, cell.config)
+    return _structures(cell) == structures and all(
+        vars(module).get(name) == value
+        for module, expected in zip(cell.modules(), options, strict=True)
+        for name, value in expected.items()
     )
 
 
@@ -53,44 +53,46 @@ def is_stock_linear(module: nn.Module) -> bool:
 
 
 def is_untouched(module: nn.Module) -> bool:
-    """Return whether a module and its parts have no hooks and no replaced methods."""
+    """Return whether a module and its submodules have no hooks and no replaced methods."""
     if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return False
-    return not any(has_hooks(part) or replaces_methods(part) for part in module.modules())
+    return not any(has_hooks(item) or replaces_methods(item) for item in module.modules())
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether hooks are registered on a module itself."""
+    """Return whether hooks are registered on a module itself, not on its submodules."""
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
 class Snapshot:
-    """What a module is made of: its parts, hooks, methods and trainable weights."""
+    """A record of a module's submodules, hooks, replaced methods and trainable weights."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.parts = _structure(module)
+        self.fingerprints = _fingerprints(module)
         weights = [weight for weight in module.parameters() if weight.requires_grad]
         # A lazy module gets its weights when it is first called.
         self.is_lazy = any(map(is_lazy, weights))
         self.weights = [] if self.is_lazy else [weight.detach().clone() for weight in weights]
 
     def differs(self, module: nn.Module) -> bool:
-        """Return whether the module has changed since. A lazy module is never said to."""
+        """Return whether the module has changed since; always false for a lazy module."""
         if self.is_lazy:
             return False
         now = [weight for weight in module.parameters() if weight.requires_grad]
-        return self.parts != _structure(module) or not all(map(torch.equal, self.weights, now))
+        if self.fingerprints != _fingerprints(module):
+            return True
+        return not all(map(torch.equal, self.weights, now))
 
 
-def _structure(module: nn.Module) -> list[tuple[Hashable, ...]]:
-    """The identity, the hooks and the replaced methods of each part of a module."""
+def _fingerprints(module: nn.Module) -> list[tuple[Hashable, ...]]:
+    """Return the identity, the hooks and the replaced methods of a module and each submodule."""
     return [
         (
-            id(part),
-            *(hook for hooks in _HOOKS for hook in getattr(part, hooks)),
-            *sorted(_replaced_methods(part)),
+            id(item),
+            *(hook for hooks in _HOOKS for hook in getattr(item, hooks)),
+            *sorted(_replaced_methods(item)),
         )
-        for part in module.modules()
+        for item in module.modules()
     ]
 
 
@@ -105,35 +107,35 @@ def _replaced_methods(instance: object) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _methods(form: Any) -> frozenset[str]:
-    return frozenset(name for name in dir(form) if isroutine(getattr(form, name)))
+def _methods(cls: Any) -> frozenset[str]:
+    return frozenset(name for name in dir(cls) if isroutine(getattr(cls, name)))
 
 
-class _Part(NamedTuple):
-    """What a module and its class must agree in."""
+class _Structure(NamedTuple):
+    """The properties in which a submodule must equal that of a newly built cell."""
 
     name: str
-    form: type[nn.Module]
+    cls: type[nn.Module]
     shapes: dict[str, torch.Size | None]
     """The shapes of its parameters and buffers."""
 
 
-def _parts(module: nn.Module) -> list[_Part]:
+def _structures(module: nn.Module) -> list[_Structure]:
     return [
-        _Part(
+        _Structure(
             name,
-            type(part),
+            type(item),
             {
                 key: None if value is None else value.shape
-                for key, value in (*part._parameters.items(), *part._buffers.items())
+                for key, value in (*item._parameters.items(), *item._buffers.items())
             },
         )
-        for name, part in module.named_modules()
+        for name, item in module.named_modules()
     ]
 
 
 def options_of(module: nn.Module) -> dict[str, Hashable]:
-    """The public attributes of a module, not of its parts, which can affect its results."""
+    """Return a module's own public, hashable attributes, which can affect its results."""
     return {
         name: value
         for name, value in vars(module).items()
@@ -143,9 +145,10 @@ def options_of(module: nn.Module) -> dict[str, Hashable]:
 
 
 @lru_cache(maxsize=256)
-def _as_made(
-    form: Any, input_size: int, config: CellConfig
-) -> tuple[list[_Part], list[dict[str, Hashable]]]:
-    with torch.device("meta"):  # has shapes and no values
-        cell = form(input_size, config)
-    return _parts(cell), [options_of(part) for part in cell.modules()]
+def _as_built(
+    cell_class: Any, input_size: int, config: CellConfig
+) -> tuple[list[_Structure], list[dict[str, Hashable]]]:
+    """Build a cell, and return the structure and the options of each of its modules."""
+    with torch.device("meta"):  # tensors with shapes but without values
+        cell = cell_class(input_size, config)
+    return _structures(cell), [options_of(module) for module in cell.modules()]

@@ -19,7 +19,7 @@ from plasticrl.core.state import State, check_state, leaves
 
 
 class Stepper(Generic[State]):
-    """The object that ``stepper`` makes; see there for the arguments."""
+    """Takes one step per call; ``stepper`` makes it and documents the arguments."""
 
     def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
@@ -38,7 +38,7 @@ class Stepper(Generic[State]):
         """Take a step: return outputs (B, N), from inputs (B, I) and episode starts (B,).
 
         Raises:
-            ValueError: if a shape or the dtype of the inputs does not fit the cell and the state.
+            ValueError: if a shape, or the dtype of the inputs, does not fit the cell and the state.
         """
         expected = (len(inputs) if self._n_rows is None else self._n_rows, self._input_size)
         if inputs.shape != expected:
@@ -56,29 +56,30 @@ class Stepper(Generic[State]):
     def run_closed_loop(
         self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
     ) -> Tensor:
-        """Take T steps in one compiled call, where each input depends on the outputs before it.
+        """Take T steps in one compiled call, in which inputs depend on the previous outputs.
 
         Args:
-            compiled_loop: a function that returns the compiled loop for a kind of net, as
-                ``plasticrl.agents.closed_loop.compiled_loop`` does.
-            make_source: a function that takes the number of a net (0, unless the cell is a
-                ``Population``) and the weights that project its inputs, and returns what the loop
-                of this net reads and writes: a NamedTuple with ``inputs`` (T + 1, B, I) and
-                ``starts`` (T + 1, B), of which those of the first step are given. The nets have
-                these two arrays in common.
+            compiled_loop: a function that returns the compiled loop for a kind of net, such as
+                ``plasticrl.agents.closed_loop.compiled_loop``.
+            make_source: a function that returns a NamedTuple of the arrays that the loop of a net
+                reads and writes. Two of its fields are ``inputs`` (T + 1, B, I) and ``starts``
+                (T + 1, B): the first step's are given, and the loop writes the others. The nets of
+                a ``Population`` share both. The function is called with the number of the net, from
+                0, and with the weights that project its inputs.
             n_steps: T.
 
         Returns:
             Outputs (T, B, N).
 
         Raises:
-            ValueError: the cell and its backend cannot do this (see
-                ``plasticrl.core.backends.can_close_loop``); the stepper has recorded steps, or is
-                to record another number of steps; or the source has other shapes or dtypes.
+            ValueError: if the cell and its backend do not support this (see
+                ``plasticrl.core.backends.can_close_loop``); if the stepper records another number
+                of steps, or has already recorded some; or if ``inputs`` or ``starts`` has the wrong
+                shape or dtype.
         """
         step: Any = self._step
         record = self._record
-        if not (isinstance(step, FusedStepper) and step.closes_loops):
+        if not (isinstance(step, FusedStepper) and step.can_run_closed_loop):
             raise ValueError("only the fused backend on the CPU runs closed loops")
         if record is not None:
             record.before_loop(n_steps)
@@ -101,9 +102,9 @@ class Stepper(Generic[State]):
     def replay(self) -> tuple[Tensor, State]:
         """Return the results of the first ``n_steps`` steps with gradient, as ``sequence`` would.
 
-        Some backends store the intermediate results that the backward pass needs. Then the first
-        call does not compute the steps again. The call frees these results, so that a second call
-        runs ``sequence`` on the recorded inputs.
+        While some backends take the steps, they store the intermediate results that the backward
+        pass needs. The first call then uses these up instead of computing the steps again. Any
+        other call runs ``sequence`` on the recorded inputs.
 
         Returns:
             Outputs (T, B, N) and the state after the last of these steps. They have gradients with
@@ -133,7 +134,8 @@ def sequence(
 ) -> tuple[Tensor, State]:
     """Run a cell over time.
 
-    Running a sequence in chunks, each from the state after the previous one, gives the same result.
+    A sequence can be run in chunks, each from the final state of the previous one, with the same
+    results.
 
     Args:
         inputs: (T, B, I), at least one step.
@@ -143,21 +145,23 @@ def sequence(
         backend: "eager" is the reference implementation, plain torch operations step by step.
             "fused" gives the same results up to rounding, faster or in less memory, for the cells,
             devices and dtypes that it supports. "auto" is "fused" where that is supported, else
-            "eager"; it is also "eager" under autocast, and inside ``torch.jit.trace``,
-            ``torch.export`` and ``torch.func``. Derivatives of second or higher order need "eager".
+            "eager"; it is also "eager" under autocast, in forward-mode differentiation, and inside
+            ``torch.jit.trace``, ``torch.export`` and ``torch.func``. Derivatives of second or
+            higher order need "eager".
 
     Returns:
         Outputs (T, B, N) and the state after the last step.
 
     Raises:
-        ValueError: for a shape that does not fit, for an unknown backend, or for "fused" where it
-            is not supported.
+        ValueError: for a shape that does not fit, a state of another type or dtype, an unknown
+            backend, or "fused" where it is not supported.
     """
     if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-        outside: tuple[Tensor, State] = torch.compiler.disable(sequence)(  # type: ignore[no-untyped-call]
+        # torch.compile runs this call outside of its graph.
+        results: tuple[Tensor, State] = torch.compiler.disable(sequence)(  # type: ignore[no-untyped-call]
             cell, inputs, state, episode_starts, backend
         )
-        return outside  # torch.compile runs this call outside of its graph
+        return results
     chosen = choose(backend, cell, inputs)
     if inputs.dim() != 3 or inputs.shape[2] != cell.input_size or inputs.shape[0] == 0:
         raise ValueError(
@@ -184,7 +188,7 @@ def stepper(
         backend: as in ``sequence``.
         n_steps: the number of steps to record for ``Stepper.replay``; 0 records none. The record
             takes as much memory as a ``sequence`` of that length. ``replay`` raises an error if the
-            state was changed between two steps. It cannot detect changes through
+            state was changed between two steps, but cannot detect changes through
             ``state.trace.data`` or a NumPy array, because torch does not count them.
 
     Raises:

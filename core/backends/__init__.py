@@ -1,4 +1,4 @@
-"""Ways to run a cell. All must give the results of ``eager``, the reference implementation."""
+"""Ways to run a cell. All give the results of ``eager``, the reference, up to rounding."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from plasticrl.core.backends.torch_rnn import TORCH_RNN
 from plasticrl.core.backends.traceless import TRACELESS
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.composed import Composed
-from plasticrl.core.observers import is_observed
 from plasticrl.core.state import State
+from plasticrl.core.torch_modes import needs_eager
 
 SPECIALIZED: tuple[Backend[Any], ...] = (FUSED, TRACELESS, TORCH_RNN, RECOMPUTED)
 BACKENDS = ("auto", "eager", "fused")
@@ -32,17 +32,18 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
     Args:
         backend: "eager" is ``EAGER``. "fused" is the first of ``SPECIALIZED`` that supports the
             cell and the inputs. "auto" is "fused", but ``EAGER`` if no backend supports them or
-            if ``is_observed(inputs)``.
+            if ``needs_eager(inputs)``.
         cell: any cell. A backend is chosen for each part of a ``Composed`` cell.
         inputs: (T, B, I), or any tensor of the same length, device and dtype.
 
     Raises:
-        ValueError: for an unknown backend, or for "fused" if no backend supports cell and inputs.
+        ValueError: for an unknown backend; or for "fused", if no backend supports the cell and the
+            inputs, or if ``needs_eager(inputs)``.
     """
     check_backend(backend)
-    if backend == "eager" or (backend == "auto" and is_observed(inputs)):
+    if backend == "eager" or (backend == "auto" and needs_eager(inputs)):
         return EAGER
-    if is_observed(inputs):
+    if needs_eager(inputs):
         raise ValueError(
             "backend 'fused' cannot run under autocast, tracing, torch.export, torch.func or "
             "forward-mode differentiation; use 'auto'"
@@ -61,7 +62,7 @@ def choose(backend: str, cell: Cell[State], inputs: Tensor) -> Backend[State]:
 
 
 def can_close_loop(backend: str, cell: Cell[Any]) -> bool:
-    """Return whether a stepper of this backend and cell can ``run_closed_loop``."""
+    """Return whether a stepper of this backend and cell supports ``run_closed_loop``."""
     weight = next(cell.parameters(), None)
     if weight is None or not weight.is_cpu:
         return False

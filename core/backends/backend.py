@@ -9,7 +9,7 @@ from plasticrl.core.state import State
 
 
 class BackendStepper(Protocol[State]):
-    """Takes steps without gradient; each changes the stepper's state in place."""
+    """Takes steps without gradient; each step changes the stepper's state in place."""
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         """Take a step: return outputs (B, N), from inputs (B, I) and boolean starts (B,)."""
@@ -17,10 +17,10 @@ class BackendStepper(Protocol[State]):
     def replay(
         self, inputs: Tensor, episode_starts: Tensor, initial_state: State
     ) -> tuple[Tensor, State] | None:
-        """Return the results of the recorded steps, as ``Backend.run`` would, without running them.
+        """Return what ``Backend.run`` would return for the recorded steps, without running them.
 
-        Return None if this is not possible: the backend has not stored intermediate results, or a
-        first call has used them up. The caller must then call ``Backend.run``.
+        Return None if the backend has stored no intermediate results of the steps, or if an earlier
+        call has used them up. The caller must then call ``Backend.run``.
 
         Args:
             inputs: the inputs of the recorded steps (T, B, I).

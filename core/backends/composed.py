@@ -1,4 +1,4 @@
-"""Run the parts of a ``Stack`` or a ``Parallel`` over the whole time, each by its own backend."""
+"""Run each part of a ``Stack`` or a ``Parallel`` over the whole sequence by a suitable backend."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def is_stock_composed(cell: Cell[Any]) -> bool:
 
 
 class ComposedBackend:
-    """Runs one cell.
+    """Runs one composed cell.
 
     Args:
         backends: the backends of the cell's parts, by name.
@@ -55,7 +55,7 @@ class ComposedBackend:
 
 
 class ComposedStepper:
-    """Takes steps by the steppers of the parts."""
+    """Takes steps with the steppers of the parts."""
 
     def __init__(self, cell: Composed, steppers: dict[str, BackendStepper[Any]]) -> None:
         self._cell, self._steppers = cell, steppers

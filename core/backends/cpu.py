@@ -65,7 +65,7 @@ MOST_GROUPS = 16
 
 
 CompiledLoop: TypeAlias = Callable[[Kind], Callable[..., None]]
-"""A function that returns the kernel of a closed loop, with arguments as ``compiled_forward``'s."""
+"""A function like ``compiled_forward``, whose kernel computes each input from earlier outputs."""
 
 
 class NumbaKernels:
@@ -131,7 +131,7 @@ class NumbaKernels:
 
 
 class NumbaStepper:
-    """Takes steps, and records the first ``n_steps`` of them; see ``KernelStepper``."""
+    """Takes steps and records the first ``n_steps``; see ``KernelStepper``."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class _Record:
     """Stores what the backward pass needs from T steps; ``fused`` defines T and G.
 
     Args:
-        state: the state that the steps change in place.
+        state: the state before the first step.
         n_steps: T.
         segment_length: G.
     """
@@ -239,7 +239,7 @@ class _Record:
         """Return the record of all T steps as the result of a forward pass.
 
         Args:
-            final: the state after the last step, which is copied, because further steps change it.
+            final: the state after the last step. It is copied, because further steps change it.
         """
         final = map_leaves(lambda leaf: leaf.detach().clone(), final)
         return ForwardPass(
@@ -253,7 +253,7 @@ class _Record:
 
 
 class _Arrays:
-    """A plastic net's parameters and options as the kernels read them, with padded matrices."""
+    """A plastic net's parameters, with padded matrices, and options, as the kernels read them."""
 
     def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
@@ -278,7 +278,7 @@ class _Arrays:
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
-        """Return a tensor as an array of ``n_axes`` axes; an array of size 0 for None."""
+        """Return a tensor as an array of ``n_axes`` axes, or an array of size 0 for None."""
         if tensor is None:
             return np.zeros((0,) * n_axes, self.dtype)
         return _array(tensor).ravel() if n_axes == 1 else _array(tensor)

@@ -30,14 +30,14 @@ from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.state import leaves
 
-ON_CHIP = 64 * 1024
-"""Largest trace of a row, in bytes, that is held in registers: a quarter of a processor's."""
+ON_CHIP_BYTES = 64 * 1024
+"""The largest trace (N, N) that is held in registers: a quarter of a multiprocessor's registers."""
 
-TILE = 32 * 1024
-"""Bytes of a tile, if the trace stays in memory and is processed tile by tile."""
+TILE_BYTES = 32 * 1024
+"""The size of a tile, if the trace stays in memory and is processed tile by tile."""
 
-PROGRAMS = 4
-"""Programs of the backward pass per processor; each has memory for its own recomputed traces."""
+PROGRAMS_PER_PROCESSOR = 4
+"""Programs of the backward pass; each has its own memory for recomputed traces."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class TritonKernels:
 
     Args:
         rows: the number of target neurons in a tile, a power of two; the trace then stays in
-            memory. None: the trace is held in registers if it is at most ``ON_CHIP`` bytes, else
-            in tiles of ``TILE`` bytes.
-        n_programs: the number of programs of the backward pass. None: as suits the device.
+            memory. None: the trace is held in registers if it has at most ``ON_CHIP_BYTES``, else
+            processed in tiles of ``TILE_BYTES``.
+        n_programs: the number of programs of the backward pass. None:
+            ``PROGRAMS_PER_PROCESSOR`` for each multiprocessor of the GPU.
     """
 
     rows: int | None = None
@@ -61,12 +62,12 @@ class TritonKernels:
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
     ) -> ForwardPass:
         n_steps, n_rows, n = inputs.projected.shape
-        kept = Traces(None, None)
+        checkpoints = Traces(None, None)
         if segment_length:
-            kept = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
+            checkpoints = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
         state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        outputs, modulation = self.run(net, inputs, state, kept, segment_length)
-        return ForwardPass(outputs, *state[1:], modulation, kept, segment_length)
+        outputs, modulation = self.run(net, inputs, state, checkpoints, segment_length)
+        return ForwardPass(outputs, *state[1:], modulation, checkpoints, segment_length)
 
     def run(
         self,
@@ -125,7 +126,9 @@ class TritonKernels:
                 hidden=saved.hidden.contiguous(),
                 mask=_bytes(saved.mask),
                 starts=_bytes(saved.starts),
-                segment_length=0,  # the argument replaces it: Triton specializes tuples' numbers
+                # The kernel has an argument instead, because Triton would compile it again for
+                # each number in a tuple.
+                segment_length=0,
             ),
             recomputed=_empty_traces(net, (n_programs, saved.segment_length, n, n)),
             g_outputs=g_outputs.contiguous(),
@@ -133,7 +136,7 @@ class TritonKernels:
             n_steps=n_steps,
             n_rows=n_rows,
             segment_length=saved.segment_length,
-            sharing=n_programs,
+            program_count=n_programs,
             kind=self._kind(net),
         )
         sums = {"alpha": gradients.alpha.sum(dim=0), "eta": gradients.eta.sum().view(1)}
@@ -148,7 +151,7 @@ class TritonKernels:
         options = net.plasticity
         block = max(16, triton.next_power_of_2(len(net.weight)))
         row_bytes = block * net.weight.element_size()
-        fits = block * row_bytes <= ON_CHIP
+        fits = block * row_bytes <= ON_CHIP_BYTES
         return Kind(
             soft=options.bound == "soft",
             retroactive=net.retroactive,
@@ -156,12 +159,12 @@ class TritonKernels:
             activation=options.modulator_activation if options.modulation != "none" else "none",
             n=len(net.weight),
             block=block,
-            rows=self.rows or (None if fits else max(1, TILE // row_bytes)),
+            rows=self.rows or (None if fits else max(1, TILE_BYTES // row_bytes)),
         )
 
 
 class TritonStepper:
-    """Takes steps, which are sequences of length 1, and records none; see ``KernelStepper``."""
+    """Takes each step as a sequence of length 1, and records none; see ``KernelStepper``."""
 
     def __init__(self, kernels: TritonKernels, cell: PlasticRNN, state: PlasticRNNState) -> None:
         self._kernels, self._cell, self._state = kernels, cell, state
@@ -212,7 +215,7 @@ def _bytes(flags: Tensor | None) -> Any:
 
 
 def _launch(kernels: Any, n_programs: int, kind: Kind, **arguments: Any) -> None:
-    """Run the programs on the tensors' device; by itself, Triton uses the current device."""
+    """Run the programs on the tensors' device; otherwise Triton would use the current device."""
     kernel = kernels.on_chip if kind.rows is None else kernels.tiled
     num_warps = min(16, max(1, (kind.rows or kind.block) * kind.block // 512))
     device = arguments["net"].weight.device
@@ -224,4 +227,4 @@ def _launch(kernels: Any, n_programs: int, kind: Kind, **arguments: Any) -> None
 def _useful_programs(device: torch.device) -> int:
     if device.type != "cuda":
         return 1
-    return PROGRAMS * torch.cuda.get_device_properties(device).multi_processor_count
+    return PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count

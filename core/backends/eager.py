@@ -1,4 +1,4 @@
-"""The reference implementation: it runs cells by plain torch operations, one step at a time."""
+"""The reference implementation, which runs cells with torch operations, one step at a time."""
 
 from typing import Any, Generic
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.observers import is_traced
 from plasticrl.core.state import State, map_leaves, select
 from plasticrl.core.stock import is_untouched
+from plasticrl.core.torch_modes import is_transforming
 
 
 class EagerStepper(Generic[State]):
@@ -32,7 +32,7 @@ class EagerStepper(Generic[State]):
 
 
 class EagerSteps:
-    """The base class of backends that take single steps as the eager backend does."""
+    """The base class of backends whose steppers are those of the eager backend."""
 
     def stepper(self, cell: Cell[State], state: State, n_steps: int) -> EagerStepper[State]:
         return EagerStepper(cell, state)
@@ -47,7 +47,7 @@ class EagerBackend(EagerSteps):
     def run(
         self, cell: Cell[State], inputs: Tensor, state: State, episode_starts: Tensor | None
     ) -> tuple[Tensor, State]:
-        if not is_traced() and is_untouched(cell) and type(cell).forward is Cell.forward:
+        if not is_transforming() and is_untouched(cell) and type(cell).forward is Cell.forward:
             step, steps = cell.step, cell.project(inputs)
         else:
             step, steps = cell, inputs
@@ -61,10 +61,10 @@ class EagerBackend(EagerSteps):
 
 
 def _any_start(inputs: Tensor, episode_starts: Tensor | None) -> list[bool]:
-    """Return for each step whether an episode may start in any row."""
+    """Return for each step whether an episode may start in at least one row."""
     if episode_starts is None:
         return [False] * len(inputs)
-    if is_traced():  # code must not depend on values
+    if is_transforming():  # control flow must not depend on values
         return [True] * len(inputs)
     any_start: list[bool] = episode_starts.any(dim=1).tolist()
     return any_start

@@ -1,11 +1,13 @@
-"""The fused backend: it runs a plastic net over a whole sequence as one autograd function.
+"""The fused backend, which runs a plastic net over a whole sequence as one autograd function.
 
-T steps of B batch rows and N neurons are divided into segments of G steps. The forward pass stores
-a row's activity after every step, but its trace (N, N) only before each segment, as a checkpoint.
-The backward pass takes the segments in reverse. For P rows at a time, it computes the traces of a
-segment again and then runs the gradients' recursion over its steps, which is derived by hand as in
-BOHP 2016 (arXiv 1609.02228). So B T / G + P G traces are stored, where autograd stores several for
-each of the B T steps. An eligibility trace doubles both.
+It uses gradient checkpointing. The T steps of B batch rows and N neurons are divided into segments
+of G steps. The forward pass stores a row's activity (N,) after every step, but its trace (N, N)
+only before each segment, as a checkpoint. The backward pass takes the segments in reverse. For P
+rows at a time, it computes the traces of a segment again, and then propagates gradients through the
+steps of the segment by equations derived by hand. (BOHP 2016, arXiv 1609.02228, derived the same
+gradients as a recursion forward in time.) It stores B T / G checkpoints and P G recomputed traces,
+whereas autograd would store several traces for each of the B T steps. An eligibility trace doubles
+these numbers.
 
 Compiled kernels loop over the traces, in numba on the CPU (``cpu``) and in Triton on the GPU
 (``cuda``). The gradients that need no trace are matrix products, computed in this file.
@@ -39,19 +41,19 @@ from plasticrl.core.stock import is_stock_cell, is_untouched
 
 
 class KernelStepper(Protocol):
-    """The kernels' part of a ``BackendStepper``: it takes steps and changes a state in place."""
+    """Takes steps with the kernels; each step changes the stepper's state in place."""
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor: ...
 
     def take_recorded(self) -> ForwardPass | None:
-        """Return the record of the steps, and drop it; None if there is no record."""
+        """Return the record of the steps and forget it; None if there is no record."""
 
 
 class Kernels(Protocol):
     """The compiled loops over steps, rows and connections, for tensors on one type of device."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
-        """Return P, the number of rows that the backward pass works on at the same time."""
+        """Return P, the number of rows that the backward pass processes at the same time."""
 
     def forward(
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
@@ -61,12 +63,15 @@ class Kernels(Protocol):
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        """Return gradients, from those of the outputs and of the final state."""
+        """Return gradients, from those of the outputs (T, B, N) and of the final state."""
 
     def stepper(
         self, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int, segment_length: int
     ) -> KernelStepper:
-        """Make a stepper of a contiguous state, which records ``n_steps`` steps if it can."""
+        """Make a stepper of a contiguous state.
+
+        If the kernels can record steps, it records the first ``n_steps``.
+        """
 
 
 @dataclass
@@ -100,7 +105,7 @@ class FusedBackend:
         episode_starts: Tensor | None,
     ) -> tuple[Tensor, PlasticRNNState]:
         if len(inputs) == 1 and not torch.is_grad_enabled():
-            # One step needs no loop over a sequence, which would have to be compiled.
+            # A stepper avoids the compilation of the loop over a sequence.
             state = map_leaves(_contiguous_copy, state)
             starts = None if episode_starts is None else episode_starts[0]
             return self.stepper(cell, state, 0)(inputs[0], starts).unsqueeze(0), state
@@ -114,10 +119,10 @@ class FusedBackend:
         episode_starts: Tensor | None,
         forward_pass: ForwardPass | None = None,
     ) -> tuple[Tensor, PlasticRNNState]:
-        """Do the same as ``run``; if ``forward_pass`` is given, it is not computed again."""
+        """Do the same as ``run``, with the forward pass if it has already been computed."""
         kernels = self.kernels or kernels_for(inputs.device.type)
         net_inputs = NetInputs.of(cell, inputs, episode_starts)
-        outputs, hidden, *traces = _Sequence.apply(  # type: ignore[no-untyped-call]
+        outputs, hidden, *traces = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
             *(kernels, torch.is_grad_enabled(), forward_pass),
             *(*net_inputs, *state, *PlasticNet.of(cell)),
         )
@@ -136,7 +141,7 @@ FUSED = FusedBackend()
 
 
 class FusedStepper:
-    """Takes steps by the kernels' stepper; a replay uses its record as the forward pass."""
+    """Takes steps with the kernels' stepper, whose record is the forward pass of a replay."""
 
     def __init__(
         self, backend: FusedBackend, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int
@@ -145,15 +150,15 @@ class FusedStepper:
         device, (n_rows, n) = state.hidden.device, state.hidden.shape
         kernels = backend.kernels or kernels_for(device.type)
         rows_at_once = kernels.rows_at_once(n_steps, n_rows, n, device)
-        segment_length = checkpoint_spacing(n_steps, n_rows, rows_at_once)
+        segment_length = choose_segment_length(n_steps, n_rows, rows_at_once)
         self._steps = kernels.stepper(cell, state, n_steps, segment_length)
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         return self._steps(inputs, episode_starts)
 
     @property
-    def closes_loops(self) -> bool:
-        """Whether the kernels can ``run_closed_loop``."""
+    def can_run_closed_loop(self) -> bool:
+        """Whether the kernels support ``run_closed_loop``."""
         return isinstance(self._steps, NumbaStepper)
 
     def run_closed_loop(self, *arguments: Any) -> tuple[Tensor, Any]:
@@ -184,11 +189,11 @@ def kernels_for(device_type: str) -> Kernels:
     return TritonKernels()
 
 
-def checkpoint_spacing(n_steps: int, n_rows: int, rows_at_once: int) -> int:
-    """Return G, the number of steps in a segment.
+def choose_segment_length(n_steps: int, n_rows: int, rows_at_once: int) -> int:
+    """Return G, the number of steps in a segment, from T, B and P.
 
-    The sum of B T / G checkpoints and P G recomputed traces is least at G = sqrt(T B / P). But
-    G is at most sqrt(2 T), so that a row's recomputed traces fit in the processor's cache.
+    The number of stored traces, B T / G + P G, is smallest at G = sqrt(T B / P). G is limited to
+    sqrt(2 T), so that a row's recomputed traces fit in the processor's cache.
     """
     return max(1, min(n_steps, round(math.sqrt(n_steps * min(2.0, n_rows / max(1, rows_at_once))))))
 
@@ -198,7 +203,7 @@ def _has_kernels(device_type: str) -> bool:
     return device_type == "cpu" or (device_type == "cuda" and find_spec("triton") is not None)
 
 
-class _Sequence(torch.autograd.Function):
+class _RunPlasticNet(torch.autograd.Function):
     """The function from projected inputs, state and parameters to outputs and final state."""
 
     @staticmethod
@@ -218,10 +223,12 @@ class _Sequence(torch.autograd.Function):
         if forward_pass is None:
             n_steps, n_rows, n = projected.shape
             rows_at_once = kernels.rows_at_once(n_steps, n_rows, n, projected.device)
-            spacing = checkpoint_spacing(n_steps, n_rows, rows_at_once) if needs_gradient else 0
+            segment_length = 0  # no checkpoints
+            if needs_gradient:
+                segment_length = choose_segment_length(n_steps, n_rows, rows_at_once)
             inputs = NetInputs(projected, mask, starts)
             state = PlasticRNNState(hidden, trace, eligibility)
-            forward_pass = kernels.forward(PlasticNet(*net), inputs, state, spacing)
+            forward_pass = kernels.forward(PlasticNet(*net), inputs, state, segment_length)
         outputs = forward_pass.outputs
         if needs_gradient:
             plasticity, *parameters = net
@@ -236,8 +243,8 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, g_outputs, *g_state):  # type: ignore[no-untyped-def]
         outputs, hidden, mask, starts, *parameters = ctx.saved_tensors
         net = PlasticNet(ctx.plasticity, *parameters)
-        kept = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
-        saved = SavedForBackward(outputs, hidden, mask, starts, *kept)
+        others = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
+        saved = SavedForBackward(outputs, hidden, mask, starts, *others)
         gradients = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
         projected = gradients.projected
         n_nets = len(net.weight)
@@ -298,12 +305,12 @@ def _parameter_gradients(
 
 
 def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
-    """Return the gradient of the recurrent weights (N, N), to which clamped neurons add nothing."""
+    """Return the gradient of the recurrent weights (N, N), zero for those to clamped neurons."""
     outputs, starts = saved.outputs, saved.starts
     g_projected = g_projected if saved.mask is None else g_projected.masked_fill(saved.mask, 0)
-    # Activity before an episode is replaced by zero; infinity times zero would be NaN.
+    # The activity before an episode is replaced, because infinity times zero would be NaN.
     before = outputs[:-1]
-    if not before.is_cpu or starts[1:].any():  # to ask a GPU would be to wait for it
+    if not before.is_cpu or starts[1:].any():  # on a GPU, any() would wait
         before = before.masked_fill(starts[1:].unsqueeze(2), 0)
     gradient = g_projected[0].T @ saved.hidden.masked_fill(starts[0].unsqueeze(1), 0)
     gradient += g_projected[1:].flatten(0, 1).T @ before.flatten(0, 1)
@@ -311,12 +318,22 @@ def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
 
 
 def _modulator_gradients(g_pre_activation: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of a modulator's weight (1, N) and bias (1,)."""
+    """Return the gradients of a modulator's weight (1, N) and bias (1,).
+
+    Args:
+        g_pre_activation: the gradient of the modulator's pre-activation (T, B).
+        activity: the modulator's input (T, B, N).
+    """
     weight = g_pre_activation.reshape(1, -1) @ activity.flatten(0, 1)
     return weight, g_pre_activation.sum().view(1)
 
 
 def _fan_out_gradients(g_rate: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the fan-out's weight (N, 1) and bias (N,); it reads M (T, B)."""
+    """Return the gradients of the fan-out's weight (N, 1) and bias (N,).
+
+    Args:
+        g_rate: the gradient of the rates (T, B, N).
+        modulation: the fan-out's input M (T, B).
+    """
     g_rate = g_rate.flatten(0, 1)
     return g_rate.T @ modulation.view(-1, 1), g_rate.sum(dim=0)

@@ -1,8 +1,8 @@
 """The backward pass on the CPU. It runs all steps of one batch row in reverse, then the next row.
 
-The traces of a segment are first computed again from its checkpoint. Then one loop over the
-connections propagates gradients through both the product of step t + 1 and the trace's update of
-step t. ``numba_update`` explains the names.
+The traces of a segment are first computed again from its checkpoint. Then, for each step t, one
+loop over the connections propagates gradients through the product of step t + 1 and the trace's
+update of step t. ``numba_update`` explains the names.
 """
 
 import functools
@@ -57,7 +57,7 @@ class _Vectors(NamedTuple):
     pre: np.ndarray
     """The activity at t, which the product of step t + 1 reads."""
     post: np.ndarray
-    """The activity at t, which the update of step t reads with the next two fields."""
+    """The activity at t, which the update of step t reads, like the next two fields."""
     rate: np.ndarray
     leak: np.ndarray
     g_before: np.ndarray
@@ -66,7 +66,8 @@ class _Vectors(NamedTuple):
     g_total: np.ndarray
     """The gradient of the product, first of step t + 1 and then of step t."""
     sum_rate: np.ndarray
-    """The next fields are sums over each target neuron's connections; see ``update_reverse``."""
+    """This and the next two fields are sums over the connections to each target neuron, of the
+    numbers that ``update_reverse`` returns."""
     sum_pre: np.ndarray
     sum_trace: np.ndarray
 
@@ -109,8 +110,8 @@ def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
 def _connection_reverse(kind, fixed, H, E, grads, j, i, post, rate, leak, before, g_total, pre):
     """Propagate gradients through the product and the update before it, for one connection.
 
-    The gradients of alpha, H and E are changed in place. Those of ``before`` and ``pre`` are
-    returned, with the four numbers to be summed that ``update_reverse`` returns.
+    Change the gradients of alpha, H and E in place. Return those of ``before`` and ``pre``, and the
+    four numbers to be summed that ``update_reverse`` returns.
     """
     parameters, options, zero, one = fixed
     d_alpha, gH, gE = grads
@@ -229,7 +230,10 @@ def _begin(kind, upstream, m, v, b, n, width):
 
 @njit(**INLINED)
 def _down_to_update(kind, parameters, options, saved, m, v, grads, d_eta, t, s, b):
-    """Do the product of step t + 1 and the update of step t, the s-th step of its segment."""
+    """Propagate gradients through the product of step t + 1, and the update of step t.
+
+    Step t is step number s of its segment.
+    """
     steps, _, n = saved.outputs.shape
     width, zero = parameters.weight.shape[1], v.pre.dtype.type(0)
     if t + 1 < steps and saved.starts[t + 1, b]:
@@ -260,9 +264,10 @@ def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
 def compiled_backward(kind: Kind):
     """Return the backward pass for a kind of update. Numba compiles it on first use.
 
-    It runs the rows [first, last), which are those of ``group``. ``saved`` is a
-    ``SavedForBackward`` of arrays. The results are written to ``out``, a ``Gradients`` of arrays.
-    Its gradients of alpha (groups, N, N), padded, and eta (groups, 1) are sums for each group.
+    It processes the rows [first, last) of group number ``group``. ``saved`` is a
+    ``SavedForBackward`` of arrays. The results are written to ``out``, a ``Gradients`` of arrays,
+    in which each group has its own sums of the gradients of alpha (groups, N, N), padded, and eta
+    (groups, 1).
     """
 
     @njit(**KERNEL)
@@ -303,9 +308,9 @@ def compiled_backward(kind: Kind):
                     _down_to_update(
                         kind, parameters, options, saved, m, v, grads, d_eta, t, t - t0, b
                     )
-                    # Propagate gradients from the update to the activity and the rates. The loop is
-                    # not a function of its own, because numba would then vectorize it in another
-                    # way, which changes the last bits of the sum.
+                    # Propagate gradients from the update to the activity and the rates. In a
+                    # function of its own, numba would vectorize this loop in another way, which
+                    # would change the last bits of the sum.
                     g_modulation = zero
                     for j in range(n):
                         xj = saved.outputs[t, b, j]

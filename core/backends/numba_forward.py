@@ -1,10 +1,10 @@
 """The forward pass on the CPU. It runs all steps of one batch row, then those of the next.
 
-One loop over the connections computes both the trace's update of step t - 1 and the product
-(w + alpha * H) pre of step t. ``numba_update`` explains the other names.
+For each step t, one loop over the connections computes the trace's update of step t - 1 and the
+product (w + alpha * H) pre of step t. ``numba_update`` explains the names.
 
-``plasticrl.agents.closed_loop`` has another loop of the same functions, in which the inputs of a
-step depend on the outputs before it.
+``plasticrl.agents.closed_loop`` calls the same functions in a loop over steps whose inputs depend
+on the previous outputs.
 """
 
 import functools
@@ -37,7 +37,7 @@ class Vectors(NamedTuple):
     pre: np.ndarray
     """The activity at t - 1."""
     post: np.ndarray
-    """The activity at t - 1 and, once it is computed, at t; the next two fields belong to it."""
+    """The activity at t - 1, then that at t. The next two fields belong to the same step."""
     rate: np.ndarray
     leak: np.ndarray
     total: np.ndarray
@@ -47,7 +47,7 @@ class Vectors(NamedTuple):
 @njit(**INLINED)
 def begin_row(kind, state, H, E, v, b, n):
     """Load the initial state of row b."""
-    H[:] = 0  # with the padding, where a row that diverged can have left NaN
+    H[:] = 0  # also the padding, where an earlier row that diverged can have left NaN
     copy_rows(H, state.trace[b], n, n)
     if kind.retroactive:
         E[:] = 0
@@ -57,7 +57,7 @@ def begin_row(kind, state, H, E, v, b, n):
 
 @njit(**INLINED)
 def restart(kind, H, E, v, n):
-    """Reset a row: the next update, which is of the step before, then leaves the trace at zero."""
+    """Reset a row, and the vectors, so that the update of step t - 1, which follows, is zero."""
     H[:] = 0
     if kind.retroactive:
         E[:] = 0

@@ -1,8 +1,9 @@
 """Functions that the numba loops share: the update of one connection, its gradient, and others.
 
 For the connection from neuron i to neuron j, let H be the trace, pre_i and post_j the activities
-before and after the step, r_j the rate, and c_j a leak: 0 for Hebb's rule, post_j^2 for Oja's rule,
-and 1 for Hebb's rule with the decay bound. Then every rule and bound is one of two updates:
+before and after the step, and r_j the rate. Let c_j be the leak: 0 for Hebb's rule, post_j^2 for
+Oja's rule, and 1 for Hebb's rule with the decay bound. Then every combination of a rule and a bound
+is one of two updates:
 
     increment     D[j, i] = post_j pre_i - c_j H[j, i]
     linear        H <- clamp( H + r_j D, -clip, clip )              clip = inf: no bound
@@ -12,15 +13,15 @@ With retroactive modulation, the eligibility trace E replaces D in the last two 
 by E <- E + eta (D - E).
 
 The loops over rows and steps are in ``numba_step``, ``numba_forward`` and ``numba_backward``. The
-last two process several neurons at a time. So that no neurons remain, their matrices are padded
+last two process several neurons at a time. So that none is left over, their matrices are padded
 with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows. Names: T, B, N and G are defined
 in ``fused``; P is the padded width; ``g_x`` or ``gH`` is the gradient of the loss with respect to x
 or H; the product is (w + alpha * H) pre.
 
-Functions with an argument ``kind`` are inlined into the loops, where it is a constant. They are not
-closures: numba's cache has a random name for each closure, so every process would compile the
-loops again. Their arguments are not unpacked with a star, because the loops are then not vectorized
-(four times slower, measured).
+Functions with an argument ``kind`` are inlined into the loops, where ``kind`` is a constant. They
+are not closures, because numba's cache gives each closure a random name, so every process would
+compile the loops again. They are not called with arguments unpacked by a star, because numba then
+does not vectorize the loops (four times slower, measured).
 """
 
 import math
@@ -38,27 +39,28 @@ TOGETHER = 4
 TANH, SIGMOID, LINEAR = 0, 1, 2
 NO_MODULATION = -1
 
-# The compiler may reorder sums. It may not assume that there is no NaN or infinity, because these
-# show that a row has diverged.
+# The compiler may reorder sums, but may not assume that there is no NaN or infinity, by which the
+# callers detect that a row has diverged.
 JIT = {
     "nogil": True,
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
     "error_model": "numpy",
 }
-# Only the loops over rows are cached, because they contain the functions that they call.
+# Only the loops over rows are cached; their code includes the functions that they call.
 KERNEL = {**JIT, "cache": CAN_CACHE}
-# With "_nrt", numba would count the references to each array that an inlined function takes out of
-# a tuple. That takes a tenth of the time at N = 100 (measured), and the kernels own all arrays.
+# By default ("_nrt": True), numba counts the references to each array that an inlined function
+# takes out of a tuple, which takes a tenth of the time at N = 100 (measured). It is not needed,
+# because all arrays live as long as the kernel runs.
 INLINED = {**JIT, "forceinline": True, "_nrt": False}
 
 
 class Kind(NamedTuple):
-    """The properties of an update that are constants when it is compiled."""
+    """The properties of an update that are constants in its compiled code."""
 
     soft: bool
     retroactive: bool
     leaks: bool
-    """Whether the leak c can be other than zero."""
+    """Whether the leak c can differ from zero."""
     fingerprint: int = fingerprint(Path(__file__).parent.glob("numba_*.py"))
 
 
@@ -78,7 +80,7 @@ class Parameters(NamedTuple):
 
 
 class Options(NamedTuple):
-    """A plastic net's options, as numbers of the arrays' dtype except for the activation."""
+    """A plastic net's options. All except the activation are numbers of the arrays' dtype."""
 
     clip: np.floating
     """The largest absolute value of the trace."""
@@ -149,7 +151,7 @@ def _tanh_overload(values, n):
 
 @njit(**JIT)
 def tanh_(values):
-    """Replace the values of an array (n,) by their tanh, to test ``tanh``."""
+    """Replace the values of an array (n,) by their tanh. This is only for tests of ``tanh``."""
     tanh(values, len(values))
 
 
@@ -176,7 +178,7 @@ def fill(to, value, n):
 
 @njit(**INLINED)
 def modulation_of(post, n, parameters, options):
-    """Return the neuromodulator's output M, or eta without a neuromodulator."""
+    """Return the neuromodulator's output M; without a neuromodulator, return eta."""
     if options.activation == NO_MODULATION:
         return options.eta
     total = parameters.modulator_bias[0]
@@ -217,9 +219,10 @@ def load_before(pre, x, hidden, starts, t, b, n):
 def products(total, parameters, trace, pre, n):
     """Set total_j = sum_i (w_ji + alpha_ji H_ji) pre_i for n neurons.
 
-    Four sums are computed at a time, because each is a chain of dependent additions. Their neurons
-    are a quarter of the net apart, so that the compiler can tell that a number stored for one is
-    not read for another. If n is not a multiple of four, the last sum is computed more than once.
+    Four sums are computed at a time, because the additions of one sum must wait for each other. The
+    four neurons are a quarter of the net apart, so that the compiler can tell that the result of
+    one is not an input of another. If n is not a multiple of four, the last sum is computed more
+    than once.
     """
     weight, alpha = parameters.weight, parameters.alpha
     quarter = (n + TOGETHER - 1) // TOGETHER
@@ -240,7 +243,7 @@ def products(total, parameters, trace, pre, n):
 
 @njit(**JIT)
 def _less(value, leak, leaks):
-    """Return value - leak, or just the value if nothing leaks."""
+    """Return value - leak, or the value if ``leaks`` is false."""
     return value - leak if leaks else value
 
 
@@ -276,7 +279,7 @@ def update(kind, old, old_e, new, new_e, j, i, post, rate, leak, pre, options):
 
 @njit(**INLINED)
 def change(kind, h, e, post, rate, leak, pre, options):
-    """Compute ``update`` again; return the change d, and the trace before and after clipping."""
+    """Return the change d of ``update``, and the new trace before and after clipping."""
     if kind.retroactive:
         d = rate * e
     else:
@@ -294,10 +297,10 @@ def update_reverse(kind, h, e, d, g, g_e, post, rate, leak, pre, eta, zero, one)
         g_e: the gradient with respect to the new eligibility trace.
 
     Returns:
-        The gradients with respect to H, E and ``pre``, and four numbers, which the caller sums over
-        the connections to a target neuron. With retroactive modulation, these are the gradients
-        with respect to its rate and to eta, and g_e times ``pre`` and times H. Otherwise they are
-        zero, zero, and the gradient with respect to the change d, times ``pre`` and times H.
+        The gradients with respect to H, E and ``pre``, and a tuple of four numbers, which the
+        caller sums over the connections to a target neuron. With retroactive modulation, they are
+        the gradient with respect to the rate, that with respect to eta, g_e pre, and g_e H.
+        Otherwise they are 0, 0, g_d pre, and g_d H, with the gradient g_d with respect to d.
     """
     if kind.soft:
         slope = h if d > zero else (-h if d < zero else zero)

@@ -45,7 +45,7 @@ class PlasticNet(NamedTuple):
 
     @classmethod
     def of(cls, cell: "PlasticRNN | Population[Any]") -> "PlasticNet":
-        """Collect the parameters of a cell's connection."""
+        """Return the parameters of a cell's recurrent connection."""
         connection = as_plastic_rnn(cell).connection
         modulator = connection.modulator
         fan_out = None if modulator is None else modulator.fan_out
@@ -82,7 +82,7 @@ class NetInputs(NamedTuple):
     """The inputs of plastic nets, for T steps of B rows, of which each net has its equal share."""
 
     projected: Tensor
-    """Projected inputs I(t), (T, B, N); for a clamped neuron the activity that it takes."""
+    """The projected inputs I(t), (T, B, N); for clamped neurons, the activity."""
     mask: Tensor | None
     """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor
@@ -115,7 +115,7 @@ class ForwardPass(NamedTuple):
     eligibility: Tensor | None
     """(B, N, N), after the last step."""
     modulation: Tensor
-    """The neuromodulator's output M(t), (T, B); without a neuromodulator, any numbers."""
+    """The neuromodulator's output M(t), (T, B); arbitrary without a neuromodulator."""
     checkpoints: Any
     """The traces and eligibility traces before steps 0, G, 2 G ..., in the kernels' own layout."""
     segment_length: int
@@ -123,7 +123,7 @@ class ForwardPass(NamedTuple):
 
 
 class SavedForBackward(NamedTuple):
-    """What the backward pass reads; for other fields see ``NetInputs`` and ``ForwardPass``."""
+    """What the backward pass reads; ``NetInputs`` and ``ForwardPass`` document other fields."""
 
     outputs: Tensor
     """(T, B, N)"""
@@ -137,9 +137,9 @@ class SavedForBackward(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradients that kernels compute: of the loss, with respect to the quantity of that name.
+    """The gradients of the loss that kernels compute, with respect to the quantity of that name.
 
-    ``fused`` computes the gradients of the remaining parameters from these.
+    ``fused`` computes the gradients of the other parameters from these.
     """
 
     projected: Tensor
@@ -149,10 +149,10 @@ class Gradients(NamedTuple):
     modulator_pre_activation: Tensor
     """m . x(t) + b, the argument of the neuromodulator's output function, (T, B)."""
     hidden: Tensor
-    """The activity before the first step, (B, N); the next two fields are also before it."""
+    """The activity (B, N) before the first step. The next two fields are of the same time."""
     trace: Tensor
     eligibility: Tensor | None
     alpha: Tensor
     """(S, N, N)"""
     eta: Tensor
-    """The part of the gradient through the eligibility trace, (S, 1); without one, any number."""
+    """(S, 1), the gradient through the eligibility trace; arbitrary without one."""

@@ -1,4 +1,7 @@
-"""Run rnn, gru and lstm by torch's own fused loops, one for each piece between episode starts."""
+"""Run rnn, gru and lstm with torch's own fused loops.
+
+A sequence is split at the steps where an episode starts in any row. Each piece is one call.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -20,7 +23,7 @@ OPTIONS = (True, 1, 0.0, False, False, False)
 
 
 def _parameters(cell: nn.LSTMCell | nn.GRUCell) -> list[Tensor]:
-    """By name, because ``parameters()`` gives a shared one only once."""
+    """Return the parameters by name; ``parameters()`` would return a shared one only once."""
     return [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
 
 

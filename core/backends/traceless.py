@@ -1,17 +1,18 @@
-"""Run the plastic LSTM without its trace, which is faster if there are fewer steps than neurons.
+"""Run the plastic LSTM without computing its trace at each step.
 
-Each step s adds r(s) g(s) h(s)^T to the trace H (N, N). r is the rate (eta or the modulation), g is
-the post-synaptic and h the pre-synaptic activity. Until the trace reaches its bound, it is the
+Step s adds r(s) g(s) h(s)^T to the trace H (N, N), where r is the rate (eta or the modulation), g
+the post-synaptic and h the pre-synaptic activity. As long as the trace is not clipped, it is the
 initial trace plus these updates, and its product with h(t) needs only the stored activities:
 
     H(t) h(t)  =  H(0) h(t)  +  sum over s < t of  r(s) g(s) ( h(s) . h(t) )
 
-For T steps, this takes about T^2 N operations instead of T N^2. alpha multiplies the product and
-not H, so it must be the same for all connections to a neuron.
+For T steps, this takes about T^2 N operations instead of T N^2, so it is faster for T < N. Here
+alpha multiplies the product H h instead of H, so all connections to a neuron must have the same
+alpha.
 
-An upper limit tells whether a trace may have reached its bound: from step a to step b, |H[j, i]| is
-at most |H(a)[j, i]| plus the sum of |r(s) g(s)|[j] |h(s)|[i]. If the limit is above the clip, the
-sequence is run again by a backend that computes the trace, so the result is always exact.
+After the last step, an estimate tells whether the trace may have been clipped: between the steps a
+and b, |H[j, i]| is at most |H(a)[j, i]| plus the sum of |r(s) g(s)|[j] |h(s)|[i]. If this is above
+``clip``, a backend that computes the trace runs the sequence again. So the result is always exact.
 """
 
 import itertools
@@ -28,19 +29,19 @@ from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.stock import is_stock_cell
 
 CHECKED_STEPS = 8
-"""The number of steps b - a for each upper limit. More are checked faster, but less tightly."""
+"""The number of steps b - a for each estimate. A larger one is faster, but less precise."""
 
 
 class TracelessBackend(EagerSteps):
-    """Runs a ``PlasticLSTM`` of more neurons than steps."""
+    """Runs a ``PlasticLSTM`` with more neurons than steps."""
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
         if not isinstance(cell, PlasticLSTM) or not is_stock_cell(cell):
             return False
         options = cell.connection.plasticity
         is_sum = options.rule == "hebb" and options.bound in ("hard", "none")
-        by_row = options.alpha != "connection" and options.modulation != "retroactive"
-        return is_sum and by_row and len(inputs) < cell.hidden_size
+        is_supported = options.alpha != "connection" and options.modulation != "retroactive"
+        return is_sum and is_supported and len(inputs) < cell.hidden_size
 
     def run(
         self,
@@ -49,10 +50,12 @@ class TracelessBackend(EagerSteps):
         state: PlasticLSTMState,
         episode_starts: Tensor | None,
     ) -> tuple[Tensor, PlasticLSTMState]:
-        outputs, final, trace = _run(cast(PlasticLSTM, cell), inputs, state, episode_starts)
+        outputs, final, trace = _run_without_bound(
+            cast(PlasticLSTM, cell), inputs, state, episode_starts
+        )
         assert cell.connection is not None
         plasticity = cell.connection.plasticity
-        if plasticity.bound == "hard" and _may_have_met(
+        if plasticity.bound == "hard" and _may_have_been_clipped(
             plasticity.clip, state.trace.detach(), trace.updates, episode_starts
         ):
             exact = RECOMPUTED if RECOMPUTED.supports(cell, inputs) else EAGER
@@ -63,10 +66,10 @@ class TracelessBackend(EagerSteps):
 TRACELESS = TracelessBackend()
 
 
-def _run(
+def _run_without_bound(
     cell: PlasticLSTM, inputs: Tensor, state: PlasticLSTMState, episode_starts: Tensor | None
 ) -> tuple[Tensor, PlasticLSTMState, "_TraceAsSum"]:
-    """Return outputs, final state with the initial trace, and trace, as if it had no bound."""
+    """Return outputs, the final state except for its trace, and the trace if it had no bound."""
     connection = cell.connection
     any_start = [] if episode_starts is None else episode_starts.any(dim=1).tolist()
     trace, outputs = _TraceAsSum(state.trace), []
@@ -94,13 +97,13 @@ def _restarted(state: PlasticLSTMState, starts: Tensor) -> PlasticLSTMState:
 
 
 class _TraceAsSum:
-    """A trace (B, N, N), stored as an initial trace and updates: vectors r g and h (B, N)."""
+    """A trace (B, N, N), stored as the initial trace and, for each update, r g and h (B, N)."""
 
     def __init__(self, trace: Tensor) -> None:
         self.initial = trace
         self.posts: list[Tensor] = []
         self.pres: list[Tensor] = []
-        self.updates: list[tuple[Tensor, Tensor]] = []  # of all steps, without gradient and resets
+        self.updates: list[tuple[Tensor, Tensor]] = []  # detached; ``restart`` keeps them
 
     def add(self, post: Tensor, pre: Tensor) -> None:
         self.posts.append(post)
@@ -108,7 +111,7 @@ class _TraceAsSum:
         self.updates.append((post.detach(), pre.detach()))
 
     def restart(self, starts: Tensor) -> None:
-        """Set the rows where an episode starts to zero, even if they are infinite."""
+        """Set the rows where an episode starts to zero, even if they are infinite or NaN."""
         row = starts.unsqueeze(1)
         self.initial = torch.where(row.unsqueeze(2), 0.0, self.initial)
         self.posts = [torch.where(row, 0.0, post) for post in self.posts]
@@ -131,13 +134,13 @@ class _TraceAsSum:
 
 
 @torch.no_grad()
-def _may_have_met(
+def _may_have_been_clipped(
     clip: float,
     initial: Tensor,
     updates: list[tuple[Tensor, Tensor]],
     episode_starts: Tensor | None,
 ) -> bool:
-    """Return whether |H| may have been above the clip after a step; true if it may be NaN."""
+    """Return whether |H| may have been above ``clip`` after a step, or may have been NaN."""
     n_steps = len(updates)
     starts = [] if episode_starts is None else episode_starts.any(dim=1).nonzero()[:, 0].tolist()
     trace = initial.clone()

@@ -1,7 +1,7 @@
-"""The backward pass in Triton, with the trace on chip or in tiles.
+"""The backward pass in Triton.
 
 ``triton_update`` explains the equations and names. ``g_x`` is the gradient of the loss with respect
-to x.
+to x, and ``s_x`` a part of it or a sum from which it is computed.
 """
 
 import triton
@@ -24,7 +24,7 @@ from plasticrl.core.backends.triton_update import (
 def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexpr):
     """Propagate gradients through ``_updated``, from those of the new H and E.
 
-    Return the gradients of the old H and E, of the rates, of ``post``, of ``pre`` and of eta.
+    Return the gradients of the old H and E, the rates, ``post``, ``pre`` and eta, in this order.
     """
     c = _leaks(post, kind)
     increment = post[:, None] * pre[None, :] - c[:, None] * h
@@ -63,7 +63,7 @@ def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexp
 
 @triton.jit
 def _slope(m, kind: tl.constexpr):
-    """Return the derivative of the neuromodulator's activation, from its value M."""
+    """Return the derivative of the neuromodulator's activation function, from its output M."""
     if kind.activation == "tanh":
         slope = 1 - m * m
     elif kind.activation == "sigmoid":
@@ -77,46 +77,46 @@ def _slope(m, kind: tl.constexpr):
 def _activity_backward(g_post, s_rate, post, m, net, saved, out, row, columns, kind: tl.constexpr):
     """Propagate gradients from the activity and the rates to the projected input and the product.
 
-    Return these two, and store the gradient of the neuromodulator's pre-activation.
+    Return the last two, and store the gradient of the neuromodulator's pre-activation.
     """
-    inside = columns < kind.n
+    column_mask = columns < kind.n
     if kind.activation != "none":
         if net.fan_out_weight is not None:
-            s_rate = s_rate * tl.load(net.fan_out_weight + columns, inside, other=0)
+            s_rate = s_rate * tl.load(net.fan_out_weight + columns, column_mask, other=0)
         g_m = tl.sum(s_rate, 0) * _slope(m, kind)
         tl.store(out.modulator_pre_activation + row, g_m)
-        g_post += g_m * tl.load(net.modulator_weight + columns, inside, other=0)
+        g_post += g_m * tl.load(net.modulator_weight + columns, column_mask, other=0)
     g_total = g_post * (1 - post * post)
     g_projected = g_total
     if saved.mask is not None:
-        clamped = tl.load(saved.mask + row * kind.n + columns, inside, other=0) != 0
+        clamped = tl.load(saved.mask + row * kind.n + columns, column_mask, other=0) != 0
         g_projected = tl.where(clamped, g_post, g_total)
         g_total = tl.where(clamped, 0, g_total)
     return g_projected, g_total
 
 
 @triton.jit
-def _product_backward(g_h, d_alpha, h, net, tile, within, pre, g_total):
+def _product_backward(g_h, d_alpha, h, net, tile, tile_mask, pre, g_total):
     """Propagate gradients through the product (w + alpha * H) pre.
 
-    Return the gradients of H and alpha, added to the given ones, and of ``pre``. Each tile is
-    loaded just before it is needed, because registers are scarce.
+    Add the gradients of H and alpha to the given ones. Return these sums and the gradient of
+    ``pre``. Each tile is loaded just before it is needed, because registers are scarce.
     """
     d_alpha += h * (g_total[:, None] * pre[None, :])
-    a = tl.load(net.alpha + tile, within, other=0)
+    a = tl.load(net.alpha + tile, tile_mask, other=0)
     g_h += a * (g_total[:, None] * pre[None, :])
     d_pre = tl.sum(g_total[:, None] * (a * h), 0)
-    w = tl.load(net.weight + tile, within, other=0)
+    w = tl.load(net.weight + tile, tile_mask, other=0)
     return g_h, d_alpha, d_pre + tl.sum(g_total[:, None] * w, 0)
 
 
 @triton.jit
 def _before(saved, started, t, b, n_rows, columns, kind: tl.constexpr):
     """Return the activity before step t, which is zero if an episode starts there."""
-    inside = (columns < kind.n) & (started == 0)
-    given = tl.load(saved.hidden + b * kind.n + columns, inside & (t == 0), other=0)
+    column_mask = (columns < kind.n) & (started == 0)
+    given = tl.load(saved.hidden + b * kind.n + columns, column_mask & (t == 0), other=0)
     row = (t - 1) * n_rows + b
-    return given + tl.load(saved.outputs + row * kind.n + columns, inside & (t > 0), other=0)
+    return given + tl.load(saved.outputs + row * kind.n + columns, column_mask & (t > 0), other=0)
 
 
 @triton.jit
@@ -143,15 +143,17 @@ def _recompute(
     columns,
     kind: tl.constexpr,
 ):
-    """Write the traces before the steps [first, last) to ``recomputed``, from index ``slot`` on."""
-    tile, within = _tile(rows, columns, kind)
+    """Compute the traces before the steps [first, last) again, and write them to ``recomputed``,
+    from index ``slot`` on.
+    """
+    tile, tile_mask = _tile(rows, columns, kind)
     checkpoint = (first // segment_length) * n_rows + b
-    h, e = _load_traces(saved.checkpoints, checkpoint, tile, within, kind)
+    h, e = _load_traces(saved.checkpoints, checkpoint, tile, tile_mask, kind)
     for t in range(first, last):
         row = t * n_rows + b
         started = tl.load(saved.starts + row) != 0
         h, e = _restarted(started, h, e, kind)
-        _store_traces(recomputed, slot + t - first, tile, within, h, e, kind)
+        _store_traces(recomputed, slot + t - first, tile, tile_mask, h, e, kind)
         pre = _before(saved, started, t, b, n_rows, columns, kind)
         m = tl.load(saved.modulation + row)
         post, r = _targets(net, saved, eta, m, row, rows, kind)
@@ -168,25 +170,27 @@ def on_chip(
     n_steps,
     n_rows,
     segment_length,
-    sharing,
+    program_count,
     kind: tl.constexpr,
 ):
-    """Run the rows of program p, which has its own part of ``recomputed`` and its own sums in
-    ``out``: alpha (P, N, N) and eta (P,). In ``out``, the gradients of the final state are replaced
-    by those of the initial state.
+    """Run the rows of program p.
+
+    Each program has its own part of ``recomputed``, and in ``out`` its own sums of the gradients of
+    alpha (P, N, N) and eta (P,). ``out`` has the gradients of the final state at the beginning, and
+    those of the initial state at the end.
     """
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
-    inside = columns < kind.n
-    tile, within = _tile(columns, columns, kind)
+    column_mask = columns < kind.n
+    tile, tile_mask = _tile(columns, columns, kind)
     eta, clip = tl.load(net.eta), tl.load(net.clip)
     sum_eta = eta * 0
     block: tl.constexpr = kind.block
     sum_alpha = tl.zeros((block, block), eta.dtype)
-    for turn in range((n_rows - p + sharing - 1) // sharing):
-        b = p + turn * sharing
-        g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
-        g_h, g_e = _load_traces(out, b, tile, within, kind)
+    for turn in range((n_rows - p + program_count - 1) // program_count):
+        b = p + turn * program_count
+        g_post = tl.load(out.hidden + b * kind.n + columns, column_mask, other=0)
+        g_h, g_e = _load_traces(out, b, tile, tile_mask, kind)
         for segment in range((n_steps + segment_length - 1) // segment_length):
             first = ((n_steps - 1) // segment_length - segment) * segment_length
             last = tl.minimum(first + segment_length, n_steps)
@@ -203,26 +207,28 @@ def on_chip(
                 pre = _before(saved, started, t, b, n_rows, columns, kind)
                 m = tl.load(saved.modulation + row)
                 post, r = _targets(net, saved, eta, m, row, columns, kind)
-                h, e = _load_traces(recomputed, p * segment_length + t - first, tile, within, kind)
+                h, e = _load_traces(
+                    recomputed, p * segment_length + t - first, tile, tile_mask, kind
+                )
                 g_h, g_e, s_rate, s_post, g_pre, s_eta = _updated_backward(
                     g_h, g_e, h, e, pre, post, r, eta, clip, kind
                 )
                 sum_eta += s_eta
                 g_post += s_post
-                g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
-                tl.store(out.rate + row * kind.n + columns, s_rate, inside)
+                g_post += tl.load(g_outputs + row * kind.n + columns, column_mask, other=0)
+                tl.store(out.rate + row * kind.n + columns, s_rate, column_mask)
                 g_projected, g_total = _activity_backward(
                     g_post, s_rate, post, m, net, saved, out, row, columns, kind
                 )
-                tl.store(out.projected + row * kind.n + columns, g_projected, inside)
+                tl.store(out.projected + row * kind.n + columns, g_projected, column_mask)
                 g_h, sum_alpha, g_product = _product_backward(
-                    g_h, sum_alpha, h, net, tile, within, pre, g_total
+                    g_h, sum_alpha, h, net, tile, tile_mask, pre, g_total
                 )
                 g_post = tl.where(started, 0, g_pre + g_product)
                 g_h, g_e = _restarted(started, g_h, g_e, kind)
-        tl.store(out.hidden + b * kind.n + columns, g_post, inside)
-        _store_traces(out, b, tile, within, g_h, g_e, kind)
-    tl.store(out.alpha + p * kind.n * kind.n + tile, sum_alpha, within)
+        tl.store(out.hidden + b * kind.n + columns, g_post, column_mask)
+        _store_traces(out, b, tile, tile_mask, g_h, g_e, kind)
+    tl.store(out.alpha + p * kind.n * kind.n + tile, sum_alpha, tile_mask)
     tl.store(out.eta + p, sum_eta)
 
 
@@ -236,21 +242,21 @@ def tiled(
     n_steps,
     n_rows,
     segment_length,
-    sharing,
+    program_count,
     kind: tl.constexpr,
 ):
-    """Do the same as ``on_chip``, with the trace in memory; the caller sets ``out.alpha`` to zero.
+    """Do the same as ``on_chip``, with the trace in memory. ``out.alpha`` must be zero before.
 
-    Vectors that are computed tile by tile are passed between loops through ``out.projected``.
+    ``out.projected`` also holds vectors which one loop over the tiles computes for the next.
     """
     p = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, kind.block)
-    inside = columns < kind.n
+    column_mask = columns < kind.n
     eta, clip = tl.load(net.eta), tl.load(net.clip)
     sum_eta = eta * 0
-    for turn in range((n_rows - p + sharing - 1) // sharing):
-        b = p + turn * sharing
-        g_post = tl.load(out.hidden + b * kind.n + columns, inside, other=0)
+    for turn in range((n_rows - p + program_count - 1) // program_count):
+        b = p + turn * program_count
+        g_post = tl.load(out.hidden + b * kind.n + columns, column_mask, other=0)
         for segment in range((n_steps + segment_length - 1) // segment_length):
             first = ((n_steps - 1) // segment_length - segment) * segment_length
             last = tl.minimum(first + segment_length, n_steps)
@@ -272,10 +278,10 @@ def tiled(
                 tl.debug_barrier()  # every thread has written recomputed traces and gradients
                 for top in range(0, kind.n, kind.rows):
                     rows = top + tl.arange(0, kind.rows)
-                    tile, within = _tile(rows, columns, kind)
+                    tile, tile_mask = _tile(rows, columns, kind)
                     post, r = _targets(net, saved, eta, m, row, rows, kind)
-                    h, e = _load_traces(recomputed, slot, tile, within, kind)
-                    g_h, g_e = _load_traces(out, b, tile, within, kind)
+                    h, e = _load_traces(recomputed, slot, tile, tile_mask, kind)
+                    g_h, g_e = _load_traces(out, b, tile, tile_mask, kind)
                     g_h, g_e, s_rate, s_post, g_part, s_eta = _updated_backward(
                         g_h, g_e, h, e, pre, post, r, eta, clip, kind
                     )
@@ -285,41 +291,43 @@ def tiled(
                     tl.store(out.projected + row * kind.n + rows, s_post, rows < kind.n)
                     if kind.retroactive:
                         g_e = tl.where(started, 0, g_e)
-                    _store_traces(out, b, tile, within, g_h, g_e, kind)
+                    _store_traces(out, b, tile, tile_mask, g_h, g_e, kind)
                 tl.debug_barrier()
 
                 # Propagate gradients from the activity to the projected input.
-                g_post += tl.load(out.projected + row * kind.n + columns, inside, other=0)
-                g_post += tl.load(g_outputs + row * kind.n + columns, inside, other=0)
-                post = tl.load(saved.outputs + row * kind.n + columns, inside, other=0)
-                s_rate = tl.load(out.rate + row * kind.n + columns, inside, other=0)
+                g_post += tl.load(out.projected + row * kind.n + columns, column_mask, other=0)
+                g_post += tl.load(g_outputs + row * kind.n + columns, column_mask, other=0)
+                post = tl.load(saved.outputs + row * kind.n + columns, column_mask, other=0)
+                s_rate = tl.load(out.rate + row * kind.n + columns, column_mask, other=0)
                 g_projected, _ = _activity_backward(
                     g_post, s_rate, post, m, net, saved, out, row, columns, kind
                 )
                 tl.debug_barrier()
-                tl.store(out.projected + row * kind.n + columns, g_projected, inside)
+                tl.store(out.projected + row * kind.n + columns, g_projected, column_mask)
                 tl.debug_barrier()
 
                 # Propagate gradients through the product.
                 for top in range(0, kind.n, kind.rows):
                     rows = top + tl.arange(0, kind.rows)
-                    tile, within = _tile(rows, columns, kind)
+                    tile, tile_mask = _tile(rows, columns, kind)
                     g_total = tl.load(out.projected + row * kind.n + rows, rows < kind.n, other=0)
                     if saved.mask is not None:
                         clamped = tl.load(saved.mask + row * kind.n + rows, rows < kind.n, other=0)
                         g_total = tl.where(clamped != 0, 0, g_total)
                     at = tile + b * kind.n * kind.n
                     d_alpha = out.alpha + p * kind.n * kind.n + tile
-                    h = tl.load(recomputed.trace + slot * kind.n * kind.n + tile, within, other=0)
-                    g_h = tl.load(out.trace + at, within, other=0)
-                    g_a = tl.load(d_alpha, within, other=0)
+                    h = tl.load(
+                        recomputed.trace + slot * kind.n * kind.n + tile, tile_mask, other=0
+                    )
+                    g_h = tl.load(out.trace + at, tile_mask, other=0)
+                    g_a = tl.load(d_alpha, tile_mask, other=0)
                     g_h, g_a, g_part = _product_backward(
-                        g_h, g_a, h, net, tile, within, pre, g_total
+                        g_h, g_a, h, net, tile, tile_mask, pre, g_total
                     )
                     g_pre += g_part
-                    tl.store(out.trace + at, tl.where(started, 0, g_h), within)
-                    tl.store(d_alpha, g_a, within)
+                    tl.store(out.trace + at, tl.where(started, 0, g_h), tile_mask)
+                    tl.store(d_alpha, g_a, tile_mask)
                 g_post = tl.where(started, 0, g_pre)
             tl.debug_barrier()  # every thread has read the recomputed traces
-        tl.store(out.hidden + b * kind.n + columns, g_post, inside)
+        tl.store(out.hidden + b * kind.n + columns, g_post, column_mask)
     tl.store(out.eta + p, sum_eta)

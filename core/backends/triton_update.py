@@ -1,8 +1,9 @@
 """Functions that the Triton kernels share: the update of a tile of a trace, and others.
 
 For the connection from neuron i to neuron j, let H be the trace, pre_i and post_j the activities
-before and after the step, r_j the rate, and c_j a leak: 0 for Hebb's rule, post_j^2 for Oja's rule,
-and 1 for Hebb's rule with the decay bound. Then every rule and bound is one of two updates:
+before and after the step, and r_j the rate. Let c_j be the leak: 0 for Hebb's rule, post_j^2 for
+Oja's rule, and 1 for Hebb's rule with the decay bound. Then every combination of a rule and a bound
+is one of two updates:
 
     increment     D[j, i] = post_j pre_i - c_j H[j, i]
     linear        H <- clamp( H + d, -clip, clip ),         d = r_j D       clip = inf: no bound
@@ -10,20 +11,21 @@ and 1 for Hebb's rule with the decay bound. Then every rule and bound is one of 
 
 With retroactive modulation, d = r_j E for the eligibility trace E, and then E <- E + eta (D - E).
 
-The passes are in ``triton_forward`` and ``triton_backward``. A program computes one batch row at a
-time, by one of two kernels. ``on_chip`` holds the row's trace in registers for the whole sequence,
-as one tile of block x block numbers (see ``Kind``); a step reads only the weights, alpha and
+``triton_forward`` and ``triton_backward`` each have two kernels. A program of a kernel computes one
+batch row at a time. ``on_chip`` holds the row's trace in registers for the whole sequence, as one
+tile of block x block numbers (see ``Kind``), so that a step reads only the weights, alpha and
 vectors from memory. ``tiled`` is for more neurons: the trace stays in memory, and each step
-processes it in tiles of rows x block numbers. Tiles are masked to N neurons.
+processes it in tiles of rows x block numbers. Masks exclude the part of a tile beyond N neurons.
 
-``fused`` defines T, B, N and G (``segment_length``). P (``sharing``) is the number of programs of
-the backward pass; program p takes the rows p, p + P, p + 2 P ... The arguments are the tuples of
-``plastic_net``: their tensors are contiguous, masks and starts are bytes, and a parameter that the
-net does not have is None. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
-a constant of the compiled kernel, so that addresses are constants and do not occupy registers.
+``fused`` defines T, B, N and G (``segment_length``). P (``program_count``) is the number of
+programs of the backward pass; program p takes the rows p, p + P, p + 2 P ... The arguments are
+tuples like those of ``plastic_net``: their tensors are contiguous, masks and starts are bytes, and
+a missing parameter is None. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
+a constant of the compiled kernel, so that address offsets are constants and occupy no registers.
 
-Several threads may hold the same number, and only one of them writes it. Therefore a barrier is
-needed between a write and a read of the same memory, and also between a read and a write.
+Several threads of a program may hold the same number, of which only one writes it to memory.
+Therefore a barrier is needed between a write and a read of the same memory, and also between a read
+and a write.
 """
 
 from typing import NamedTuple
@@ -32,11 +34,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-SIZES = ["n_steps", "n_rows", "segment_length", "sharing"]  # one compilation serves all values
+SIZES = ["n_steps", "n_rows", "segment_length", "program_count"]
+"""The arguments for whose values Triton must not compile a kernel again."""
 
 
 class Kind(NamedTuple):
-    """The properties of a net that are constants when its kernels are compiled."""
+    """The properties of a net that are constants in its compiled kernels."""
 
     soft: bool
     retroactive: bool
@@ -74,34 +77,34 @@ class Traces(NamedTuple):
 
 @triton.jit
 def _tile(rows, columns, kind: tl.constexpr):
-    """Return the offsets of a tile's connections in a matrix (N, N), and which of them exist."""
-    within = (rows < kind.n)[:, None] & (columns < kind.n)[None, :]
-    return rows[:, None] * kind.n + columns[None, :], within
+    """Return the offsets of a tile's connections in a matrix (N, N), and the tile's mask."""
+    tile_mask = (rows < kind.n)[:, None] & (columns < kind.n)[None, :]
+    return rows[:, None] * kind.n + columns[None, :], tile_mask
 
 
 @triton.jit
-def _load_traces(traces, index, tile, within, kind: tl.constexpr):
-    """Load a tile of H and E, from the matrix with this index; not retroactive: E is H."""
+def _load_traces(traces, index, tile, tile_mask, kind: tl.constexpr):
+    """Load a tile of H and E from the matrix with this index; E is H if it does not exist."""
     at = index * kind.n * kind.n
-    h = tl.load(traces.trace + at + tile, within, other=0)
+    h = tl.load(traces.trace + at + tile, tile_mask, other=0)
     e = h
     if kind.retroactive:
-        e = tl.load(traces.eligibility + at + tile, within, other=0)
+        e = tl.load(traces.eligibility + at + tile, tile_mask, other=0)
     return h, e
 
 
 @triton.jit
-def _store_traces(traces, index, tile, within, h, e, kind: tl.constexpr):
-    """Store a tile of H and E in the matrix with this index."""
+def _store_traces(traces, index, tile, tile_mask, h, e, kind: tl.constexpr):
+    """Store a tile of H and E to the matrix with this index."""
     at = index * kind.n * kind.n
-    tl.store(traces.trace + at + tile, h, within)
+    tl.store(traces.trace + at + tile, h, tile_mask)
     if kind.retroactive:
-        tl.store(traces.eligibility + at + tile, e, within)
+        tl.store(traces.eligibility + at + tile, e, tile_mask)
 
 
 @triton.jit
 def _restarted(started, h, e, kind: tl.constexpr):
-    """Return H and E, or zeros if an episode has started."""
+    """Return H and E, or zeros if an episode starts."""
     h = tl.where(started, 0, h)
     if kind.retroactive:
         e = tl.where(started, 0, e)
@@ -110,7 +113,7 @@ def _restarted(started, h, e, kind: tl.constexpr):
 
 @triton.jit
 def _tanh(x):
-    """Return tanh(x), for small x by the continued fraction x / (1 + x^2 / (3 + ...))."""
+    """Return tanh(x); for small x, as the continued fraction x / (1 + x^2 / (3 + ...))."""
     y = x * x
     small = x / (1 + y / (3 + y / (5 + y / (7 + y / (9 + y / 11)))))
     e = tl.exp(-2 * tl.abs(x))
@@ -167,7 +170,7 @@ def _moved(h, d, kind: tl.constexpr):
 
 @triton.jit
 def _updated(h, e, pre, post, r, eta, clip, kind: tl.constexpr):
-    """Return H and E after an update, from the target neurons' activity ``post`` and rates r."""
+    """Return a tile of H and E after an update, from the target neurons' activity and rates."""
     c = _leaks(post, kind)
     increment = post[:, None] * pre[None, :] - c[:, None] * h
     if kind.retroactive:

@@ -1,6 +1,6 @@
 """The cells, by name. Each has a file here, a config in ``configs.py`` and a line in ``CELLS``.
 
-The cells' files need torch, so a file is imported only when its cell is built.
+A cell's file needs torch, so it is imported only when the cell is built.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     code: str
     """The cell's class, as ``module:class``."""
     takes_labels: bool = False
-    """Whether its input has a label too, so that it is for supervised tasks only."""
+    """Whether its input includes a label, so that only supervised tasks can use it."""
 
     def load(self) -> "Callable[[int, CellConfig], Cell[Any]]":
         """Import the cell's file, and with it torch, and return the cell's class."""
@@ -81,11 +81,9 @@ def cell_fields(name: str) -> tuple[str, ...]:
 
 
 def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell[Any]":
-    """Build a cell, for example
+    """Build a cell, or a ``Stack`` of cells if ``num_layers`` is above 1. For example:
 
     ``build_cell("plastic_rnn", 17, hidden_size=100, modulation="simple", fan_out=True)``
-
-    With ``num_layers`` above 1, it is a ``Stack`` of such cells.
 
     Args:
         cell: the name of a cell, or a config.

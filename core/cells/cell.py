@@ -12,13 +12,13 @@ CellState = TypeVar("CellState", bound=tuple[Any, ...])
 
 
 class Cell(nn.Module, ABC, Generic[CellState]):
-    """A recurrent cell. It does not store its state: its methods take it and return the new one.
+    """A recurrent cell. It does not store its state: methods take it and return the new one.
 
     Attributes:
         input_size: the width of an input, I.
         hidden_size: the width of an output, N.
-        connection: the plastic connection, or None in a cell without one. A cell that is made of
-            cells has none itself; see ``connections`` and ``plastic_cells``.
+        connection: the plastic connection. None in a cell without one, and in a cell composed of
+            other cells; see ``connections`` and ``plastic_cells``.
         config: the options of the cell; None for a cell class that has no config.
     """
 
@@ -36,31 +36,36 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         """Return the state at the start of an episode; the shape of every tensor is (B, ...)."""
 
     def project(self, inputs: Tensor) -> Tensor:
-        """Return projected inputs, such as W u(t) + b, of all steps: (..., P) from (..., I)."""
+        """Return the part of a step that needs no state, such as W u(t) + b: (..., P).
+
+        Args:
+            inputs: the inputs of one or more steps (..., I).
+        """
         return inputs
 
     @abstractmethod
     def step(self, projected: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Return the output (B, N) and the new state, from projected input (B, P) and state."""
+        """Return the output (B, N) and the new state, from a projected input (B, P) and a state."""
 
     def forward(self, input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Return the output (B, N) and the new state, from an input (B, I) and the state."""
+        """Return the output (B, N) and the new state, from an input (B, I) and a state."""
         return self.step(self.project(input), state)
 
     @property
     def connections(self) -> list[PlasticConnection]:
-        """All plastic connections of the cell, or of the cells of which it is made."""
+        """All plastic connections of the cell, or of the cells of which it is composed."""
         return [part for part in self.modules() if isinstance(part, PlasticConnection)]
 
     def plastic_cells(self, state: CellState) -> "list[tuple[Cell[Any], Any]]":
-        """The cells with a plastic connection of which this cell is made, each with its state.
+        """Return the cells with a plastic connection, each with its part of ``state``.
 
-        That is this cell itself with ``state``, or no cell, unless it is made of cells.
+        These are among the cells of which this cell is composed; a cell that is not composed of
+        others returns itself, or nothing.
         """
         return [] if self.connection is None else [(self, state)]
 
     def modulating_activity(self, state: CellState) -> Tensor | None:
-        """Return what the neuromodulator reads of a state, (B, N); None without modulation."""
+        """Return the activity (B, N) that the neuromodulator reads; None without modulation."""
         return None
 
     def modulation(self, state: CellState) -> Tensor | None:

@@ -1,7 +1,7 @@
-"""Cells that are made of cells: ``Stack`` puts them one after another, ``Parallel`` side by side.
+"""Cells composed of other cells: ``Stack`` in layers, ``Parallel`` side by side.
 
-The state is one NamedTuple with the tensors of all parts. The name of a part comes before the names
-of its tensors: ``layer_1_hidden``, ``layer_2_hidden``, or ``actor_hidden``, ``critic_hidden``.
+The state is one NamedTuple with the tensors of all parts, whose names begin with the name of their
+part: ``layer_1_hidden``, ``layer_2_hidden``, or ``actor_hidden``, ``critic_hidden``.
 """
 
 from abc import abstractmethod
@@ -18,11 +18,11 @@ from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.configs import CellConfig
 
 RunPart = Callable[[str, Tensor], Tensor]
-"""Returns the outputs (..., N) of a part, from its name and its inputs (..., I)."""
+"""A function from the name of a part and its inputs (..., I) to its outputs (..., N)."""
 
 
 class Composed(Cell[Any]):
-    """The base class of cells that are made of cells.
+    """The base class of cells composed of other cells.
 
     Attributes:
         parts: the cells, by name.
@@ -60,7 +60,7 @@ class Composed(Cell[Any]):
         return [cell for name, part in self.items() for cell in part.plastic_cells(states[name])]
 
     def items(self) -> list[tuple[str, Cell[Any]]]:
-        """The parts with their names."""
+        """Return the names of the parts with the parts."""
         return list(self.parts.items())  # type: ignore[arg-type]
 
     def split(self, state: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Composed(Cell[Any]):
 
     @staticmethod
     def join(states: dict[str, Any]) -> Any:
-        """Return one state of the states of all parts; the inverse of ``split``."""
+        """Return the state composed of the states of all parts; the inverse of ``split``."""
         name = "And".join(type(state).__name__ for state in states.values())
         fields = tuple(f"{part}_{leaf}" for part, state in states.items() for leaf in state._fields)
         return _make_state(name, fields, chain(*states.values()))
@@ -84,8 +84,8 @@ class Stack(Composed):
     """Layers, each of which reads the outputs of the one before.
 
     Args:
-        layers: the cells. Their names are ``layer_1``, ``layer_2`` and so on.
-        config: the options of all layers, if they are the same.
+        layers: the cells, which get the names ``layer_1``, ``layer_2`` and so on.
+        config: the options of all layers; None if they differ.
     """
 
     def __init__(self, layers: Iterable[Cell[Any]], config: CellConfig | None = None) -> None:
@@ -103,28 +103,28 @@ class Parallel(Composed):
     """Cells side by side, whose inputs and outputs are concatenated.
 
     Args:
-        parts: the cells, by the names that come before those of their states' tensors.
+        parts: the cells, by name.
     """
 
     def __init__(self, **parts: Cell[Any]) -> None:
         widths = [(part.input_size, part.hidden_size) for part in parts.values()]
         super().__init__(parts, *(sum(sizes) for sizes in zip(*widths, strict=True)))
-        # Where the joined inputs of the parts are cut.
-        self.cuts = list(accumulate(size for size, _ in widths[:-1]))
+        # The indices at which the concatenated inputs are split.
+        self.split_indices = list(accumulate(size for size, _ in widths[:-1]))
 
     def connect(self, inputs: Tensor, run: RunPart) -> Tensor:
-        pieces = inputs.tensor_split(self.cuts, dim=-1)
+        pieces = inputs.tensor_split(self.split_indices, dim=-1)
         return torch.cat([run(*pair) for pair in zip(self.parts, pieces, strict=True)], dim=-1)
 
 
 @cache
 def _state_type(name: str, fields: tuple[str, ...]) -> Any:
-    """Make a NamedTuple. States with the same fields must have the same type."""
-    make: Any = namedtuple  # mypy accepts no computed names
-    form = make(name, fields)
-    # Pickle cannot find a class that is no attribute of a module.
-    form.__reduce__ = lambda state: (_make_state, (name, fields, tuple(state)))
-    return form
+    """Return a NamedTuple class, the same one for the same arguments."""
+    make_class: Any = namedtuple  # mypy does not accept computed names
+    cls = make_class(name, fields)
+    # Pickle stores only the name of a class, under which no module has this class.
+    cls.__reduce__ = lambda state: (_make_state, (name, fields, tuple(state)))
+    return cls
 
 
 def _make_state(name: str, fields: tuple[str, ...], values: Iterable[Tensor | None]) -> Any:

@@ -26,7 +26,7 @@ class CellConfig:
     name: ClassVar[str]
     """The cell's name in ``plasticrl.core.CELLS``."""
     conditions: ClassVar[tuple[Condition, ...]] = ()
-    """Restrictions of options that depend on another option's value."""
+    """The restrictions between options."""
 
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
@@ -43,19 +43,19 @@ class SizedConfig(CellConfig):
         check_size(hidden_size=self.hidden_size)
 
 
-MOST_LAYERS = 100
+MAX_LAYERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayeredConfig(SizedConfig):
-    """The base class of the configs of cells of which several can be stacked."""
+    """The base class of the configs of cells that can be stacked in layers."""
 
     num_layers: int = field(default=1, metadata={"if_missing": 1})
     """Number of layers of hidden_size units. Each layer reads the output of the one before."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_size(MOST_LAYERS, num_layers=self.num_layers)
+        check_size(MAX_LAYERS, num_layers=self.num_layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +106,15 @@ class PlasticRNNConfig(PlasticConfig, LayeredConfig):
             "num_layers",
             "input_mode",
             ("weights", "additive"),
-            "a layer has no masks for the next one",
+            "a layer's output has no masks for the next layer",
         ),
     )
 
     input_mode: Literal["weights", "additive", "clamped"] = "weights"
     """How the input reaches the units. weights: through a trained linear layer;
     additive: the input has one number for each unit, which is added to its pre-activation;
-    clamped: the input has the values, then the masks of all units;
-    a unit whose mask is not 0 takes its value as activity."""
+    clamped: the input has a value for each unit, then a mask for each unit;
+    the activity of a unit is its value where its mask is not 0."""
     weight_init: Distribution = "uniform"
     """Distribution of the initial recurrent weights.
     uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
@@ -154,7 +154,7 @@ class PlasticReadoutConfig(PlasticConfig):
     hidden_size: int = 5
     """Number of classes, the width of the output."""
     label_gain: float = 1000.0
-    """Number that a label adds to the pre-activation of its class. If large, the output is 1."""
+    """Number that a label adds to the logit of its class. A large one makes the output one-hot."""
     weight_init: Distribution = "normal"
     """Distribution of the initial weights.
     uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
@@ -172,14 +172,14 @@ class PlasticReadoutConfig(PlasticConfig):
 
 
 def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, Any]]:
-    """Return a config with changed options, in which options that cannot be used are reset.
+    """Return a config with changed options.
 
-    The new values can make it impossible to use an option that is not in ``changes``; that option
-    is reset to its default. For example, ``fan_out`` is reset if the modulation becomes "none".
+    An option that is not in ``changes`` is reset to its default if it cannot be used with the new
+    values. For example, ``fan_out`` is reset if the modulation becomes "none".
 
     Args:
-        changes: the new values by option. They are never reset, so it must be possible to use them
-            with the other options. This holds for defaults too; only ``False`` is always allowed.
+        changes: the new values by option. A value that cannot be used with the other options is an
+            error, even if it is the option's default, unless it is ``False``.
 
     Returns:
         The new config, and the old values of the options that were reset.
@@ -192,14 +192,14 @@ def vary(config: ConfigT, changes: dict[str, Any]) -> tuple[ConfigT, dict[str, A
     check_options(config_class, changes)
     options = defaults(config_class)
     values = {name: getattr(config, name) for name in options} | changes
-    dropped = {}
+    reset = {}
     for condition in config_class.conditions:
         option, default = condition.option, options[condition.option]
         if option in changes:
-            condition.check(values, unused=False)
-        elif condition.is_violated(values, unused=default):
-            dropped[option], values[option] = values[option], default
-    return config_class(**values), dropped
+            condition.check(values, allowed=False)
+        elif condition.is_violated(values, allowed=default):
+            reset[option], values[option] = values[option], default
+    return config_class(**values), reset
 
 
 def check_options(config_class: type[CellConfig], options: Iterable[str]) -> None:

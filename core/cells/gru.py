@@ -1,4 +1,4 @@
-"""The gated recurrent unit: ``torch.nn.GRUCell``."""
+"""The gated recurrent unit (GRU)."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class GRUState(NamedTuple):
 
 
 class GRU(Cell[GRUState]):
-    """``torch.nn.GRUCell``."""
+    """A cell around ``torch.nn.GRUCell``."""
 
     def __init__(self, input_size: int, config: GRUConfig) -> None:
         super().__init__(input_size, config.hidden_size, config)

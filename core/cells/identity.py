@@ -13,7 +13,7 @@ class IdentityState(NamedTuple):
 
 
 class Identity(Cell[IdentityState]):
-    """The cell. Its state is empty."""
+    """The identity as a cell."""
 
     def __init__(self, input_size: int, config: IdentityConfig) -> None:
         super().__init__(input_size, input_size, config)

@@ -1,4 +1,4 @@
-"""The long short-term memory: ``torch.nn.LSTMCell``."""
+"""The long short-term memory (LSTM)."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class LSTMState(NamedTuple):
 
 
 class LSTM(Cell[LSTMState]):
-    """``torch.nn.LSTMCell``."""
+    """A cell around ``torch.nn.LSTMCell``."""
 
     def __init__(self, input_size: int, config: LSTMConfig) -> None:
         super().__init__(input_size, config.hidden_size, config)

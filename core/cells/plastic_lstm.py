@@ -1,15 +1,16 @@
-"""The plastic LSTM: its recurrent connections to the candidate are plastic.
+"""The plastic LSTM: its recurrent connections to the cell input (the candidate) are plastic.
 
-From the input u(t) and the state h(t-1), c(t-1), it computes gates i, f, o, a candidate g and the
-new state. W, V, W_g and all b are trained; ``connection`` explains w, alpha and H:
+From the input u(t) and the state h(t-1), c(t-1), it computes the gates i, f, o, the candidate g and
+the new state. W, V, W_g and all b are trained; ``connection`` defines w, alpha and H:
 
     i, f, o = sigmoid( W u(t) + b + V h(t-1) + b_h )
     g       = tanh( W_g u(t) + b_g + (w + alpha * H(t)) h(t-1) )       pre = h(t-1), post = g
     c(t)    = f c(t-1) + i g
     h(t)    = o tanh( c(t) )
 
-The neuromodulator reads h(t), as in the authors' published code, or optionally c(t). As in
-``torch.nn.LSTMCell``, the order of the gates is i, f, g, o; but g has one bias instead of two.
+The neuromodulator reads h(t), as in the authors' published code, or optionally c(t). The order of
+the gates in weight matrices is i, f, g, o as in ``torch.nn.LSTMCell``, but g has one bias instead
+of two.
 Source: BP 2019 (arXiv 2002.10585) section 4.3.
 """
 
@@ -34,7 +35,12 @@ class PlasticLSTMState(NamedTuple):
 
 
 class PlasticLSTM(Cell[PlasticLSTMState]):
-    """The cell. It has the layers ``input`` (4N, I), ``gates`` (3N, N) and ``connection``."""
+    """The plastic LSTM.
+
+    Attributes:
+        input: the linear layer W, W_g (4N, I).
+        gates: the linear layer V (3N, N).
+    """
 
     connection: PlasticConnection
 
@@ -72,7 +78,13 @@ class PlasticLSTM(Cell[PlasticLSTMState]):
     def gate(
         self, projected: Tensor, state: PlasticLSTMState, plastic: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return candidate, h and c (B, N); ``plastic`` (B, N) is (w + alpha * H) h."""
+        """Return g, h(t) and c(t), each (B, N).
+
+        Args:
+            projected: the projected input (B, 4N).
+            state: the state before the step.
+            plastic: (w + alpha * H(t)) h(t-1), (B, N).
+        """
         input_i, input_f, input_g, input_o = projected.chunk(4, dim=1)
         from_i, from_f, from_o = self.gates(state.hidden).chunk(3, dim=1)
         candidate = torch.tanh(input_g + plastic)

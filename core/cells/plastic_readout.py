@@ -1,11 +1,12 @@
 """The plastic readout: a softmax layer that learns classes from labeled examples in an episode.
 
-From an embedding f and, if there is one, a label, it computes the output
+From an embedding f and an optional label, it computes the output
 
     y = softmax( (w + alpha * H) f + label_gain * onehot(label) )        pre = f, post = y
 
-``connection`` explains w, alpha and H. A large label_gain makes y the one-hot label, so the rule
-associates the embedding with the label. Source: DP 2018 (arXiv 1804.02464) section 4.4.
+``connection`` defines w, alpha and H. A large label_gain makes y the one-hot label, so that the
+learning rule associates the embedding with the label. Source: DP 2018 (arXiv 1804.02464) section
+4.4.
 """
 
 from typing import NamedTuple
@@ -26,10 +27,12 @@ class PlasticReadoutState(NamedTuple):
 
 
 class PlasticReadout(Cell[PlasticReadoutState]):
-    """The cell. Its input (B, F + O) is an embedding, then a one-hot label, or zeros without one.
+    """The plastic readout of F features and O classes.
+
+    Its input (B, F + O) is the embedding, followed by the one-hot label, or by zeros without one.
 
     Raises:
-        OptionError: if ``input_size`` leaves no room for the embedding.
+        OptionError: if ``input_size`` is not above O.
     """
 
     connection: PlasticConnection

@@ -1,14 +1,14 @@
-"""The plastic recurrent net, a recurrent net of tanh units with plastic connections.
+"""The plastic RNN: a recurrent net of tanh units whose recurrent connections are plastic.
 
 From the input u(t) and the previous activity x(t-1), it computes the activity
 
     x(t) = tanh( I(t) + (w + alpha * H(t)) x(t-1) )        pre = x(t-1), post = x(t)
 
-``connection`` explains w, alpha and H. The projected input I(t) depends on the input mode:
+``connection`` defines w, alpha and H. The projected input I(t) depends on the input mode:
 
     weights     I(t) = W_in u(t) + b, with trained W_in and b
     additive    I(t) = u(t), which has one number for each unit
-    clamped     I(t) = 0, u(t) = (value, mask), and x(t)[j] = value[j] where mask[j] is not 0
+    clamped     I(t) = 0; u(t) = (value, mask), and x(t)[j] = value[j] where mask[j] is not 0
 
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
 BP 2019 (arXiv 2002.10585) section 3.
@@ -34,7 +34,7 @@ class PlasticRNNState(NamedTuple):
 
 
 class PlasticRNN(Cell[PlasticRNNState]):
-    """The cell. Its neuromodulator reads the new activity x(t).
+    """The plastic RNN. Its neuromodulator reads the new activity x(t).
 
     Raises:
         OptionError: if ``input_size`` does not fit the input mode.

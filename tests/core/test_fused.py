@@ -18,7 +18,7 @@ from tests.core.cases import TOLERANCE, Case, plastic_cells
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import cpu, numba_update
 from plasticrl.core.backends.eager import EAGER
-from plasticrl.core.backends.fused import FUSED, checkpoint_spacing
+from plasticrl.core.backends.fused import FUSED, choose_segment_length
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.numba_cache import fingerprint
@@ -314,4 +314,4 @@ def test_stored_traces_are_as_far_apart_as_memory_wants(
     n_steps: int, n_rows: int, at_once: int, steps: int
 ) -> None:
     """Otherwise stored and recomputed traces take more memory than necessary."""
-    assert checkpoint_spacing(n_steps, n_rows, at_once) == steps
+    assert choose_segment_length(n_steps, n_rows, at_once) == steps

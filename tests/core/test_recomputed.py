@@ -39,13 +39,13 @@ def test_it_is_chosen_where_the_traces_are_too_large() -> None:
     with patch.object(recomputed, "checkpoint", wraps=recomputed.checkpoint) as again:
         sequence(given.cell, given.inputs)
         assert again.call_count == 0
-        with patch.object(recomputed, "LARGE", 11 * 2 * 7**2):
+        with patch.object(recomputed, "MIN_SIZE", 11 * 2 * 7**2):
             sequence(given.cell, given.inputs)
             assert again.call_count == 3
             with torch.no_grad():
                 sequence(given.cell, given.inputs)
             assert again.call_count == 3
-        with patch.object(recomputed, "LARGE", 11 * 2 * 7**2 + 1):
+        with patch.object(recomputed, "MIN_SIZE", 11 * 2 * 7**2 + 1):
             sequence(given.cell, given.inputs)
             assert again.call_count == 3
 
@@ -56,7 +56,7 @@ def test_it_is_chosen_if_the_trace_may_reach_its_bound() -> None:
     torch.manual_seed(0)
     given = Case(build_cell("plastic_lstm", 3, hidden_size=13, **options).double(), 11, 2, 0.0)
     with (
-        patch.object(recomputed, "LARGE", 0),
+        patch.object(recomputed, "MIN_SIZE", 0),
         patch.object(recomputed, "checkpoint", wraps=recomputed.checkpoint) as again,
     ):
         sequence(given.cell, given.inputs)

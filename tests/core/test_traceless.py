@@ -119,7 +119,7 @@ def test_updates_that_undo_each_other_do_not_add_up_in_the_guard(clip: float, me
     """Otherwise every long sequence uses the slow backend; 40 steps of +1 and -1 stay within 1."""
     one = torch.ones(1, 1)
     updates = [(one if t % 2 == 0 else -one, one) for t in range(40)]
-    assert traceless._may_have_met(clip, torch.zeros(1, 1, 1), updates, None) is met
+    assert traceless._may_have_been_clipped(clip, torch.zeros(1, 1, 1), updates, None) is met
     starts = torch.zeros(40, 1, dtype=torch.bool)
     starts[21] = True
-    assert traceless._may_have_met(clip, torch.zeros(1, 1, 1), updates, starts) is met
+    assert traceless._may_have_been_clipped(clip, torch.zeros(1, 1, 1), updates, starts) is met
