@@ -457,7 +457,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         record("train/n_updates", self._n_updates, exclude="tensorboard")
         record("train/explained_variance", variance)
         for name, value in values.items():
-            record(f"train/{name}", float(value))
+            record(f"train/{name}", value.item() if isinstance(value, Tensor) else value)
         if hasattr(self.policy, "log_std"):
             record("train/std", torch.exp(self.policy.log_std).mean().item())
 

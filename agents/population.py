@@ -101,10 +101,14 @@ class PopulationA2C(RecurrentA2C):
     trained by itself.
 
     Args:
-        models: untrained models with the same options, for which ``why_not_together`` is None.
+        models: untrained models with equal options, whose cores are of the class ``PlasticRNN``, and
+            whose rollouts are compiled.
         random_states: for each model, the state of the global random number generators with which
             its training begins, as ``get_rng_state`` returns it.
         env: S B environments like those of the models. Their states are overwritten.
+
+    Raises:
+        ValueError: the models cannot be trained together.
     """
 
     policy: PopulationPolicy
@@ -113,6 +117,8 @@ class PopulationA2C(RecurrentA2C):
         self, models: Sequence[RecurrentA2C], random_states: Sequence[Any], env: BatchVecEnv
     ) -> None:
         first = models[0]
+        if not (CompiledRollout.possible(first.policy, env) and not first.bootstrap_truncated):
+            raise ValueError("models whose rollouts are not compiled cannot be trained together")
         super().__init__(
             PopulationPolicy,  # type: ignore[arg-type]  # its arguments are in policy_kwargs
             env,
@@ -182,8 +188,6 @@ class PopulationA2C(RecurrentA2C):
                 key: value[number].clone() if value.dim() else value.clone()
                 for key, value in optimizer.state[stacked].items()
             }
-        for ours, theirs in zip(optimizer.param_groups, policy.optimizer.param_groups, strict=True):
-            theirs["lr"] = ours["lr"]
 
     def collect_rollouts(self, *arguments: Any, **options: Any) -> bool:
         """Fill the buffer, and let those of the models show their parts of it."""
@@ -220,6 +224,12 @@ class PopulationA2C(RecurrentA2C):
         for model, rows in zip(self.models, self._rows, strict=True):
             model._update_info_buffer(infos[rows], None if dones is None else dones[rows])
 
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        super()._update_learning_rate(optimizers)
+        for model in self.models:
+            model._current_progress_remaining = self._current_progress_remaining
+            model._update_learning_rate(model.policy.optimizer)
+
     def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
         for number, model in enumerate(self.models):
             model._n_updates = self._n_updates
@@ -243,21 +253,6 @@ class PopulationA2C(RecurrentA2C):
 
     def _progress(self) -> str:
         return f"(after {self.num_timesteps // len(self.models):,} steps of each seed)"
-
-
-def why_not_together(models: Sequence[RecurrentA2C]) -> str | None:
-    """Return the reason why models of the same options cannot be trained together, or None."""
-    for model in models:
-        policy, env = model.policy, model.env
-        if type(model).train is not RecurrentA2C.train:
-            return f"{type(model).__name__} is not RecurrentA2C"
-        if type(policy.core) is not PlasticRNN:
-            return "the core is not one plastic_rnn"
-        if model.bootstrap_truncated:
-            return "bootstrap_truncated is on"
-        if env is None or not CompiledRollout.possible(policy, env):
-            return "not all steps of a rollout can be compiled"
-    return None
 
 
 class _OwnCallbacks(BaseCallback):

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents.curriculum import Curriculum
 from plasticrl.agents.divergence import describe_weights
@@ -60,6 +61,7 @@ class TrainingRun:
     """Number of environment steps, counted from the start of the run, at which training ends."""
     seconds: float = 0.0
     """Training time before the run was resumed."""
+    _started_at: float = field(default=0.0, init=False)
     damaged: tuple[str, ...] = ()
     """For each checkpoint later than the restored one, a sentence why it could not be read."""
 
@@ -179,29 +181,44 @@ class TrainingRun:
             WriteError: the run's directory cannot be written.
             UserCodeError: an environment failed.
         """
-        model = self.model
-        # As if the run had been trained without a pause. A clock that is set back does not matter.
-        started_at = time.monotonic() - self.seconds
-        model.run_started_ns = int((time.time() - self.seconds) * 1e9)
-
-        def save() -> None:
-            problem = describe_weights(model.policy)
-            if problem := problem or describe_statistics(model.get_vec_normalize_env()):
-                raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
-            self.lock.check()
-            flush(model.logger)  # what is logged before a checkpoint must not be lost with it
-            content = checkpoint_content(model, time.monotonic() - started_at, self.curriculum)
-            save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
-
+        self.begin()
         with quiet_writer_threads():
             try:
-                self._learn(session or TrainingSession(), save)
+                self._learn(session or TrainingSession())
             except BaseException:
                 with suppress(RunError, UserCodeError):  # it would hide the first error
                     self.close()
                 raise
             self.close()
-        return Trained(model.num_timesteps, time.monotonic() - started_at)
+        return self.trained
+
+    def begin(self) -> None:
+        """Start the clock, as if the run had been trained without a pause."""
+        # A clock that is set back does not matter.
+        self._started_at = time.monotonic() - self.seconds
+        self.model.run_started_ns = int((time.time() - self.seconds) * 1e9)
+
+    @property
+    def trained(self) -> Trained:
+        """What has been trained so far."""
+        return Trained(self.model.num_timesteps, time.monotonic() - self._started_at)
+
+    def save(self) -> None:
+        """Save a checkpoint. It is called between two updates.
+
+        Raises:
+            DivergedError: a weight or a statistic of the normalization is not finite.
+            RunError: the checkpoint is too large.
+            WriteError: the run's directory cannot be written.
+        """
+        model = self.model
+        problem = describe_weights(model.policy)
+        if problem := problem or describe_statistics(model.get_vec_normalize_env()):
+            raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
+        self.lock.check()
+        flush(model.logger)  # what is logged before a checkpoint must not be lost with it
+        content = checkpoint_content(model, self.trained.seconds, self.curriculum)
+        save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
     def close(self) -> None:
         """Close the environments and the logs, and release the run's directory.
@@ -217,18 +234,18 @@ class TrainingRun:
             with environment_errors(self.model.env):
                 self.model.env.close()
 
-    def _learn(self, session: TrainingSession, save: Callable[[], None]) -> None:
+    def callbacks(self, notify: Callable[[str], None]) -> list[BaseCallback]:
+        """The callbacks of a training, without the one that reports to the session."""
+        return [DivergenceWarnings(notify), EpisodePictures(self.run, self.config)]
+
+    def _learn(self, session: TrainingSession) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
         if done >= total:  # it was killed after its last checkpoint
             return
         # Pictures come before the session, which saves: so a checkpoint has them behind it.
-        callbacks = [
-            DivergenceWarnings(session.progress.notify),
-            EpisodePictures(self.run, self.config),
-            SessionCallback(session),
-        ]
+        callbacks = [*self.callbacks(session.progress.notify), SessionCallback(session)]
         if self.curriculum is not None:
             callbacks.append(self.curriculum)
         every = self.config.checkpoint_every
-        with session.training(save, unit="steps", done=done, total=total, every_updates=every):
+        with session.training(self.save, unit="steps", done=done, total=total, every_updates=every):
             model.learn(total - done, callback=callbacks, log_interval=1, reset_num_timesteps=False)

@@ -63,7 +63,7 @@ def test_it_gives_the_same_results_as_single_steps(
     case: int, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise an agent depends on which callbacks are there."""
-    monkeypatch.setattr("plasticrl.core.backends.cpu.THREAD_WORK", 10)
+    monkeypatch.setattr("plasticrl.core.backends.cpu.GROUP_WORK", 10)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     models, seen = [], []

@@ -62,7 +62,7 @@ def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Use three threads even for little work."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(cpu, "THREAD_WORK", 1)
+    monkeypatch.setattr(cpu, "GROUP_WORK", 1)
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
@@ -89,7 +89,7 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
-    assert cpu._groups(5, 9 * 7**2) == [(0, 1), (1, 3), (3, 5)]
+    assert cpu._groups(5, 9 * 7**2) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
     expected, first = case.results(EAGER.run), case.results(FUSED.run)
     for name, value in case.results(FUSED.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
@@ -268,7 +268,7 @@ def test_it_runs_in_a_forked_process() -> None:
         "import os, torch\n"
         "from plasticrl.core import build_cell, sequence\n"
         "from plasticrl.core.backends import cpu\n"
-        "cpu.THREAD_WORK = 1\n"
+        "cpu.GROUP_WORK = 1\n"
         "torch.set_num_threads(2)\n"
         "cell = build_cell('plastic_rnn', 3, hidden_size=4)\n"
         "run = lambda: sequence(cell, torch.ones(2, 4, 3), backend='fused')\n"
