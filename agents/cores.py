@@ -1,4 +1,4 @@
-"""Builds the core of a policy: a cell of this package by its name, or a user's own by its class."""
+"""Builds the core of a policy: a cell of this package by its name, or a user's cell class."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def build_core(
     Args:
         core: a name of ``CORES``; None, for ``DEFAULT_CORE``; or a subclass of ``Cell``, which is
             called with ``input_size`` and ``core_kwargs``.
-        input_size: the width of the features.
+        input_size: the number of features.
         core_kwargs: the core's options.
 
     Raises:
@@ -62,7 +62,7 @@ def _build_own(form: type[Cell[Any]], input_size: int, core_kwargs: dict[str, An
 
 @torch.no_grad()
 def _check(cell: Cell[Any], input_size: int) -> None:
-    """Take steps with several numbers of rows, and raise ``UsageError`` for what does not fit."""
+    """Run the cell with several batch sizes; raise ``UsageError`` for a wrong state or output."""
     name, size = type(cell).__name__, cell.hidden_size
     if not isinstance(size, int) or size < 1:
         raise UsageError(f"{name}.hidden_size must be an integer of at least 1, not {size!r}")
@@ -107,7 +107,7 @@ def _check_leaves(what: str, parts: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Name the user's cell in errors; its own traceback stays below."""
+    """Raise an error in the block as a ``UsageError`` whose message begins with ``what``."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Errors of users' environments: one sentence that names the environment, above its traceback."""
+"""Reports errors of users' environments in one sentence that names the environment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +30,7 @@ def environment_errors(env: Any) -> Iterator[None]:
 
 @contextmanager
 def closed_on_error(env: EnvT) -> Iterator[EnvT]:
-    """A context that closes an environment if an error ends it. A failing ``close`` hides no error.
+    """A context that closes an environment after an error. An error of ``close`` is then ignored.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -57,7 +57,7 @@ def closing_env(env: EnvT) -> Iterator[EnvT]:
 
 
 def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
-    """Raise an environment's error again: as it is if the environment is one of ours.
+    """Raise an error of an environment again, unchanged if the environment is of this package.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -74,10 +74,10 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
 
 
 def summary(error: BaseException) -> str:
-    """The class of an error and its message, in one line."""
+    """The class and the message of an error, in one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # of a user's own class of errors
+    except Exception:  # __str__ of a user's error class failed
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

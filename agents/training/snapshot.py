@@ -31,7 +31,7 @@ def checkpoint_in_errors(path: Path) -> Iterator[None]:
 def checkpoint_content(
     model: RecurrentOnPolicyAlgorithm, elapsed: float, curriculum: Curriculum | None
 ) -> dict[str, Any]:
-    """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
+    """Return the content of a checkpoint: all that a run needs to continue as if uninterrupted.
 
     Call it between two updates. The state of the environments is included only if they are a
     ``BatchVecEnv``, which may be wrapped.
@@ -123,14 +123,14 @@ def _check(
     for name, template in templates.items():
         check_like(content[name], template, name)
     check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
-    recorded = content["recorded"]  # may have NaN, as an explained variance of constant returns
+    recorded = content["recorded"]  # it may contain NaN, the explained variance of constant returns
     if (
         type(recorded) is not dict
         or {type(value) for value in recorded.values()} - {float}
         or {type(name) for name in recorded} - {str}
         or "step" in recorded
     ):
-        raise RunError("recorded must be numbers by the names of metrics")
+        raise RunError("recorded must be a dict of numbers with the names of metrics as keys")
     _check_policy(model.policy, content)
     check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
     if (batch := _batch(model)) is not None:
@@ -155,7 +155,7 @@ def _length(content: Any, name: str) -> int:
 def _environments_like(
     model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv, content: dict[str, Any]
 ) -> dict[str, Any]:
-    """A template for ``check_like`` of the environments in the content."""
+    """The template with which ``check_like`` compares the environments in the content."""
     space = model.observation_space
     assert space.shape is not None
     saved = content["environments"]
@@ -188,7 +188,7 @@ def _restore_environments(model: RecurrentOnPolicyAlgorithm, saved: dict[str, An
     if saved is None:
         assert model.env is not None
         assert model.seed is not None
-        model.env.seed(model.seed + model.num_timesteps)  # not the first episodes again
+        model.env.seed(model.seed + model.num_timesteps)  # so that the first episodes do not repeat
         return
     batch = _batch(model)
     assert batch is not None

@@ -14,7 +14,7 @@ from plasticrl.viewer.report import shrunk
 SHOWN = 4
 """Number of episodes that the page plays."""
 COUNTED = 64
-"""Number of episodes in the averages on the page; those that it plays are too few for them."""
+"""Number of episodes in the averages on the page, which need more than it plays."""
 
 
 def play_pairs(

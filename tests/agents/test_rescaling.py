@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from plasticrl.agents.policies import SLOWEST_RESCALING
+from plasticrl.agents.policies import SMALLEST_AVERAGE_RATE
 from plasticrl.runs import UsageError
 
 
@@ -31,9 +31,9 @@ def test_all_values_stay_and_the_scale_is_that_of_the_returns(
         returns = 100 + 30 * torch.randn(50)
         policy.rescale_values(returns)
         torch.testing.assert_close(policy.values_of(latent), before, rtol=1e-4, atol=1e-4)
-        share = max(1 / number, SLOWEST_RESCALING)
-        means += share * (returns.mean().item() - means)
-        squares += share * (returns.square().mean().item() - squares)
+        rate = max(1 / number, SMALLEST_AVERAGE_RATE)
+        means += rate * (returns.mean().item() - means)
+        squares += rate * (returns.square().mean().item() - squares)
         assert policy.value_mean.item() == pytest.approx(means, rel=1e-4)
         assert policy.value_std.item() == pytest.approx(np.sqrt(squares - means**2), rel=1e-2)
     assert policy.value_std.item() == pytest.approx(30, rel=0.3)

@@ -23,7 +23,7 @@ from plasticrl.agents.training.environments import build_env, build_single_env
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import SEED, gallery
 from plasticrl.agents.watching.agent import TrainedAgent
-from plasticrl.agents.watching.living import LARGEST_MAZE, MOST_UNITS, living
+from plasticrl.agents.watching.living import LARGEST_MAZE, MOST_UNITS, live_agent
 from plasticrl.commands import run_command
 from plasticrl.core.cells.configs import GRUConfig, PlasticRNNConfig
 from plasticrl.envs import GridMazeBatch
@@ -57,7 +57,7 @@ def lively(**options: Any) -> PlasticRNNConfig:
 def test_a_page_has_no_limit_of_steps() -> None:
     """Otherwise the agent lives longer on the page than it was trained to."""
     with pytest.raises(UsageError, match=r"no max_episode_steps: train with episode_length"):
-        living(untrained(max_episode_steps=9), 0)
+        live_agent(untrained(max_episode_steps=9), 0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> No
     agent = untrained()
     agent = replace(agent, config=replace(agent.config, **options))
     with pytest.raises(UsageError, match=f"trained with {named}$"):
-        living(agent, 0)
+        live_agent(agent, 0)
 
 
 CORES = {
@@ -168,7 +168,7 @@ def assert_the_same_lives(
     browser: Browser, page: Path, agent: TrainedAgent
 ) -> list[dict[str, Any]]:
     """Compare 200 steps of both networks of a page with Python's; return the plastic one's."""
-    save_live(living(agent, seed=3), page)
+    save_live(live_agent(agent, seed=3), page)
     browser.open(page.as_uri() + "#paused")
     uniforms = np.random.default_rng(1).random((N_STEPS, 2))
     lives = [python_life(one, uniforms) for one in (agent, agent.ablate())]
@@ -236,7 +236,9 @@ MOVED = """((lives) => {
 
 def test_an_agent_learns_a_moved_reward(browser: Browser, tmp_path: Path) -> None:
     """Otherwise a visitor moves the reward, and the agent keeps going to its old place."""
-    save_live(living(TrainedAgent.load(gallery.folder("maze-moving")), SEED), tmp_path / "a.html")
+    save_live(
+        live_agent(TrainedAgent.load(gallery.folder("maze-moving")), SEED), tmp_path / "a.html"
+    )
     browser.open((tmp_path / "a.html").as_uri() + "#paused")
     plastic, ablated = np.transpose(browser.value(f"{MOVED}(100)"))
     assert plastic[9] > 2 * plastic[0]
@@ -248,7 +250,7 @@ def test_an_agent_learns_a_moved_reward(browser: Browser, tmp_path: Path) -> Non
 def test_the_data_are_the_agents() -> None:
     """Otherwise the page has another net's weights or another maze's options."""
     agent = TrainedAgent.load(gallery.folder("maze"))
-    live = living(agent, seed=5, deterministic=True)
+    live = live_agent(agent, seed=5, deterministic=True)
     assert (live.seed, live.deterministic) == (5, True)
     assert live.about == (
         "The agent is a plastic_rnn of 64 units, trained for 4,800,000 steps (maze-quickstart)"
@@ -286,7 +288,7 @@ def test_the_data_are_the_agents() -> None:
 def test_a_bound_without_a_limit_and_a_single_alpha() -> None:
     """Infinity is not JSON; the page reads an alpha for each connection."""
     core = PlasticRNNConfig(hidden_size=3, bound="none", alpha="scalar", eta_init=0.25)
-    live = living(untrained(core=core, size=5), seed=0)
+    live = live_agent(untrained(core=core, size=5), seed=0)
     assert (live.net["limit"], live.net["eta"]) == (None, 0.25)
     assert live.net["alpha"].shape == (3, 3)
     assert len(np.unique(live.net["alpha"])) == 1
@@ -295,7 +297,7 @@ def test_a_bound_without_a_limit_and_a_single_alpha() -> None:
 
 def test_the_committed_page_is_what_the_command_writes() -> None:
     """Otherwise docs/live.html shows an older page; a compressed array may differ in its bytes."""
-    live = live_page(living(TrainedAgent.load(gallery.folder("maze-moving")), SEED))
+    live = live_page(live_agent(TrainedAgent.load(gallery.folder("maze-moving")), SEED))
     committed = (Path(__file__).parents[3] / "docs" / "live.html").read_text()
     arrays = [re.findall('id="arrays">([^<]*)', html) for html in (live, committed)]
     (live_bytes,), (committed_bytes,) = (
@@ -331,7 +333,7 @@ SUPPORTED = (
 )
 def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None:
     with pytest.raises(UsageError) as caught:
-        living(untrained(**agent), seed=0)
+        live_agent(untrained(**agent), seed=0)
     assert str(caught.value) == SUPPORTED + found
 
 
@@ -339,7 +341,7 @@ def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None
 def test_layers_are_refused(core: Any) -> None:
     """Otherwise a page would show a net that is not the agent's."""
     with pytest.raises(UsageError, match="shows a core of one layer that actor and critic share"):
-        living(untrained(core=core), seed=0)
+        live_agent(untrained(core=core), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -383,11 +385,11 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert evaluate_main(argv) == 0
     assert f"wrote {page}\n" in capsys.readouterr().err
     agent = TrainedAgent.load(gallery.folder("maze"))
-    assert page.read_text() == live_page(living(agent, 7, deterministic=True))
+    assert page.read_text() == live_page(live_agent(agent, 7, deterministic=True))
 
 
 def test_all_presets_of_the_maze_are_supported() -> None:
     for name in ("maze-quickstart", "maze-paper"):
         config = PRESETS[name]()
-        live = living(untrained(core=config.core, **config.env_kwargs), seed=0)
+        live = live_agent(untrained(core=config.core, **config.env_kwargs), seed=0)
         assert math.prod(live.net["weight"].shape) == config.core.hidden_size**2  # type: ignore[attr-defined]
