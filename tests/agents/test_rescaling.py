@@ -73,7 +73,7 @@ def test_the_learning_does_not_depend_on_the_unit_of_the_reward(
                 return obs, scale * reward, *rest
 
             one.step = scaled
-        # The first rollout's returns have the untrained values in them, which have no unit.
+        # The first rollout's returns contain untrained values, which do not scale with the reward.
         model = make(algorithm, env, gae_lambda=1.0, gamma=0.5, max_grad_norm=1e9)
         with torch.no_grad():
             model.policy.value_net.weight.zero_()

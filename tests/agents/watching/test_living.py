@@ -48,14 +48,14 @@ def untrained(env_id: str = "plasticrl/GridMaze-v0", core: Any = None, **options
     return replace(known, config=config, policy=policy)
 
 
-def lively(**options: Any) -> PlasticRNNConfig:
+def strongly_plastic(**options: Any) -> PlasticRNNConfig:
     """Options of a small core whose trace changes its activity a lot from the first steps on."""
     scales = {"weight_init": "normal", "weight_scale": 0.3, "alpha_init": "normal"}
     return PlasticRNNConfig(**{"hidden_size": 12, "alpha_scale": 0.3, **scales, **options})
 
 
 def test_a_page_has_no_limit_of_steps() -> None:
-    """Otherwise the agent lives longer on the page than it was trained to."""
+    """Otherwise episodes on the page are longer than in the training."""
     with pytest.raises(UsageError, match=r"no max_episode_steps: train with episode_length"):
         live_agent(untrained(max_episode_steps=9), 0)
 
@@ -69,7 +69,7 @@ def test_a_page_has_no_limit_of_steps() -> None:
     ],
 )
 def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> None:
-    """Otherwise the agent on the page sees, or does, something else than in its training."""
+    """Otherwise the agent on the page gets other observations or acts in another way."""
     agent = untrained()
     agent = replace(agent, config=replace(agent.config, **options))
     with pytest.raises(UsageError, match=f"trained with {named}$"):
@@ -77,21 +77,21 @@ def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> No
 
 
 CORES = {
-    "hebb-hard": lively(eta_init=0.2, clip=0.5),
-    "oja-none-neuron": lively(rule="oja", bound="none", alpha="neuron"),
-    "soft-scalar": lively(bound="soft", alpha="scalar", eta_init=0.3),
-    "decay": lively(bound="decay", eta_init=0.3),
-    "simple": lively(modulation="simple", clip=0.7),
-    "simple-fan-out-soft": lively(modulation="simple", fan_out=True, bound="soft"),
-    "simple-sigmoid-oja-none": lively(
+    "hebb-hard": strongly_plastic(eta_init=0.2, clip=0.5),
+    "oja-none-neuron": strongly_plastic(rule="oja", bound="none", alpha="neuron"),
+    "soft-scalar": strongly_plastic(bound="soft", alpha="scalar", eta_init=0.3),
+    "decay": strongly_plastic(bound="decay", eta_init=0.3),
+    "simple": strongly_plastic(modulation="simple", clip=0.7),
+    "simple-fan-out-soft": strongly_plastic(modulation="simple", fan_out=True, bound="soft"),
+    "simple-sigmoid-oja-none": strongly_plastic(
         modulation="simple", modulator_activation="sigmoid", rule="oja", bound="none"
     ),
-    "retroactive-fan-out": lively(modulation="retroactive", fan_out=True, eta_init=0.3),
-    "retroactive-linear-oja-soft": lively(
+    "retroactive-fan-out": strongly_plastic(modulation="retroactive", fan_out=True, eta_init=0.3),
+    "retroactive-linear-oja-soft": strongly_plastic(
         modulation="retroactive", modulator_activation="linear", rule="oja", bound="soft"
     ),
-    "retroactive-none": lively(modulation="retroactive", bound="none"),
-    "additive": lively(hidden_size=17, input_mode="additive", modulation="simple"),
+    "retroactive-none": strongly_plastic(modulation="retroactive", bound="none"),
+    "additive": strongly_plastic(hidden_size=17, input_mode="additive", modulation="simple"),
 }
 MAZES: dict[str, dict[str, Any]] = {
     "hebb-hard": {"size": 7, "wall_penalty": 0.5, "step_penalty": 0.125},
@@ -112,10 +112,10 @@ def build_maze(agent: TrainedAgent) -> GridMazeBatch:
 
 
 @torch.no_grad()
-def python_life(agent: TrainedAgent, uniforms: np.ndarray) -> list[dict[str, Any]]:
-    """Let an agent live with given random numbers: (T, 2), for the action and for the place.
+def python_steps(agent: TrainedAgent, uniforms: np.ndarray) -> list[dict[str, Any]]:
+    """Run an agent with given random numbers (T, 2), for the action and for the next place.
 
-    It computes in double precision, as a browser does.
+    This is computed in double precision, as in a browser.
     """
     batch = build_maze(agent)
     rows, world = batch.state
@@ -164,14 +164,14 @@ PAGE_LIFE = """((net, start, goal, uniforms) => {
 })"""
 
 
-def assert_the_same_lives(
+def assert_the_same_steps(
     browser: Browser, page: Path, agent: TrainedAgent
 ) -> list[dict[str, Any]]:
     """Compare 200 steps of both networks of a page with Python's; return the plastic one's."""
     save_live(live_agent(agent, seed=3), page)
     browser.open(page.as_uri() + "#paused")
     uniforms = np.random.default_rng(1).random((N_STEPS, 2))
-    lives = [python_life(one, uniforms) for one in (agent, agent.ablate())]
+    lives = [python_steps(one, uniforms) for one in (agent, agent.ablate())]
     for which, life in enumerate(lives):
         script = f"{PAGE_LIFE}({which}, {START}, {GOAL}, {uniforms.tolist()})"
         for t, (step, on_page) in enumerate(zip(life, browser.value(script), strict=True)):
@@ -204,15 +204,15 @@ def assert_it_acts_so(agent: TrainedAgent, life: list[dict[str, Any]]) -> None:
 def test_the_page_has_pythons_equations(browser: Browser, tmp_path: Path, name: str) -> None:
     torch.manual_seed(2)
     agent = untrained(core=CORES[name], **MAZES.get(name, {"size": 5}))
-    life = assert_the_same_lives(browser, tmp_path / "a.html", agent)
+    life = assert_the_same_steps(browser, tmp_path / "a.html", agent)
     assert np.abs(life[-1]["trace"]).max() > 0.1  # else nothing was compared
     assert sum(step["reward"] > 0 for step in life) > 1
 
 
 @pytest.mark.parametrize("name", ["maze", "maze-moving"])
-def test_the_page_lives_as_the_gallerys_agent(browser: Browser, tmp_path: Path, name: str) -> None:
+def test_the_page_acts_as_the_gallerys_agent(browser: Browser, tmp_path: Path, name: str) -> None:
     agent = TrainedAgent.load(gallery.folder(name))
-    life = assert_the_same_lives(browser, tmp_path / "a.html", agent)
+    life = assert_the_same_steps(browser, tmp_path / "a.html", agent)
     assert sum(step["reward"] > 0 for step in life) > 10
     assert_it_acts_so(agent, life)
 
@@ -247,7 +247,7 @@ def test_an_agent_learns_a_moved_reward(browser: Browser, tmp_path: Path) -> Non
     assert ablated.max() < plastic[9] / 2
 
 
-def test_the_data_are_the_agents() -> None:
+def test_the_page_has_the_agents_data() -> None:
     """Otherwise the page has another net's weights or another maze's options."""
     agent = TrainedAgent.load(gallery.folder("maze"))
     live = live_agent(agent, seed=5, deterministic=True)
@@ -337,7 +337,7 @@ def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None
     assert str(caught.value) == SUPPORTED + found
 
 
-@pytest.mark.parametrize("core", [lively(num_layers=2), GRUConfig(num_layers=2)])
+@pytest.mark.parametrize("core", [strongly_plastic(num_layers=2), GRUConfig(num_layers=2)])
 def test_layers_are_refused(core: Any) -> None:
     """Otherwise a page would show a net that is not the agent's."""
     with pytest.raises(UsageError, match="shows a core of one layer that actor and critic share"):
