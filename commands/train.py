@@ -307,7 +307,7 @@ def _learn_agent(training: Any) -> int:
             "numbers differ from those of a run on one device"
         )
     if training.model.num_timesteps >= training.total_timesteps:
-        say("the run has all its steps already: --total-timesteps asks for more")
+        say("the run is already complete: a larger --total-timesteps continues it")
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:

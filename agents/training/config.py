@@ -108,7 +108,7 @@ class TrainConfig:
     wrapper: tuple[str, ...] = ()
     """Wrappers of each environment, as module:Class, the innermost first."""
     processes: bool = False
-    """Step each environment in a process of its own, which pays for slow environments."""
+    """Step each environment in its own process, which is faster if the environments are slow."""
     normalize: bool = False
     """Normalize observations (except images and discrete ones) and rewards by their running
     statistics, as SB3's VecNormalize does. The statistics are saved and restored with the run."""

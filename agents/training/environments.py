@@ -97,9 +97,7 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 
 
 def _check_not_dict(env: gym.Env[Any, Any], setting: str) -> None:
-    if isinstance(
-        env.observation_space, gym.spaces.Dict
-    ):  # the result would be a Dict within a Dict
+    if isinstance(env.observation_space, gym.spaces.Dict):  # it would become a nested Dict
         raise UsageError(
             f"{setting} cannot be added to a Dict of observations: flatten it before, with "
             "wrapper=gymnasium.wrappers:FlattenObservation"

@@ -180,7 +180,8 @@ class TrainingRun:
             UserCodeError: an environment failed.
         """
         model = self.model
-        # The time of earlier sessions counts. The monotonic clock cannot be set back.
+        # Both include the training time before a resumption. The checkpoint's time is from a
+        # monotonic clock, which cannot be set back.
         started_at = time.monotonic() - self.seconds
         model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 

@@ -61,9 +61,9 @@ def test_evaluations_and_recordings(action: str, options: dict[str, Any]) -> Non
 
 def test_the_pairs_of_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise there is no report of such an agent."""
-    monkeypatch.setattr(pairs, "COUNTED", N_EPISODES)
+    monkeypatch.setattr(pairs, "N_AVERAGED", N_EPISODES)
     agent = untrained()
-    assert len(play_pairs(agent, 3)) == pairs.SHOWN
+    assert len(play_pairs(agent, 3)) == pairs.N_SHOWN
     whole, ablated = count_rewards(agent, 3, deterministic=False)
     assert len(whole) == len(ablated) == N_EPISODES
 
