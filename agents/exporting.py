@@ -203,7 +203,7 @@ class _Graph(nn.Module):
             else seen["obs"]
         )
         template = policy.initial_state(0)
-        names = _named(template)
+        names = _state_inputs(template)
         state = unflatten(template, [inputs[name] for name in names])
         features, starts = policy.core_inputs(obs), inputs["episode_start"]
         outputs, new_state = sequence(policy.core, features[None], state, starts[None], "eager")
@@ -245,7 +245,7 @@ class _Graph(nn.Module):
             drawn = np.stack([space.sample() for _ in range(n_rows)])
             inputs[name] = torch.as_tensor(drawn, dtype=torch.float32, device=self.policy.device)
         inputs["episode_start"] = torch.arange(n_rows, device=self.policy.device) % 2 == 0
-        for name, leaf in _named(self.policy.initial_state(n_rows)).items():
+        for name, leaf in _state_inputs(self.policy.initial_state(n_rows)).items():
             drawn = generator.normal(0, 0.1, leaf.shape)
             inputs[name] = torch.as_tensor(drawn, dtype=leaf.dtype, device=self.policy.device)
         return inputs
@@ -278,7 +278,7 @@ class _Graph(nn.Module):
         return move_to_device_pass(program, "cpu"), list(outputs)
 
 
-def _named(state: Any) -> dict[str, Tensor]:
+def _state_inputs(state: Any) -> dict[str, Tensor]:
     """The tensors of a state by the names of the graph's inputs."""
     return {
         f"state_{name}": leaf

@@ -70,7 +70,7 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
     if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):
         raise error
     what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
-    raise UserCodeError(f"{_name(env, error)} {what}: {summary(error)}") from error
+    raise UserCodeError(f"{_describe_env(env, error)} {what}: {summary(error)}") from error
 
 
 def summary(error: BaseException) -> str:
@@ -82,8 +82,8 @@ def summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _name(env: Any, error: BaseException) -> str:
-    """The environment's number, and its id or class where that is known."""
+def _describe_env(env: Any, error: BaseException) -> str:
+    """The environment's index, and its id or class if it is known."""
     base = env.unwrapped
     if isinstance(base, SubprocVecEnv):
         # The pipe is closed a moment before the process has ended.
@@ -92,13 +92,13 @@ def _name(env: Any, error: BaseException) -> str:
         return f"the process of environment {numbers[0]}" if numbers else "an environment"
     envs = getattr(base, "envs", None)
     if envs is None:
-        return _label(base)
-    number = _number(error)
-    return "an environment" if number is None else f"environment {number} ({_label(envs[number])})"
+        return _env_id(base)
+    number = _env_index(error)
+    return "an environment" if number is None else f"environment {number} ({_env_id(envs[number])})"
 
 
-def _number(error: BaseException) -> int | None:
-    """The number of the environment that ``DummyVecEnv`` was calling, from the traceback."""
+def _env_index(error: BaseException) -> int | None:
+    """The index of the environment that ``DummyVecEnv`` was calling, from the traceback."""
     trace = error.__traceback__
     while trace is not None:
         number = trace.tb_frame.f_locals.get("env_idx")
@@ -119,6 +119,6 @@ def is_raised_by_reset(error: BaseException) -> bool:
     return False
 
 
-def _label(env: Any) -> str:
+def _env_id(env: Any) -> str:
     spec = getattr(env, "spec", None)
     return str(spec.id) if spec is not None else type(env.unwrapped).__name__
