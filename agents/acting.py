@@ -33,7 +33,7 @@ class _NotFiniteError(Exception):
 
 
 class ActingPolicy(Protocol):
-    """The part of ``PlasticPolicy`` that ``Actor`` and the rollouts use."""
+    """The attributes and methods of ``PlasticPolicy`` that ``Actor`` and the rollouts use."""
 
     core: Cell[Any]
     backend: str
@@ -47,7 +47,7 @@ class ActingPolicy(Protocol):
 
     @property
     def features_are_observations(self) -> bool:
-        """Whether the features extractor returns its input unchanged."""
+        """Whether the features extractor returns the observations unchanged."""
 
     @property
     def samples_by_logits(self) -> bool:
@@ -72,9 +72,7 @@ class ActingPolicy(Protocol):
 
 
 class Actor:
-    """A policy that acts in one batch of environments.
-
-    The policy's weights must not change while it acts.
+    """Acts with a policy in one batch of environments, while the weights do not change.
 
     Args:
         state: the core's state before the first step. Each call updates it in place.
@@ -183,9 +181,10 @@ class SeparateExtractor(MlpExtractor):
 
 
 def in_full_precision(method: MethodT) -> MethodT:
-    """Run a method of an object with a ``device`` without autocast.
+    """Decorate a method so that it runs without autocast. Its object needs a ``device``.
 
-    NumPy has no bfloat16, and rounding would make the actions other than the loss's.
+    NumPy has no bfloat16, and rounded activity would give other action probabilities than those in
+    the loss.
     """
 
     @wraps(method)

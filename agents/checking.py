@@ -1,6 +1,6 @@
 """Checks that a recurrent on-policy algorithm handles its state correctly.
 
-``check_recurrent`` is for any algorithm in the manner of SB3: those of this package, sb3-contrib's
+``check_recurrent`` tests any algorithm with SB3's interface: those of this package, sb3-contrib's
 RecurrentPPO, and your own. It builds the algorithm on small environments with known observations,
 trains it for some rollouts, and tests the properties of ``PROPERTIES``.
 """
@@ -33,7 +33,7 @@ PROPERTIES: dict[str, Callable[[Subject], str]] = {
 }
 """All properties, in the order of the report.
 
-Each is a function that returns a sentence about what it has seen. It raises ``ViolationError`` with
+Each is a function that returns a sentence with its measurements. It raises ``ViolationError`` with
 that sentence if the property does not hold, and ``NotTestedError`` with the reason if the algorithm
 does not allow the test.
 """
@@ -43,13 +43,13 @@ PASSED, FAILED, NOT_TESTED = "passed", "failed", "not tested"
 
 @dataclass(frozen=True)
 class Result:
-    """What was seen of one property."""
+    """The result of the test of one property."""
 
     name: str
     status: str
     """"passed", "failed" or "not tested"."""
     sentence: str
-    """What was seen, with numbers; the reason if the property was not tested."""
+    """The measurements; the reason if the property was not tested."""
     error: Exception | None = None
     """The exception that the algorithm raised, if that is why the property failed."""
 
@@ -108,9 +108,9 @@ def check_recurrent(
     Args:
         make_model: builds the untrained algorithm on a ``VecEnv``, which has observations in
             ``Box(-1, 1, (4,))`` and actions in a ``Box`` or ``Discrete``. It is called many times;
-            random numbers are added to the weights, and all models get the same ones.
+            noise is added to the weights, and all models get the same weights.
         properties: the names of the properties to test; None: all of ``PROPERTIES``.
-        adapter: what the suite has to know of the algorithm beyond SB3's interface. None: the
+        adapter: what the tests need of the algorithm beyond SB3's interface. None: the
             adapter of this package for its own policies, else that of SB3's conventions.
 
     Raises:

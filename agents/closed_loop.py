@@ -1,7 +1,7 @@
-"""The closed loop of a policy and its environments on the CPU, compiled by Numba.
+"""A rollout on the CPU as one loop over policy and environments, compiled by Numba.
 
-The loop is the forward pass of ``plasticrl.core.backends.numba_forward``. But after every step of a
-row, it samples an action, steps the row's environment, and writes the row's next observation.
+The loop is the forward pass of ``plasticrl.core.backends.numba_forward`` with one addition: after
+each step of the core, it samples an action, steps the environment, and writes the next observation.
 """
 
 import functools
@@ -38,7 +38,7 @@ JIT = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 class Records(NamedTuple):
-    """What T steps of B environments give, apart from observations and episode starts."""
+    """The results of T steps in B environments, except observations and episode starts."""
 
     actions: np.ndarray
     """(T, B)."""
@@ -51,7 +51,7 @@ class Records(NamedTuple):
     final_infos: np.ndarray
     """(T, B, K) int64, written where an episode ends."""
     is_finite: np.ndarray
-    """(T, B), whether the net's activity was."""
+    """(T, B), true where the core's output and the logits are finite."""
 
     @classmethod
     def allocate(cls, n_steps: int, n_rows: int, n_features: int, n_infos: int) -> "Records":
@@ -80,14 +80,14 @@ class ActingLoop(NamedTuple):
     uniforms: np.ndarray
     """(T, B) from [0, 1)."""
     scratch: np.ndarray
-    """(B, 2, W), of ``Heads.scratch``."""
+    """(B, 2, W), working memory from ``Heads.scratch``."""
     all_possible: np.ndarray
-    """(0,), the mask of actions that are all possible."""
+    """(0,), an empty action mask: all actions are possible."""
 
 
 @njit(**JIT)
 def _act(loop, activity, t, b):
-    """Act on the activity of step t in row b, and write the row's next observation."""
+    """Sample an action for the core's output at step t in row b, and step the environment."""
     records, environments = loop.records, loop.environments
     action = sample_action(
         loop.heads, activity, loop.all_possible, loop.uniforms[t, b], loop.scratch[b]
@@ -107,7 +107,8 @@ def _act(loop, activity, t, b):
 def compiled_loop(kind: Kind):
     """Return the loop for a kind of update. Numba compiles it on first use.
 
-    The arguments are those of ``compiled_forward``'s loop, but for ``loop``, an ``ActingLoop``.
+    The arguments are those of the loop that ``compiled_forward`` returns, with ``loop``, an
+    ``ActingLoop``, in place of ``inputs``.
     """
 
     @njit(**KERNEL)

@@ -1,4 +1,4 @@
-"""Builds the core of a policy: a cell of this package by its name, or a user's own by its class."""
+"""Builds the core of a policy: a cell of this package by its name, or a user's cell class."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def build_core(
     Args:
         core: a name of ``CORES``; None, for ``DEFAULT_CORE``; or a subclass of ``Cell``, which is
             called with ``input_size`` and ``core_kwargs``.
-        input_size: the width of the features.
+        input_size: the number of features.
         core_kwargs: the core's options.
 
     Raises:
@@ -56,18 +56,18 @@ def _build_own(form: type[Cell[Any]], input_size: int, core_kwargs: dict[str, An
     except TypeError as error:
         raise UsageError(f"core_kwargs do not fit {form.__name__}: {error}") from error
     cell = form(input_size, **core_kwargs)
-    _check(cell, input_size)
+    _check_cell(cell, input_size)
     return cell
 
 
 @torch.no_grad()
-def _check(cell: Cell[Any], input_size: int) -> None:
-    """Take steps with several numbers of rows, and raise ``UsageError`` for what does not fit."""
+def _check_cell(cell: Cell[Any], input_size: int) -> None:
+    """Run the cell with several batch sizes; raise ``UsageError`` for a wrong state or output."""
     name, size = type(cell).__name__, cell.hidden_size
     if not isinstance(size, int) or size < 1:
         raise UsageError(f"{name}.hidden_size must be an integer of at least 1, not {size!r}")
     for n_rows in (0, 2, 3):
-        with _naming(f"{name}.initial_state({n_rows})"):
+        with _prefixed_errors(f"{name}.initial_state({n_rows})"):
             state = cell.initial_state(n_rows)
         if not isinstance(state, tuple) or not hasattr(state, "_fields"):
             raise UsageError(
@@ -81,10 +81,10 @@ def _check(cell: Cell[Any], input_size: int) -> None:
 
 def _check_step(cell: Cell[Any], inputs: Tensor, state: Any) -> None:
     name, n_rows = type(cell).__name__, len(inputs)
-    with _naming(f"{name}.initial_state({n_rows})"):
+    with _prefixed_errors(f"{name}.initial_state({n_rows})"):
         check_state(state, state, n_rows)
     before = map_leaves(Tensor.clone, state)
-    with _naming(f"a step of {name} with {n_rows} rows"):
+    with _prefixed_errors(f"a step of {name} with {n_rows} rows"):
         output, new_state = cell(inputs, state)
         check_state(new_state, state, n_rows)
         if output.shape != (n_rows, cell.hidden_size):
@@ -106,8 +106,8 @@ def _check_leaves(what: str, parts: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Name the user's cell in errors; its own traceback stays below."""
+def _prefixed_errors(what: str) -> Iterator[None]:
+    """Raise an error in the block as a ``UsageError`` whose message begins with ``what``."""
     try:
         yield
     except Exception as error:

@@ -21,7 +21,7 @@ class Curriculum(BaseCallback):
         option: the option's name.
         stages: its values in order; the first one is set when training starts.
         threshold: mean reward at which the next stage begins.
-        episodes: number of episodes in the mean; all of them must have ended in this stage.
+        episodes: number of episodes in the mean, all of which ended in the current stage.
     """
 
     def __init__(

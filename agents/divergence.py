@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from plasticrl.core import Cell
 
-EARLY = 100
-"""Updates in which a policy should still explore."""
+EARLY_UPDATES = 100
+"""The number of updates at the start in which a policy should still explore."""
 
 
 class Network(Protocol):
-    """The part of ``PlasticPolicy`` that these functions use."""
+    """The attributes of ``PlasticPolicy`` that these functions use."""
 
     core: Cell[Any]
 
@@ -35,7 +35,7 @@ def describe_activity(policy: Network, obs: PyTorchObs) -> str:
             ~torch.isfinite(values).reshape(len(values), -1).all(dim=1).cpu().numpy()
         )
         if len(broken):
-            if len(broken) == len(values) > 1:  # VecNormalize's statistics spread one to all
+            if len(broken) == len(values) > 1:  # because of VecNormalize's shared statistics
                 part = f" {name!r}" if name else ""
                 return f"the observations{part} of all environments are not finite"
             part = f" (its part {name!r})" if name else ""
@@ -80,7 +80,7 @@ def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]
         largest_reward: the largest absolute reward so far.
 
     Returns:
-        By the name of each sign one sentence about what was seen, or None.
+        For each sign, by its name: a sentence about it, or None if it is absent.
     """
     metrics = model.logger.name_to_value
     return {
@@ -103,7 +103,7 @@ def _large_value_loss(value_loss: float, largest_return: float) -> str | None:
 
 
 def _saturation(state: Any) -> str | None:
-    """A sentence on the activities in a core's state, ``hidden`` or that of each part."""
+    """A sentence if most of the activity in a core's state is near 1 or -1; None otherwise."""
     named = {} if state is None else state._asdict()
     hidden = [leaf.flatten() for name, leaf in named.items() if name.endswith("hidden")]
     share = (torch.cat(hidden).abs() > 0.999).float().mean().item() if hidden else 0.0
@@ -116,10 +116,10 @@ def _saturation(state: Any) -> str | None:
 
 
 def _certainty(model: Any, entropy_loss: float | None) -> str | None:
-    """A sentence on a policy that has stopped to explore in its first updates; None otherwise."""
+    """A sentence if the policy has stopped exploring in its first updates; None otherwise."""
     if (
         entropy_loss is None
-        or model.n_rollouts > EARLY
+        or model.n_rollouts > EARLY_UPDATES
         or isinstance(model.action_space, spaces.Box)
     ):
         return None
@@ -136,6 +136,6 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
 
 
 def _advice(policy: Network) -> str:
-    if all(made.plasticity.bound in ("hard", "soft") for made in policy.core.connections):
+    if all(each.plasticity.bound in ("hard", "soft") for each in policy.core.connections):
         return "lower the learning rate"
     return "lower the learning rate, or limit the trace by its option bound"

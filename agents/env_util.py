@@ -32,7 +32,7 @@ def make_vec_env(
 ) -> VecEnv:
     """Make ``n_envs`` environments as one SB3 ``VecEnv``.
 
-    The arguments, but for ``device``, are those of SB3's ``make_vec_env``. An id of this package
+    The arguments, except ``device``, are those of SB3's ``make_vec_env``. An id of this package
     becomes a ``BatchVecEnv``, in which one ``BatchEnv`` steps all environments at once (called a
     native batch), unless an argument asks for separate environments: ``wrapper_class``,
     ``vec_env_cls``, ``vec_env_kwargs``, or ``reset_keywords`` in ``monitor_kwargs``. These, a
@@ -44,8 +44,8 @@ def make_vec_env(
         seed: environment k is seeded with seed + k at the next reset, and the action space with
             seed + start_index now.
         start_index: number of the first environment, in the names of the monitor files.
-        monitor_dir: folder in which each environment gets a file of its episodes, which SB3's
-            ``load_results`` reads; None writes none.
+        monitor_dir: folder for one file of episodes per environment, which SB3's
+            ``load_results`` reads; None writes no files.
         wrapper_class: a wrapper for each environment, made with ``wrapper_kwargs``.
         env_kwargs: options of the environment. The render mode is "rgb_array" if none is given.
         vec_env_cls: the ``VecEnv`` for separate environments, made with ``vec_env_kwargs``.

@@ -16,8 +16,8 @@ Outputs:
 
 Where ``episode_start`` is true, the graph takes the initial state and ignores the row's incoming
 state. Observations are preprocessed in the graph as by SB3: images are divided by 255, and discrete
-observations become one-hot vectors. With a ``VecNormalize``, the graph first normalizes them as it
-does.
+observations become one-hot vectors. With a ``VecNormalize``, the graph first normalizes
+them with its statistics.
 """
 
 import copy
@@ -90,7 +90,7 @@ def export_policy(
 
     Raises:
         WriteError: the file cannot be written, or the extra ``export`` is not installed.
-        UsageError: a graph cannot do what the policy does.
+        UsageError: the policy cannot be represented as a graph.
     """
     path = Path(path)
     check_export_path(path)
@@ -152,10 +152,10 @@ class _Normalization(nn.Module):
 def _normalizations(
     parts: dict[str, spaces.Space[Any]], vec_normalize: VecNormalize | None
 ) -> list[nn.Module]:
-    """Return a module for each part of the observations; it may do nothing.
+    """Return, for each part of the observations, the module that normalizes it, or an identity.
 
     Raises:
-        UsageError: ``vec_normalize`` is of other observations.
+        UsageError: ``vec_normalize`` is for another observation space.
     """
     if vec_normalize is None:
         return [nn.Identity() for _ in parts]
@@ -203,7 +203,7 @@ class _Graph(nn.Module):
             else seen["obs"]
         )
         template = policy.initial_state(0)
-        names = _named(template)
+        names = _state_inputs(template)
         state = unflatten(template, [inputs[name] for name in names])
         features, starts = policy.core_inputs(obs), inputs["episode_start"]
         outputs, new_state = sequence(policy.core, features[None], state, starts[None], "eager")
@@ -240,12 +240,12 @@ class _Graph(nn.Module):
         generator = np.random.default_rng(0)
         inputs = {}
         for name, part in self.parts.items():
-            space = copy.deepcopy(part)  # with random numbers of its own
+            space = copy.deepcopy(part)  # sampling changes the space's generator
             space.seed(0)
             drawn = np.stack([space.sample() for _ in range(n_rows)])
             inputs[name] = torch.as_tensor(drawn, dtype=torch.float32, device=self.policy.device)
         inputs["episode_start"] = torch.arange(n_rows, device=self.policy.device) % 2 == 0
-        for name, leaf in _named(self.policy.initial_state(n_rows)).items():
+        for name, leaf in _state_inputs(self.policy.initial_state(n_rows)).items():
             drawn = generator.normal(0, 0.1, leaf.shape)
             inputs[name] = torch.as_tensor(drawn, dtype=leaf.dtype, device=self.policy.device)
         return inputs
@@ -254,7 +254,7 @@ class _Graph(nn.Module):
         """Return the program of ``torch.export``, and the names of its outputs.
 
         Raises:
-            UsageError: the program does not do what the policy does.
+            UsageError: the program's results differ from the policy's.
         """
         inputs, batch = self.example(3), torch.export.Dim("batch")
         with _traceable(self.policy):
@@ -274,11 +274,11 @@ class _Graph(nn.Module):
             ) from error
         for module in program.graph_module.modules():
             for node in module.graph.nodes if isinstance(module, GraphModule) else ():
-                node.meta.pop("stack_trace", None)  # has this machine's paths
+                node.meta.pop("stack_trace", None)  # contains file paths of this machine
         return move_to_device_pass(program, "cpu"), list(outputs)
 
 
-def _named(state: Any) -> dict[str, Tensor]:
+def _state_inputs(state: Any) -> dict[str, Tensor]:
     """The tensors of a state by the names of the graph's inputs."""
     return {
         f"state_{name}": leaf
@@ -289,9 +289,10 @@ def _named(state: Any) -> dict[str, Tensor]:
 
 @contextmanager
 def _traceable(policy: PlasticPolicy) -> Iterator[None]:
-    """Turn off torch's checks of the distributions' parameters, which a graph cannot have.
+    """A context for tracing a policy, without torch's validation of distributions.
 
-    The policy keeps its ``action_dist``, because the traced one refers to tensors without values.
+    The validation cannot be traced. Tracing leaves tensors without values in ``action_dist``, so it
+    gets a copy.
     """
     kept, checks = policy.action_dist, torch.distributions.Distribution._validate_args
     policy.action_dist = copy.copy(kept)
@@ -324,7 +325,7 @@ def _as_onnx(program: ExportedProgram, outputs: list[str], metadata: dict[str, s
 
 @contextmanager
 def _without_torchs_warnings() -> Iterator[None]:
-    """Hide torch's warnings: torchvision is missing, deprecated calls in torch, one batch axis."""
+    """Hide torch's warnings about torchvision, deprecated calls, and the shared batch axis."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Errors of users' environments: one sentence that names the environment, above its traceback."""
+"""Reports errors of users' environments in one sentence that names the environment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +30,7 @@ def environment_errors(env: Any) -> Iterator[None]:
 
 @contextmanager
 def closed_on_error(env: EnvT) -> Iterator[EnvT]:
-    """A context that closes an environment if an error ends it. A failing ``close`` hides no error.
+    """A context that closes an environment after an error. An error of ``close`` is then ignored.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -57,7 +57,7 @@ def closing_env(env: EnvT) -> Iterator[EnvT]:
 
 
 def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
-    """Raise an environment's error again: as it is if the environment is one of ours.
+    """Raise an error of an environment again, unchanged if the environment is of this package.
 
     Args:
         env: a ``VecEnv`` or a Gymnasium environment.
@@ -70,20 +70,20 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
     if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):
         raise error
     what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
-    raise UserCodeError(f"{_name(env, error)} {what}: {summary(error)}") from error
+    raise UserCodeError(f"{_describe_env(env, error)} {what}: {summary(error)}") from error
 
 
 def summary(error: BaseException) -> str:
-    """The class of an error and its message, in one line."""
+    """The class and the message of an error, in one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # of a user's own class of errors
+    except Exception:  # __str__ of a user's error class failed
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _name(env: Any, error: BaseException) -> str:
-    """The environment's number, and its id or class where that is known."""
+def _describe_env(env: Any, error: BaseException) -> str:
+    """The environment's index, and its id or class if it is known."""
     base = env.unwrapped
     if isinstance(base, SubprocVecEnv):
         # The pipe is closed a moment before the process has ended.
@@ -92,13 +92,13 @@ def _name(env: Any, error: BaseException) -> str:
         return f"the process of environment {numbers[0]}" if numbers else "an environment"
     envs = getattr(base, "envs", None)
     if envs is None:
-        return _label(base)
-    number = _number(error)
-    return "an environment" if number is None else f"environment {number} ({_label(envs[number])})"
+        return _env_id(base)
+    number = _env_index(error)
+    return "an environment" if number is None else f"environment {number} ({_env_id(envs[number])})"
 
 
-def _number(error: BaseException) -> int | None:
-    """The number of the environment that ``DummyVecEnv`` was calling, from the traceback."""
+def _env_index(error: BaseException) -> int | None:
+    """The index of the environment that ``DummyVecEnv`` was calling, from the traceback."""
     trace = error.__traceback__
     while trace is not None:
         number = trace.tb_frame.f_locals.get("env_idx")
@@ -119,6 +119,6 @@ def is_raised_by_reset(error: BaseException) -> bool:
     return False
 
 
-def _label(env: Any) -> str:
+def _env_id(env: Any) -> str:
     spec = getattr(env, "spec", None)
     return str(spec.id) if spec is not None else type(env.unwrapped).__name__

@@ -29,7 +29,7 @@ IMPOSSIBLE = -1e8
 
 
 def has_masks(env: VecEnv) -> bool:
-    """Whether the environments say which actions are possible."""
+    """Whether the environments have the method ``action_masks``."""
     return env.has_attr(METHOD)
 
 
@@ -49,7 +49,7 @@ def get_single_masks(env: gym.Env[Any, Any]) -> np.ndarray | None:
     """Ask a single environment which actions are possible now.
 
     Returns:
-        (1, A) bool; None if the environment does not say it.
+        (1, A) bool; None if the environment has no method ``action_masks``.
 
     Raises:
         UsageError: as ``check_masks``.

@@ -4,8 +4,8 @@
     reward         clip(reward / sqrt(var_of_returns + epsilon), -10, 10)
 
 The statistics are those of all observations, and of the discounted sums of rewards, so far in the
-training. To normalize an observation with the present statistics, which stay as they are, call
-``VecNormalize.normalize_obs``; it takes a single observation or a batch.
+training. ``VecNormalize.normalize_obs`` normalizes one observation or a batch and does not update
+them.
 """
 
 from collections.abc import Iterator
@@ -34,11 +34,13 @@ def normalized(env: VecEnv, gamma: float) -> VecNormalize:
     space = env.observation_space
     if not isinstance(space, spaces.Dict):
         wrapped = VecNormalize(env, gamma=gamma, norm_obs=_is_normalized(space))
-        wrapped.observation_space = _seen(space)
+        wrapped.observation_space = _normalized_space(space)
         return wrapped
     keys = [key for key, part in space.items() if _is_normalized(part)]
     wrapped = VecNormalize(env, gamma=gamma, norm_obs_keys=keys)
-    wrapped.observation_space = spaces.Dict([(key, _seen(part)) for key, part in space.items()])
+    wrapped.observation_space = spaces.Dict(
+        [(key, _normalized_space(part)) for key, part in space.items()]
+    )
     return wrapped
 
 
@@ -46,8 +48,8 @@ def _is_normalized(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and not is_image_space(space)
 
 
-def _seen(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """The space as the policy sees it: SB3's buffer would round what it stores of integers."""
+def _normalized_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """The float32 space of normalized observations; SB3's buffer would round them to integers."""
     if not isinstance(space, spaces.Box) or not _is_normalized(space):
         return space
     with np.errstate(over="ignore"):  # a bound of float64 may become infinite
@@ -83,7 +85,7 @@ def restore_normalization(env: VecNormalize | None, saved: Any, n_envs: int) -> 
         n_envs: the number of environments whose state was saved.
 
     Raises:
-        RunError: such a run does not save this.
+        RunError: ``saved`` does not fit ``env``.
     """
     template = normalization_state(env)
     if template is not None:

@@ -1,10 +1,11 @@
-"""What the recurrent on-policy algorithms share: rollouts, their buffer, checks and the log.
+"""The base class of the recurrent on-policy algorithms: rollouts, checks and logging.
 
-A rollout stores the recurrent state at its start only. From there, learning runs the core over the
-rollout again, or replays the steps that were recorded in acting (see ``plasticrl.core.stepper``).
+Only the recurrent state at the start of a rollout is stored. The update runs the core over the
+rollout again from this state, or replays the steps that were recorded while the policy acted (see
+``plasticrl.core.stepper``).
 
-In shapes, T is the number of steps, B of environments and N of the core's outputs. An array
-(T B, ...) is an array (T, B, ...) with its first two axes flattened.
+In shapes, T is the number of steps, B the number of environments, and N the size of the core's
+output. An array (T B, ...) is an array (T, B, ...) with its first two axes flattened.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,10 +73,10 @@ class Experience(NamedTuple):
     episode_starts: Tensor
     """(T, B), true where the observation is the first of an episode."""
     start_state: Any
-    """The core's state before the first step, of B rows."""
+    """The core's state before the first step, for B environments."""
 
     def of(self, environments: Tensor) -> "Experience":
-        """The rollouts of some environments, given by their numbers (b,)."""
+        """Select the environments with the indices (b,)."""
         n_steps, n_envs = self.episode_starts.shape
 
         def chosen(flat: Tensor) -> Tensor:
@@ -217,10 +218,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """Fill the buffer with ``n_rollout_steps`` steps of every environment.
 
         Values and log-probabilities are computed after the last step, so the buffer has them when
-        ``on_rollout_end`` is called, but not yet when ``on_step`` is. Where ``_kind_of_rollout``
-        chooses a ``BatchRollout``, all steps are taken before ``on_step`` is called for the first.
+        ``on_rollout_end`` is called, but not yet when ``on_step`` is. A ``BatchRollout`` takes all
+        steps before ``on_step`` is called for the first of them.
 
-        Returns False if a callback stopped the training.
+        Returns:
+            False if a callback stopped the training.
         """
         assert self._last_obs is not None
         assert self._last_episode_starts is not None
@@ -259,8 +261,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                     _store(rollout_buffer, 0, rollout.taken)
                 self._last_obs, self._last_episode_starts = new_obs, dones
         finally:
-            # A later call of learn() continues from the observations that env returned last, also
-            # if a callback has ended the rollout or raised an error.
+            # A later call of learn() continues from the last observations of env, even if a
+            # callback has ended the rollout or raised an error.
             self._last_obs, self._last_episode_starts = rollout.obs, rollout.episode_starts
 
         if before.differs(self.policy):
@@ -277,14 +279,14 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         return True
 
     def _check_rewards(self, rewards: np.ndarray) -> None:
-        """Raise ``DivergedError`` if a reward is not finite, or was not before ``VecNormalize``."""
+        """Raise ``DivergedError`` if a reward is not finite, before or after ``VecNormalize``."""
         vec_normalize = self.get_vec_normalize_env()
         given = rewards if vec_normalize is None else vec_normalize.get_original_reward()
         if problem := describe_rewards(given) or describe_rewards(rewards):
             raise DivergedError(f"{problem} {self._progress()}")
 
     def _with_progress_in_errors(self, rollout: Iterable[Step]) -> Iterator[Step]:
-        """Yield the rollout's steps; say in a ``FloatingPointError`` how long training has run."""
+        """Yield the rollout's steps, and add the number of timesteps to the message of an error."""
         try:
             yield from rollout
         except (DivergedError, UserCodeError) as error:
@@ -301,8 +303,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _kind_of_rollout(self, env: VecEnv, callback: BaseCallback) -> type[HostRollout]:
         """Choose the fastest way to take a rollout's steps.
 
-        A ``BatchRollout`` takes all steps before a callback hears of the first, and leaves only the
-        state after the last step. The bootstrap at a time limit needs the state after that step.
+        A ``BatchRollout`` takes all steps before it calls a callback, and keeps only the state
+        after the last step. Bootstrapping at a time limit needs the state after the truncated step.
         """
         if not self.bootstrap_truncated and not acts_in_rollouts(callback):
             for kind in (DeviceRollout, CompiledRollout):
@@ -312,7 +314,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
     @torch.no_grad()
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
-        """Complete the buffer: values, log-probabilities, returns and advantages.
+        """Fill the buffer's values, log-probabilities, returns and advantages.
 
         Args:
             outputs: the core's outputs, (T B, N).
@@ -339,12 +341,12 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _values_after_truncation(
         self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
     ) -> np.ndarray:
-        """Return V at the last observation of each episode that a time limit ended, (B,), else 0.
+        """Return (B,): the value of the last observation where a time limit ended an episode, or 0.
 
         Args:
             dones: (B,), true where an episode ended in this step.
             infos: one for each environment.
-            state: the core's state after this step, with which the episode would have continued.
+            state: the core's state after this step.
         """
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
@@ -362,7 +364,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         return values
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The loss: the weighted sum of the policy, value and entropy losses, by these names."""
+        """The weighted sum of ``losses``, which has the keys policy, value and entropy."""
         entropy, value = self.ent_coef * losses["entropy"], self.vf_coef * losses["value"]
         value = value / self.policy.value_std**2
         return losses["policy"] + entropy + value
@@ -380,7 +382,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         if not torch.isfinite(grad_norm).all():
             raise DivergedError(f"{describe_gradient(self.policy, losses)} {self._progress()}")
         self._step_optimizer()
-        # Its graph would keep the policy from being copied.
+        # The distribution refers to the autograd graph, so copy.deepcopy(policy) would fail.
         self.policy.action_dist.distribution = None  # type: ignore[assignment]
         return grad_norm
 
@@ -390,7 +392,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
     @torch.no_grad()
     def _step_optimizer(self) -> None:
-        """Change the weights; those of the core by ``core_lr_scale`` times the optimizer's step."""
+        """Take the optimizer's step, scaled by ``core_lr_scale`` for the core's weights."""
         core = list(self.policy.core.parameters()) if self.core_lr_scale != 1 else []
         before = [weight.clone() for weight in core]
         self.policy.optimizer.step()
@@ -398,7 +400,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             weight.lerp_(old, 1 - self.core_lr_scale)
 
     def _normalized(self, advantages: Tensor) -> Tensor:
-        """The advantages with zero mean and unit standard deviation, if that is asked for."""
+        """With ``normalize_advantage``, scale to zero mean and unit standard deviation."""
         if not self.normalize_advantage or advantages.numel() < 2:
             return advantages
         return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -407,7 +409,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         if self.entropy == "simpson":
             return simpson_concentration(distribution)
         entropy = distribution.entropy()
-        # Without a formula for the entropy, SB3 estimates it by -log_prob, as here.
+        # As in SB3, -log_prob estimates an entropy that has no closed form.
         return log_prob if entropy is None else -entropy
 
     def _experience(self) -> Experience:
@@ -450,7 +452,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         return actions.float()
 
     def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
-        """Record what SB3's algorithms record of an update, and ``values`` as well."""
+        """Record the metrics that SB3 records after an update, and ``values``."""
         buffer = self.rollout_buffer
         variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
         record = self.logger.record
@@ -534,7 +536,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
 
 def _store(buffer: RolloutBuffer, first: int, steps: Step) -> None:
-    """Add steps from the number ``first`` on, without values and log-probabilities.
+    """Write steps into the buffer from index ``first`` on, without values and log-probabilities.
 
     Args:
         steps: arrays (B, ...) of one step, or (T, B, ...) of T steps.
@@ -557,7 +559,7 @@ def _store(buffer: RolloutBuffer, first: int, steps: Step) -> None:
 
 
 def _stack(observations: list[Any]) -> Any:
-    """Stack single observations, which are arrays or dicts of arrays, to a batch."""
+    """Stack single observations, which are arrays or dicts of arrays, into a batch."""
     if isinstance(observations[0], dict):
         return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
     return np.stack(observations)

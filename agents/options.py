@@ -20,7 +20,7 @@ DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 """The options that may also be functions of the remaining progress."""
 LARGEST_LEARNING_RATE = 1e6
-"""With more, the optimizer's numbers would overflow."""
+"""A larger learning rate would make the weights overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class OnPolicyOptions:
     n_steps: int = 32
     """Length of a rollout: steps per environment between two updates."""
     bptt_length: int | None = None
-    """Steps after which the gradient through time is cut; None: it is not cut in a rollout."""
+    """Steps after which backpropagation through time is truncated; None: the whole rollout."""
     learning_rate: float = 1e-3
     """Adam's step size."""
     core_lr_scale: float = field(default=0.3, metadata={"if_missing": 1.0})
@@ -58,8 +58,8 @@ class OnPolicyOptions:
     """Scale the advantages of a rollout to zero mean and unit standard deviation."""
     normalize_returns: bool = True
     """Learn the values in units of the returns' running standard deviation (PopArt; van Hasselt et
-    al. 2016, arXiv 1602.07714), so that the value loss does not drown the policy's where rewards
-    are large."""
+    al. 2016, arXiv 1602.07714). Large rewards then do not make the value loss outweigh the policy
+    loss."""
     bootstrap_truncated: bool = True
     """At a time limit, add the discounted value of the last observation to the reward, as SB3 does.
     False treats a time limit as a terminal state, as the papers do."""
@@ -115,15 +115,14 @@ class PPOOptions(OnPolicyOptions):
     """Number of steps in a minibatch. It is rounded down to whole rollouts of some environments,
     but to no less than one."""
     n_epochs: int = 10
-    """Number of times that each rollout is learned from."""
+    """Number of epochs on each rollout."""
     clip_range: float = 0.2
-    """How far the ratio of new and old probability of an action may move from 1 and still change
-    the loss."""
+    """The loss clips the ratio of new to old action probability to 1 +- this value."""
     clip_range_vf: float | None = None
-    """How far a value may move from the old one and still change the loss; None: any distance."""
+    """Clipping range of the change of a value since the rollout; None: no clipping."""
     target_kl: float | None = None
-    """Learning from a rollout ends when the approximate KL divergence of the new policy from the
-    old one exceeds 1.5 times this value; None: never."""
+    """Training on a rollout ends early when the approximate KL divergence of the new policy from
+    the old one exceeds 1.5 times this value; None: never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

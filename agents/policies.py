@@ -3,8 +3,8 @@
     observation -> features -> core (recurrent) -> layers of net_arch -> action and value heads
 
 With ``share_features_extractor=False``, the critic has a features extractor and a core of its own.
-The two cores are one ``Parallel`` cell, so that the features, the core's outputs and its state are
-those of the actor and then those of the critic.
+The two cores are one ``Parallel`` cell. Its inputs, outputs and state are those of the actor,
+followed by those of the critic.
 
 The policy does not store the recurrent state: its methods take a state and return the new one.
 """
@@ -44,10 +44,10 @@ from plasticrl.core.stock import has_hooks, is_untouched, replaces_methods
 from plasticrl.core.unroll import Stepper
 from plasticrl.runs import UsageError
 
-SLOWEST_RESCALING = 0.05
-"""The least share that the newest returns have in the running averages of ``rescale_values``."""
+SMALLEST_AVERAGE_RATE = 0.05
+"""The smallest weight of new returns in the running averages of ``rescale_values``."""
 SMALLEST_STD = 1e-3
-"""The smallest standard deviation of values."""
+"""Lower bound of ``PlasticPolicy.value_std``."""
 NO_MEMORY = (
     "each observation is treated as the first of an episode, so that the policy learns no memory: "
     "train it with RecurrentA2C or RecurrentPPO, or give episode_starts"
@@ -73,13 +73,13 @@ class PlasticPolicy(ActorCriticPolicy):
         core: "rnn", "gru", "lstm", "identity", "plastic_rnn" or "plastic_lstm"; or a class of your
             own, a subclass of ``plasticrl.core.Cell``. None is a plastic_rnn with
             ``modulation="simple"`` and ``fan_out=True``.
-        core_kwargs: the core's options, those of its plasticity included; see ``build_cell``. A
-            class of your own is called with the width of the features and these arguments.
+        core_kwargs: the core's options, including those of its plasticity; see ``build_cell``. A
+            class of your own is called with the number of features and these arguments.
         net_arch: layers between the core and the heads, in SB3's notation. None is SB3's default:
-            two layers of 64 units for each head, or no layers after a ``NatureCNN``. [] is no
-            layers, as in the papers that introduced the plastic nets.
+            two layers of 64 units for each head, or no layers after a ``NatureCNN``. [] means no
+            layers, as in Miconi et al. 2018 and 2019.
         activation_fn: activation of those layers.
-        backend: the implementation of the core: "auto", "eager" or "fused"; see
+        backend: the implementation of the core, "auto", "eager" or "fused"; see
             ``plasticrl.core.sequence``.
         ortho_init: orthogonal initialization of all layers except the core, as in SB3.
         log_std_init: initial log standard deviation of continuous actions.
@@ -187,7 +187,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def features_are_observations(self) -> bool:
-        """Whether the features are the observations themselves: vectors of float32 numbers."""
+        """Whether the observations are float32 vectors and the features extractor returns them."""
         space = self.observation_space
         return (
             self.share_features_extractor
@@ -200,8 +200,8 @@ class PlasticPolicy(ActorCriticPolicy):
     def check_overrides(self) -> None:
         """Raise ``UsageError`` for an override or a hook that acting and learning would not call.
 
-        They advance the core themselves, so of SB3's methods they call only ``extract_features``
-        and, by ``distribution_of``, ``_get_action_dist_from_latent``.
+        Acting and learning run the core themselves. The only methods of SB3's policy that they call
+        are ``extract_features`` and, in ``distribution_of``, ``_get_action_dist_from_latent``.
         """
         for name in ("forward", "get_distribution", "evaluate_actions", "_predict"):
             if not _is_method(getattr(self, name), getattr(PlasticPolicy, name)):
@@ -218,7 +218,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def has_stock_extractor(self) -> bool:
-        """Whether SB3's own code extracts the features, without parameters."""
+        """Whether the features extractors are SB3's own and have no parameters."""
         return _is_method(self.extract_features, ActorCriticPolicy.extract_features) and all(
             type(extractor) in (FlattenExtractor, CombinedExtractor)
             and not any(True for _ in extractor.parameters())
@@ -228,7 +228,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def features_extractors(self) -> list[BaseFeaturesExtractor]:
-        """The features extractor, or that of the actor and that of the critic."""
+        """The shared features extractor, or the actor's and the critic's."""
         if self.share_features_extractor:
             return [self.features_extractor]
         return [self.pi_features_extractor, self.vf_features_extractor]
@@ -237,8 +237,8 @@ class PlasticPolicy(ActorCriticPolicy):
     def samples_by_logits(self) -> bool:
         """Whether the actions' probabilities are the softmax of ``action_net``'s output.
 
-        It is False for an action space other than ``Discrete``, and if a subclass or the user
-        overrides the way from ``action_net`` to the distribution.
+        It is False for an action space other than ``Discrete``, and if a subclass or the user has
+        changed how the distribution is made from this output.
         """
         dist_from_latent = ActorCriticPolicy._get_action_dist_from_latent
         return (
@@ -438,7 +438,7 @@ class PlasticPolicy(ActorCriticPolicy):
         pair: Any = observation
         if isinstance(pair, tuple):
             return super().predict(pair)  # type: ignore[arg-type]  # SB3's error for (obs, info)
-        if self.training:  # to walk through all modules takes as long as the step of a small net
+        if self.training:  # set_training_mode takes as long as a step of a small net
             self.set_training_mode(False)
         obs, batched = self.obs_to_tensor(observation)
         n_envs = _n_rows(obs)
@@ -495,7 +495,7 @@ class PlasticPolicy(ActorCriticPolicy):
         return actions
 
     def core_inputs(self, obs: PyTorchObs) -> Tensor:
-        """The core's inputs (M, F) at observations (M, ...), or a dict of them."""
+        """The features (M, F) of observations (M, ...), or of a dict of observations."""
         features = self.extract_features(obs)
         return features if isinstance(features, Tensor) else torch.cat(features, dim=1)
 
@@ -520,11 +520,11 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def rescale_values(self, returns: Tensor) -> None:
-        """Move the mean and the standard deviation of values to those of the returns (M,).
+        """Update the running mean and standard deviation of returns with new returns (M,).
 
-        They are running averages, whose first value is that of the first call. The weights of
-        ``value_net`` are changed so that all values stay the same (PopArt; van Hasselt et al. 2016,
-        arXiv 1602.07714, equation 9).
+        The first call sets them to those of its returns. The weights of ``value_net`` are
+        changed so that all predicted values stay the same (PopArt; van Hasselt et al. 2016, arXiv
+        1602.07714, equation 9).
 
         Raises:
             UsageError: ``value_net`` is not a ``torch.nn.Linear``.
@@ -535,7 +535,7 @@ class PlasticPolicy(ActorCriticPolicy):
                 f"{type(self.value_net).__name__}: give normalize_returns=False"
             )
         if not torch.isfinite(returns.square().mean()):
-            return  # the loss says so
+            return  # the value loss is then not finite either, and train raises DivergedError
         self.n_rescaled += 1
         moments, layer = (self.value_mean, self.value_std), self.value_net
         rescale(*moments, layer.weight, layer.bias, returns, self.n_rescaled.item())
@@ -595,11 +595,11 @@ def rescale(
         returns: (M,).
         n_rescaled: the number of calls, with this one.
     """
-    share = max(1 / n_rescaled, SLOWEST_RESCALING)
+    rate = max(1 / n_rescaled, SMALLEST_AVERAGE_RATE)
     old_mean, old_std = mean.clone(), std.clone()
     square = old_std.square() + old_mean.square()
-    mean.lerp_(returns.mean(), share)
-    square.lerp_(returns.square().mean(), share)
+    mean.lerp_(returns.mean(), rate)
+    square.lerp_(returns.square().mean(), rate)
     std.copy_((square - mean.square()).clamp(min=SMALLEST_STD**2).sqrt())
     weight.mul_(old_std / std)
     bias.mul_(old_std / std)

@@ -96,8 +96,8 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
     def _may_replay(self) -> bool:
         """Whether ``train`` can replay the steps that a stepper records in the rollout.
 
-        A replay runs the gradient through the whole rollout, so ``bptt_length`` must not cut it.
-        It has no gradient for the core's inputs, so the features extractor must have no weights.
+        A replay backpropagates through the whole rollout, so ``bptt_length`` must not be shorter.
+        It gives no gradient for the core's inputs, so the features extractor must have no weights.
         """
         whole = self.bptt_length is None or self.bptt_length == self.n_steps
         return whole and self.policy.has_stock_extractor

@@ -1,9 +1,9 @@
 """Recurrent proximal policy optimization (PPO; Schulman et al. 2017, arXiv 1707.06347).
 
-Each rollout is learned from in ``n_epochs`` epochs. A minibatch is the whole rollouts of some
-environments, so the recurrent state has to be stored at the rollout's start only. For the ratio r
-of an action's new and old probability, the advantage A, the return R and the value estimate V, the
-update on a minibatch minimizes
+Each rollout is used for ``n_epochs`` epochs. A minibatch consists of the whole rollouts of some
+environments, so only the recurrent state at the start of a rollout has to be stored. With the ratio
+r of an action's new to its old probability, the advantage A, the return R and the value estimate V,
+the update on a minibatch minimizes
 
     loss = mean over steps and environments of
            - min(r A, clip(r, 1 - clip_range, 1 + clip_range) A)
@@ -159,7 +159,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             epoch=epoch,
             losses={name: loss.item() for name, loss in losses.items()},
             loss=self._total(losses).item(),
-            # Schulman's estimator of the divergence of the old policy from the new one.
+            # Schulman's unbiased estimate of KL(old policy || new policy), as in SB3.
             approx_kl=float(((ratio - 1) - ratio.log()).mean()),
             clip_fraction=float(((ratio - 1).abs() > clip_range).float().mean()),
         )
@@ -167,7 +167,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
     def _losses(
         self, minibatch: Experience, clip_range: float, clip_range_vf: float | None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses of a minibatch by name, and the ratios of new and old probabilities."""
+        """The losses of a minibatch by name, and the ratios of new to old probabilities (M,)."""
         values, log_probs, distribution = self.policy.evaluate_rollout(
             minibatch.observations,
             minibatch.actions,
@@ -225,7 +225,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
 
 @dataclass
 class _Step:
-    """What is logged of a gradient step."""
+    """The metrics of a minibatch, for the log."""
 
     epoch: int
     losses: dict[str, float]
@@ -233,7 +233,7 @@ class _Step:
     approx_kl: float
     clip_fraction: float
     grad_norm: float | None = None
-    """None if the step was not taken, because the policy had changed too much."""
+    """None if no gradient step was taken, because ``approx_kl`` exceeded its limit."""
 
 
 def _mean(values: list[float]) -> float:

@@ -1,10 +1,9 @@
-"""A rollout: the policy acts and the environments are stepped.
+"""Rollouts, in which the policy acts and the environments are stepped: iterators over ``Step``.
 
 ``HostRollout`` steps any ``VecEnv``, one step at a time. The other two run environments of this
-package, and yield the first step only when all have been taken. ``CompiledRollout`` takes them on
-the CPU, in one compiled call. ``DeviceRollout`` captures one step of policy and environments as a
-CUDA graph, and replays the graph for the other steps, so that the GPU never waits for the CPU. All
-are iterators over ``Step``.
+package, and take all steps before they yield the first. ``CompiledRollout`` takes them on the CPU,
+in one compiled call. ``DeviceRollout`` captures one step of policy and environments as a CUDA
+graph, and replays the graph for the other steps, so that the GPU never waits for the CPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -52,9 +51,9 @@ class Step(NamedTuple):
 
 
 class HostRollout:
-    """Iterates over the steps of a rollout, and takes each step when it is asked for.
+    """An iterator that steps the environments once for each ``Step`` that it yields.
 
-    Iterating raises ``DivergedError`` if the core's outputs are no longer finite.
+    It raises ``DivergedError`` if the core's outputs are not finite.
 
     Args:
         state: the core's state before the first step. It is updated in place.
@@ -68,8 +67,8 @@ class HostRollout:
         obs, episode_starts: the inputs of the next step.
         stepper: the object that ran the core; None in a ``DeviceRollout``.
         outputs: the core's outputs (T, B, N).
-        modulating: for each of the actor's plastic cells, the activity that its neuromodulator read
-            (T, B, N); None without one.
+        modulating: for each of the actor's plastic cells, the activity (T, B, N) that its
+            neuromodulator read; None for a cell without neuromodulator.
         masks: the action masks (T B, A); None if the environments have none.
 
     The last four are set after the last step.
@@ -126,9 +125,9 @@ class HostRollout:
 
 
 def _modulating_activities(policy: ActingPolicy, state: Any) -> list[Tensor | None]:
-    """For each of the actor's plastic cells, what its neuromodulator reads.
+    """For each of the actor's plastic cells, the activity (B, N) that its neuromodulator reads.
 
-    It is a part of ``state``, (B, N), which each step overwrites; None without a neuromodulator.
+    It is a part of ``state``, which each step overwrites. None for a cell without neuromodulator.
     """
     return [cell.modulating_activity(part) for cell, part in policy.actor_cells(state)]
 
@@ -143,8 +142,8 @@ def _to_device(array: Any, device: torch.device) -> Any:
 def acts_in_rollouts(callback: Any) -> bool:
     """Whether a callback, or one within it, has an attribute ``acts_in_rollouts`` that is true.
 
-    Such a callback changes the environments or stops the training at once, so it must hear of every
-    step before the next one is taken.
+    Such a callback may change the environments or stop the training after any step, so it must be
+    called before the next step is taken.
     """
     if getattr(callback, "acts_in_rollouts", False):
         return True
@@ -172,10 +171,10 @@ class BatchRollout(HostRollout):
         final_obs: Any,
         final_info: dict[str, np.ndarray],
     ) -> list[list[dict[str, Any]]]:
-        """Return the infos of every step, each a list with one info for each environment.
+        """Return, for every step, a list with the info of each environment.
 
-        They are made for all steps at once, even if a callback ends the rollout before the last,
-        because the environments have taken all steps.
+        The list has all steps, even those after which a callback ends the rollout, because the
+        environments have already taken them.
 
         Args:
             rewards, dones, terminated: (T, B).
@@ -193,17 +192,17 @@ class BatchRollout(HostRollout):
 class CompiledRollout(BatchRollout):
     """A rollout on the CPU, in which one compiled call takes all steps.
 
-    It has the same random numbers as a ``HostRollout`` and the same results, but for rounding: its
-    sums over a neuron's connections are in another order.
+    It draws the same random numbers as a ``HostRollout``. Its results differ only by rounding,
+    because it adds up the inputs of a neuron in another order.
     """
 
     @staticmethod
     def possible(policy: ActingPolicy, env: VecEnv) -> bool:
-        """Whether the steps of ``policy`` and ``env`` are compiled.
+        """Whether a compiled call can take the steps of ``policy`` in ``env``.
 
-        The environments must be a batch of this package in NumPy's arrays, without masks; the
-        observations the core's inputs; the core one that can close a loop; and the heads' layers
-        compiled.
+        The environments must be a ``BatchEnv`` of this package with NumPy arrays and without action
+        masks. The features extractor must pass the observations to the core unchanged. The core and
+        the layers of the action head must have compiled implementations.
         """
         return (
             type(env) is BatchVecEnv
@@ -406,7 +405,7 @@ class _DeviceLoop:
         return [self.records.get(f"modulating {number}") for number in range(len(self.read))]
 
     def _record(self, records: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-        """Copy each value (B, ...) into its record (T, B, ...) at the present step."""
+        """Copy each value (B, ...) into its record (T, B, ...) at the current step."""
         for name, value in values.items():
             if name not in records:
                 records[name] = value.new_empty((self.n_steps, *value.shape))

@@ -1,6 +1,6 @@
-"""From the core's output to an action, compiled by Numba: the heads' layers and a sample.
+"""Computes logits from the core's output and samples actions, compiled by Numba.
 
-Torch takes longer for this than for the rest of a small net's step.
+In torch, this would take longer than the rest of the step of a small net.
 """
 
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ INNER = {**JIT, "_nrt": False}
 class Heads(NamedTuple):
     """The layers between the core and the logits of the actions.
 
-    All layers are in one array, whose unused numbers are zero, so that Numba compiles one loop for
-    any number of layers.
+    All layers are in one array, padded with zeros, so that Numba compiles one loop for any number
+    of layers.
     """
 
     weight: np.ndarray
-    """(L, I, U): for each layer and input, the weights to its units."""
+    """(L, I, U): layers, inputs, units."""
     bias: np.ndarray
     """(L, U)."""
     sizes: np.ndarray
-    """(L + 1,): the number of the core's outputs, and of each layer's."""
+    """(L + 1,): the size of the core's output, and of the output of each layer."""
     is_relu: bool
     """Whether the activation between two layers is ReLU; it is tanh otherwise."""
 
@@ -61,10 +61,10 @@ class Heads(NamedTuple):
 
 @njit(**INNER)
 def set_logits(heads, latent, scratch):
-    """Compute logits; the first row of ``scratch`` (2, W) has them afterward.
+    """Compute logits, and write them to the first row of ``scratch`` (2, W).
 
     Args:
-        latent: (N,) an output of the core.
+        latent: (N,), the core's output.
     """
     n_layers = len(heads.weight)
     for i in range(heads.sizes[0]):
@@ -87,10 +87,10 @@ def set_logits(heads, latent, scratch):
 
 @njit(**INNER)
 def choose(logits, n_actions, uniform):
-    """Draw an action with the probabilities softmax(logits), which are overwritten.
+    """Draw an action with the probabilities softmax(logits); return -1 if one is not finite.
 
-    The action is the first whose cumulative probability exceeds ``uniform``, from [0, 1). It is -1
-    if a probability is not finite.
+    The action is the first whose cumulative probability exceeds ``uniform``, from [0, 1).
+    ``logits`` is overwritten.
     """
     highest = logits[0]
     for a in range(1, n_actions):
@@ -109,15 +109,16 @@ def choose(logits, n_actions, uniform):
 
 @njit(**INNER)
 def sample_action(heads, latent, mask, uniform, scratch):
-    """Draw an action at an output of the core (N,); -1 if the output or a logit is not finite.
+    """Draw an action; return -1 if the core's output or a logit is not finite.
 
     Args:
+        latent: (N,), the core's output.
         mask: (A,), true where an action is possible; (0,) if all are.
         uniform: from [0, 1).
         scratch: (2, W), which is overwritten.
     """
     size = latent.dtype.type(0)
-    for i in range(len(latent)):  # tanh(inf) is 1, so that later checks miss it
+    for i in range(len(latent)):  # tanh(inf) is 1, so the logits would be finite
         size += abs(latent[i])
     if not np.isfinite(size):
         return -1
@@ -134,7 +135,7 @@ def sample_actions(heads, latent, masks, uniforms, scratch):
     """Draw actions (B,). If an output or a logit of any row is not finite, all actions are -1.
 
     Args:
-        latent: (B, N) outputs of the core.
+        latent: (B, N), the core's outputs.
         masks: (B, A), true where an action is possible; (B, 0) if all are.
         uniforms: (B,) from [0, 1).
         scratch: (2, W), which is overwritten.

@@ -11,7 +11,7 @@ from torch import nn
 from plasticrl.runs import UsageError
 
 MOST_CHOICES = 10**6
-"""The largest number of discrete values: each is a unit of the net."""
+"""The largest number of discrete values. The network has a unit for each."""
 
 
 def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
@@ -42,7 +42,7 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
 
 
 def _check_name(name: Any) -> None:
-    """Check that torch takes the name of an observation for that of a module."""
+    """Raise ``UsageError`` if torch does not accept the key of a Dict as a module's name."""
     try:
         nn.ModuleDict({name: nn.Identity()})
     except (KeyError, TypeError) as error:
@@ -53,7 +53,7 @@ def _check_name(name: Any) -> None:
 
 
 def _check(name: str, space: spaces.Space[Any], kind: Literal["Observation", "Action"]) -> None:
-    """Check what holds for observations and actions alike."""
+    """Check the requirements that observation and action spaces share."""
     known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, known):
         way_out = (
@@ -77,7 +77,7 @@ def _check(name: str, space: spaces.Space[Any], kind: Literal["Observation", "Ac
             raise UsageError(
                 f"{named} has {n_choices:,} values, but may have at most {MOST_CHOICES:,}"
             )
-        if np.any(space.start):  # SB3 ignores it
+        if np.any(space.start):  # SB3 ignores the start
             raise UsageError(
                 f"{named} must start at 0: shift it with a wrapper, as "
                 f"gymnasium.wrappers.Transform{kind}"
@@ -85,14 +85,14 @@ def _check(name: str, space: spaces.Space[Any], kind: Literal["Observation", "Ac
 
 
 def _named(name: str, space: spaces.Space[Any]) -> str:
-    """The name and the space, whose arrays NumPy prints in several lines, in one line."""
+    """The name and the space in one line; NumPy prints arrays of a space in several."""
     return f"{name} {' '.join(str(space).split())}"
 
 
 def check_extractor(
     policy_class: Any, policy_kwargs: dict[str, Any], space: spaces.Space[Any]
 ) -> None:
-    """Raise ``UsageError`` if a policy's features extractor is one of SB3's, for other spaces.
+    """Raise ``UsageError`` if SB3's features extractor in a policy does not fit the space.
 
     Args:
         policy_class: ``PlasticPolicy`` or a subclass.

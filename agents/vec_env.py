@@ -23,7 +23,7 @@ class BatchVecEnv(VecEnv):
     """An SB3 ``VecEnv`` around a ``BatchEnv``; it reports episodes as SB3's ``Monitor`` does.
 
     A row is one environment of the batch. The rows have their own observations, random numbers and
-    ``row_options``; all other attributes are the whole batch's.
+    ``row_options``; all other attributes belong to the whole batch.
 
     Args:
         batch: a batch made with ``autoreset_mode=AutoresetMode.SAME_STEP``, as SB3 expects it.
@@ -31,7 +31,7 @@ class BatchVecEnv(VecEnv):
         allow_early_resets, info_keywords, override_existing: as for SB3's ``Monitor``.
 
     Raises:
-        ValueError: for another autoreset mode, or info that the batch does not give.
+        ValueError: for another autoreset mode, or an info keyword that the batch does not have.
         OSError: a monitor file cannot be written.
     """
 
@@ -200,7 +200,7 @@ class BatchVecEnv(VecEnv):
         self.batch.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of each row in ``indices``, which most have in common."""
+        """Return an attribute of each row in ``indices``. Most are the same for all rows."""
         rows = self._get_indices(indices)
         if attr_name in ("observation_space", "action_space"):
             return [getattr(self, attr_name) for _ in rows]  # a row's, and not the batch's

@@ -51,16 +51,16 @@ class EvaluateArguments:
     deterministic: bool = False
     """Take the most likely action instead of sampling."""
     device: str = "cpu"
-    """cpu, cuda (or cuda:1, ...), or auto: the device of the agent's net, whatever that of the
-    training was. The actions that are sampled depend on it."""
+    """cpu, cuda (or cuda:1, ...), or auto: the device of the agent's net. It may differ from the
+    training's device. The sampled actions depend on it."""
     ablate_plasticity: bool = False
     """Also measure the agent with all plasticity coefficients set to zero."""
     allow_import: tuple[str, ...] = ()
-    """Modules with environments or wrappers that the run names and that may be imported."""
+    """Modules with environments or wrappers that the run may import."""
     json: bool = False
     """Print only a JSON object on stdout."""
     export: Path | None = None
-    """Write FILE.onnx or FILE.pt2 (torch.export), the policy's step, which runs without this
+    """Write one step of the policy to FILE.onnx or FILE.pt2 (torch.export), which runs without this
     package."""
     show: tyro.conf.OmitArgPrefixes[ShowArguments] = field(default_factory=ShowArguments)
     curves: tyro.conf.OmitArgPrefixes[PlotArguments] = field(default_factory=PlotArguments)
@@ -85,7 +85,7 @@ class EvaluateArguments:
 
     @property
     def measures(self) -> bool:
-        """Whether to measure the agent: not one of the gallery that is shown or exported."""
+        """Whether to measure the agent: yes, unless it is shown or exported from the gallery."""
         return self.gallery is None or not (self.show.asked or self.export is not None)
 
 
@@ -104,13 +104,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
     if arguments.curves.plot is not None:
-        _only(given, ("plot", "metric", "by", "average"), "--plot draws curves and nothing else")
+        _check_only(
+            given, ("plot", "metric", "by", "average"), "--plot draws curves and nothing else"
+        )
         return plot(arguments.runs, arguments.curves)
-    _only(given, given - {"metric", "by", "average"}, "some flags need --plot FILE")
+    _check_only(given, given - {"metric", "by", "average"}, "some flags need --plot FILE")
     arguments.check()
     path = arguments.runs[0] if arguments.runs else gallery.folder(arguments.gallery or "")
     if path.suffix.lower() == ".npz" and not path.is_dir():
-        _only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
+        _check_only(given, ("watch", "record", "report"), f"{path} is a recorded episode")
         show_recorded(path, arguments.show)
         return 0
     if str(path) in gallery.names() and not path.exists():
@@ -125,7 +127,9 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         )
     run = RunDirectory.open(path)  # reports a damaged run before torch is loaded
     if run.kind == SUPERVISED:
-        _only(given, ("json",), "a supervised run was measured and drawn when its training ended")
+        _check_only(
+            given, ("json",), "a supervised run was measured and drawn when its training ended"
+        )
         _say_measured(run, arguments.json)
         return 0
     if not arguments.measures:
@@ -133,12 +137,12 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         shown = ("watch", "record", "report", "live")
         of_episodes = ("seed", "deterministic") if arguments.show.asked else ()
         allowed = ("gallery", *shown, "export", "device", *of_episodes)
-        _only(given, allowed, reason)
+        _check_only(given, allowed, reason)
     _evaluate_agent(path, arguments)
     return 0
 
 
-def _only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> None:
+def _check_only(given: set[str], allowed: Sequence[str] | set[str], reason: str) -> None:
     """Raise ``UsageError`` if a flag in ``given`` is not in ``allowed``; ``reason`` says why."""
     if others := sorted(given - set(allowed)):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
@@ -193,7 +197,7 @@ def _measure(agent: "TrainedAgent", arguments: EvaluateArguments) -> None:
     if arguments.gallery is None:
         try:
             agent.run.write_evaluation(result)
-        except WriteError as error:  # the result is printed all the same
+        except WriteError as error:  # the result has been printed
             failure = error
     if arguments.json:
         print(json.dumps(null_non_finite(result)))
@@ -276,5 +280,5 @@ def _describe_net(net: dict[str, Any], has_target: bool) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Format a number of ``evaluation.json``, where null means a number that was not finite."""
+    """Format a number of ``evaluation.json``, in which null is a number that was not finite."""
     return "not finite" if value is None else f"{value:.4g}"

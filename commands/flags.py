@@ -23,13 +23,13 @@ N_NEAREST = 3
 LEAST_SIMILARITY = 0.6
 """The similarity, from 0 to 1, that a flag or preset must have to be suggested for a typo."""
 _TRUTH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
-"""Values that users give to a flag that is true or false, although it takes none."""
+"""Values that users may give to a boolean flag, which takes none."""
 _WITHOUT_FLAG = (tyro.conf.Positional, tyro.conf.Suppress)
 """tyro's markers of the fields that have no flag."""
 _SETTING = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)(?:=('[^']*'|[^\s,;:]+))?")
-"""A word in a message that may name a setting, with its value if ``=VALUE`` follows."""
+"""A word in a message that may name a setting, and its value if ``=VALUE`` follows."""
 _CHOICE = re.compile(r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)\.")
-"""tyro's message about a value that is none of the possible ones."""
+"""tyro's message about a value that is not among the choices."""
 _BOX = re.compile(r"[│╭╮╰╯─━┃┏┓┗┛|+]|-{3,}")
 """The characters with which tyro draws boxes."""
 
@@ -47,7 +47,7 @@ def parse_flags(
     Args:
         form: the dataclass; each field is a flag.
         argv: the arguments.
-        default: has the values of flags that are not given; None: the defaults of the dataclass.
+        default: the values of flags that are not given; None: the defaults of the dataclass.
         prog: the command as the user types it, for ``--help``.
         description: the description of the command, for ``--help``.
 
@@ -70,7 +70,7 @@ def parse_flags(
 
 
 def _check_paths(value: object, name: str = "") -> None:
-    """Raise ``UsageError`` for a path that no file can have, or that may not be looked at.
+    """Raise ``UsageError`` for a path that is invalid or not accessible.
 
     Args:
         value: a path, or a tuple or dataclass with paths.
@@ -112,7 +112,7 @@ def _sentence(box: str) -> str:
 
 
 def _no_choice(match: re.Match[str]) -> str:
-    """Say which values a flag takes, and the similar one if there is one."""
+    """Say which values a flag takes, and suggest a similar one."""
     value, choices = match[1].strip("'"), re.findall(r"'([^']*)'", match[3])
     close = nearest(value, choices)
     hint = f": did you mean {close[0]}?" if close else ""
@@ -120,7 +120,7 @@ def _no_choice(match: re.Match[str]) -> str:
 
 
 def _no_integer(match: re.Match[str]) -> str:
-    """Say that a word is no whole number, and how to write it if it is one such as 1e5."""
+    """Say that a word is not an integer, and how to write a number such as 1e5."""
     said = f"'{match[1]}' is no whole number"
     try:
         number = float(match[1])
@@ -198,9 +198,9 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
     try:
         yield
     except NotAllowedError as error:
-        allowing = f"add --allow-import {' '.join(error.modules)}"
-        raise RunError(f"{error.problem}: if you trust it, {allowing}") from error
-    except RunError:  # it is about a file, whose name may look like a setting
+        advice = f"add --allow-import {' '.join(error.modules)}"
+        raise RunError(f"{error.problem}: if you trust it, {advice}") from error
+    except RunError:  # the name of a file in its message may look like a setting
         raise
     except (UsageError, OptionError) as error:
         raise UsageError(with_flags(str(error), form)) from error

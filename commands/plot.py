@@ -131,12 +131,12 @@ def _own_net(run: RunDirectory) -> str:
     """The name of a supervised run's own net; its other nets are controls."""
     try:
         return str(run.read_evaluation().get("net", "its own net"))
-    except RunError:  # its training has not ended
+    except RunError:  # the training has not ended
         return "its own net"
 
 
 def _as_setting(flag: str) -> str:
-    """The name of the setting that the user may have typed as a flag, as in ``--core.fan-out``."""
+    """The name of a setting, which the user may have typed as a flag such as ``--core.fan-out``."""
     return flag.lstrip("-").replace("-", "_")
 
 

@@ -22,7 +22,7 @@ from plasticrl.runs import DivergedError, UsageError, UserCodeError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 LONGEST_WORD, LONGEST_MESSAGE = 1_000, 4_000
-"""Characters of a printed word and of a printed message."""
+"""The maximum numbers of characters of a printed word and of a printed message."""
 COMMANDS = {
     "train": "train an agent or a net on a supervised task, or continue a run",
     "evaluate": "measure, watch, record or plot what was trained",
@@ -67,7 +67,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> int:
 def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Run a command and return its exit status. Print an error of the user in one sentence."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an old terminal may not know every character
+        if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack some characters
             stream.reconfigure(errors="backslashreplace")
     try:
         Path.cwd()
@@ -124,7 +124,7 @@ def _usage() -> str:
 
 
 def command_line(command: str) -> str:
-    """What the user has to type to call a command, with the program or script used before."""
+    """What the user has to type to call a command with the program or script in use."""
     called = Path(sys.argv[0])
     if called.name not in SCRIPTS:
         return f"{_as_typed(called, 'plasticrl')} {command}"
@@ -152,7 +152,7 @@ def import_from_here(modules: Sequence[str]) -> None:
 
 
 def say_loading(what: str) -> None:
-    """Say that torch is being imported, which can take many seconds, if it is not loaded yet."""
+    """Unless torch is loaded, say that it is being imported, which can take many seconds."""
     if "torch" not in sys.modules:
         say(f"{what}: loading torch ...")
 

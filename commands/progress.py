@@ -1,4 +1,4 @@
-"""The progress of a training: a bar in a terminal, otherwise a line from time to time."""
+"""Shows the progress of a training: a bar in a terminal, otherwise lines."""
 
 import time
 from collections.abc import Callable
@@ -78,7 +78,7 @@ def clock(seconds: float | None) -> str:
 
 
 class Lines:
-    """Decides when to print a line of progress: at every tenth of the work, and every 30 seconds.
+    """Decides when to print a line of progress: at every tenth of the work and every 30 seconds.
 
     Args:
         total: the amount of work.

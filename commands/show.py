@@ -1,4 +1,4 @@
-"""Shows new or recorded episodes in the terminal, as a film or on a page, or the agent itself."""
+"""Shows episodes in the terminal, as a film or on a page, and writes live pages of agents."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class ShowArguments:
     report: Path | None = None
     """Write FILE.html, a page that plays four episodes with plasticity and without."""
     live: Path | None = None
-    """Write FILE.html, a page in which the agent lives in a maze whose reward can be moved."""
+    """Write FILE.html, a page that runs the agent in a maze whose reward can be moved."""
 
     @property
     def asked(self) -> bool:
@@ -84,16 +84,17 @@ def play_agent(
         The episode for ``show``; None if only pages were asked for.
 
     Raises:
-        UsageError: the environment has no pictures for a film, or the agent cannot live on a page.
+        UsageError: the environment has no pictures for a film, or the agent is not supported by
+            the live page.
         ViewerError: a file cannot be written.
     """
-    from plasticrl.agents.watching.living import living
+    from plasticrl.agents.watching.living import live_agent
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
     from plasticrl.agents.watching.recording import LONGEST, choose_render_mode, record_episode
     from plasticrl.viewer import save_live, save_report
 
     if arguments.live is not None:
-        save_live(living(agent, seed, deterministic), arguments.live)
+        save_live(live_agent(agent, seed, deterministic), arguments.live)
         say(f"wrote {arguments.live}")
     episode = None
     if arguments.watch or arguments.record is not None:

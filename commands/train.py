@@ -59,7 +59,7 @@ class ResumeArguments:
     """Number of steps, counted from the start of the run, at which the training of an agent ends;
     by default the run's own setting."""
     allow_import: tuple[str, ...] = ()
-    """Modules with environments or wrappers that the run names and that may be imported."""
+    """Modules with environments or wrappers that the run may import."""
     device: str | None = None
     """cpu, cuda (or cuda:1, ...), or auto: the device on which the training of an agent continues;
     by default the run's own setting, which this flag does not change."""
@@ -215,7 +215,7 @@ def _values(config: Any) -> dict[str, Any]:
 
 
 def _parse_options(tokens: list[str]) -> dict[str, OptionValue]:
-    """Parse words ``name=value``; a value is JSON, or else a string."""
+    """Parse words ``name=value``; a value that is not JSON is a string."""
     options: dict[str, OptionValue] = {}
     for token in tokens:
         name, equals, text = token.partition("=")
@@ -307,7 +307,7 @@ def _learn_agent(training: Any) -> int:
             "numbers differ from those of a run on one device"
         )
     if training.model.num_timesteps >= training.total_timesteps:
-        say("the run has all its steps already: --total-timesteps asks for more")
+        say("the run is already complete: a larger --total-timesteps continues it")
     try:
         trained = training.learn(TrainingSession(ProgressBar()))
     except KeyboardInterrupt:
@@ -358,14 +358,14 @@ def _interrupted(run: RunDirectory, flags: str = "") -> int:
 
 
 def _more_flags(training: Any) -> str:
-    """The flags, besides ``--resume``, that continue an agent's run as it was called."""
+    """The further flags with which ``--resume`` continues an agent's run on the same terms."""
     values = {"--total-timesteps": training.added_timesteps, "--device": training.changed_device}
     flags = "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
     return f"{flags}{_allowing(training.config)}"
 
 
 def _allowing(config: TrainConfig) -> str:
-    """The flag that allows the modules of a run."""
+    """The flag that allows the import of a run's modules."""
     return f" --allow-import {' '.join(config.modules)}" if config.modules else ""
 
 

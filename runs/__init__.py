@@ -1,4 +1,4 @@
-"""The files of a run (config, metrics, checkpoints), and the session that a training runs in.
+"""The files of a run (config, metrics, checkpoints), and the training session.
 
 Reading a run directory never runs code from it. Files are written atomically: they are complete or
 absent. ``RunError`` names a damaged file and says what is wrong with it.

@@ -25,8 +25,8 @@ _END = 22
 _DIGITS = 64
 """The length of a SHA-256 checksum in hexadecimal digits."""
 _NO_COMMENT, _CHECKSUM_COMMENT = (0).to_bytes(2, "little"), _DIGITS.to_bytes(2, "little")
-"""The two bytes at the end of a zip file without a comment, and before a checksum as the comment.
-They are the length of the comment."""
+"""The last two bytes of a zip file without a comment, and the two bytes before a checksum as the
+comment: the length of the comment."""
 _NAME = re.compile(r"step_(\d{12,})\.pt")
 _SCALARS = (int, float, str, bool, type(None))
 
@@ -92,7 +92,7 @@ class Checkpoint(NamedTuple):
     content: dict[str, Any]
     """What was passed to ``save_checkpoint``."""
     damaged: tuple[str, ...] = ()
-    """For each checkpoint with a higher step, a sentence why it could not be read."""
+    """For each checkpoint with a higher step, a sentence that says why it could not be read."""
 
     @property
     def step(self) -> int:
@@ -127,8 +127,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     contents = read_bytes(path, LARGEST)
     if contents.endswith(_NO_COMMENT) and contents[-_END:].startswith(b"PK\5\6"):
         raise RunError(
-            f"{path} has no checksum: it is not a plasticrl checkpoint, or of an older plasticrl, "
-            "which still reads it"
+            f"{path} has no checksum: it is not a plasticrl checkpoint, or it was written by an "
+            "older version of plasticrl, which can still read it"
         )
     if not _has_its_checksum(contents):
         raise DamagedError(
@@ -186,9 +186,9 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def remove_old_checkpoints(latest: Path, keep: int = KEPT) -> None:
-    """Remove all but the ``keep`` latest checkpoints up to this one, and partial files.
+    """Remove all but the ``keep`` latest checkpoints up to ``latest``, and partial files.
 
-    A later one is from before the run was resumed, and was damaged: it is left where it is.
+    Checkpoints after ``latest`` are damaged ones that a resumption has skipped. They are kept.
 
     Raises:
         WriteError: a file cannot be removed.
@@ -204,7 +204,7 @@ def remove_old_checkpoints(latest: Path, keep: int = KEPT) -> None:
 
 
 def _loadable(value: Any, where: str) -> Any:
-    """Copy ``value``, with detached tensors; raise TypeError if it could not be loaded again.
+    """Copy ``value`` with detached tensors. Raise ``TypeError`` if it could not be loaded again.
 
     A subclass of an allowed type, such as ``numpy.float64``, is not allowed: it is pickled under
     its own name, and ``torch.load(weights_only=True)`` refuses it.

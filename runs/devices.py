@@ -8,7 +8,7 @@ from plasticrl.runs.errors import UsageError
 def check_device(device: str, instead: str) -> None:
     """Raise ``UsageError`` if torch cannot use ``device``; the message suggests ``instead``.
 
-    "auto" is always possible.
+    "auto" is always available.
     """
     if device == "auto":
         return

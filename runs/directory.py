@@ -41,7 +41,7 @@ class RunDirectory:
     preset: str
     config: dict[str, Any]
     dropped: dict[str, Any]
-    """Settings of the preset that no longer have a meaning after a flag changed another setting."""
+    """Settings of the preset that lost their meaning when a flag changed another setting."""
     versions: dict[str, str]
 
     @classmethod
@@ -61,7 +61,7 @@ class RunDirectory:
             kind: the kind of the run, "rl" or "supervised".
             preset: the name of the preset.
             config: the complete config as JSON data; see ``to_dict``.
-            dropped: settings of the preset that no longer have a meaning, as JSON data, by name.
+            dropped: see the attribute; as JSON data, by name.
             versions: versions of libraries besides plasticrl, torch, numpy and Python.
 
         Raises:

@@ -14,8 +14,8 @@ class WriteError(RunError):
 
 
 class DivergedError(FloatingPointError):
-    """Numbers of a training are no longer finite; the message says which, and what may help."""
+    """The training diverged: numbers are not finite. The message says which, and what may help."""
 
 
 class UserCodeError(RuntimeError):
-    """Code of the user, such as an environment, raised an error, which is the cause of this one."""
+    """The user's code, such as an environment, raised an error, which is this error's cause."""

@@ -56,7 +56,7 @@ def _is_running(process_id: str) -> bool:
         os.kill(int(process_id), 0)
     except (ProcessLookupError, OverflowError, ValueError):
         return False
-    except OSError:  # it is another user's
+    except OSError:  # it belongs to another user
         return True
     return True
 
@@ -110,7 +110,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def null_non_finite(value: object) -> object:
-    """Copy nested dicts, lists and tuples; NaN and infinity, which JSON lacks, become None."""
+    """Copy nested dicts, lists and tuples with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: null_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Signals that end a training: the update in progress is finished and saved first."""
+"""Signals that end a training after the current update, with a checkpoint."""
 
 import signal
 import threading
@@ -9,15 +9,15 @@ from typing import Any
 
 STOPPING = "stopping after this update; Ctrl-C again stops at once, without saving"
 STOPPED_BY = "stopping after this update, because of {}; a second one stops at once, without saving"
-"""Said for a signal other than Ctrl-C."""
+"""The message for a signal other than Ctrl-C."""
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Ctrl-C, the request of a system or a scheduler to end, and the end of the terminal."""
+"""Ctrl-C; a request of the system or a scheduler to end; the terminal was closed."""
 
 
 class StopSignals:
     """A context in which the first signal only sets ``received``; a second has its usual effect.
 
-    A signal that the program was started to ignore, as by ``nohup``, is ignored further. Python
+    A signal that the program ignores from its start, as under ``nohup``, is still ignored. Python
     delivers signals to the main thread only; in any other thread this context does nothing.
 
     Args:
@@ -40,9 +40,9 @@ class StopSignals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = True
         self._restore()
-        # The message is printed at once, because an update can take long. Printing may fail: Ctrl-C
-        # also ends the reader of a pipe, and it can interrupt the printing of another message. The
-        # checkpoint must be saved even then.
+        # The message is printed at once, because an update can take long. An error of printing is
+        # ignored, so that the checkpoint is saved: Ctrl-C also ends the process that reads our
+        # output through a pipe, and may interrupt the printing of another message.
         with suppress(OSError, RuntimeError, ValueError):
             is_key = number == signal.SIGINT
             self._notify(STOPPING if is_key else STOPPED_BY.format(signal.Signals(number).name))

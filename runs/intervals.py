@@ -1,4 +1,4 @@
-"""95 % confidence intervals, of a mean and of a proportion, and means as text."""
+"""95 % confidence intervals of a mean and of a proportion, and means as text."""
 
 import math
 from collections.abc import Iterable

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from plasticrl.runs.errors import RunError, WriteError
 
-if sys.platform != "win32":  # which has no such locks
+if sys.platform != "win32":  # Windows has no fcntl
     from fcntl import LOCK_EX, LOCK_NB, flock
 
 
 class FolderLock:
-    """Locks a folder until it is released, collected, or the process ends. It leaves no file.
+    """Locks a folder until it is released or deleted, or the process ends. It creates no file.
 
     Raises:
         RunError: another lock, of this process or of another, holds the folder.
@@ -40,7 +40,7 @@ class FolderLock:
         try:
             is_same = os.path.samestat(os.stat(self.folder), os.fstat(self._descriptor))
         except FileNotFoundError:
-            return  # writing says so
+            return  # the next write raises an error
         if not is_same:
             raise WriteError(f"cannot write {self.folder}: another folder has taken its place")
 

@@ -52,7 +52,7 @@ def _check_keys(keys: Collection[object], expected: Collection[object], where: s
 
 
 def _some(keys: list[object]) -> str:
-    """The first three keys, each shortened, and the number of the others."""
+    """The first three keys, shortened, and the number of further keys."""
     first = ", ".join(f"{key!r:.60}" for key in keys[:3])
     return first if len(keys) <= 3 else f"{first} and {len(keys) - 3} more"
 
@@ -74,11 +74,11 @@ _OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
     torch.optim.RMSprop: {"step", "square_avg"},
     torch.optim.SGD: {"momentum_buffer"},
 }
-"""What an optimizer keeps of each parameter that has had a gradient."""
+"""The keys of an optimizer's state for each parameter that has had a gradient."""
 
 
 NOT_NEGATIVE = {"step", "exp_avg_sq", "square_avg"}
-"""Numbers of an optimizer that are never negative."""
+"""The keys of an optimizer's state whose values are never negative."""
 
 
 def check_optimizer(state: object, optimizer: torch.optim.Optimizer, where: str) -> None:
@@ -116,7 +116,7 @@ def check_optimizer(state: object, optimizer: torch.optim.Optimizer, where: str)
 
 
 def _like(parameter: Tensor, name: str, saved: object) -> Tensor | None:
-    """Data of the form that an optimizer keeps of a parameter under a name."""
+    """A template of what an optimizer stores for a parameter under the key ``name``."""
     if isinstance(saved, dict) and name == "momentum_buffer" and saved.get(name) is None:
         return None
     return torch.zeros(()) if name == "step" else parameter.detach()

@@ -7,7 +7,7 @@ from plasticrl.runs.errors import UsageError
 
 GIB = 1 << 30
 MOST_THREADS = 1024
-"""With many more threads, the operating system ends the program."""
+"""With many more threads, the operating system may kill the program."""
 
 
 def available_memory() -> int | None:
@@ -35,7 +35,7 @@ def check_memory(needed: int, sizes: str) -> None:
 
     Args:
         needed: bytes, at least.
-        sizes: the settings that decide about it, as in ``n_bits=1000``.
+        sizes: the settings that determine it, as in ``n_bits=1000``.
     """
     available = available_memory()
     if available is not None and needed > available:

@@ -73,7 +73,7 @@ def _python_state(state: dict[str, Any]) -> tuple[Any, ...]:
 def _numpy_state(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "bit_generator": state["bit_generator"],
-        # From a list, because NumPy then refuses numbers that do not fit.
+        # NumPy rejects numbers that are out of range only in a list.
         "state": {"key": np.array(state["key"].tolist(), dtype=np.uint32), "pos": state["pos"]},
         "has_gauss": state["has_gauss"],
         "gauss": state["gauss"],

@@ -1,7 +1,7 @@
 """A training session shows progress, handles Ctrl-C and decides when to save checkpoints.
 
-The trainings of agents and of supervised tasks call it between two updates. Whoever makes the
-session chooses how progress is shown; the command line draws a bar.
+Agents and supervised tasks call it between two updates. The caller that makes the session chooses
+how progress is shown; the command line draws a bar.
 """
 
 import time

@@ -1,12 +1,12 @@
 """Conversion of frozen dataclasses to JSON data and back, with strict validation.
 
 The type of a field may be int, float, str, bool, None, a Literal, another dataclass,
-``tuple[X, ...]``, ``dict[str, X]``, or a union of these. A dataclass with a class attribute
-``name`` has this name in its JSON data too. A field whose type is a base class of several such
+``tuple[X, ...]``, ``dict[str, X]``, or a union of these. If a dataclass has a class attribute
+``name``, its JSON data include it. A field whose type is a base class of several such
 dataclasses holds one of them; its name decides which class is built.
 
-Data may lack a field with ``if_missing`` in its metadata, which is the value that it then has. Such
-a field is newer than runs that can still be read, and the value is what they did.
+A field with ``if_missing`` in its metadata may be missing in the data, and then has that value. It
+is for fields that were added later: the value is what older runs did.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What all tests share: one thread (the tensors are small), and the options of the golden vectors.
+"""Settings of all tests (one thread, as tensors are small), and the options of golden vectors.
 
 python -m pytest tests/core/test_golden.py --golden DIR [--backend NAME]
 """
@@ -13,11 +13,11 @@ from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "core" / "golden"
 
-# Without a GPU Triton's loops run in its interpreter, if they are told so before it is imported.
+# Without a GPU, Triton's kernels run in its interpreter, which is chosen before the import.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-# No test is about time, and a failure must come back when it is run again.
+# No test asserts on time, and a failure must be reproducible.
 settings.register_profile("plasticrl", deadline=None, derandomize=True)
 settings.load_profile("plasticrl")
 

@@ -18,14 +18,14 @@ SIZES = ("--n-envs=2", "--a2c.n-steps=5", "--core.hidden-size=4", "--checkpoint-
 AGENT = ("maze-quickstart", *SIZES, "--total-timesteps=20000")
 NET = ("bohp-quickstart", "--n-updates=10000", "--batch-size=2", "--no-controls")
 N_ROWS = 5
-"""Lines of metrics after which something happens to the run."""
+"""Number of lines of metrics after which a test interferes with the run."""
 
 train = partial(run_command, "train")
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 KiB, which takes root to mount."""
+    """A disk of 300 KiB. Only root can mount it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
@@ -79,7 +79,7 @@ def test_a_run_that_goes_away_while_it_is_trained(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Otherwise the rest of the run is written to a second folder, or the error is a riddle."""
+    """Otherwise the rest of the run is written to a second folder, or the error is unclear."""
     run, append, n_rows = tmp_path / "run", MetricsLog.append, 0
 
     def counted(*arguments: object) -> None:
@@ -149,7 +149,7 @@ def test_a_file_in_the_place_of_tensorboard(
 def test_tensorboard_fails_in_its_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The traceback of a thread would be all that the user sees."""
+    """Otherwise the user sees only the traceback of a thread."""
     run, update = tmp_path / "run", RecurrentA2C.train
 
     def spoiling(model: RecurrentA2C) -> None:

@@ -1,4 +1,4 @@
-"""The texts: what they link to is there, and the programs of the guides do what they say."""
+"""The documentation: links lead somewhere, and programs print what their comments say."""
 
 import re
 import shlex

@@ -105,7 +105,7 @@ def in_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def in_tree(tree: Any, rng: random.Random, odd: Callable[[Any], Any]) -> Any:
-    """A copy of nested data in which something is replaced, removed, added or renamed."""
+    """A copy of nested data with an entry replaced, removed, added or renamed."""
     tree = copy.deepcopy(tree)
     for _ in range(rng.choice((1, 1, 2, 5))):
         places = list(_places(tree))
@@ -286,7 +286,7 @@ TARGETS: dict[str, Target] = {
 
 
 def outcome(target: Target, seed: int) -> tuple[str, float]:
-    """Damage and load one input; the class of what came of it, and the seconds."""
+    """Damage and load one input; return the kind of outcome and the seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target.damage(folder, random.Random(seed))
@@ -306,7 +306,7 @@ def outcome(target: Target, seed: int) -> tuple[str, float]:
 def test_no_damage_ends_in_a_traceback_or_a_hang(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise a damaged file is a riddle, or is taken for a good one and crashes later."""
+    """Otherwise a damaged file gives an obscure error, or is accepted and crashes later."""
     kinds: Counter[str] = Counter()
     for seed in range(N_INPUTS // len(TARGETS)):
         kind, seconds = outcome(TARGETS[name], seed)
@@ -317,7 +317,7 @@ def test_no_damage_ends_in_a_traceback_or_a_hang(
 
 
 def main(n_inputs: int, first: int = 0) -> int:
-    """Run many inputs, print what came of them, and return the number of tracebacks and hangs."""
+    """Run many inputs, print the outcomes, and return the number of tracebacks and hangs."""
     kinds: Counter[str] = Counter()
     slowest, n_bad = 0.0, 0
     for seed in range(first, first + n_inputs):

@@ -1,4 +1,4 @@
-"""Runs that are killed, at every write or at random moments, and resumed, equal an unbroken one.
+"""Runs that are killed at every write or at random moments, and resumed, equal unbroken ones.
 
 ``python tests/test_kills.py 200`` crashes at every write, kills at more random moments, and prints
 how often each run was killed and what differs.
@@ -100,7 +100,7 @@ class Trainer:
 
         Args:
             argv: the arguments.
-            crash_at: end the process without a word at this write; 0 for never.
+            crash_at: end the process at this write, without cleaning up; 0 for never.
             kill_after: seconds after which it is killed; None for never.
         """
         assert self._process.stdin is not None
@@ -128,7 +128,7 @@ def trainer() -> Iterator[Trainer]:
 
 @pytest.fixture(scope="module")
 def unbroken(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each run, trained in one piece."""
+    """Each run, trained without interruption."""
     folder = tmp_path_factory.mktemp("unbroken")
     for name, argv in RUNS.items():
         assert trainer.train([*argv, "--run-dir", str(folder / name)]) == 0
@@ -140,7 +140,7 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def next_argv(name: str, run: Path) -> list[str]:
-    """The command that a user gives after a kill: resume, or start again if nothing was saved."""
+    """The user's command after a kill: resume, or start again if nothing was saved."""
     started = name == "bohp" and (run / "config.json").exists()  # it resumes without a checkpoint
     if started or has_checkpoint(run):
         wait_for_the_next_second(run)
@@ -157,7 +157,7 @@ def wait_for_the_next_second(run: Path) -> None:
 
 
 def differences(name: str, run: Path, unbroken: Path) -> list[str]:
-    """What of a run differs from an unbroken one; stray files for all, numbers where promised."""
+    """Differences from an unbroken run: stray files, and numbers if the run must repeat them."""
     found = [f"stray {path}" for path in files(run) ^ files(unbroken)]
     if name not in REPEATS_BITS:
         return found
@@ -232,7 +232,7 @@ def crash_and_resume(
 
     Args:
         trainer, name, run, unbroken: as elsewhere.
-        growth: the distance from one write to the next grows by this; 0 takes every write.
+        growth: how much the distance between crashes grows each time; 0 crashes at every write.
 
     Returns:
         The number of crashes, and what differs from the unbroken run, by the write's number.
@@ -264,7 +264,7 @@ def test_kills_at_random_moments(
 
 
 def kill_and_resume(trainer: Trainer, name: str, run: Path, rng: random.Random, most: int) -> int:
-    """Train a run to its end, and kill it at most so many times; how often it was killed."""
+    """Train a run to its end, killing it at most ``most`` times; return the number of kills."""
     n_kills = 0
     while True:
         delay = rng.uniform(0.05, 1.0) if n_kills < most else None

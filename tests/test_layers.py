@@ -1,4 +1,4 @@
-"""Who may know whom, and under which name."""
+"""Which folders may import which others, and under which names."""
 
 import ast
 import os
@@ -25,7 +25,7 @@ def run(*argv: str, **options: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_contracts_are_kept() -> None:
-    """A layer would know one that it must not know."""
+    """Otherwise a layer imports one that it must not import."""
     tool = str(Path(sys.executable).with_name("lint-imports"))
     done = run(tool, "--no-cache")
     assert done.returncode == 0, done.stdout
@@ -34,7 +34,7 @@ def test_the_contracts_are_kept() -> None:
 
 @pytest.mark.parametrize("package", ["plasticrl.envs", "plasticrl.viewer"])
 def test_no_torch(package: str) -> None:
-    """Who wants the environments alone would wait for torch; contracts see no lazy imports."""
+    """Otherwise users of the environments wait for torch. The contracts miss lazy imports."""
     code = f"import sys, {package}; sys.exit('torch' in sys.modules)"
     done = run(sys.executable, "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
@@ -42,7 +42,7 @@ def test_no_torch(package: str) -> None:
 
 @pytest.mark.parametrize("statement", ["import {}", "from {} import x", "import {}.y"])
 def test_the_bare_names_are_banned(statement: str) -> None:
-    """``import agents`` works in this folder only, or takes somebody else's package."""
+    """``import agents`` works only in this folder, or imports another package of that name."""
     lines = "".join(statement.format(folder) + "\n" for folder in FOLDERS)
     done = run(
         *(sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251"),
@@ -54,14 +54,14 @@ def test_the_bare_names_are_banned(statement: str) -> None:
 
 
 def test_every_folder_with_code_is_named_here() -> None:
-    """A new package would go unguarded."""
+    """Otherwise a new package is not checked."""
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     run_from_here = {"benchmarks", "tools"}  # not installed
     assert packages - run_from_here == set(FOLDERS)
 
 
 def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
-    """The modules of the package that a file imports, wherever in the file that stands."""
+    """The modules of the package that a file imports, at the top or inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -93,12 +93,12 @@ def circle(root: Path, folders: tuple[str, ...]) -> list[str]:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    """A late import would hide that two files are one thing, or that one is in the wrong place."""
+    """Otherwise a late import hides that code is in the wrong file."""
     assert circle(ROOT, FOLDERS) == []
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
-    """The test above would pass whatever the files import."""
+    """Otherwise the test above passes whatever the files import."""
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "a.py").write_text("def f():\n    from plasticrl.core import b\n")
     (tmp_path / "core" / "b.py").write_text("from plasticrl.core.a import f\n")

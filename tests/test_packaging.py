@@ -16,7 +16,7 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel and the sdist, built from a copy of the tree, from the sdist as PyPI would."""
+    """The sdist, built from a copy of the tree, and the wheel, built from the sdist."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in (*FOLDERS, "typings"):
         ignore = shutil.ignore_patterns("__pycache__")
@@ -48,8 +48,8 @@ def in_sdist(dist: Path) -> set[str]:
         return {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
 
 
-def test_the_wheel_holds_the_folders_and_nothing_else(in_wheel: set[str]) -> None:
-    """A module would be missing where it is installed, or a top-level ``agents`` overwrite one."""
+def test_the_wheel_has_only_the_folders(in_wheel: set[str]) -> None:
+    """Otherwise an installation lacks a module, or has a top-level ``agents``."""
     code_and_data = {
         f"plasticrl/{path.relative_to(ROOT).as_posix()}"
         for folder in FOLDERS
@@ -62,20 +62,20 @@ def test_the_wheel_holds_the_folders_and_nothing_else(in_wheel: set[str]) -> Non
 
 
 def test_the_licence_is_in_the_wheel(in_wheel: set[str]) -> None:
-    """MIT asks for it."""
+    """The MIT license requires it."""
     assert "plasticrl-0.1.0.dist-info/licenses/LICENSE" in in_wheel
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "constraints.txt", "README.md", "LICENSE"])
 def test_the_sdist_holds_the_scripts(name: str, in_sdist: set[str]) -> None:
-    """Who takes the sdist could not train."""
+    """Otherwise users of the sdist cannot train."""
     assert (ROOT / name).exists()
     assert name in in_sdist
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_without_the_package_says_so(name: str) -> None:
-    """A traceback would be the first thing that a new user sees."""
+def test_a_script_without_the_package_names_the_remedy(name: str) -> None:
+    """Otherwise a traceback would be the first thing that a new user sees."""
     done = subprocess.run(  # without site-packages nothing is installed
         [sys.executable, "-I", "-S", str(ROOT / name), "--help"],
         capture_output=True,

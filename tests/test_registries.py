@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
     "folder", ["agents", "commands", "core", "envs", "runs", "tasks", "viewer"]
 )
 def test_every_public_name_is_there(folder: str) -> None:
-    """``from plasticrl.core import ...`` would fail for a name in the list of lazy imports."""
+    """Otherwise ``from plasticrl.core import ...`` fails for a name in the list of lazy imports."""
     package = importlib.import_module(f"plasticrl.{folder}")
     public = getattr(package, "__all__", ())
     missing = [name for name in public if not hasattr(package, name)]
@@ -36,7 +36,7 @@ def test_every_public_name_is_there(folder: str) -> None:
 
 
 def test_every_preset_of_an_agent_is_in_the_table() -> None:
-    """It could not be typed, and no test would train it."""
+    """Otherwise it could not be typed, and no test would train it."""
     functions = {
         function
         for _, function in inspect.getmembers(presets, inspect.isfunction)
@@ -48,7 +48,7 @@ def test_every_preset_of_an_agent_is_in_the_table() -> None:
 
 
 def test_every_cell_is_in_the_table() -> None:
-    """The command line would not know a cell that has options, and no test would run it."""
+    """Otherwise the command line does not know a cell, and no test runs it."""
     named = {
         form
         for _, form in inspect.getmembers(configs, inspect.isclass)
@@ -61,7 +61,7 @@ def test_every_cell_is_in_the_table() -> None:
 
 
 def test_every_environment_is_in_the_table() -> None:
-    """``gym.make`` would not find it, and no test would check it."""
+    """Otherwise ``gym.make`` would not find it, and no test would check it."""
     modules = [
         importlib.import_module(f"plasticrl.envs.{module.name}")
         for module in pkgutil.iter_modules(plasticrl.envs.__path__)
@@ -77,7 +77,7 @@ def test_every_environment_is_in_the_table() -> None:
 
 
 def test_every_command_has_a_module_and_every_script_a_command() -> None:
-    """A command that --help lists would end in a traceback, or a script do nothing."""
+    """Otherwise a command in --help ends in a traceback, or a script does nothing."""
     for command in COMMANDS:
         assert callable(importlib.import_module(f"plasticrl.commands.{command}").main)
     assert set(SCRIPTS.values()) <= set(COMMANDS)
@@ -101,7 +101,7 @@ def test_every_command_has_a_module_and_every_script_a_command() -> None:
     ],
 )
 def test_every_flag_says_what_it_does(file: str) -> None:
-    """``--help`` would show a flag without a word on it."""
+    """Otherwise ``--help`` shows a flag without an explanation."""
     silent = []
     for form in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(form, ast.ClassDef) and form.decorator_list:

@@ -29,7 +29,7 @@ from plasticrl.agents.conformance.verdict import (
 
 
 def separate_environments(subject: Subject) -> str:
-    """An environment's observations and episode ends change nothing in the other rows."""
+    """An environment's observations and episode ends do not affect the other environments."""
     before = _collect(subject, STREAMS)
     own, others = [], []
     for row in range(len(STREAMS)):
@@ -65,7 +65,7 @@ def separate_environments(subject: Subject) -> str:
 
 
 def reset(subject: Subject) -> str:
-    """A reset at any step equals a fresh start."""
+    """After a reset at any step, the policy acts as from the initial state."""
     model = subject.build(STREAMS)
     obs = random_observations(2, shape=(N_STEPS, 3))
     carried = act(model, obs, starts_at(0))
@@ -96,7 +96,7 @@ def reset(subject: Subject) -> str:
 
 
 def batch_size(subject: Subject) -> str:
-    """A row of a batch equals a batch of size 1."""
+    """An environment in a batch gets the same actions and values as alone."""
     together = _collect(subject, STREAMS)
     differences = []
     for row, stream in enumerate(STREAMS):
@@ -118,10 +118,10 @@ def batch_size(subject: Subject) -> str:
 
 
 def predict(subject: Subject) -> str:
-    """``predict``, called by hand, takes the actions that were taken in collecting rollouts."""
+    """``predict`` takes the same actions as the collection of rollouts."""
     model = subject.build_without_noise(STREAMS)
     learn(model, N_ROLLOUTS)
-    difference = _difference_by_hand(model)
+    difference = _difference_from_predict(model)
     return judge(
         difference <= ROUNDING,
         f"the actions of {N_ROLLOUTS} rollouts differed from those of predict by at most "
@@ -130,17 +130,17 @@ def predict(subject: Subject) -> str:
 
 
 def stopped_by_callback(subject: Subject) -> str:
-    """A training that a callback has stopped goes on from where the environments stand."""
+    """Training that a callback has stopped continues with the state of the stopped rollout."""
     seen = {}
     for when, n_steps in (("where an episode ended", 3), ("within the episodes", 4)):
         model = subject.build_without_noise(STREAMS)
         stop_after(model, n_steps)
-        learn(model, 1, goes_on=True)
-        seen[when] = _difference_by_hand(model)
+        learn(model, 1, continues=True)
+        seen[when] = _difference_from_predict(model)
     return judge(
         max(seen.values()) <= ROUNDING,
-        "when the training went on, its actions differed from those of predict, which saw all "
-        "observations and episode starts, by at most "
+        "after the stop, the actions differed from those of predict on all observations and "
+        "episode starts by at most "
         + " and ".join(f"{difference:.1e} (stopped {when})" for when, difference in seen.items()),
     )
 
@@ -149,8 +149,8 @@ def _collect(subject: Subject, streams: tuple[Stream, ...]) -> Rollouts:
     return learn(subject.build_without_noise(streams), N_ROLLOUTS)
 
 
-def _difference_by_hand(model: Any) -> float:
-    """The difference of the actions that the environments got from those of ``predict``."""
+def _difference_from_predict(model: Any) -> float:
+    """The largest difference between the actions in the environments and those of ``predict``."""
     decisions = model.get_env().decisions
     obs, starts, actions = (np.stack(parts) for parts in zip(*decisions, strict=True))
     return largest_difference(actions, act(model, obs, starts))

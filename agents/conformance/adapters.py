@@ -1,4 +1,4 @@
-"""What ``check_recurrent`` has to know of an algorithm beyond SB3's interface."""
+"""What ``check_recurrent`` needs of an algorithm beyond SB3's interface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Advance(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What the suite has to know of an algorithm beyond SB3's interface.
+    """What the tests need of an algorithm beyond SB3's interface.
 
     Args:
         loss_method: the name of the policy's method from which ``train`` gets the values and

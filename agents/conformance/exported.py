@@ -1,4 +1,4 @@
-"""The property of export: a file acts as the policy does."""
+"""The property ``export``: an exported file takes the policy's actions."""
 
 import tempfile
 from collections.abc import Callable
@@ -25,7 +25,7 @@ RUNS_ONNX = ("onnx", "onnxscript", "onnxruntime")
 """The modules that write an ONNX file and run it."""
 
 Step = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
-"""One step of a file: inputs to outputs, by name."""
+"""Runs one step of a file: from inputs to outputs, by name."""
 
 
 def export(subject: Subject) -> str:
@@ -70,7 +70,7 @@ def export(subject: Subject) -> str:
 def _act_with_file(
     step: Step, state: dict[str, np.ndarray], observations: np.ndarray, starts: np.ndarray
 ) -> np.ndarray:
-    """Do what ``act`` does, with a file; ``state`` is that before the first step, of any value."""
+    """Do what ``act`` does, with a file. The first step resets ``state``, whatever it is."""
     actions = []
     for obs, episode_start in zip(observations, starts, strict=True):
         outputs = step({"obs": obs, "episode_start": episode_start, **state})
@@ -91,7 +91,7 @@ def _pt2_step(program: torch.export.ExportedProgram) -> Step:
 
 
 def _onnx_step(path: Path) -> Step:
-    onnxruntime: Any = import_module("onnxruntime")  # not everywhere to be had, and without types
+    onnxruntime: Any = import_module("onnxruntime")  # an optional package without types
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))

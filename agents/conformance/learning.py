@@ -43,7 +43,7 @@ from plasticrl.agents.conformance.verdict import (
 
 
 def loss_log_probs(subject: Subject) -> str:
-    """Values and log-probabilities of the loss are those that were acted with."""
+    """The loss has the values and log-probabilities that the rollout had."""
     differences = []
     n_seen = n_steps = 0
     for action_space in (CONTINUOUS, DISCRETE):
@@ -68,18 +68,16 @@ def loss_log_probs(subject: Subject) -> str:
         raise NotTestedError(f"train does not call policy.{subject.adapter.loss_method}")
     return judge(
         max(differences) <= ROUNDING,
-        "values and log-probabilities of the loss differed from those at the time of acting by at "
+        "values and log-probabilities of the loss differed from those of the rollout by at "
         f"most {max(differences):.1e}; the loss saw {n_seen} of {n_steps} steps",
     )
 
 
 def bptt_length(subject: Subject) -> str:
-    """The gradient of the loss reaches back as far as ``bptt_length`` says."""
+    """The gradient of the loss is that of truncated BPTT with ``bptt_length``."""
     model = subject.build(STREAMS)
     if not hasattr(model, "bptt_length"):
-        raise NotTestedError(
-            f"{type(model).__name__} has no attribute bptt_length that says how far it reaches"
-        )
+        raise NotTestedError(f"{type(model).__name__} has no attribute bptt_length")
     advance = subject.adapter.advance
     if advance is None:
         raise NotTestedError("the adapter has no function advance to replay the steps with")
@@ -99,25 +97,27 @@ def bptt_length(subject: Subject) -> str:
         raise NotTestedError(f"train does not give each step to policy.{name} equally often")
     gradient = torch.stack(gradients).sum(dim=0) / times.pop()
 
-    said = model.bptt_length or subject.n_steps
-    lengths = {1, said - 1, said, said + 1, subject.n_steps} - {0, subject.n_steps + 1}
+    expected = model.bptt_length or subject.n_steps
+    lengths = {1, expected - 1, expected, expected + 1, subject.n_steps}
+    lengths -= {0, subject.n_steps + 1}
     replays = {
         length: _replayed_gradient(model, advance, rollouts, length) for length in sorted(lengths)
     }
-    off = {length: _relative(gradient, replay) for length, replay in replays.items()}
-    visible = [n for n in replays if _relative(replays[n], replays[said]) > VISIBLE]
+    errors = {length: _relative(gradient, replay) for length, replay in replays.items()}
+    visible = [n for n in replays if _relative(replays[n], replays[expected]) > VISIBLE]
     if not visible:
-        raise NotTestedError("the gradient does not depend on how far it reaches back")
-    nearest = min(visible, key=lambda length: off[length])
+        raise NotTestedError("the gradient does not depend on bptt_length")
+    nearest = min(visible, key=lambda length: errors[length])
     return judge(
-        off[said] <= ROUNDING,
-        f"the gradient differed from that of a sequential replay with bptt_length {said} by "
-        f"{off[said]:.1e} of its norm, with bptt_length {nearest} by {off[nearest]:.1e}",
+        errors[expected] <= ROUNDING,
+        f"the gradient differed from that of a sequential replay with bptt_length {expected} "
+        f"by {errors[expected]:.1e} of its norm, with bptt_length {nearest} by "
+        f"{errors[nearest]:.1e}",
     )
 
 
 def save_and_resume(subject: Subject) -> str:
-    """A loaded model is the saved one and learns on to the same bits, in any number of envs."""
+    """A loaded model acts and learns bit for bit as the saved one, and n_envs may differ."""
     model = subject.build(STREAMS)
     before = _weights(model)
     learn(model, 2)
@@ -133,10 +133,10 @@ def save_and_resume(subject: Subject) -> str:
     obs, starts = random_observations(4, shape=(N_STEPS, 3)), starts_at(0, 5, row=1)
     acts_alike = np.array_equal(act(model, obs, starts), act(loaded, obs, starts))
     learn(single, 1)
-    for one in (model, loaded):
-        one.set_env(RecordedVecEnv(STREAMS, CONTINUOUS))
+    for each in (model, loaded):
+        each.set_env(RecordedVecEnv(STREAMS, CONTINUOUS))
         set_random_seed(1)
-        learn(one, 2)
+        learn(each, 2)
     difference = largest_difference(_weights(model), _weights(loaded))
     return judge(
         acts_alike and difference == 0,
@@ -147,7 +147,7 @@ def save_and_resume(subject: Subject) -> str:
 
 
 def evaluation(subject: Subject) -> str:
-    """An evaluation in the middle of a rollout changes nothing in the training."""
+    """An evaluation in the middle of a rollout does not affect the training."""
     without, watched = subject.build(STREAMS), subject.build(STREAMS)
     before = _weights(without)
     set_random_seed(0)
@@ -175,7 +175,7 @@ class _Evaluate(BaseCallback):
 
 
 def _keys(observations: Any) -> list[bytes]:
-    """A key for each observation of the arrays (..., 4), by which it is recognized."""
+    """A key that identifies each observation of the arrays (..., 4)."""
     rows = torch.as_tensor(observations).float().cpu().numpy().reshape(-1, 4)
     return [row.tobytes() for row in rows]
 
@@ -186,7 +186,7 @@ def _weights(model: Any) -> Tensor:
 
 
 def _mix(obs: Tensor, values: Tensor, log_probs: Tensor) -> Tensor:
-    """A sum of values and log-probabilities, weighted by their observations; 0 for padding."""
+    """A sum of values and log-probabilities, weighted by observations, which are 0 in padding."""
     return (obs[:, 0] * values + obs[:, 1] * log_probs).sum()
 
 
@@ -200,7 +200,7 @@ def _gradient(model: Any, loss: Tensor) -> Tensor:
 def _replayed_gradient(
     model: Any, advance: Callable[..., Advance], rollouts: Rollouts, length: int
 ) -> Tensor:
-    """The gradient, step by step; the state is detached every ``length`` steps of a rollout."""
+    """The gradient, with the state detached every ``length`` steps of a rollout."""
     state, loss = None, torch.zeros(())
     for step in range(len(rollouts.observations)):
         if step % model.n_steps % length == 0:

@@ -23,8 +23,8 @@ class Stream:
     """An environment whose observations and episode ends do not depend on the actions."""
 
     seed: int
-    """The observations are drawn with it. An episode of an odd seed is truncated by a time limit,
-    and one of an even seed terminates."""
+    """Seed of the observations. With an odd seed, episodes are truncated; with an even one, they
+    terminate."""
     length: int | None = None
     """Steps of an episode; None: it does not end."""
     repeats: bool = False
@@ -70,7 +70,7 @@ def random_observations(*seed: int, shape: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def starts_at(*steps: int, row: int | None = None, n_rows: int = 3) -> np.ndarray:
-    """Episode starts (N_STEPS, n_rows): all rows at the first of ``steps``, ``row`` at the rest."""
+    """Episode starts (N_STEPS, n_rows): at ``steps[0]`` in all rows, at the others in ``row``."""
     starts = np.zeros((N_STEPS, n_rows), dtype=bool)
     starts[steps[0]] = True
     starts[list(steps[1:]), row] = True
@@ -78,7 +78,7 @@ def starts_at(*steps: int, row: int | None = None, n_rows: int = 3) -> np.ndarra
 
 
 class Decision(NamedTuple):
-    """What B environments showed, and the actions that they got in return."""
+    """The observations of B environments at one step, and the actions taken on them."""
 
     observations: np.ndarray
     """(B, 4)."""

@@ -1,6 +1,6 @@
 """The algorithm that ``check_recurrent`` tests.
 
-In shapes, T is the number of steps of all rollouts together, and B of environments.
+In shapes, T is the total number of steps of the rollouts, and B the number of environments.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ MakeModel = Callable[[VecEnv], OnPolicyAlgorithm]
 N_ROLLOUTS = 3
 """The number of rollouts in a test."""
 SHORTEST_ROLLOUT = 6
-"""Episodes of 3 and 5 steps shall end in the middle of a rollout."""
+"""The smallest ``n_steps``: episodes of 3 and 5 steps must end in the middle of a rollout."""
 NOISE = 0.4
-"""The size of the noise that is added to the weights. With 1, large networks become chaotic: in 100
-steps, a difference by rounding grows to one that is visible."""
+"""The size of the noise that is added to the weights. With 1, large networks become chaotic:
+rounding errors grow above ``ROUNDING`` within 100 steps."""
 NO_NOISE = -20.0
-"""The logarithm of a standard deviation so small that float32 actions are their means."""
+"""A ``log_std`` with which sampled actions equal their means in float32."""
 
 
 class Rollouts(NamedTuple):
@@ -48,19 +48,19 @@ class Rollouts(NamedTuple):
     """(T, B)."""
 
 
-class _Keep(BaseCallback):
-    """Copies each rollout."""
+class _CopyRollouts(BaseCallback):
+    """Copies the rollout buffer after each rollout."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[Rollouts] = []
+        self.copies: list[Rollouts] = []
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        self.kept.append(Rollouts(*(getattr(buffer, name).copy() for name in Rollouts._fields)))
+        self.copies.append(Rollouts(*(getattr(buffer, name).copy() for name in Rollouts._fields)))
 
 
 class Subject:
@@ -122,7 +122,7 @@ class Subject:
         """
         model = self.build(streams)
         if not hasattr(model.policy, "log_std"):
-            raise NotTestedError("the policy has no log_std that makes its actions the likeliest")
+            raise NotTestedError("the policy has no log_std, which sets the noise of its actions")
         torch.nn.init.constant_(model.policy.log_std, NO_NOISE)
         model.train = lambda: None
         return model
@@ -131,26 +131,26 @@ class Subject:
 def freeze(model: Any) -> None:
     """Keep training from changing the weights."""
     model.policy.optimizer.step = lambda *arguments, **options: None
-    if getattr(model, "normalize_returns", False):  # it rescales the head of the values
+    if getattr(model, "normalize_returns", False):  # it changes the weights of the value head
         model.normalize_returns = False
 
 
 def learn(
-    model: Any, n_rollouts: int, goes_on: bool = False, callback: BaseCallback | None = None
+    model: Any, n_rollouts: int, continues: bool = False, callback: BaseCallback | None = None
 ) -> Rollouts:
     """Train for some rollouts and return them.
 
     Args:
-        goes_on: go on where the last training ended, instead of beginning new episodes.
+        continues: continue where the last training ended, instead of beginning new episodes.
         callback: is called before the rollouts are copied.
     """
-    keep = _Keep()
+    copy = _CopyRollouts()
     model.learn(
         n_rollouts * model.n_steps * model.n_envs,
-        callback=[keep] if callback is None else [callback, keep],
-        reset_num_timesteps=not goes_on,
+        callback=[copy] if callback is None else [callback, copy],
+        reset_num_timesteps=not continues,
     )
-    return Rollouts(*(np.concatenate(parts) for parts in zip(*keep.kept, strict=True)))
+    return Rollouts(*(np.concatenate(parts) for parts in zip(*copy.copies, strict=True)))
 
 
 def stop_after(model: Any, n_steps: int) -> None:
@@ -171,7 +171,7 @@ def act(model: Any, observations: np.ndarray, episode_starts: np.ndarray) -> np.
 def watch_loss(model: Any, method: str, watch: Callable[[Tensor, Tensor, Tensor], None]) -> None:
     """Call ``watch(observations, values, log_probs)`` whenever the loss is computed.
 
-    The loss gets the results of a second call, so ``watch`` may use up the graph of its own.
+    The loss uses the results of a second call, so ``watch`` may free the graph of the first.
     """
     evaluate = getattr(model.policy, method)
 
@@ -184,9 +184,9 @@ def watch_loss(model: Any, method: str, watch: Callable[[Tensor, Tensor, Tensor]
 
 
 def _add_noise(policy: torch.nn.Module) -> None:
-    """Make the weights so large that the state changes the actions.
+    """Add noise to the weights, so that the state affects the actions.
 
-    The first output of a fresh policy is usually close to zero.
+    The outputs of an untrained policy are usually close to zero.
     """
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

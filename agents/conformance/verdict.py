@@ -1,14 +1,14 @@
-"""How a property says what was seen."""
+"""The outcome of the test of a property."""
 
 from typing import Any
 
 import numpy as np
 
 ROUNDING = 1e-4
-"""Actions, values, log-probabilities and gradients (relative to their norm) that differ by no more
-are equal: they are numbers of about 1 in single precision."""
+"""Tolerance for actions, values, log-probabilities and gradients (relative to their norm), which
+are of order 1 in float32."""
 VISIBLE = 1e-2
-"""Without a difference of this size, a test could not see an error."""
+"""A test is valid only if a mistake would make a difference of at least this size."""
 
 
 class ViolationError(Exception):
@@ -20,13 +20,13 @@ class NotTestedError(Exception):
 
 
 def judge(holds: bool, seen: str) -> str:
-    """Return what was seen; raise ``ViolationError`` with it if the property does not hold."""
+    """Return the sentence ``seen``; raise it as a ``ViolationError`` if the property fails."""
     if not holds:
         raise ViolationError(seen)
     return seen
 
 
 def largest_difference(left: Any, right: Any) -> float:
-    """The largest difference of two arrays; infinity if it is not a number."""
+    """The largest absolute difference of two arrays; infinity if it is NaN."""
     largest = float(np.abs(np.asarray(left) - np.asarray(right)).max())
     return largest if np.isfinite(largest) else float("inf")

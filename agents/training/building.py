@@ -26,8 +26,8 @@ def build_curriculum(config: TrainConfig) -> Curriculum | None:
     return Curriculum(chosen.option, chosen.stages, chosen.threshold, chosen.episodes)
 
 
-class RunLog(RecurrentOnPolicyAlgorithm):
-    """An algorithm whose log counts time from the start of the run, also when resumed."""
+class RunAlgorithm(RecurrentOnPolicyAlgorithm):
+    """An algorithm that logs the time since the start of the run, even in a resumed run."""
 
     run_started_ns = 0
     """The current time minus the time trained so far, in nanoseconds, when ``learn`` begins."""
@@ -38,11 +38,11 @@ class RunLog(RecurrentOnPolicyAlgorithm):
         super().dump_logs(self.n_rollouts)
 
 
-class RunA2C(RunLog, RecurrentA2C):
+class RunA2C(RunAlgorithm, RecurrentA2C):
     """``RecurrentA2C`` of a run."""
 
 
-class RunPPO(RunLog, RecurrentPPO):
+class RunPPO(RunAlgorithm, RecurrentPPO):
     """``RecurrentPPO`` of a run."""
 
 
@@ -50,7 +50,7 @@ ALGORITHMS: dict[str, Any] = {"a2c": RunA2C, "ppo": RunPPO}
 """The algorithms of runs, by the names of their configs."""
 
 
-def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
+def build_model(config: TrainConfig, env: VecEnv) -> RunAlgorithm:
     """Build the run's algorithm, with an untrained policy, on ``env``, normalized if asked for.
 
     Raises:
@@ -63,7 +63,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunLog:
     if config.normalize:
         env = normalized(env, chosen.gamma)
     try:
-        model: RunLog = algorithm(
+        model: RunAlgorithm = algorithm(
             _policy_for(env),
             env,
             policy_kwargs={
@@ -89,7 +89,7 @@ def _schedule(start: float, decay: float) -> float | Callable[[float], float]:
     """The learning rate as SB3 takes it: a number, or a function of the remaining progress."""
     if not decay:
         return start
-    # The progress can fall below zero in the last update, which may exceed the total of steps.
+    # The last rollout may exceed the total number of steps, which makes the progress negative.
     return lambda remaining: start * min(1.0, max(0.0, remaining) / decay)
 
 

@@ -37,7 +37,7 @@ LONGEST = 500
 N_STILLS = 7
 """Number of stills of an episode."""
 DRAWN_EVERY = 10
-"""Steps from one rendering to the next. The stills are chosen among the rendered steps."""
+"""Steps from one rendering to the next. Only rendered steps can become stills."""
 
 
 class SessionCallback(BaseCallback):
@@ -48,7 +48,7 @@ class SessionCallback(BaseCallback):
         self.session = session
 
     def _on_rollout_start(self) -> None:
-        # Only here, between an update and the next rollout, can a checkpoint hold the whole state.
+        # A checkpoint can hold the whole state only between an update and the next rollout.
         self._report()
 
     def _on_step(self) -> bool:
@@ -66,11 +66,11 @@ class SessionCallback(BaseCallback):
 
 
 class DivergenceWarnings(BaseCallback):
-    """Warns, once each, of signs that the training diverges: what was seen, and what may help.
+    """Warns once about each sign that the training diverges, and suggests a remedy.
 
     Args:
-        notify: is called with the sentence.
-        patience: updates in a row in which a sign must be seen.
+        notify: is called with the warning.
+        patience: number of consecutive updates in which a sign must be present.
     """
 
     def __init__(self, notify: Callable[[str], None], patience: int = 5) -> None:
@@ -140,7 +140,7 @@ class EpisodePictures(BaseCallback):
         pictures: dict[str, Any] = {}
         try:
             episode = self._play()
-        except (DivergedError, UsageError, UserCodeError) as error:  # the training may go on
+        except (DivergedError, UsageError, UserCodeError) as error:  # they do not stop the training
             left_out = str(error)
         else:
             pictures, left_out = _pictures(episode), "; ".join(absences(episode).values())

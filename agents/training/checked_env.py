@@ -11,10 +11,10 @@ from plasticrl.agents.spaces import check_spaces
 
 
 class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Checks what an environment returns, because SB3 converts some wrong values without a word.
+    """Checks what an environment returns, because SB3 silently converts some wrong values.
 
-    SB3 repeats an observation of shape (1,) until it fills its space, and takes the string "False"
-    as true.
+    For example, it broadcasts an observation of shape (1,) to the shape of its space, and treats
+    the string "False" as true.
 
     Raises:
         UsageError: a policy cannot observe or act in the environment's spaces.

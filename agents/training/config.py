@@ -22,7 +22,7 @@ KIND = "rl"
 """The ``kind`` in the run directory of an agent."""
 
 OWN_MODULES = ("gymnasium.wrappers", "plasticrl.envs")
-"""Modules that are imported in any case."""
+"""Modules that a run may name without being allowed to; see ``open_run``."""
 
 OptionValue = int | float | bool | str | None
 
@@ -32,8 +32,8 @@ class AlgorithmConfig(OnPolicyOptions):
     """The options of an algorithm, and of its optimizer and heads."""
 
     learning_rate_decay: float = 0.0
-    """The last share of the training, in which the learning rate falls linearly to zero; 0: it is
-    constant. If a run is resumed with more ``total_timesteps``, the learning rate rises again."""
+    """The fraction of the training, at its end, in which the learning rate falls linearly to zero;
+    0: it is constant. After a resumption with more ``total_timesteps``, it is higher again."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     net_arch: tuple[int, ...] = ()
@@ -54,7 +54,7 @@ class AlgorithmConfig(OnPolicyOptions):
             )
 
 
-# The algorithm's own options come first, so that their defaults count.
+# The first base class determines the defaults.
 @dataclass(frozen=True, kw_only=True)
 class A2CConfig(A2COptions, AlgorithmConfig):
     """The config of RecurrentA2C."""
@@ -88,7 +88,7 @@ class CurriculumConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The complete config of a training run, but for the algorithm, which a subclass adds."""
+    """The config of a training run, except the algorithm's, which a subclass adds."""
 
     name: ClassVar[str]
     """The name of the algorithm, and of the field with its config."""
@@ -108,7 +108,7 @@ class TrainConfig:
     wrapper: tuple[str, ...] = ()
     """Wrappers of each environment, as module:Class, the innermost first."""
     processes: bool = False
-    """Step each environment in a process of its own, which pays for slow environments."""
+    """Step each environment in its own process, which is faster if the environments are slow."""
     normalize: bool = False
     """Normalize observations (except images and discrete ones) and rewards by their running
     statistics, as SB3's VecNormalize does. The statistics are saved and restored with the run."""
@@ -138,7 +138,7 @@ class TrainConfig:
 
     @property
     def modules(self) -> list[str]:
-        """The modules that are imported for the environment and its wrappers."""
+        """The modules of the environment and its wrappers, except ``OWN_MODULES``."""
         names = [name.rpartition(":")[0] for name in (self.env_id, *self.wrapper)]
         return sorted({name for name in names if name and name not in OWN_MODULES})
 
@@ -189,7 +189,7 @@ class NotAllowedError(RunError):
     """A run names modules whose import has not been allowed.
 
     Attributes:
-        problem: the message without the way out.
+        problem: the message without the advice.
         modules: all modules that the run names.
     """
 

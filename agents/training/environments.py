@@ -97,7 +97,7 @@ def _wrapped(config: TrainConfig, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 
 
 def _check_not_dict(env: gym.Env[Any, Any], setting: str) -> None:
-    if isinstance(env.observation_space, gym.spaces.Dict):  # it would be a Dict within a Dict
+    if isinstance(env.observation_space, gym.spaces.Dict):  # it would become a nested Dict
         raise UsageError(
             f"{setting} cannot be added to a Dict of observations: flatten it before, with "
             "wrapper=gymnasium.wrappers:FlattenObservation"
@@ -128,7 +128,9 @@ def _errors_of_making(config: TrainConfig) -> Iterator[None]:
 
 
 def build_training_env(config: TrainConfig) -> VecEnv:
-    """Build a run's environments, on its device if that pays, at the curriculum's first stage.
+    """Build a run's environments for training, at the curriculum's first stage.
+
+    A native batch is on the run's device, unless its observations are normalized.
 
     Raises:
         UsageError: as ``build_env``, also for a later stage of the curriculum.
@@ -144,7 +146,7 @@ def build_training_env(config: TrainConfig) -> VecEnv:
             with closing_env(build_env(stage_config, 1)):
                 pass
     device = get_device(config.device)
-    # VecNormalize computes with NumPy.
+    # VecNormalize needs NumPy arrays.
     on_device = is_native(config) and device.type != "cpu" and not config.normalize
     return build_env(config, config.n_envs, str(device) if on_device else None)
 
@@ -178,7 +180,7 @@ def _check_env_kwargs(config: TrainConfig) -> None:
         make: Any = load_env_creator(creator) if isinstance(creator, str) else creator
     parameters = inspect.signature(make).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return  # it takes keyword arguments of any name, and must check them itself
+        return  # it has **kwargs, whose names it must check itself
     ours = ("num_envs", "autoreset_mode", "render_mode", "device")
     known = [parameter.name for parameter in parameters if parameter.name not in ours]
     if not native:

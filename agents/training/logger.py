@@ -41,7 +41,7 @@ class TensorBoardWriter(TensorBoardOutputFormat):
     """SB3's TensorBoard output for a run that may have been resumed.
 
     All methods raise ``WriteError`` if the folder cannot be written. TensorBoard writes in a
-    thread, and raises the thread's error in the next call.
+    thread, so an error may be raised only by the next call.
 
     Args:
         folder: the folder of the event files.
@@ -99,7 +99,7 @@ def _errors_of_tensorboard(folder: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_writer_threads() -> Iterator[None]:
-    """A context in which TensorBoard's threads print no tracebacks, since the errors come again."""
+    """A context without tracebacks from TensorBoard's threads; its next call raises the error."""
     previous = threading.excepthook
 
     def hook(error: threading.ExceptHookArgs) -> None:

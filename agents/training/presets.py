@@ -46,9 +46,9 @@ def maze_quickstart() -> A2CTrainConfig:
     """The grid maze of outer size 9, learned in about 3 minutes on one core.
 
     It uses a smaller net than the paper and four updates per episode instead of one. The recurrent
-    state continues over an update, the gradient does not. The learning rate falls to zero in the
-    second half of the training, which raised the reward by about 15 (seeds 0 and 1); see
-    results/quickstart.md.
+    state is kept from one rollout to the next; gradients are truncated there. The learning rate
+    falls to zero in the second half of the training, which raised the reward by about 15 (seeds 0
+    and 1); see results/quickstart.md.
     """
     return A2CTrainConfig(
         env_id="plasticrl/GridMaze-v0",
@@ -70,8 +70,8 @@ def maze_quickstart() -> A2CTrainConfig:
 def maze_paper() -> A2CTrainConfig:
     """The grid maze as in BP 2019 (arXiv 2002.10585) section 4.2: size 11, 200,000 iterations.
 
-    This is the paper's variant with simple modulation and fan-out (22,606 parameters). Our one
-    addition is that the trace is clipped at 2.
+    This is the paper's variant with simple modulation and fan-out (22,606 parameters). Unlike the
+    paper, it clips the trace at 2.
     """
     return A2CTrainConfig(
         env_id="plasticrl/GridMaze-v0",

@@ -16,7 +16,7 @@ from plasticrl.agents.divergence import describe_weights
 from plasticrl.agents.failures import closed_on_error, environment_errors
 from plasticrl.agents.normalization import describe_statistics
 from plasticrl.agents.options import check_count
-from plasticrl.agents.training.building import RunLog, build_curriculum, build_model
+from plasticrl.agents.training.building import RunAlgorithm, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
 from plasticrl.agents.training.environments import build_training_env
@@ -54,7 +54,7 @@ class TrainingRun:
 
     run: RunDirectory
     config: TrainConfig
-    model: RunLog
+    model: RunAlgorithm
     curriculum: Curriculum | None
     lock: FolderLock
     total_timesteps: int
@@ -83,7 +83,7 @@ class TrainingRun:
         torch.set_num_threads(config.threads)
         with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
-            # The curriculum checks itself again when it begins, but then there is a directory.
+            # The curriculum is checked now, so that a mistake leaves no run directory.
             if (curriculum := build_curriculum(config)) is not None:
                 curriculum.check(env)
             run = RunDirectory.create(
@@ -112,8 +112,8 @@ class TrainingRun:
             total_timesteps: number of steps, counted from the start of the run, at which training
                 ends; by default the value in the run's config.
             allowed: the modules that the run may name, which are imported.
-            device: for this resumption only; by default the one in the run's config. On another
-                device other actions are sampled.
+            device: for this resumption only; by default the one in the run's config. The
+                sampled actions depend on the device.
 
         Raises:
             RunError: the run is missing or damaged, or another process trains it.
@@ -157,12 +157,12 @@ class TrainingRun:
 
     @property
     def changed_device(self) -> str | None:
-        """The device, if it is another than in the config on disk; None if it is the same."""
+        """The device, if it differs from the one in the run's config.json; otherwise None."""
         return None if self.config.device == self.run.config["device"] else self.config.device
 
     @property
     def resumes_exactly(self) -> bool:
-        """Whether a resumed run has the same bits as one that was never interrupted."""
+        """Whether a resumed run has bit for bit the results of an uninterrupted one."""
         assert self.model.env is not None
         return isinstance(self.model.env.unwrapped, BatchVecEnv)
 
@@ -186,15 +186,15 @@ class TrainingRun:
             try:
                 self._learn(session or TrainingSession())
             except BaseException:
-                with suppress(RunError, UserCodeError):  # it would hide the first error
+                with suppress(RunError, UserCodeError):  # they would hide the first error
                     self.close()
                 raise
             self.close()
         return self.trained
 
     def begin(self) -> None:
-        """Start the clock, as if the run had been trained without a pause."""
-        # A clock that is set back does not matter.
+        """Start the clock, with the training time before a resumption."""
+        # The checkpoint's time is from a monotonic clock, which cannot be set back.
         self._started_at = time.monotonic() - self.seconds
         self.model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 
@@ -216,7 +216,7 @@ class TrainingRun:
         if problem := problem or describe_statistics(model.get_vec_normalize_env()):
             raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
         self.lock.check()
-        flush(model.logger)  # what is logged before a checkpoint must not be lost with it
+        flush(model.logger)  # a resumed run does not write these metrics again
         content = checkpoint_content(model, self.trained.seconds, self.curriculum)
         save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
@@ -240,9 +240,9 @@ class TrainingRun:
 
     def _learn(self, session: TrainingSession) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps
-        if done >= total:  # it was killed after its last checkpoint
+        if done >= total:  # the run was killed after its last checkpoint
             return
-        # Pictures come before the session, which saves: so a checkpoint has them behind it.
+        # SessionCallback saves checkpoints, so the pictures must be written before it is called.
         callbacks = [*self.callbacks(session.progress.notify), SessionCallback(session)]
         if self.curriculum is not None:
             callbacks.append(self.curriculum)

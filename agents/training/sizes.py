@@ -9,15 +9,16 @@ from plasticrl.core import build_cell
 from plasticrl.core.state import leaves
 from plasticrl.runs.memory import check_memory
 
-COPIES = 4
-"""A weight with its gradient and Adam's two moments."""
+NUMBERS_PER_WEIGHT = 4
+"""The weight, its gradient and Adam's two moments."""
 
 
 def check_run_memory(config: TrainConfig) -> None:
     """Raise ``UsageError`` if a run needs more memory than there is.
 
-    Counted are the weights, the states of all environments at the rollout's start and end and those
-    that the backward pass keeps, and the activity of a rollout. Observations are not counted.
+    The estimate counts the weights, the activity of a rollout, and the states of all environments:
+    at the rollout's start and end, and at the checkpoints for the backward pass. It does not count
+    observations.
     """
     n_envs, n_steps = config.n_envs, config.algorithm.n_steps
     with torch.device("meta"):  # allocates nothing
@@ -28,7 +29,7 @@ def check_run_memory(config: TrainConfig) -> None:
     n_layers = getattr(config.core, "num_layers", 1)
     activity = 2 * n_steps * n_layers * cell.hidden_size
     n_cores = 1 if config.algorithm.share_features_extractor else 2
-    numbers = n_cores * (COPIES * weights + n_envs * (kept * state + activity))
+    numbers = n_cores * (NUMBERS_PER_WEIGHT * weights + n_envs * (kept * state + activity))
     hidden_size = getattr(config.core, "hidden_size", 0)
     layers = f"core.num_layers={n_layers}, " if n_layers > 1 else ""
     check_memory(
@@ -38,7 +39,7 @@ def check_run_memory(config: TrainConfig) -> None:
 
 
 def _input_size(config: TrainConfig) -> int:
-    """The width of the core's input, where its options decide about it; otherwise the least."""
+    """The size of the core's input if its ``input_mode`` determines it, otherwise 1."""
     mode = getattr(config.core, "input_mode", "weights")
     widths = {"additive": 1, "clamped": 2}
     return widths[mode] * getattr(config.core, "hidden_size", 1) if mode in widths else 1

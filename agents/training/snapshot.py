@@ -31,7 +31,7 @@ def checkpoint_in_errors(path: Path) -> Iterator[None]:
 def checkpoint_content(
     model: RecurrentOnPolicyAlgorithm, elapsed: float, curriculum: Curriculum | None
 ) -> dict[str, Any]:
-    """Return the content of a checkpoint: all that a run needs to continue as if never stopped.
+    """Return the content of a checkpoint: all that a run needs to continue as if uninterrupted.
 
     Call it between two updates. The state of the environments is included only if they are a
     ``BatchVecEnv``, which may be wrapped.
@@ -40,6 +40,7 @@ def checkpoint_content(
         elapsed: seconds trained so far.
         curriculum: the run's curriculum, if it has one.
     """
+    batch = _batch_env(model)
     return {
         "policy": dict(model.policy.state_dict()),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -52,20 +53,20 @@ def checkpoint_content(
         # Metrics of the last update, which SB3 writes only with those of the next rollout.
         "recorded": {name: float(value) for name, value in model.logger.name_to_value.items()},
         "rng": get_rng_state(),
-        "environments": None if (batch := _batch(model)) is None else _environments(model, batch),
+        "environments": None if batch is None else _environment_state(model, batch),
         "normalization": normalization_state(model.get_vec_normalize_env()),
         "curriculum": None if curriculum is None else curriculum.state(),
     }
 
 
-def _batch(model: RecurrentOnPolicyAlgorithm) -> BatchVecEnv | None:
+def _batch_env(model: RecurrentOnPolicyAlgorithm) -> BatchVecEnv | None:
     """The model's environments without their wrappers; None if their state cannot be saved."""
     assert model.env is not None
     env = model.env.unwrapped
     return env if isinstance(env, BatchVecEnv) else None
 
 
-def _environments(model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv) -> dict[str, Any]:
+def _environment_state(model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv) -> dict[str, Any]:
     """The environments' state, and the observations and recurrent state of the next step."""
     assert isinstance(model._last_obs, np.ndarray)
     return {
@@ -86,7 +87,7 @@ def restore(
     Raises:
         RunError: the content is not what ``checkpoint_content`` returns for such a run.
     """
-    _check(model, content, curriculum)
+    _check_content(model, content, curriculum)
     restore_policy(model.policy, content)
     model.policy.optimizer.load_state_dict(content["optimizer"])
     model.num_timesteps = content["num_timesteps"]
@@ -103,7 +104,7 @@ def restore(
     set_rng_state(content["rng"])
 
 
-def _check(
+def _check_content(
     model: RecurrentOnPolicyAlgorithm, content: dict[str, Any], curriculum: Curriculum | None
 ) -> None:
     """Raise ``RunError`` unless the content has the keys, types and shapes that this run saves.
@@ -114,7 +115,7 @@ def _check(
         "num_timesteps": 0,
         "n_updates": 0,
         "elapsed": 0.0,
-        "episodes": [{"r": 0.0, "l": 0}] * _length(content, "episodes"),
+        "episodes": [{"r": 0.0, "l": 0}] * _list_length(content, "episodes"),
     }
     parts = ("policy", "optimizer", "recorded", "rng")
     optional = ("environments", "normalization", "curriculum")
@@ -123,39 +124,39 @@ def _check(
     for name, template in templates.items():
         check_like(content[name], template, name)
     check_at_least(0, **{name: content[name] for name in ("num_timesteps", "n_updates", "elapsed")})
-    recorded = content["recorded"]  # may have NaN, as an explained variance of constant returns
+    recorded = content["recorded"]  # it may contain NaN, the explained variance of constant returns
     if (
         type(recorded) is not dict
         or {type(value) for value in recorded.values()} - {float}
         or {type(name) for name in recorded} - {str}
         or "step" in recorded
     ):
-        raise RunError("recorded must be numbers by the names of metrics")
+        raise RunError("recorded must be a dict of numbers with the names of metrics as keys")
     _check_policy(model.policy, content)
     check_optimizer(content["optimizer"], model.policy.optimizer, "optimizer")
-    if (batch := _batch(model)) is not None:
+    if (batch := _batch_env(model)) is not None:
         batch.reset()  # before the first reset, there is no state to compare with
-        like = _environments_like(model, batch, content)
+        like = _environment_template(model, batch, content)
         check_like(content["environments"], like, "environments")
     elif content["environments"] is not None:
         raise RunError("environments must be None: this run's environments cannot be saved")
     if curriculum is None:
         check_like(content["curriculum"], None, "curriculum")
     else:
-        window = [[0.0, 0]] * _length(content["curriculum"], "window")
+        window = [[0.0, 0]] * _list_length(content["curriculum"], "window")
         check_like(content["curriculum"], {"stage": 0, "window": window}, "curriculum")
 
 
-def _length(content: Any, name: str) -> int:
+def _list_length(content: Any, name: str) -> int:
     """The length of the list ``content[name]``; 0 if it is not a list."""
     part = content.get(name) if isinstance(content, dict) else None
     return len(part) if isinstance(part, list) else 0
 
 
-def _environments_like(
+def _environment_template(
     model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv, content: dict[str, Any]
 ) -> dict[str, Any]:
-    """A template for ``check_like`` of the environments in the content."""
+    """The template with which ``check_like`` compares the environments in the content."""
     space = model.observation_space
     assert space.shape is not None
     saved = content["environments"]
@@ -188,9 +189,9 @@ def _restore_environments(model: RecurrentOnPolicyAlgorithm, saved: dict[str, An
     if saved is None:
         assert model.env is not None
         assert model.seed is not None
-        model.env.seed(model.seed + model.num_timesteps)  # not the first episodes again
+        model.env.seed(model.seed + model.num_timesteps)  # so that the first episodes do not repeat
         return
-    batch = _batch(model)
+    batch = _batch_env(model)
     assert batch is not None
     batch.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
     model._last_obs = saved["last_obs"].numpy()

@@ -3,4 +3,4 @@
 EPISODES = 256
 """Default number of episodes in an evaluation."""
 SEED = 1_000_000
-"""Default seed of the first of these episodes. It is far from the usual seeds of trainings."""
+"""Default seed of the first of these episodes. It is far from the usual seeds of training runs."""

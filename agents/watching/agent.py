@@ -34,7 +34,7 @@ class TrainedAgent:
     is_ablated: bool = False
     """Whether the policy's plasticity coefficients have been set to zero."""
     damaged: tuple[str, ...] = ()
-    """For each checkpoint later than the loaded one, a sentence why it could not be read."""
+    """For each checkpoint later than the loaded one, the reason why it could not be read."""
 
     @classmethod
     def load(cls, path: Path, allowed: Collection[str] = (), device: str = "cpu") -> "TrainedAgent":
@@ -42,7 +42,7 @@ class TrainedAgent:
 
         Args:
             allowed: the modules that the run may name, which are imported.
-            device: for the policy; the device of the training does not matter.
+            device: the policy's device; it may differ from that of the training.
 
         Raises:
             RunError: the run is missing, damaged, or not an agent's.
@@ -69,8 +69,8 @@ class TrainedAgent:
         """Whether the policy's core has plastic connections."""
         return bool(self.policy.core.connections)
 
-    def seen(self, obs: Any) -> Any:
-        """Return observations, one or a batch, as the policy sees them: normalized if they are."""
+    def normalize_obs(self, obs: Any) -> Any:
+        """Normalize an observation or a batch as in the training, if it was trained so."""
         return obs if self.vec_normalize is None else self.vec_normalize.normalize_obs(obs)
 
     @torch.no_grad()

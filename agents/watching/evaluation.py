@@ -12,15 +12,14 @@ from stable_baselines3.common.utils import obs_as_tensor
 from plasticrl.agents.acting import Actor
 from plasticrl.agents.failures import closing_env, environment_errors
 from plasticrl.agents.masking import get_masks, has_masks, sample_possible
-from plasticrl.agents.training.building import RunLog
+from plasticrl.agents.training.building import RunAlgorithm
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.runs import UsageError, mean_interval
 
 ROWS = 256
-"""Number of episodes that are played at the same time, each in its own row of the batch. With
-another number, the actions would be sampled differently, because all rows share one stream of
-random numbers; the seeds of the environments would be the same."""
+"""Number of episodes that are played in parallel, each in its own row of the batch. The sampled
+actions depend on this number, because all rows share one random number generator."""
 LONGEST = 30_000
 """Steps after which the evaluation stops with an error if an episode has not ended."""
 
@@ -106,7 +105,7 @@ def _steps(
         and the infos of the rows that end it in this step, by row.
     """
     config, policy = agent.config, agent.policy
-    built = RunLog._wrap_env(build_env(config, rows), monitor_wrapper=False)  # as for training
+    built = RunAlgorithm._wrap_env(build_env(config, rows), monitor_wrapper=False)
     with closing_env(built) as env:
         env.seed(seed)
         with environment_errors(env):
@@ -122,9 +121,9 @@ def _steps(
                 with environment_errors(env):
                     masks = get_masks(env)
             if not at_random:
-                seen = obs_as_tensor(agent.seen(obs), policy.device)
+                inputs = obs_as_tensor(agent.normalize_obs(obs), policy.device)
                 possible = None if masks is None else torch.as_tensor(masks, device=policy.device)
-                chosen, _ = act(seen, None, deterministic, possible)
+                chosen, _ = act(inputs, None, deterministic, possible)
                 actions = policy.clip(chosen)
             elif masks is None:
                 actions = random_actions.sample()

@@ -1,4 +1,4 @@
-"""A trained agent and its maze as plain data, for the page in which the agent lives."""
+"""A trained agent and its maze as plain data, for the live page, which runs both in a browser."""
 
 import math
 from typing import Any
@@ -18,14 +18,14 @@ from plasticrl.runs import UsageError
 from plasticrl.viewer import LiveAgent
 
 MOST_UNITS = 256
-"""The most units of a net on a page, whose trace has the square of this number of entries."""
+"""The largest core of a live page. The trace has the square of this number of entries."""
 LARGEST_MAZE = 31
-"""The largest outer side length of a maze on a page, where each cell can be clicked."""
+"""The largest outer side length of a maze on a live page, where each cell can be clicked."""
 GRID_MAZE = "plasticrl/GridMaze-v0"
 
 
-def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveAgent:
-    """Return the data of the page for an agent.
+def live_agent(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveAgent:
+    """Return the data of the live page for an agent.
 
     Args:
         seed: the seed of the page's random numbers.
@@ -45,7 +45,7 @@ def living(agent: TrainedAgent, seed: int, deterministic: bool = False) -> LiveA
     }
     if given := [name for name, is_given in options.items() if is_given]:
         raise UsageError(
-            "a live page computes the core and the maze alone, so it cannot show an agent that was "
+            "a live page computes only the core and the maze, so it cannot show an agent that was "
             f"trained with {', '.join(given)}"
         )
     if isinstance(core, Composed):
@@ -123,7 +123,7 @@ def _net(core: PlasticRNN, policy: PlasticPolicy) -> dict[str, Any]:
 
 
 def _value_head(policy: PlasticPolicy) -> dict[str, NDArray[np.float32]]:
-    """The layer that gives values, with their scale; see ``PlasticPolicy.rescale_values``."""
+    """The value layer with the scale of ``PlasticPolicy.rescale_values``."""
     layer = _layer(policy.value_net)
     mean, std = _array(policy.value_mean), _array(policy.value_std)
     return {"weight": layer["weight"] * std, "bias": layer["bias"] * std + mean}
@@ -135,7 +135,7 @@ def _layer(linear: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 def _unit_layer(size: int) -> dict[str, NDArray[np.float32]]:
-    """The layer that returns its input, which ``input_mode="additive"`` does without a layer."""
+    """An identity layer, for ``input_mode="additive"``, which has no input weights."""
     return {"weight": np.eye(size, dtype=np.float32), "bias": np.zeros(size, np.float32)}
 
 

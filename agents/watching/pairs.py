@@ -11,14 +11,14 @@ from plasticrl.viewer import EpisodeTrace
 from plasticrl.viewer.page_text import Pair
 from plasticrl.viewer.report import shrunk
 
-SHOWN = 4
+N_SHOWN = 4
 """Number of episodes that the page plays."""
-COUNTED = 64
-"""Number of episodes in the averages on the page; those that it plays are too few for them."""
+N_AVERAGED = 64
+"""Number of episodes in the averages on the page, which need more than it plays."""
 
 
 def play_pairs(
-    agent: TrainedAgent, seed: int, deterministic: bool = False, episodes: int = SHOWN
+    agent: TrainedAgent, seed: int, deterministic: bool = False, episodes: int = N_SHOWN
 ) -> list[Pair]:
     """Play episodes. If the core is plastic, play each a second time with alpha set to zero.
 
@@ -44,12 +44,12 @@ def play_pairs(
 def count_rewards(
     agent: TrainedAgent, seed: int, deterministic: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the rewards (T,) of each of ``COUNTED`` episodes, with and without plasticity.
+    """Return the rewards (T,) of each of ``N_AVERAGED`` episodes, with and without plasticity.
 
     The second list is empty if the core is not plastic.
     """
 
     def count(player: TrainedAgent) -> list[np.ndarray]:
-        return rewards_by_step(player, COUNTED, seed, deterministic)
+        return rewards_by_step(player, N_AVERAGED, seed, deterministic)
 
     return count(agent), count(agent.ablate()) if agent.is_plastic else []

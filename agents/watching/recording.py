@@ -25,7 +25,7 @@ from plasticrl.viewer.scene import LARGEST_SIDE
 LONGEST = 2_000
 """Steps after which a recorded episode is cut, because some environments never end one."""
 LONGEST_SIDE = 400
-"""The longest side of a recorded frame, in pixels. A larger frame is shrunk by a whole factor."""
+"""The longest side of a recorded frame in pixels. Larger frames shrink by an integer factor."""
 
 
 @dataclass
@@ -62,8 +62,8 @@ def record_episode(
         seed: the seed of the environment and of the actions.
         render_mode: "rgb_array" records frames and "ansi" texts; None records neither.
         deterministic: take the most likely action instead of a sample.
-        longest: the episode is cut after this many steps.
-        picture_every: steps from one rendering to the next; in between, the picture stays the same.
+        longest: the recording ends after this many steps.
+        picture_every: steps from one rendering to the next; the steps between repeat the picture.
 
     Raises:
         UsageError: the environment cannot be made, or does not render images of one size, or texts.
@@ -90,7 +90,7 @@ def record_episode(
             with environment_errors(env):
                 masks = get_single_masks(env)
             actions, values, _, state = policy.step(
-                policy.obs_to_tensor(agent.seen(obs))[0], state, None, deterministic, masks
+                policy.obs_to_tensor(agent.normalize_obs(obs))[0], state, None, deterministic, masks
             )
             action = policy.clip(actions.cpu().numpy())[0]
             with environment_errors(env):
@@ -125,7 +125,7 @@ def record_episode(
 
 
 def _scene_of(env: gym.Env[Any, Any]) -> SceneNow | None:
-    """The environment's present scene; None if it does not describe one or it is too large."""
+    """The environment's current scene; None if it does not describe one or it is too large."""
     if not isinstance(env.unwrapped, SingleEnv):
         return None
     scene = env.unwrapped.scene()
@@ -236,7 +236,7 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     if "rgb_array" not in modes:
         return f"{config.env_id} gives no pictures (rgb_array)"
     try:
-        with closing(build_single_env(config, "rgb_array")) as env:  # its errors are told below
+        with closing(build_single_env(config, "rgb_array")) as env:  # errors are reported below
             env.reset(seed=0)
             reason = _why_no_picture(env.render())
     except UsageError as error:

@@ -14,7 +14,7 @@ from plasticrl.agents.policies import PlasticPolicy
 
 N_ROWS = 60_000
 CHI_SQUARE = 27.6
-"""Of two degrees of freedom; exceeded by chance once in a million."""
+"""With two degrees of freedom, chance exceeds this value once in a million."""
 
 
 def policy(**options: Any) -> PlasticPolicy:
@@ -40,7 +40,7 @@ def test_actions_are_as_frequent_as_the_policy_says(net_arch: list[int]) -> None
     assert latent.shape == (N_ROWS, 4)
 
 
-def test_an_action_without_a_chance_is_never_taken() -> None:
+def test_an_action_of_probability_zero_is_never_taken() -> None:
     """Otherwise rounding selects the last action, or one after it."""
     agent = policy()
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_the_seed_decides() -> None:
 
 
 @pytest.mark.parametrize("net_arch", [[], [5]])
-def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
+def test_a_policy_that_has_diverged_raises_an_error(net_arch: list[int]) -> None:
     """Otherwise it takes the last action forever."""
     agent = policy(net_arch=net_arch)
     with torch.no_grad():
@@ -72,14 +72,14 @@ def test_a_policy_that_has_diverged_says_so(net_arch: list[int]) -> None:
 
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("net_arch", [[], [5]])
-def test_a_core_that_has_diverged_says_so(net_arch: list[int], deterministic: bool) -> None:
+def test_a_core_that_has_diverged_raises_an_error(net_arch: list[int], deterministic: bool) -> None:
     """Otherwise the error depends on the kind of action space."""
     agent = policy(net_arch=net_arch)
     with pytest.raises(FloatingPointError, match="not finite"):
         Actor(agent, agent.initial_state(2))(torch.full((2, 3), torch.nan), None, deterministic)
 
 
-def test_a_hidden_layer_hides_no_infinity() -> None:
+def test_an_infinite_output_is_noticed_before_a_hidden_layer() -> None:
     """Otherwise tanh turns infinity into 1, and the agent continues."""
     agent = policy(core="identity", core_kwargs={}, net_arch=[5])
     with pytest.raises(FloatingPointError, match="not finite"):

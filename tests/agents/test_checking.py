@@ -20,8 +20,8 @@ from plasticrl.core.state import map_leaves, select
 from plasticrl.runs import UsageError
 
 WITHOUT_MEMORY = {"core": "identity"}
-BUT_EXPORT = tuple(name for name in PROPERTIES if name != "export")
-"""The properties but ``export``, which takes seconds; test_exporting.py has every core."""
+ALL_BUT_EXPORT = tuple(name for name in PROPERTIES if name != "export")
+"""All properties except ``export``, which takes seconds and is tested in test_exporting.py."""
 
 
 def make(
@@ -52,10 +52,10 @@ def test_our_algorithms_pass(length: int | None, algorithm: Any, core: dict[str,
     """Otherwise a core or an algorithm has a defect, or the suite is wrong."""
     report = check_recurrent(
         lambda env: make(env, algorithm, core=core, bptt_length=length, gae_lambda=0.9),
-        BUT_EXPORT,
+        ALL_BUT_EXPORT,
     )
     report.raise_if_failed()
-    assert len(report.results) == len(BUT_EXPORT)
+    assert len(report.results) == len(ALL_BUT_EXPORT)
     without_memory = core.get("core") == "identity"
     assert report.not_tested == (("reset", "bptt_length") if without_memory else ())
 
@@ -179,7 +179,7 @@ class PredictsFromOtherObservations(PlasticPolicy):
 
 
 class ForgetsTheLastStep(RecurrentPPO):
-    """Goes on with the observations before the step after which it was stopped, as SB3 does."""
+    """Continues with the observations before the step after which it was stopped, as SB3 does."""
 
     def collect_rollouts(self, env: Any, callback: Any, *arguments: Any, **options: Any) -> bool:
         shown = []
@@ -255,7 +255,7 @@ BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], set[str]]] = {
 def test_a_broken_copy_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the suite overlooks the defect, or blames another property."""
     broken, expected = BROKEN[name]
-    names = PROPERTIES if "export" in expected else BUT_EXPORT
+    names = PROPERTIES if "export" in expected else ALL_BUT_EXPORT
     report = check_recurrent(broken(monkeypatch), names)
     assert set(report.failed) == expected, str(report)
     assert report.not_tested == ()
@@ -306,7 +306,7 @@ def test_an_error_of_the_algorithm_is_a_failure_of_the_property() -> None:
 
 
 def test_what_cannot_be_tested_is_not_passed() -> None:
-    """Otherwise a report promises what nobody has looked at."""
+    """Otherwise a report claims a property that was not tested."""
 
     def learns_nothing(env: Any) -> Any:
         options = {"learning_rate": 0.0, "normalize_returns": False}

@@ -1,8 +1,7 @@
 """A compiled rollout equals one that takes its steps one by one.
 
-The two have the same random numbers, environments and heads. Only the sums over a neuron's
-connections are in another order, so that activities differ by rounding: within 1e-4 relative or
-1e-5 absolute.
+The two have the same random numbers, environments and heads. They add up the inputs of a neuron in
+another order, so activities differ by rounding: by at most 1e-4 relative or 1e-5 absolute.
 """
 
 from contextlib import nullcontext
@@ -47,8 +46,8 @@ def learner(case: int, **options: Any) -> RecurrentA2C:
     )
 
 
-def told(model: RecurrentA2C, steps: int, in_rollouts: bool) -> list[Any]:
-    """Train, and return what a callback saw at every step."""
+def train_and_record(model: RecurrentA2C, steps: int, in_rollouts: bool) -> list[Any]:
+    """Train, and return what a callback got at every step."""
     episodes = Episodes()
     episodes.acts_in_rollouts = in_rollouts
     kind = HostRollout if in_rollouts else CompiledRollout
@@ -62,7 +61,7 @@ def told(model: RecurrentA2C, steps: int, in_rollouts: bool) -> list[Any]:
 def test_it_gives_the_same_results_as_single_steps(
     case: int, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise an agent depends on which callbacks are there."""
+    """Otherwise the trained agent depends on the callbacks."""
     monkeypatch.setattr("plasticrl.core.backends.cpu.GROUP_WORK", 10)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
@@ -70,7 +69,7 @@ def test_it_gives_the_same_results_as_single_steps(
     try:
         for in_rollouts in (True, False):
             models.append(learner(case))  # sets the seed
-            seen.append(told(models[-1], 3 * N_STEPS, in_rollouts))
+            seen.append(train_and_record(models[-1], 3 * N_STEPS, in_rollouts))
     finally:
         torch.set_num_threads(before)
     assert len(seen[0]) == len(seen[1]) == 3 * N_STEPS
@@ -94,7 +93,7 @@ def test_it_gives_the_same_results_as_single_steps(
 
 
 @pytest.mark.parametrize("case", [0, 3])
-def test_its_replay_is_the_sequence_of_what_it_saw(case: int) -> None:
+def test_its_replay_equals_the_sequence_on_its_observations(case: int) -> None:
     """Otherwise the gradient is not that of the actions taken."""
     model = learner(case)
     policy, env = model.policy, model.env
@@ -120,14 +119,14 @@ def test_its_replay_is_the_sequence_of_what_it_saw(case: int) -> None:
         torch.testing.assert_close(leaf, carried)
 
 
-def test_its_steps_are_the_environments() -> None:
-    """Otherwise single steps continue from another state than the last observation's."""
+def test_the_last_observation_is_that_of_the_environments() -> None:
+    """Otherwise the environments are not in the state of the last observation."""
     model = learner(0)
-    told(model, N_STEPS, in_rollouts=False)
+    train_and_record(model, N_STEPS, in_rollouts=False)
     batch = model.env.batch  # type: ignore[union-attr]
     np.testing.assert_array_equal(model._last_obs, batch.observe(*batch.state))
-    told(model, N_STEPS, in_rollouts=True)
-    told(model, N_STEPS, in_rollouts=False)
+    train_and_record(model, N_STEPS, in_rollouts=True)
+    train_and_record(model, N_STEPS, in_rollouts=False)
     np.testing.assert_array_equal(model._last_obs, batch.observe(*batch.state))
     assert {info["l"] for info in model.ep_info_buffer or ()} == {11}
 
@@ -168,7 +167,7 @@ def test_what_is_compiled_and_what_is_not() -> None:
 
 
 def test_a_callback_says_that_it_acts_in_rollouts() -> None:
-    """Otherwise a change of the environments in a step comes a rollout late."""
+    """Otherwise a callback's change of the environments takes effect a rollout too late."""
 
     class Acts(BaseCallback):
         acts_in_rollouts = True
@@ -190,7 +189,7 @@ def test_a_callback_says_that_it_acts_in_rollouts() -> None:
 
 
 @pytest.mark.parametrize("case", [0, 1])
-def test_a_net_that_has_diverged_says_so(case: int) -> None:
+def test_a_net_that_has_diverged_raises_an_error(case: int) -> None:
     """Otherwise NaN is used as an action."""
     model = learner(case)
     with torch.no_grad():
@@ -215,20 +214,23 @@ def test_a_callback_ends_it_between_rollouts(raises: bool) -> None:
     assert model.num_timesteps == 4 * N_ENVS
     batch = model.env.batch  # type: ignore[union-attr]
     np.testing.assert_array_equal(model._last_obs, batch.observe(*batch.state))
-    told(model, N_STEPS, in_rollouts=False)
+    train_and_record(model, N_STEPS, in_rollouts=False)
     assert {info["l"] for info in model.ep_info_buffer or ()} == {11}
 
 
 def test_options_change_between_rollouts() -> None:
     """Otherwise a curriculum has no effect."""
     model = learner(1)
-    told(model, N_STEPS, in_rollouts=False)
+    train_and_record(model, N_STEPS, in_rollouts=False)
     env: Any = model.env
     env.env_method("set_n_cues", 3)
     env.set_attr("reward_flip_probability", 1.0)
-    told(model, N_STEPS, in_rollouts=False)
+    train_and_record(model, N_STEPS, in_rollouts=False)
     assert (env.batch.state.world.n_cues == 3).all()
-    rewards = [[rewards for _, rewards, *_ in told(model, N_STEPS, one)] for one in (True, False)]
+    rewards = [
+        [rewards for _, rewards, *_ in train_and_record(model, N_STEPS, one)]
+        for one in (True, False)
+    ]
     assert all(set(np.unique(taken)) == {-1.0, 0.0, 1.0} for taken in rewards)
 
 

@@ -192,7 +192,7 @@ FOUR = {"hidden_size": 4}
         (WideOutput, {"hidden_size": 4}, r"output must have shape \(2, 4\), .* not \(2, 8\)"),
     ],
 )
-def test_what_is_no_core_is_named(core: Any, options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_core_is_named(core: Any, options: dict[str, Any], sentence: str) -> None:
     """Otherwise it is an error of torch's, about shapes that the user never wrote."""
     with pytest.raises(UsageError, match=sentence):
         make(RecurrentA2C, core, **options)

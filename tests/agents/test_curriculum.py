@@ -72,7 +72,7 @@ class Recorder:
         """Ignore the value."""
 
 
-def test_without_the_method_it_says_so() -> None:
+def test_an_environment_without_the_method_is_refused() -> None:
     """Otherwise the user reads an AttributeError from inside a VecEnv."""
     maze = make_vec_env("plasticrl/GridMaze-v0", 2, 0, env_kwargs={"size": 5})
     with pytest.raises(UsageError, match="no set_size"):
@@ -97,7 +97,7 @@ def test_an_invalid_curriculum_is_refused(
     assert words in capsys.readouterr().err
 
 
-def test_it_works_beside_any_environment() -> None:
+def test_it_works_with_any_environment() -> None:
     """SB3's VecEnv calls the method of every environment, through its wrappers."""
 
     class Tower(gym.Wrapper[Any, Any, Any, Any]):

@@ -1,4 +1,4 @@
-"""Exported policies: onnxruntime and ``torch.export`` do the same as the policy, step by step."""
+"""Exported policies give the policy's results at every step, in onnxruntime and in torch."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def make(
 
 
 def load(path: Path) -> Run:
-    """A function that runs an exported file."""
+    """Return a function that runs an exported file."""
     if path.suffix == ".pt2":
         module = torch.export.load(path).module()
 
@@ -81,7 +81,7 @@ def exported(policy: PlasticPolicy, path: Path) -> Run:
 def expected_outputs(
     policy: PlasticPolicy, obs: Any, state: Any, starts: np.ndarray
 ) -> tuple[dict[str, np.ndarray], Any]:
-    """What the policy does at a step by its own methods, and its new state."""
+    """The outputs of a step by the policy's own methods, and the new state."""
     seen, _ = policy.obs_to_tensor(obs)
     at = torch.as_tensor(starts)
     with torch.no_grad():
@@ -108,8 +108,8 @@ def named(state: Any) -> dict[str, np.ndarray]:
 def check(run: Run, policy: PlasticPolicy, n_steps: int = 25, n_rows: int = 3) -> None:
     """Compare every output of a file with the policy at every step, with resets in some rows.
 
-    The incoming state is the policy's at every step, because rounding grows in a recurrent net.
-    Where an episode starts, the incoming state is NaN, as nothing of it may be used.
+    The incoming state of every step is the policy's, because rounding errors grow in a recurrent
+    net. Where an episode starts, it is NaN, because it must not be used.
     """
     rng, space = np.random.default_rng(0), policy.observation_space
     space.seed(0)
@@ -141,7 +141,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_core(core: dict[str, Any], path: Path) -> None:
-    """A core would lose its trace, or the reset, on the way."""
+    """Otherwise the file lacks a core's trace, or the reset."""
     policy = make(**core)
     check(exported(policy, path), policy)
 
@@ -166,13 +166,13 @@ def test_every_space(
     options: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    """Observations would be preprocessed in another way, or actions clipped or shaped so."""
+    """Otherwise the file preprocesses observations, or clips or shapes actions, in another way."""
     policy = make(policy_class, observation, action, **options)
     check(exported(policy, tmp_path / "agent.onnx"), policy, n_steps=8)
 
 
 def test_every_batch_size(path: Path) -> None:
-    """The number of environments at the export would be part of the file."""
+    """Otherwise the file works only for the number of environments at the export."""
     policy = make()
     run = exported(policy, path)
     for n_rows in (1, 2, 7):
@@ -180,9 +180,9 @@ def test_every_batch_size(path: Path) -> None:
 
 
 def test_ten_thousand_steps(path: Path) -> None:
-    """Errors would add up over an episode, as each step starts from the file's own state.
+    """Otherwise errors add up over an episode, as each step starts from the file's own state.
 
-    The expected values are those of a rollout, which is computed by other code than single steps.
+    The expected values are from ``evaluate_rollout``, which does not use the code of single steps.
     """
     torch.manual_seed(0)
     policy = PlasticPolicy(
@@ -227,7 +227,7 @@ def snippet(word: str) -> str:
 
 
 def test_the_pages_program_needs_no_plasticrl(tmp_path: Path) -> None:
-    """Its reader could not run it, or would see another agent than the trained one."""
+    """Otherwise a reader cannot run it, or it runs another agent than the trained one."""
     model = RecurrentA2C("PlasticPolicy", "CartPole-v1", policy_kwargs=TINY, seed=3)
     export_policy(model.policy, tmp_path / "agent.onnx")
     alone = "import sys; sys.modules |= dict.fromkeys(['plasticrl', 'torch', 'stable_baselines3'])"
@@ -261,7 +261,7 @@ def test_the_pages_program_for_torch(
 
 
 def test_metadata_and_no_paths(path: Path) -> None:
-    """Nobody would know what the file is; or it would tell about the machine that wrote it."""
+    """Otherwise nobody knows what the file is, or it has paths of the machine that wrote it."""
     export_policy(make(), path, env_id="Some-v1")
     if path.suffix == ".onnx":
         model = onnx.load(path)
@@ -285,7 +285,7 @@ def test_metadata_and_no_paths(path: Path) -> None:
 
 
 def test_a_file_is_replaced_when_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure would leave half a file."""
+    """Otherwise a failure leaves an incomplete file."""
     path = tmp_path / "agent.pt2"
     path.write_text("old")
     policy = make()
@@ -308,7 +308,7 @@ def test_a_file_is_replaced_when_complete(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_a_path_that_cannot_be_written(name: str, said: str, tmp_path: Path) -> None:
-    """The user would not learn what to type instead."""
+    """Otherwise the user would not learn what to type instead."""
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(UsageError, match=said):
         export_policy(make(), tmp_path / name)
@@ -317,7 +317,7 @@ def test_a_path_that_cannot_be_written(name: str, said: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
 def test_without_the_extra(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user would not learn what to install."""
+    """Otherwise the user would not learn what to install."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UsageError, match=r"pip install 'plasticrl\[export\]'"):
         export_policy(make(), tmp_path / "agent.onnx")
@@ -328,7 +328,7 @@ def test_without_the_extra(package: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_policy_in_training_goes_on(tmp_path: Path) -> None:
-    """The export would change the policy, torch's checks, or leave tensors without values in it."""
+    """Otherwise the export changes the policy or torch's validation, or leaves empty tensors."""
     model = RecurrentA2C("PlasticPolicy", "CartPole-v1", policy_kwargs=TINY, n_steps=4)
     model.learn(8)
     obs = torch.ones(2, 4)
@@ -352,7 +352,7 @@ class Doubled(FlattenExtractor):
 
 
 def test_hooks_and_own_modules(path: Path) -> None:
-    """They would be ignored, and the file would act in another way than the policy."""
+    """Otherwise they are ignored, and the file acts in another way than the policy."""
     policy = make(features_extractor_class=Doubled)
     policy.core.register_forward_hook(
         lambda _, __, result: (-result[0], map_leaves(torch.tanh, result[1]))
@@ -385,7 +385,7 @@ class Counting(FlattenExtractor):
 
 
 class Squashed(PlasticPolicy):
-    """A policy with a distribution that a file has no names for."""
+    """A policy with a distribution that cannot be exported."""
 
     def distribution_of(self, latent: Tensor) -> Distribution:
         mean = self.action_net(self.mlp_extractor.forward_actor(latent))
@@ -411,7 +411,7 @@ class Scaled(PlasticPolicy):
     ids=["noisy", "counting", "squashed", "overridden", "no policy"],
 )
 def test_what_a_file_cannot_do_is_refused(policy: Any, said: str, tmp_path: Path) -> None:
-    """The file would not act as the policy does."""
+    """Otherwise the file would not act as the policy does."""
     with pytest.raises(UsageError, match=said) as raised:
         export_policy(policy, tmp_path / "agent.pt2")
     assert "\n" not in str(raised.value)

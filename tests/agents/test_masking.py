@@ -88,7 +88,7 @@ def test_no_impossible_action_is_taken(algorithm: Any, action: str, heads: dict[
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("fast", [True, False])
-def test_the_loss_sees_the_masked_probabilities(algorithm: Any, action: str, fast: bool) -> None:
+def test_the_loss_has_the_masked_probabilities(algorithm: Any, action: str, fast: bool) -> None:
     """Otherwise the ratio of new and old probability is not that of the actions taken."""
     model = make(algorithm, make_envs(action))
     if not fast:

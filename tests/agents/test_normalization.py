@@ -1,4 +1,4 @@
-"""Runs with ``--normalize`` against SB3's ``VecNormalize``, which is stepped beside them."""
+"""Runs with ``--normalize``, compared with SB3's ``VecNormalize`` on the same steps."""
 
 import json
 from collections.abc import Callable
@@ -146,7 +146,7 @@ def learn_and_record(run: TrainingRun) -> list[np.ndarray]:
 
 
 def sb3(name: str, env: VecEnv, **options: Any) -> VecNormalize:
-    """SB3's wrapper as its documentation says, told what cannot or should not be normalized."""
+    """SB3's wrapper, which normalizes what can and should be normalized."""
     keys = KEYS.get(name)
     if keys is None:
         return VecNormalize(env, gamma=GAMMA, **options)
@@ -187,7 +187,7 @@ def assert_same(saved: dict[str, Any], env: VecNormalize) -> None:
 
 @pytest.mark.parametrize("name", ENVS)
 def test_the_statistics_are_sb3s(name: str, tmp_path: Path) -> None:
-    """The policy would see other numbers than SB3's users expect, or rounded ones."""
+    """Otherwise the policy gets other observations than with SB3, or rounded ones."""
     run = start(tmp_path / "run", name)
     actions = learn_and_record(run)
     with closing(build_env(run.config, N_ENVS)) as env:
@@ -230,20 +230,20 @@ def test_the_statistics_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_log_has_the_rewards_of_the_environment(runs: Callable[[str], Path]) -> None:
-    """A curve would show normalized rewards, which rise and fall with the statistics."""
+    """Otherwise a curve would show normalized rewards, which rise and fall with the statistics."""
     lines = read_metrics(runs("integers") / "metrics.jsonl")
     assert {line["rollout/ep_rew_mean"] for line in lines} == {4000.0}
 
 
 def test_a_resumed_cartpole_continues_its_statistics(tmp_path: Path) -> None:
-    """A resumed run would begin with the statistics of no observation."""
+    """Otherwise a resumed run would begin with the statistics of no observation."""
     start(tmp_path / "run", "CartPole").learn()
     before = content(tmp_path / "run")["normalization"]
     run = TrainingRun.resume(tmp_path / "run", 120)
     assert not run.resumes_exactly
     actions = learn_and_record(run)
     with closing(build_env(run.config, N_ENVS)) as env:
-        env.seed(60)  # of the resumed run: its own seed and the steps before
+        env.seed(60)  # the resumed run's seed: its own seed plus the number of steps before
         beside = give(sb3("CartPole", env), before)
         beside.reset()
         for action in actions:
@@ -251,7 +251,7 @@ def test_a_resumed_cartpole_continues_its_statistics(tmp_path: Path) -> None:
         assert_same(content(tmp_path / "run")["normalization"], beside)
 
 
-# Where episodes differ in length, SB3 stops at other steps, so that samples differ.
+# Sampled actions cannot be compared where episodes differ in length: SB3 stops at other steps.
 @pytest.mark.parametrize(
     ("name", "deterministic"),
     [("native", False), ("native", True), ("CartPole", True), ("Dict", False), ("Dict", True)],
@@ -259,7 +259,7 @@ def test_a_resumed_cartpole_continues_its_statistics(tmp_path: Path) -> None:
 def test_sb3_measures_the_same_with_the_statistics_frozen(
     name: str, deterministic: bool, runs: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The agent would be measured on observations that it was not trained on."""
+    """Otherwise the agent would be measured on observations that it was not trained on."""
     agent = TrainedAgent.load(runs(name))
     ours = measure(agent, 12, 3, deterministic)
     theirs = {}
@@ -284,7 +284,7 @@ def test_sb3_measures_the_same_with_the_statistics_frozen(
 
 @pytest.mark.parametrize("name", ["native", "CartPole"])
 def test_a_recorded_episode_is_the_measured_one(name: str, runs: Callable[[str], Path]) -> None:
-    """The film, the report and the pictures would show another agent than the measured one."""
+    """Otherwise films, reports and pictures show another agent than the measured one."""
     agent = TrainedAgent.load(runs(name))
     recorded = [record_episode(agent, seed, None, deterministic=True) for seed in (3, 4, 5)]
     measured = measure(agent, 3, 3, deterministic=True).rewards
@@ -301,7 +301,7 @@ def _unnormalized(agent: TrainedAgent) -> TrainedAgent:
 
 
 def test_pictures_show_the_agent_of_the_checkpoint(tmp_path: Path) -> None:
-    """TensorBoard would show an agent that sees observations of another scale."""
+    """Otherwise TensorBoard would show an agent that sees observations of another scale."""
     run = start(tmp_path / "run", "CartPole")
     run.learn()
     pictures = EpisodePictures(run.run, run.config)
@@ -319,7 +319,7 @@ def test_pictures_show_the_agent_of_the_checkpoint(tmp_path: Path) -> None:
 def test_an_exported_agent_normalizes_its_observations(
     name: str, suffix: str, runs: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """The user would have to find and apply the statistics."""
+    """Otherwise the user would have to find and apply the statistics."""
     path = tmp_path / f"agent{suffix}"
     argv = [str(runs(name)), "--export", str(path), "--episodes=2", "--json"]
     assert run_command("evaluate", argv) == 0
@@ -367,7 +367,7 @@ def assert_same_step(path: Path, policy: PlasticPolicy, inputs: Any, seen: Any) 
 
 
 def test_a_users_own_vec_normalize_is_exported(tmp_path: Path) -> None:
-    """A user of ``RecurrentA2C`` would have to normalize, or digits be lost in the file.
+    """Otherwise users of ``RecurrentA2C`` have to normalize, or the file loses precision.
 
     In single precision, the differences to the mean would be rounded to multiples of 8.
     """
@@ -382,7 +382,7 @@ def test_a_users_own_vec_normalize_is_exported(tmp_path: Path) -> None:
 
 
 def test_statistics_of_another_environment_are_not_exported(tmp_path: Path) -> None:
-    """The file would normalize by other statistics, or could not be run."""
+    """Otherwise the file would normalize by other statistics, or could not be run."""
     policy = RecurrentA2C("PlasticPolicy", "CartPole-v1").policy
     for other in (Spoiled, Mixed):
         env = normalized(DummyVecEnv([other]), GAMMA)
@@ -393,7 +393,7 @@ def test_statistics_of_another_environment_are_not_exported(tmp_path: Path) -> N
 def test_the_live_page_is_refused(
     runs: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The agent on the page would see observations of another scale."""
+    """Otherwise the agent on the page would see observations of another scale."""
     page = tmp_path / "live.html"
     assert run_command("evaluate", [str(runs("native")), "--live", str(page)]) == 2
     assert "trained with normalize" in capsys.readouterr().err
@@ -440,7 +440,7 @@ def of_other_environments(saved: Any) -> None:
 def test_damaged_statistics(
     damage: Any, sentence: str, load: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """The agent would act on observations of a wrong scale."""
+    """Otherwise the agent would act on observations of a wrong scale."""
     start(tmp_path / "run", "native").learn()
     saved = content(tmp_path / "run")
     if damage is None:
@@ -453,7 +453,7 @@ def test_damaged_statistics(
 
 
 def test_a_config_of_more_environments_than_fit_into_memory(tmp_path: Path) -> None:
-    """The check of the statistics would itself need the memory."""
+    """Otherwise the check of the statistics would itself need the memory."""
     start(tmp_path / "run", "native").learn()
     path = tmp_path / "run" / "config.json"
     data = json.loads(path.read_text())
@@ -464,7 +464,7 @@ def test_a_config_of_more_environments_than_fit_into_memory(tmp_path: Path) -> N
 
 
 def test_without_the_flag_nothing_is_normalized(tmp_path: Path) -> None:
-    """A run would change, or take statistics that it does not use."""
+    """Otherwise a run changes, or requires statistics that it does not use."""
     run = start(tmp_path / "run", "native", normalize=False)
     run.learn()
     assert run.model.get_vec_normalize_env() is None
@@ -479,7 +479,7 @@ def test_without_the_flag_nothing_is_normalized(tmp_path: Path) -> None:
 
 
 def test_no_rollout_on_the_device() -> None:
-    """Its steps would leave out the normalization."""
+    """Otherwise the steps on the device are not normalized."""
     env = make_vec_env("plasticrl/GridMaze-v0", 3, device="cpu")
     policy = RecurrentA2C("PlasticPolicy", env).policy
     assert DeviceRollout.possible(policy, env)
@@ -524,7 +524,7 @@ def test_no_other_environment_is_blamed(spoiled: dict[str, float], sentence: str
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_statistics_that_overflow_are_not_saved(tmp_path: Path) -> None:
-    """The run could not be resumed from its own checkpoint."""
+    """Otherwise the run could not be resumed from its own checkpoint."""
     if "plasticrl-tests/Spoiled-v0" not in gym.registry:
         gym.register("plasticrl-tests/Spoiled-v0", Spoiled)
     changes = {"env_id": "plasticrl-tests/Spoiled-v0", "env_kwargs": {"obs": 1e30}}

@@ -180,7 +180,7 @@ def test_every_argument_is_saved() -> None:
     assert names <= set(data)
 
 
-def test_the_weights_know_nothing_of_the_environments(core: dict[str, Any]) -> None:
+def test_the_weights_do_not_depend_on_the_environments(core: dict[str, Any]) -> None:
     """Otherwise a model cannot be loaded for another number of environments."""
     policy = make(**core)
     before = {name: value.clone() for name, value in policy.state_dict().items()}

@@ -61,7 +61,7 @@ print("the same")
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_processes_play_the_episodes_of_the_native_batch(method: str) -> None:
-    """A worker would not find the environment, or play other episodes.
+    """Otherwise a worker would not find the environment, or play other episodes.
 
     The program is given as a text, so that a worker cannot import its main module, which would
     import ``plasticrl.envs`` there.

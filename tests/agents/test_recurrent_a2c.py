@@ -118,7 +118,7 @@ def test_the_environment_gets_clipped_actions_and_the_buffer_raw_ones(make_vec: 
 def recomputed(
     model: RecurrentA2C, updates: int = 5
 ) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """Values and log-probabilities of every update, as (collected, run again)."""
+    """Values and log-probabilities of every update, as (from the rollout, recomputed)."""
     values, log_probs = [], []
     evaluate, buffer = model.policy.evaluate_rollout, model.rollout_buffer
 
@@ -135,11 +135,9 @@ def recomputed(
     return values, log_probs
 
 
-def test_the_loss_sees_the_probabilities_that_were_acted_with(
-    core: dict[str, Any], make_vec: Any
-) -> None:
+def test_the_loss_has_the_probabilities_of_the_rollout(core: dict[str, Any], make_vec: Any) -> None:
     """Otherwise the gradient is that of another policy: state, resets or order are wrong."""
-    # A policy that has become sure of one action would show nothing: entropy keeps it from that.
+    # Entropy keeps the policy from becoming deterministic, which would hide differences.
     model = make(make_vec(), policy_kwargs=core, learning_rate=0.01, ent_coef=1.0)
     for pairs in recomputed(model):
         for collected, again in pairs:
@@ -148,7 +146,7 @@ def test_the_loss_sees_the_probabilities_that_were_acted_with(
 
 
 @pytest.mark.parametrize("observation", ["Box", "Discrete", "MultiDiscrete", "Dict"])
-def test_the_loss_sees_those_probabilities_on_other_spaces(
+def test_the_loss_has_those_probabilities_on_other_spaces(
     observation: str, action: str, make_vec: Any
 ) -> None:
     """Otherwise a shape is wrong between the environment, the buffer and the loss."""
@@ -168,7 +166,7 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
 
     def spy(obs: Any, actions: Any, state: Any, *rest: Any) -> Any:
         blank = map_leaves(torch.zeros_like, state)
-        again = rest[:2]  # without the stepper, which knows the state that it began with
+        again = rest[:2]  # without the stepper, which has stored its initial state
         ours, fresh = evaluate(obs, actions, state, *again), evaluate(obs, actions, blank, *again)
         differs.append(not torch.allclose(ours[1], fresh[1], atol=1e-4))
         return ours
@@ -179,9 +177,7 @@ def test_the_state_at_the_rollouts_start_matters(core: str, make_vec: Any) -> No
 
 
 @pytest.mark.parametrize("bptt_length", [None, 8, 3])
-def test_steps_that_the_core_has_recorded_are_not_computed_again(
-    bptt_length: int | None, make_vec: Any
-) -> None:
+def test_recorded_steps_are_not_computed_again(bptt_length: int | None, make_vec: Any) -> None:
     """Otherwise a quarter of an update is wasted, or a gradient is not cut."""
     core = {"core": "plastic_rnn", **SMALL}
     model = make(make_vec(), policy_kwargs=core, n_steps=8, bptt_length=bptt_length)
@@ -203,7 +199,7 @@ def test_a_model_that_has_learned_can_be_pickled() -> None:
     assert same_weights(again, model)
 
 
-def test_weights_that_a_callback_has_changed_are_those_that_learn(make_vec: Any) -> None:
+def test_the_update_uses_weights_that_a_callback_has_changed(make_vec: Any) -> None:
     """Otherwise the gradient is that of the old weights."""
 
     class Disturb(BaseCallback):
@@ -366,7 +362,7 @@ def test_advantages_of_a_constant_value_function(make_vec: Any) -> None:
     )
 
 
-def test_what_follows_the_rollout_is_what_the_next_one_starts_with(make_vec: Any) -> None:
+def test_the_last_value_is_that_of_the_next_rollouts_start(make_vec: Any) -> None:
     """Otherwise the last value lacks the state, or uses that of an ended episode."""
     model = make(make_vec(lengths=(8, 50)), learning_rate=0.0)
     last: list[np.ndarray] = []

@@ -41,7 +41,7 @@ def stock(model: RecurrentPPO, **options: Any) -> PPO:
 
 
 def only_collects(model: RecurrentPPO) -> RecurrentPPO:
-    """The model after one rollout, from which it has not learned yet."""
+    """The model after one rollout, before the update."""
     train = RecurrentPPO.train
     model.train = lambda: None  # type: ignore[method-assign]
     model.learn(model.n_steps * model.n_envs)
@@ -90,7 +90,7 @@ def test_an_update_is_that_of_stock_ppo(
 def test_minibatches_are_whole_rollouts_of_some_environments(
     batch_size: int, sizes: list[int], make_vec: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise steps are learned from with the state of others, or not at all."""
+    """Otherwise steps are evaluated with the state of other environments, or left out."""
     seen: list[Tensor] = []
     of = Experience.of
 
@@ -121,7 +121,7 @@ def test_the_rows_of_a_rollout(make_vec: Any) -> None:
         assert torch.equal(ours, all_rows[rows])
 
 
-def test_the_first_minibatch_sees_the_probabilities_that_were_acted_with(
+def test_the_first_minibatch_has_the_probabilities_of_the_rollout(
     core: dict[str, Any], make_vec: Any
 ) -> None:
     """Otherwise the state, a reset or an order is wrong: the ratio is then not 1."""
@@ -170,7 +170,7 @@ def test_a_bad_argument_is_named(options: dict[str, Any], sentence: str, make_ve
 
 
 def test_a_gradient_that_is_not_finite_stops(make_vec: Any) -> None:
-    """The weights would be lost."""
+    """Otherwise the weights would be lost."""
     model = make(make_vec(), n_epochs=2)
     with torch.no_grad():
         model.policy.value_net.bias.fill_(1e30)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from plasticrl.agents.policies import SLOWEST_RESCALING
+from plasticrl.agents.policies import SMALLEST_AVERAGE_RATE
 from plasticrl.runs import UsageError
 
 
@@ -31,9 +31,9 @@ def test_all_values_stay_and_the_scale_is_that_of_the_returns(
         returns = 100 + 30 * torch.randn(50)
         policy.rescale_values(returns)
         torch.testing.assert_close(policy.values_of(latent), before, rtol=1e-4, atol=1e-4)
-        share = max(1 / number, SLOWEST_RESCALING)
-        means += share * (returns.mean().item() - means)
-        squares += share * (returns.square().mean().item() - squares)
+        rate = max(1 / number, SMALLEST_AVERAGE_RATE)
+        means += rate * (returns.mean().item() - means)
+        squares += rate * (returns.square().mean().item() - squares)
         assert policy.value_mean.item() == pytest.approx(means, rel=1e-4)
         assert policy.value_std.item() == pytest.approx(np.sqrt(squares - means**2), rel=1e-2)
     assert policy.value_std.item() == pytest.approx(30, rel=0.3)
@@ -73,7 +73,7 @@ def test_the_learning_does_not_depend_on_the_unit_of_the_reward(
                 return obs, scale * reward, *rest
 
             one.step = scaled
-        # The first rollout's returns have the untrained values in them, which have no unit.
+        # The first rollout's returns contain untrained values, which do not scale with the reward.
         model = make(algorithm, env, gae_lambda=1.0, gamma=0.5, max_grad_norm=1e9)
         with torch.no_grad():
             model.policy.value_net.weight.zero_()

@@ -129,7 +129,7 @@ def test_a_callback_stops_it_between_rollouts() -> None:
     assert {info["l"] for info in model.ep_info_buffer} == {11}
 
 
-def test_a_diverged_core_says_so() -> None:
+def test_a_diverged_core_raises_an_error() -> None:
     """Otherwise NaN is used as an action."""
     model = learner("cpu", 0, 3)
     with torch.no_grad():

@@ -169,7 +169,7 @@ class Wrong(Sampling):
 def test_an_observation_that_does_not_fit_its_space(
     observed: spaces.Space[Any], obs: Any, sentence: str
 ) -> None:
-    """SB3 would repeat it until it fits."""
+    """Otherwise SB3 would repeat it until it fits."""
     env = Wrong(observed, obs)
     with pytest.raises(ValueError, match=re.escape("reset returned an observation")) as caught:
         CheckedEnv(env).reset()

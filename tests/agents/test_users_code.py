@@ -1,4 +1,4 @@
-"""What users put into the algorithm: hooks, methods, callbacks, and environments that misbehave."""
+"""Users' own code in the algorithm: hooks, methods, callbacks, and faulty environments."""
 
 import copy
 import types
@@ -71,7 +71,7 @@ def head_of_another_kind(policy: PlasticPolicy) -> None:
 def test_a_mask_is_obeyed(
     change: Callable[[PlasticPolicy], None], net_arch: list[int], make_vec: Any
 ) -> None:
-    """Invalid actions would be taken, while the loss obeys the mask."""
+    """Otherwise invalid actions are taken, although the loss uses the mask."""
     model = make(make_vec(), policy_kwargs={"net_arch": net_arch})
     change(model.policy)
     taken: list[int] = []
@@ -88,7 +88,7 @@ def test_a_mask_is_obeyed(
 
 @pytest.mark.parametrize("part", ["features_extractor", "core", "action_net"])
 def test_hooks_fire_in_the_rollout_and_in_the_loss(part: str, make_vec: Any) -> None:
-    """A user's measurements, or changes, would be left out of one of them."""
+    """Otherwise a user's measurements or changes are missing in one of them."""
     model, calls = make(make_vec()), []
     getattr(model.policy, part).register_forward_hook(lambda *_: calls.append(part))
     model.collect_rollouts(*started(model))
@@ -104,7 +104,7 @@ class Overridden(PlasticPolicy):
 
 
 def test_an_override_that_would_not_be_called_is_refused(make_vec: Any) -> None:
-    """A mask would be ignored: a recurrent policy does not act by these methods of SB3's."""
+    """Otherwise a mask is ignored, because a recurrent policy does not act by these methods."""
     model = RecurrentA2C(Overridden, make_vec(), n_steps=16, device="cpu")
     sentence = r"Overridden\.get_distribution is overridden, .* override distribution_of"
     for act in (lambda: model.learn(48), lambda: model.predict(np.zeros((1, 2, 3), np.float32))):
@@ -118,7 +118,7 @@ def test_an_override_that_would_not_be_called_is_refused(make_vec: Any) -> None:
 
 @pytest.mark.parametrize("part", ["", "mlp_extractor"])
 def test_a_hook_that_would_not_fire_is_refused(part: str, make_vec: Any) -> None:
-    """A user's hook would be registered and never called."""
+    """Otherwise a user's hook would be registered and never called."""
     model = make(make_vec())
     model.policy.get_submodule(part).register_forward_hook(lambda *_: None)
     with pytest.raises(UsageError, match=r"a hook on .* would not be called: register it on"):
@@ -126,7 +126,7 @@ def test_a_hook_that_would_not_fire_is_refused(part: str, make_vec: Any) -> None
 
 
 def test_hidden_layers_of_another_kind(make_vec: Any) -> None:
-    """Acting would expect a Sequential."""
+    """Otherwise acting fails, because it expects a Sequential."""
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -142,7 +142,7 @@ def test_hidden_layers_of_another_kind(make_vec: Any) -> None:
 
 
 def test_under_autocast(core: dict[str, Any], make_vec: Any) -> None:
-    """Acting would fail, since NumPy has no bfloat16."""
+    """Otherwise acting would fail, since NumPy has no bfloat16."""
     model = make(make_vec(), policy_kwargs=core)
     with torch.autocast("cpu", torch.bfloat16):
         model.learn(96)
@@ -150,7 +150,7 @@ def test_under_autocast(core: dict[str, Any], make_vec: Any) -> None:
 
 
 def test_an_error_of_the_users_own_extractor_is_not_replaced(make_vec: Any) -> None:
-    """The user would be told to lower the learning rate."""
+    """Otherwise the user would be told to lower the learning rate."""
 
     class Checked(FlattenExtractor):
         def forward(self, observations: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def test_an_error_of_the_users_own_extractor_is_not_replaced(make_vec: Any) -> N
 
 
 def test_discrete_observations_and_activity_that_is_not_finite(make_vec: Any) -> None:
-    """The error would be about the shape of the observations."""
+    """Otherwise the error would be about the shape of the observations."""
     model = make(make_vec(observation="Discrete"))
     with torch.no_grad():
         model.policy.core.connection.weight.fill_(torch.inf)  # type: ignore[union-attr]
@@ -186,7 +186,7 @@ class Look(BaseCallback):
 
 
 def test_a_callback_may_read_the_rollout(observation: str, action: str, make_vec: Any) -> None:
-    """SB3's ``get`` reorders the buffer's arrays: the update would be of mixed-up steps."""
+    """Otherwise the update uses mixed-up steps, because SB3's ``get`` reorders the arrays."""
     policy = "MultiInputPlasticPolicy" if observation == "Dict" else "PlasticPolicy"
     after = []
     for callback in (None, Look()):
@@ -198,7 +198,7 @@ def test_a_callback_may_read_the_rollout(observation: str, action: str, make_vec
 
 @pytest.mark.parametrize("core", ["plastic_rnn", "lstm", "identity"])
 def test_a_time_limit_without_a_last_observation(core: str, make_vec: Any) -> None:
-    """A third party's environments would end in a KeyError. As in SB3, nothing is bootstrapped."""
+    """Otherwise such environments fail with a KeyError. As in SB3, nothing is bootstrapped."""
 
     class Silent(VecEnvWrapper):
         def reset(self) -> Any:
@@ -218,7 +218,7 @@ def test_a_time_limit_without_a_last_observation(core: str, make_vec: Any) -> No
 
 
 class Broken(gym.Env[Any, Any]):
-    """Its seventh step gives what the argument says."""
+    """An environment whose seventh step returns the given reward or observation."""
 
     observation_space = spaces.Box(-1, 1, (3,))
     action_space = spaces.Discrete(2)
@@ -254,7 +254,7 @@ class Broken(gym.Env[Any, Any]):
 def test_a_number_that_is_not_finite_is_traced_to_its_environment(
     core: str, net_arch: list[int], broken: dict[str, float], sentence: str
 ) -> None:
-    """The user would be told to lower the learning rate."""
+    """Otherwise the user would be told to lower the learning rate."""
     env = DummyVecEnv([Broken, lambda: Broken(**broken)])
     model = make(env, policy_kwargs={"core": core, "net_arch": net_arch})
     with pytest.raises(FloatingPointError, match=sentence):
@@ -262,7 +262,7 @@ def test_a_number_that_is_not_finite_is_traced_to_its_environment(
 
 
 def scale_a_weight(policy: PlasticPolicy) -> None:
-    policy.action_net.weight.data *= 2  # which leaves no mark on the weight
+    policy.action_net.weight.data *= 2  # does not change the weight's version counter
 
 
 def replace_the_head(policy: PlasticPolicy) -> None:
@@ -280,7 +280,7 @@ CHANGES = [scale_a_weight, replace_the_head, hook_on_the_head, method_of_the_pol
 def test_a_policy_that_is_changed_while_it_acts(
     change: Callable[[PlasticPolicy], None], make_vec: Any
 ) -> None:
-    """The fast path would notice it one rollout later than the loss does."""
+    """Otherwise the compiled path uses the change one rollout later than the loss."""
 
     class Change(BaseCallback):
         def _on_step(self) -> bool:
@@ -293,7 +293,7 @@ def test_a_policy_that_is_changed_while_it_acts(
 
 
 def test_a_policy_that_is_changed_back_may_act_on(make_vec: Any) -> None:
-    """Callbacks evaluate averaged weights and put the others back."""
+    """Callbacks may evaluate averaged weights and then restore the original ones."""
 
     class Average(BaseCallback):
         def _on_step(self) -> bool:
@@ -308,7 +308,7 @@ def test_a_policy_that_is_changed_back_may_act_on(make_vec: Any) -> None:
 
 
 def test_a_lazy_extractor_gets_its_weights_in_the_first_rollout(make_vec: Any) -> None:
-    """Its weights then differ from those before the rollout, which are none."""
+    """A lazy extractor has no weights before the first rollout."""
 
     class Lazy(FlattenExtractor):
         def __init__(self, space: Any) -> None:
@@ -327,7 +327,7 @@ def test_a_lazy_extractor_gets_its_weights_in_the_first_rollout(make_vec: Any) -
 def test_a_policy_that_is_changed_before_a_rollout(
     change: Callable[[PlasticPolicy], None], make_vec: Any
 ) -> None:
-    """The error message says that it may be."""
+    """The error message says that this is allowed."""
 
     class Change(BaseCallback):
         def _on_step(self) -> bool:
@@ -340,13 +340,13 @@ def test_a_policy_that_is_changed_before_a_rollout(
 
 
 def test_a_vector_environment_of_gymnasium_is_refused() -> None:
-    """The error would be about a missing attribute."""
+    """Otherwise the error would be about a missing attribute."""
     with pytest.raises(UsageError, match=r"plasticrl\.agents\.make_vec_env"):
         make(gym.make_vec("plasticrl/GridMaze-v0", num_envs=2))
 
 
-def test_states_of_predict_at_every_door(core: dict[str, Any], make_vec: Any) -> None:
-    """Who acts by hand could not ask for the values or the distribution of the same step."""
+def test_states_of_predict_in_every_method(core: dict[str, Any], make_vec: Any) -> None:
+    """Otherwise the state of ``predict`` cannot give the values or the distribution of a step."""
     model = make(make_vec(), policy_kwargs=core)
     obs = np.ones((2, 2, 3), dtype=np.float32)
     _, state = model.predict(obs)
@@ -365,7 +365,7 @@ def test_states_of_predict_at_every_door(core: dict[str, Any], make_vec: Any) ->
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("core", ["plastic_rnn", "lstm", "identity"])
 def test_a_traced_policy_is_no_constant(core: str) -> None:
-    """SB3's documented export would always give the same action."""
+    """Otherwise SB3's documented export would always give the same action."""
 
     class Exported(nn.Module):
         def __init__(self, policy: PlasticPolicy) -> None:
@@ -385,7 +385,7 @@ def test_a_traced_policy_is_no_constant(core: str) -> None:
 
 
 def test_loading_in_mid_episode_begins_new_episodes(tmp_path: Any) -> None:
-    """The last observation would be kept, and the memory of what led to it lost."""
+    """Otherwise an episode continues without the recurrent state of its earlier steps."""
     options = {"size": 5, "episode_length": 100}
     env = make_vec_env("plasticrl/GridMaze-v0", 2, seed=5, env_kwargs=options)
     make(env).learn(2 * 16).save(tmp_path / "agent.zip")
@@ -396,7 +396,7 @@ def test_loading_in_mid_episode_begins_new_episodes(tmp_path: Any) -> None:
 
 
 def test_pruned_weights(core: dict[str, Any], make_vec: Any) -> None:
-    """Acting or the loss would end in an error, or act with weights that are pruned."""
+    """Otherwise acting or the loss fails, or acting uses weights that were pruned."""
     model = make(make_vec(), policy_kwargs=core)
     part = next((p for p in model.policy.core.modules() if hasattr(p, "weight")), None)
     if part is None:

@@ -45,7 +45,7 @@ def actions(env: VecEnv, n_steps: int = N_STEPS) -> np.ndarray:
 
 
 def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """Compare infos without time; SB3 also sets ``TimeLimit.truncated`` where no episode ends."""
+    """Compare infos but the time. SB3 also sets ``TimeLimit.truncated`` where no episode ends."""
     for mine, other in zip(ours, theirs, strict=True):
         expected = dict(other)
         if "episode" not in other:
@@ -67,7 +67,7 @@ def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) 
 
 @all_ids
 def test_it_is_sb3s_own_vec_env_step_for_step(env_id: str) -> None:
-    """Otherwise training with the batch uses another environment."""
+    """Otherwise the batch is another environment than the single ones."""
     batch, reference = make_vec_env(env_id, N_ENVS, 5, env_kwargs=SHORT), singles(env_id, 5)
     assert isinstance(batch, BatchVecEnv)
     assert batch.observation_space == reference.observation_space
@@ -285,7 +285,7 @@ def test_reset_options(options: Any, expected: list[int]) -> None:
     np.testing.assert_array_equal(native.reset(), separate.reset())
     assert_same_steps(native, separate)
     assert n_cues_of(native) == expected
-    for env in (native, separate):  # the options were for one reset, but last
+    for env in (native, separate):  # options stay after a reset
         env.env_method("set_n_cues", 6, indices=0)
     np.testing.assert_array_equal(native.reset(), separate.reset())
     assert n_cues_of(native) == [6, *expected[1:]]

@@ -16,7 +16,7 @@ def test_the_ratio_is_of_medians_slow_by_fast() -> None:
 
 
 def test_actions_are_run_in_turn() -> None:
-    """Otherwise what disturbs the machine for a while would disturb one of them alone."""
+    """Otherwise a temporary disturbance of the machine affects only one of them."""
     order: list[str] = []
 
     def note(name: str) -> int:

@@ -22,7 +22,7 @@ def test_a_table_by_hand() -> None:
 
 
 def test_rows_with_other_keys_are_refused() -> None:
-    """They would stand under the wrong headings."""
+    """Otherwise their values are under the wrong headings."""
     with pytest.raises(ValueError, match="same keys"):
         markdown_table([{"a": 1, "b": 2}, {"b": 1, "a": 2}])
 

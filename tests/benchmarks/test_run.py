@@ -56,7 +56,7 @@ def test_a_bad_argument_is_named_in_one_line(
 
 
 def test_it_does_not_start_where_it_cannot_write(tmp_path: Path) -> None:
-    """A long run would be lost at its end."""
+    """Otherwise a long run would be lost at its end."""
     (tmp_path / "file").touch()
     _assert_refused(run("--out", str(tmp_path / "file" / "out")), "--out: cannot write to")
 

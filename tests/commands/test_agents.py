@@ -97,7 +97,7 @@ def refused(
 ) -> Refused:
     """Call a script's main function, which must fail, and return its error message."""
     monkeypatch.chdir(tmp_path)
-    # What is refused is refused before the work, not after it.
+    # Errors must come before the work, not after it.
     monkeypatch.setattr(RecurrentA2C, "learn", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("measured"))
 
@@ -223,7 +223,7 @@ def test_no_gpu(refused: Refused) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_no_gpu_for_an_existing_run(run: Path, refused: Refused) -> None:
-    """Otherwise the run goes on on another device than the one that was asked for."""
+    """Otherwise the run continues on another device than the requested one."""
     there_is_none = "device 'cuda' is not available here, use cpu or auto: "
     assert there_is_none in refused(train_main, "--resume", run, MANY_STEPS, "--device", "cuda")
     assert there_is_none in refused(evaluate_main, run, "--device", "cuda")
@@ -353,7 +353,7 @@ def test_evaluate_without_a_run(refused: Refused) -> None:
 def test_a_folder_with_the_name_of_a_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
 ) -> None:
-    """The user would be told about a flag instead of the folder."""
+    """Otherwise the user would be told about a flag instead of the folder."""
     monkeypatch.chdir(tmp_path)
     Path("seed=3").mkdir()
     Path("seed=3/mine").touch()

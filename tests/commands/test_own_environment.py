@@ -83,7 +83,7 @@ def plasticrl(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
 def test_a_module_in_the_current_folder(algorithm: str, folder: Path) -> None:
-    """The user would have to set PYTHONPATH, and a foreign run would import what it names."""
+    """Otherwise users have to set PYTHONPATH, or another person's run can import any module."""
     names = ("--env-id=corridor:Corridor-v0", "--wrapper=corridor:Doubled")
     steps = f"--{algorithm}.n-steps=5"
     done = plasticrl(folder, "train", algorithm, *SIZES, steps, *names, "--run-dir=run")
@@ -142,7 +142,7 @@ def test_trials_processes_and_wrappers(folder: Path) -> None:
 
 
 def test_action_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An agent that was trained with masks, also in processes, could not be measured or shown."""
+    """Otherwise an agent that was trained with masks cannot be measured or shown."""
     assert train(folder / "run", "--env-id=corridor:Locked-v0", "--trials=2", "--processes") == 0
     evaluate = ["run", "--allow-import=corridor", "--episodes=8"]
     capsys.readouterr()
@@ -175,7 +175,7 @@ def test_action_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_cannot_be_made(
     flags: list[str], sentence: str, capsys: pytest.CaptureFixture[Any]
 ) -> None:
-    """Otherwise the user sees a traceback, or finds a folder of a run that never was."""
+    """Otherwise the user sees a traceback, or finds the folder of a run that never started."""
     assert run_command("train", ["a2c", *SIZES, *flags, "--run-dir=run"]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -31,21 +31,21 @@ def due_at(lines: Lines, moved: Clock, seconds: float, work: Callable[[int], int
     return found
 
 
-def test_a_long_run_speaks_every_half_minute() -> None:
+def test_a_long_run_prints_a_line_every_half_minute() -> None:
     """Otherwise nothing is printed for a tenth of a long training."""
     moved = Clock()
     lines = Lines(total=10**9, clock=moved)
     assert due_at(lines, moved, 100, lambda second: second) == [30, 60, 90]
 
 
-def test_a_short_run_speaks_at_every_tenth() -> None:
+def test_a_short_run_prints_a_line_at_every_tenth() -> None:
     """Otherwise a short training prints nothing, or a resumed one begins with a line."""
     moved = Clock()
     lines = Lines(total=20, done=7, clock=moved)
     assert due_at(lines, moved, 13, lambda second: 7 + second) == [1, 3, 5, 7, 9, 11, 13]
 
 
-def test_half_a_minute_begins_with_every_line() -> None:
+def test_every_line_restarts_the_half_minute() -> None:
     """Otherwise two lines follow each other at once."""
     moved = Clock()
     lines = Lines(total=10, clock=moved)

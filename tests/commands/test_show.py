@@ -228,7 +228,7 @@ def test_a_file_of_the_smallest_episode(tmp_path: Path) -> None:
 def test_exporting_a_run(
     maze: Path, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file would be of another agent, or the run not measured as with --record."""
+    """Otherwise the file has another agent, or the run is not measured as with --record."""
     path = tmp_path / "agent.pt2"
     capsys.readouterr()
     assert evaluate_main([str(maze), "--json", "--episodes=2", "--export", str(path)]) == 0
@@ -249,7 +249,7 @@ def test_exporting_a_run(
 def test_exporting_an_agent_of_the_gallery(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A flag would be ignored, or a wrong path be an error only after the agent was loaded."""
+    """Otherwise a flag is ignored, or a wrong path is an error only after loading the agent."""
     path = tmp_path / "maze.onnx"
     for flags in (["--seed", "3"], ["--deterministic"], ["--episodes", "3"], ["--json"]):
         sentence = refusal(capsys, "--gallery", "maze", "--export", path, *flags)

@@ -174,7 +174,9 @@ def test_evaluate_says_what_is_not_finite(
     assert "evaluation.json is damaged" in capsys.readouterr().err
 
 
-def test_a_run_that_did_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_did_not_end_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Otherwise the user reads an error about a missing file."""
     run = RunDirectory.create(tmp_path / "run", kind=KIND, preset="x", config={})
     assert evaluate_main([str(run.path)]) == 2

@@ -89,7 +89,7 @@ def test_what_a_flag_makes_meaningless_is_left_out(flags: str, left_out: dict[st
 @pytest.mark.parametrize(
     "flags", ["--env-id CartPole-v1", "--curriculum.option None", "--env-kwargs n_cues=2"]
 )
-def test_a_curriculum_ends_whole(flags: str) -> None:
+def test_a_curriculum_is_dropped_with_all_its_settings(flags: str) -> None:
     """Otherwise CartPole gets a curriculum of cues, or ``n_cues=2`` is trained with 4 cues."""
     assert parse("cue-reward-tuned", *flags.split()).curriculum == CurriculumConfig()
     assert dropped("cue-reward-tuned", *flags.split())["curriculum.stages"] == (2, 3, 4)
@@ -114,7 +114,7 @@ def test_a_curriculum_is_kept_or_changed(flags: str, curriculum: dict[str, Any])
 
 
 def test_a_curriculum_that_ends_has_no_threshold() -> None:
-    """The agent would train with 2, 3 and 4 cues, and be measured with 5."""
+    """Otherwise the agent would train with 2, 3 and 4 cues, and be measured with 5."""
     flags = ("--env-kwargs", "n_cues=5", "--curriculum.threshold", "0.5")
     with pytest.raises(UsageError, match=r"--curriculum.threshold has no meaning without a curr"):
         parse("cue-reward-tuned", *flags)
@@ -194,7 +194,7 @@ def test_another_env_drops_the_presets_env_kwargs() -> None:
 
 
 def test_options_of_the_environment_after_two_flags() -> None:
-    """The first ones would be ignored."""
+    """Otherwise the first ones would be ignored."""
     with pytest.raises(UsageError, match="--env-kwargs is given more than once"):
         parse("maze-quickstart", "--env-kwargs", "size=7", "--env-kwargs", "episode_length=9")
     with pytest.raises(UsageError, match="size is given twice"):
@@ -202,7 +202,7 @@ def test_options_of_the_environment_after_two_flags() -> None:
 
 
 def test_a_flag_and_its_opposite() -> None:
-    """One of them would be ignored."""
+    """Otherwise one of them would be ignored."""
     with pytest.raises(UsageError, match=r"--core.no-fan-out contradicts --core.fan-out"):
         parse("maze-quickstart", "--core.fan-out", "--core.no-fan-out")
 

@@ -186,7 +186,7 @@ def test_modulation_is_there_where_there_is_a_modulator(cell: Cell[Any]) -> None
         assert modulation.shape == (2, width)
 
 
-def test_nothing_of_an_episode_lives_in_the_module(cell: Cell[Any]) -> None:
+def test_the_module_keeps_no_state(cell: Cell[Any]) -> None:
     """Otherwise a second run of the same module changes the results of the first."""
     before = {name: (x.shape, x._version) for name, x in cell.state_dict().items()}
     attributes = set(vars(cell))

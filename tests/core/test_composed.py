@@ -201,7 +201,7 @@ def test_clamped_layers_are_refused() -> None:
 
 
 def test_a_part_without_a_fast_backend_is_named() -> None:
-    """Otherwise ``backend="fused"`` is slow without a word."""
+    """Otherwise ``backend="fused"`` silently runs slow code."""
     cell = Stack([build_cell("gru", WIDTH, hidden_size=SIZE), build_cell("identity", SIZE)])
     with pytest.raises(ValueError, match="'fused' cannot run this Identity"):
         sequence(cell, torch.zeros(STEPS, ROWS, WIDTH), backend="fused")

@@ -101,7 +101,7 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     )
 
 
-def test_without_gradient_no_trace_is_kept() -> None:
+def test_without_gradient_no_trace_is_stored() -> None:
     """Otherwise acting needs as much memory as training."""
     case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 9, 2, 0.0)
     with patch.object(np, "empty", wraps=np.empty) as empty, torch.no_grad():
@@ -109,8 +109,8 @@ def test_without_gradient_no_trace_is_kept() -> None:
     assert all(4 not in call.args[0][2:] for call in empty.call_args_list if call.args[0][0])
 
 
-def test_what_the_loops_do_not_know_is_left_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a new rule or a subclass is computed as something else."""
+def test_unsupported_cells_run_in_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a new rule or a subclass is computed as another one."""
 
     class Loud(PlasticRNN):
         """A cell that overrides ``step``."""

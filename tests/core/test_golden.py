@@ -1,4 +1,4 @@
-"""The cells agree with check vectors from outside to 1e-9: values, traces and gradients.
+"""The cells agree with independent check vectors to 1e-9: values, traces and gradients.
 
 A vector is an .npz file in float64. It has ``meta`` (JSON, with the options of the cell),
 ``param.*``, ``input`` (and ``label``), the expected values at every step, (T, B, ...), upstream

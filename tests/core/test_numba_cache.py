@@ -17,7 +17,7 @@ print(CAN_CACHE, sample_actions(heads, one, one > 0, one[0] / 2, heads.scratch()
 
 
 def test_loops_are_compiled_without_keeping_them() -> None:
-    """An import would fail in a container with a read-only file system."""
+    """Otherwise an import would fail in a container with a read-only file system."""
     done = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=300
     )

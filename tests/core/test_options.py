@@ -107,7 +107,7 @@ def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
         build_cell("plastic_lstm", 12, modulator_input="cell")
 
 
-# What must be set for an option to have a meaning, and what is chosen besides the literals.
+# Settings that an option needs to have a meaning, and values of options without literals.
 NEEDS: dict[str, dict[str, Any]] = {
     "fan_out": {"modulation": "simple"},
     "modulator_activation": {"modulation": "simple"},
@@ -121,7 +121,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "weight_scale": (0.5,),
     "label_gain": (1.0,),
     "num_layers": (2,),
-    "hidden_size": (),  # that the output's width follows is another test's
+    "hidden_size": (),  # another test checks the output's width
 }
 INITIAL = ("eta_init", "alpha_init", "alpha_scale", "weight_init", "weight_scale")
 HIDDEN_SIZE = {"additive": 6, "clamped": 3}

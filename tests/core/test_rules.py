@@ -106,7 +106,7 @@ def test_fan_out_is_by_target_neuron() -> None:
 def test_retroactive_modulation_uses_the_eligibility_from_before_the_step() -> None:
     """H + E / 2 with the old E = ((.4, 0), (-.2, .1)); then E <- 3/4 E + 1/4 D.
 
-    Were E moved first, the trace's first entry would be .8 + .425 / 2 = 1.0125, not 1.
+    If E were updated first, the trace's first entry would be .8 + .425 / 2 = 1.0125, not 1.
     """
     options = connection(modulation="retroactive", modulator_activation="linear", bound="none")
     trace, eligibility = options.update(TRACE, ELIGIBILITY, PRE, POST, POST)
@@ -135,10 +135,10 @@ def test_the_drive_is_of_fixed_and_plastic_weights() -> None:
     same(plastic(PRE, TRACE), tensor([1.7, -2.5]))
 
 
-def test_the_soft_bound_has_the_middle_of_both_slopes_where_nothing_changes() -> None:
-    """At d = 0 the slopes are 1 - H and 1 + H: any other value than their mean, 1, is a bias.
+def test_the_gradient_of_the_soft_bound_at_zero_is_the_mean_of_both_slopes() -> None:
+    """At d = 0 the one-sided slopes are 1 - H and 1 + H; any value but their mean, 1, is a bias.
 
-    An episode's first retroactive step is there: its eligibility is zero.
+    d is 0 at the first retroactive step of an episode, because the eligibility is zero.
     """
     delta = torch.zeros_like(TRACE, requires_grad=True)
     BOUNDS["soft"](TRACE, delta, torch.ones_like(RATE), 1.0).sum().backward()

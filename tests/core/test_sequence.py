@@ -126,7 +126,7 @@ def row_by_episode(
 
 
 @st.composite
-def journeys(draw: st.DrawFn) -> tuple[Tensor, int]:
+def starts_and_chunk_sizes(draw: st.DrawFn) -> tuple[Tensor, int]:
     """Random episode starts and chunk sizes."""
     steps, batch = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     row = st.lists(st.booleans(), min_size=batch, max_size=batch)
@@ -177,7 +177,7 @@ def test_a_step_in_place_keeps_what_it_gave_before(cell: Cell[Any], backend: str
 
 
 @settings(max_examples=20)
-@given(journey=journeys())
+@given(journey=starts_and_chunk_sizes())
 def test_episodes_and_chunks_are_each_as_if_alone(
     cell: Cell[Any], backend: str, journey: tuple[Tensor, int]
 ) -> None:

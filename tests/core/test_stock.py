@@ -1,4 +1,4 @@
-"""A fast path is only for the stock cell: with anything else ``auto`` equals ``eager``."""
+"""Fast backends run only unchanged cells; for others, ``auto`` equals ``eager``."""
 
 import itertools
 import types
@@ -127,7 +127,7 @@ CHANGES: list[tuple[str, Callable[[Any], None]]] = [
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_as_it_is_made_is_stock(name: str) -> None:
-    """Every net would be slow."""
+    """Otherwise every net would be slow."""
     cell = build_cell(name, 14)
     assert is_stock_cell(cell)
     assert is_stock_cell(cell.double())
@@ -139,7 +139,7 @@ def test_a_cell_as_it_is_made_is_stock(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPECIALIZED)
 def test_making_the_comparison_draws_no_random_numbers(name: str) -> None:
-    """The first sequence would change what a seed gives."""
+    """Otherwise the first sequence would change what a seed gives."""
     cell = build_cell(name, 4, hidden_size=17, **SPECIALIZED[name])
     before = torch.get_rng_state()
     assert is_stock_cell(cell)
@@ -150,14 +150,14 @@ def test_making_the_comparison_draws_no_random_numbers(name: str) -> None:
     ("name", "change"), CHANGES, ids=[f"{name}-{change.__name__}" for name, change in CHANGES]
 )
 def test_a_changed_cell_is_called_as_a_module(name: str, change: Callable[[Any], None]) -> None:
-    """A hook, a mask or a part of a user's own would be passed by, while the loss obeys it."""
+    """Otherwise the fast path skips a user's hook, mask or module, which the loss uses."""
     torch.manual_seed(0)
     cell = build_cell(name, 4, hidden_size=8, **SPECIALIZED[name])
     inputs = torch.randn(6, 2, 4)
     stock, _ = sequence(cell, inputs)
     assert choose("auto", cell, inputs) is not EAGER
     change(cell)
-    cell.eval()  # spectral norm would go on with its iteration
+    cell.eval()  # in training mode, spectral norm continues its iteration
     eager, eager_state = sequence(cell, inputs, backend="eager")
     auto, auto_state = sequence(cell, inputs)
     assert not torch.allclose(eager, stock)
@@ -180,7 +180,7 @@ def test_shared_weights(name: str) -> None:
 
 
 def test_a_hook_on_all_modules_fires() -> None:
-    """A profiler or a debugger would see nothing of the core."""
+    """Otherwise a profiler or a debugger would see nothing of the core."""
     cell, seen = build_cell("plastic_rnn", 4, hidden_size=8), []
     handle = register_module_forward_hook(lambda module, *_: seen.append(module))
     try:
@@ -192,7 +192,7 @@ def test_a_hook_on_all_modules_fires() -> None:
 
 @pytest.mark.parametrize("part", ["input", "connection"])
 def test_a_part_of_another_number_type(part: str) -> None:
-    """Loops for one type of numbers would read another."""
+    """Otherwise loops for one dtype read numbers of another."""
     cell = build_cell("plastic_rnn", 4, hidden_size=8)
     getattr(cell, part).double()
     assert choose("auto", cell, torch.zeros(3, 2, 4)) is EAGER

@@ -38,7 +38,7 @@ def eager(net: Net, inputs: Tensor, starts: Tensor) -> Tensor:
 @every_core
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own
 def test_compiled(core: str) -> None:
-    """``torch.compile`` would fail, where it does not with ``torch.nn.LSTM``."""
+    """Otherwise ``torch.compile`` fails, although it works with ``torch.nn.LSTM``."""
     torch._dynamo.reset()
     net = Net(core)
     compiled = torch.compile(net, backend="eager")
@@ -49,7 +49,7 @@ def test_compiled(core: str) -> None:
 
 @every_core
 def test_traced_and_exported(core: str) -> None:
-    """The episode starts of the example would be built into the traced net."""
+    """Otherwise the traced net has the episode starts of the example as constants."""
     net = Net(core)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,7 +62,7 @@ def test_traced_and_exported(core: str) -> None:
 
 @pytest.mark.parametrize("core", ["plastic_rnn", "plastic_lstm", "rnn"])
 def test_transformed(core: str) -> None:
-    """Gradients for each example would fail. torch's own LSTMCell and GRUCell have no vmap."""
+    """Otherwise per-example gradients fail. torch's own LSTMCell and GRUCell have no vmap."""
     net = Net(core)
     inputs, _ = arguments(0)
 
@@ -83,7 +83,7 @@ def test_transformed(core: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
 def test_forward_mode() -> None:
-    """A derivative along one direction would fail."""
+    """Otherwise forward-mode differentiation fails."""
     net, (inputs, starts) = Net("plastic_rnn"), arguments(0)
     direction = torch.randn_like(inputs)
     with forward_ad.dual_level():
@@ -94,7 +94,7 @@ def test_forward_mode() -> None:
 
 
 def test_the_fused_backend_by_name_is_refused() -> None:
-    """The loops would end in an error of their own, or run in another precision than was asked."""
+    """Otherwise the loops fail with an obscure error, or run in another precision."""
     cell = build_cell("plastic_rnn", 4, hidden_size=8)
     with (
         torch.autocast("cpu", torch.bfloat16),
@@ -105,7 +105,7 @@ def test_the_fused_backend_by_name_is_refused() -> None:
 
 @every_core
 def test_under_autocast(core: str) -> None:
-    """The loops of one type of numbers would be given another."""
+    """Otherwise loops for one dtype get numbers of another."""
     net, given = Net(core), arguments(0)
     with torch.autocast("cpu", torch.bfloat16):
         assert choose("auto", net.core, given[0]) is EAGER

@@ -25,7 +25,7 @@ def draw(key: Any, counter: Any, n: int) -> Any:
 
 
 def test_mix_is_splitmix64() -> None:
-    """The outputs would differ from the published ones for seed 1234567 (Rosetta Code)."""
+    """Otherwise the outputs are not the published ones for seed 1234567 (Rosetta Code)."""
     places = np.arange(1, 6, dtype=np.int64) * GOLDEN + 1234567
     assert mix(places).view(np.uint64).tolist() == [
         6457827717110365317,
@@ -37,7 +37,7 @@ def test_mix_is_splitmix64() -> None:
 
 
 def test_events_follow_each_other_in_the_sequence() -> None:
-    """Event c would not draw the elements 128 c + 1, 128 c + 2, ... of the key's sequence."""
+    """Otherwise event c does not draw elements 128 c + 1, 128 c + 2, ... of the sequence."""
     key = np.array([1234567], dtype=np.int64)
     for event in (0, 1, 5):
         places = np.arange(1, 4, dtype=np.int64) + event * DRAWS_PER_EVENT
@@ -56,7 +56,7 @@ def test_rows_draw_for_themselves() -> None:
 
 
 def test_numbers_are_uniform_and_independent() -> None:
-    """Numbers of neighboring keys, events or draws would be uneven or correlated."""
+    """Otherwise numbers of neighboring keys, events or draws would be uneven or correlated."""
     key, counter = (grid.ravel() for grid in np.indices((200, 50), dtype=np.int64))
     draws = draw(key, counter, 8).T
     assert draws.min() >= 0
@@ -76,7 +76,7 @@ def test_integers_cover_their_range() -> None:
 
 @pytest.mark.parametrize("n_rows", [1, 30, 5_000])
 def test_drawn_ahead_is_drawn_now(n_rows: int) -> None:
-    """Numbers kept ahead would be used after the counter or the key has changed."""
+    """Otherwise numbers kept ahead would be used after the counter or the key has changed."""
     rng = np.random.default_rng(0)
     draws = UniformsAhead(event_places(2), n_rows)
     key, counter = rng.integers(-(2**63), 2**63, n_rows), np.zeros(n_rows, dtype=np.int64)

@@ -33,7 +33,7 @@ def trials_of(seen: Any, bits: int) -> list[Any]:
 
 @pytest.mark.parametrize(("n_cues", "bits"), [(4, 20), (2, 1), (3, 2), (5, 8)])
 def test_trial_structure(n_cues: int, bits: int) -> None:
-    """A trial would lack a part or repeat a cue, or its length would not be uniform."""
+    """Otherwise a trial would lack a part or repeat a cue, or its length would not be uniform."""
     batch = CueRewardBatch(60, n_cues=n_cues, cue_bits=bits, episode_length=400)
     seen, _, _ = play(batch, "oracle")
     lengths: list[int] = []
@@ -60,7 +60,7 @@ def test_trial_structure(n_cues: int, bits: int) -> None:
 
 
 def test_papers_lengths() -> None:
-    """With 4 cues, a trial would not have 5 to 8 steps, or the fixed number of extra blanks."""
+    """Otherwise a trial with 4 cues has not 5 to 8 steps, or another number of extra blanks."""
     for extra, expected in ((None, {5, 6, 7, 8}), (0, {5}), (2, {5, 6, 7})):
         batch = CueRewardBatch(30, max_extra_blanks=extra)
         seen, _, _ = play(batch, "oracle")
@@ -74,7 +74,7 @@ def _starts(seen: Any) -> Any:
 
 
 def test_every_place_and_every_cue_is_as_likely() -> None:
-    """Some place or ordered pair would be more frequent in first trials with 2 cues in 3 places."""
+    """Otherwise a place or an ordered pair of cues is more frequent than others."""
     n = 20_000
     batch = CueRewardBatch(n, max_extra_blanks=1)
     batch.reset(seed=1)
@@ -100,7 +100,7 @@ def test_every_place_and_every_cue_is_as_likely() -> None:
 
 @pytest.mark.parametrize(("bits", "n_cues"), [(1, 2), (2, 3), (2, 4), (3, 4)])
 def test_every_set_of_cues_is_as_likely(bits: int, n_cues: int) -> None:
-    """Cues would be equal or not uniform, in particular where every code is a cue."""
+    """Otherwise cues would be equal or not uniform, in particular where every code is a cue."""
     batch = CueRewardBatch(20_000, cue_bits=bits, n_cues=n_cues)
     batch.reset(seed=2)
     state = batch.get_state()
@@ -138,7 +138,7 @@ def test_perfect_play_is_paid_one_a_trial() -> None:
 
 @pytest.mark.parametrize("n_cues", [2, 3, 4, 5])
 def test_always_zero_is_paid_by_how_often_the_target_is_absent(n_cues: int) -> None:
-    """A constant answer would not earn P(absent) - P(shown) = 1 - 2 (n // 2) / n."""
+    """Otherwise a constant answer would not earn P(absent) - P(shown) = 1 - 2 (n // 2) / n."""
     _, rewards, trials = play(CueRewardBatch(3_000, n_cues=n_cues), "zero")
     expected = 1 - 2 * (n_cues // 2) / n_cues
     assert rewards.sum() / trials.sum() == pytest.approx(expected, abs=0.015)

@@ -1,7 +1,7 @@
 """Torch tensors on a device: the same episodes as numpy's, and steps that do not wait for it.
 
-No GPU is needed: torch's device "meta" has shapes and no data, so that whatever would read a value,
-or mix in an array of another device, is an error there.
+No GPU is needed: torch's device "meta" has shapes and no data, so that code that reads a
+value, or mixes in an array of another device, raises an error.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ def leaves(state: State[Any]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("device", DEVICES)
 @all_ids
 def test_a_device_keeps_the_limit_of_steps(env_id: str, device: str) -> None:
-    """An episode on a GPU would go on where one in numpy is truncated."""
+    """Otherwise an episode on a GPU continues where one in NumPy is truncated."""
     batch = make(env_id, device, max_episode_steps=3)
     batch.reset(seed=7)
     truncated = [batch.step(action)[3].tolist() for action in tensors(batch, 0, 6)]
@@ -67,7 +67,7 @@ def test_a_device_keeps_the_limit_of_steps(env_id: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_an_option_changes_in_some_rows_on_a_device(device: str) -> None:
-    """Rows of a batch on a GPU would have other options than in numpy."""
+    """Otherwise rows of a batch on a GPU would have other options than in numpy."""
     host, batch = (make("plasticrl/CueReward-v0", one, n_cues=2) for one in (None, device))
     for env in (host, batch):
         env.reset(seed=7)
@@ -84,7 +84,7 @@ def test_an_option_changes_in_some_rows_on_a_device(device: str) -> None:
 def test_a_device_plays_numpys_episodes_bit_for_bit(
     env_id: str, options: dict[str, Any], device: str
 ) -> None:
-    """A run on a GPU would be another experiment than one in numpy."""
+    """Otherwise a run on a GPU would be another experiment than one in numpy."""
     host, batch = make(env_id, None, **options), make(env_id, device, **options)
     assert_bits(batch.reset(seed=7)[0], host.reset(seed=7)[0], "reset")
     ended = np.zeros(N_ROWS, dtype=np.int64)
@@ -114,7 +114,7 @@ def test_a_device_plays_numpys_episodes_bit_for_bit(
 def test_a_saved_state_moves_between_numpy_and_a_device(
     env_id: str, options: dict[str, Any]
 ) -> None:
-    """A run that began on a GPU could not be continued on another machine."""
+    """Otherwise a run that began on a GPU could not be continued on another machine."""
     host, batch = make(env_id, None, **options), make(env_id, **options)
     host.reset(seed=1)
     for action in actions(host, 0, 9):
@@ -138,7 +138,7 @@ class NoMasks(TorchDispatchMode):
 
 @all_cases
 def test_a_transition_never_waits_for_the_device(env_id: str, options: dict[str, Any]) -> None:
-    """A step would wait for the host, and no graph could capture it."""
+    """Otherwise a step would wait for the host, and no graph could capture it."""
     batch = make(env_id, "meta", **options)
     action = torch.zeros(N_ROWS, dtype=torch.int64, device="meta")
     with NoMasks():
@@ -173,7 +173,7 @@ def test_the_test_before_this_one_sees_it(wait: Any) -> None:
 def test_a_transition_is_a_pure_function(
     env_id: str, options: dict[str, Any], device: str | None
 ) -> None:
-    """A transition would depend on more than state and action, or change one of them."""
+    """Otherwise a transition would depend on more than state and action, or change one of them."""
 
     def bits(value: Any) -> Any:
         if isinstance(value, tuple | dict):
@@ -202,7 +202,7 @@ def test_a_transition_is_a_pure_function(
 
 @all_cases
 def test_no_two_arrays_of_a_devices_state_are_one(env_id: str, options: dict[str, Any]) -> None:
-    """Two leaves would share memory, and a copy into one would overwrite the other."""
+    """Otherwise two leaves would share memory, and a copy into one would overwrite the other."""
     batch = make(env_id, **options)
     batch.reset(seed=0)
     for action in tensors(batch, 0, 3):
@@ -213,7 +213,7 @@ def test_no_two_arrays_of_a_devices_state_are_one(env_id: str, options: dict[str
 
 @all_ids
 def test_what_a_device_gave_is_the_callers(env_id: str) -> None:
-    """A caller who writes into the arrays of step or the action would change the episode."""
+    """Otherwise writing into the action or the arrays of step changes the episode."""
     one, other = make(env_id, episode_length=7), make(env_id, episode_length=7)
     one.reset(seed=0)
     other.reset(seed=0)[0][:] = 9
@@ -228,7 +228,7 @@ def test_what_a_device_gave_is_the_callers(env_id: str) -> None:
 
 @all_ids
 def test_views_are_numpys(env_id: str) -> None:
-    """Pictures and properties of a batch on a device would not be numpy arrays."""
+    """Otherwise pictures and properties of a batch on a device would not be numpy arrays."""
     pictures = []
     for device in (None, "cpu"):
         batch = make(env_id, device, render_mode="rgb_array")
@@ -244,7 +244,7 @@ def test_views_are_numpys(env_id: str) -> None:
 
 
 def test_a_curriculum_moves_on_a_device() -> None:
-    """A batch could not have more cues than at its start, or than a loaded state has."""
+    """Otherwise a batch cannot have more cues than at its start, or than in a loaded state."""
     made: list[Any] = []
     for device in (None, "cpu"):
         batch = CueRewardBatch(

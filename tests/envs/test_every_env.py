@@ -1,4 +1,4 @@
-"""The contract of every environment in the table; a new row is tested without a change here."""
+"""What holds for every environment in the table, so that a new one is tested automatically."""
 
 import copy
 import importlib
@@ -101,7 +101,7 @@ def test_stable_baselines_finds_nothing_to_complain_about(env_id: str) -> None:
 def test_batch_is_syncvectorenv_of_single_envs(
     env_id: str, options: dict[str, Any], mode: AutoresetMode
 ) -> None:
-    """Some value of some step would differ from SyncVectorEnv's, also after resets by hand."""
+    """Otherwise a value differs from SyncVectorEnv's at some step or after a manual reset."""
     batch = make_batch(env_id, autoreset_mode=mode, **options)
     sync = make_sync(env_id, mode, options)
     assert batch.metadata["autoreset_mode"] is mode
@@ -169,7 +169,7 @@ def test_seeds_matter_and_no_seed_is_fresh(env_id: str) -> None:
 def test_saved_state_continues_bit_for_bit(
     env_id: str, options: dict[str, Any], mode: AutoresetMode
 ) -> None:
-    """A state saved within an episode, or just after its end, would continue differently."""
+    """Otherwise a state saved within an episode, or just after its end, continues differently."""
     for steps in (10, options["episode_length"]):
         batch = make_batch(env_id, autoreset_mode=mode, **options)
         batch.reset(seed=5)
@@ -190,7 +190,7 @@ def test_saved_state_continues_bit_for_bit(
 @all_ids
 @pytest.mark.parametrize("device", [None, "cpu"])
 def test_copies_and_pickles_go_their_own_way(env_id: str, device: str | None) -> None:
-    """A planner that tries actions on a copy would change the original environment."""
+    """Otherwise a planner that tries actions on a copy would change the original environment."""
     batch = make_batch(env_id, autoreset_mode="SameStep", episode_length=7, device=device)
     batch.reset(seed=0)
     path = [one if device is None else torch.from_numpy(one) for one in actions(batch, 0, 20)]
@@ -241,7 +241,7 @@ def test_set_state_is_strict(env_id: str) -> None:
 
 @all_ids
 def test_returned_arrays_are_the_callers(env_id: str) -> None:
-    """A caller who writes into the arrays of reset, step or the action would change the episode."""
+    """Otherwise writing into the action or the arrays of reset or step changes the episode."""
     one, other = make_batch(env_id), make_batch(env_id)
     one.reset(seed=0)
     other.reset(seed=0)[0][:] = 9
@@ -350,7 +350,7 @@ def test_bad_common_arguments(env_id: str, name: str, value: Any) -> None:
 
 @all_ids
 def test_rendering(env_id: str) -> None:
-    """A rendering would be missing, too small, or the same at every step."""
+    """Otherwise a rendering would be missing, too small, or the same at every step."""
     batch = make_batch(env_id, render_mode="rgb_array")
     batch.reset(seed=0)
     before = batch.render()
@@ -391,7 +391,7 @@ def test_spec_makes_the_native_batch(env_id: str) -> None:
 def test_the_native_batch_keeps_gymnasiums_limit_of_steps(
     env_id: str, limit: int, mode: AutoresetMode
 ) -> None:
-    """``max_episode_steps`` would be refused or ignored in a native batch, or another limit.
+    """Otherwise a native batch refuses or ignores ``max_episode_steps``, or truncates elsewhere.
 
     The reference is Gymnasium's ``SyncVectorEnv`` over ``TimeLimit``. That does not tell the
     environment that its episode has ended, so that info of the episode's end is compared only
@@ -416,7 +416,7 @@ def test_the_native_batch_keeps_gymnasiums_limit_of_steps(
 
 @all_ids
 def test_the_info_at_the_limit_of_steps(env_id: str) -> None:
-    """An episode that the limit ends would lack the info of an episode's end."""
+    """Otherwise an episode that the limit ends would lack the info of an episode's end."""
     options = {"episode_length": 6, "autoreset_mode": "SameStep"}
     short = make_batch(env_id, **options)
     limited = make_batch(env_id, **{**options, "episode_length": 12}, max_episode_steps=6)

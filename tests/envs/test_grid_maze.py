@@ -77,7 +77,7 @@ def test_moves_by_hand() -> None:
 
 
 def test_window_is_row_major() -> None:
-    """The window at (1, 2) of a maze of size 7 would be wrong: border above, pillar below."""
+    """At (1, 2) in a maze of size 7, the border is above and a pillar below."""
     env = GridMaze(size=7)
     env.reset(seed=0)
     place(env, (1, 1), (5, 5))
@@ -124,7 +124,7 @@ def test_start_is_the_center_or_random() -> None:
 
 
 def test_a_goal_moves_at_its_rate_to_any_place() -> None:
-    """A goal would move too often, or to a place outside its region, or take the agent along."""
+    """Otherwise a goal moves too often or to a wrong place, or the agent moves with it."""
     batch = GridMazeBatch(20_000, size=7, goal_region="outer", goal_moves=0.25)
     batch.reset(seed=0)
     before = batch.get_state()
@@ -141,7 +141,7 @@ def test_a_goal_moves_at_its_rate_to_any_place() -> None:
 
 
 def test_a_goal_that_does_not_move_changes_no_other_random_number() -> None:
-    """With the option an episode would be another one even where the goal stays."""
+    """Otherwise the option changes episodes in which the goal stays."""
     still, hardly = (GridMazeBatch(50, size=5, goal_moves=rate) for rate in (0.0, 1e-12))
     rng = np.random.default_rng(0)
     for batch in (still, hardly):
@@ -212,7 +212,7 @@ def expected_reward(size: int, best: Any = None) -> float:
     [(7, 27.6, 554.0), (9, 14.8, 411.0), (11, 7.6, 321.0), (13, 5.4, 267.0)],
 )
 def test_known_numbers(size: int, random_walk: float, perfect: float) -> None:
-    """The mean reward of 200 steps would differ from the exact one or from the design's table.
+    """Otherwise the mean reward of 200 steps differs from the exact value or the design's table.
 
     The table says 5.8 for the random walk at size 13, a sample: the exact number is 5.38.
     """

@@ -45,7 +45,7 @@ def test_a_path_by_hand(goes_down: int, turn: int) -> None:
 
 
 def test_an_episode_ends_at_its_time_limit_or_in_an_arm_or_both() -> None:
-    """A terminal state at the last step would not be both, as with Gymnasium's TimeLimit."""
+    """Otherwise a terminal state at the last step is not also truncated, as in Gymnasium."""
     for length, ends in [(1, (False, True)), (2, (True, True)), (3, (True, False))]:
         steps = walk(at_start(0, corridor_length=1, episode_length=length), *[RIGHT, UP][:length])
         assert steps[-1][2:4] == ends
@@ -95,7 +95,7 @@ def test_a_corridor_of_no_length(length: Any) -> None:
 
 @pytest.mark.parametrize("goes_down", [0, 1])
 def test_the_scene_shows_where_everything_is(goes_down: int) -> None:
-    """The cue would be on another side than the goal, or not pale after the first cell."""
+    """Otherwise the cue is not on the goal's side, or not pale after the first cell."""
     env = at_start(goes_down, corridor_length=2)
 
     def names() -> list[list[str]]:

@@ -285,7 +285,7 @@ def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
         archive.writestr("data", "{}")
     with pytest.raises(
         RunError,
-        match=r"model\.zip has no checksum: it is not a plasticrl checkpoint, or of an older",
+        match=r"model\.zip has no checksum: it is not a plasticrl checkpoint, or it was wr",
     ):
         load_checkpoint(tmp_path / "model.zip")
 

@@ -33,7 +33,7 @@ def test_the_interval_of_a_mean() -> None:
     ],
 )
 def test_student(df: int, t: float) -> None:
-    """Otherwise the interval of few values is too narrow; the numbers are in any printed table."""
+    """Otherwise the interval of few values is too narrow. Any printed table has them."""
     assert t95(df) == pytest.approx(t, abs=5e-4)
 
 

@@ -10,8 +10,8 @@ from plasticrl.runs import TrainingSession
 from plasticrl.runs.compiling import COMPILING
 
 
-class Heard:
-    """Stores the calls it gets."""
+class RecordedProgress:
+    """Stores its calls."""
 
     def __init__(self) -> None:
         self.updates: list[tuple[int, str]] = []
@@ -55,7 +55,7 @@ def test_it_saves_every_so_many_updates_and_at_the_end() -> None:
 
 def test_progress_is_shown_and_stopped_also_by_an_error() -> None:
     """Otherwise the progress bar stays below an error message."""
-    heard = Heard()
+    heard = RecordedProgress()
     session = TrainingSession(heard)
 
     def train() -> None:
@@ -72,7 +72,7 @@ def test_progress_is_shown_and_stopped_also_by_an_error() -> None:
 
 def test_ctrl_c_saves_and_interrupts_between_two_updates() -> None:
     """Otherwise the update in progress is lost, or the training continues."""
-    heard, saved = Heard(), list[int]()
+    heard, saved = RecordedProgress(), list[int]()
     session = TrainingSession(heard)
     with session.training(lambda: saved.append(1), unit="updates", done=0, total=9):
         session.between_updates(1, 1, "")
@@ -84,15 +84,15 @@ def test_ctrl_c_saves_and_interrupts_between_two_updates() -> None:
     assert saved == [1]
 
 
-def test_compilation_is_said_at_once() -> None:
+def test_compilation_is_reported_at_once() -> None:
     """Otherwise nothing is shown for the seconds of the first update."""
-    heard = Heard()
+    heard = RecordedProgress()
     with TrainingSession(heard).training(lambda: None, unit="updates", done=0, total=9):
         njit(lambda x: x + 1)(1)
         assert heard.messages == [COMPILING]
 
 
-def test_ctrl_c_in_the_last_update_ends_a_training_that_is_whole() -> None:
+def test_ctrl_c_in_the_last_update_completes_the_training() -> None:
     """Otherwise a complete training counts as interrupted."""
     saved: list[int] = []
     session = TrainingSession()

@@ -192,7 +192,7 @@ def test_a_net_that_reached_its_target_is_not_trained_further(
         assert (one["stopped"], one["train_episodes"]) == ("target", 12)
 
 
-def test_seconds_count_on(tmp_path: Path, press: Callable[..., None]) -> None:
+def test_a_resumed_net_adds_to_its_seconds(tmp_path: Path, press: Callable[..., None]) -> None:
     """Otherwise the time of a net counts only the part after the last interruption."""
     run = tmp_path / "run"
     press([3])
@@ -402,7 +402,7 @@ def test_a_kill_before_the_first_checkpoint(tmp_path: Path) -> None:
     assert_same_run(run, tmp_path / "one")
 
 
-def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise the nets are trained for too long, or a script that resumes ends in an error."""
     run = tmp_path / "run"
     assert train_main([*RUNS["bohp"], "--no-controls", "--run-dir", str(run)]) == 0

@@ -100,7 +100,7 @@ def test_numpy_itself_reads_the_file(saved: Path, episode: EpisodeTrace) -> None
 
 
 def test_two_hundred_steps_of_the_largest_trace_are_small(tmp_path: Path) -> None:
-    """A recording would be too large to send. The bytes of this trace are independent."""
+    """Otherwise a recording would be too large to send. The bytes of this trace are independent."""
     trace = np.random.default_rng(0).uniform(-1, 1, (200, 64, 64)).astype(np.float32)
     steps = np.zeros(200)
     episode = EpisodeTrace(
@@ -216,7 +216,7 @@ def test_what_does_not_belong_is_named(
 
 
 def test_a_file_that_would_unpack_to_too_much(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory would be full before the user sees a message."""
+    """Otherwise the memory would be full before the user sees a message."""
     monkeypatch.setattr(archive, "MAX_BYTES", 9_000)
     with pytest.raises(ViewerError, match=r"it unpacks to [0-9,]+ bytes, more than 9,000"):
         load_npz(saved)
@@ -225,7 +225,7 @@ def test_a_file_that_would_unpack_to_too_much(saved: Path, monkeypatch: pytest.M
 def test_texts_of_too_much(
     saved: Path, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small file of texts would fill the memory, as parsed JSON is many times as large."""
+    """Otherwise a small file of texts fills the memory, as parsed JSON is much larger."""
     size = 2**22 + 1
     members = members_of(saved) | {"meta.npy": npy(np.full(size, ord(" "), np.uint8))}
     parsed: list[int] = []
@@ -240,7 +240,7 @@ def test_texts_of_too_much(
 
 
 def test_a_file_that_lies_about_its_size(saved: Path) -> None:
-    """A file whose index states a small size would unpack to gigabytes."""
+    """Otherwise a file whose index states a small size would unpack to gigabytes."""
     content = saved.read_bytes()
     with zipfile.ZipFile(saved) as file:
         member = file.getinfo("frames.npy")
@@ -254,7 +254,7 @@ def test_a_file_that_lies_about_its_size(saved: Path) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_another_compression(tmp_path: Path, method: int) -> None:
-    """The decoders of other compressions would raise errors that the reader does not catch."""
+    """Otherwise decoders of other compressions raise errors that the reader does not catch."""
     with zipfile.ZipFile(tmp_path / "e.npz", "w", method) as file:
         file.writestr("meta.npy", npy(np.zeros(3)))
     with pytest.raises(ViewerError, match=r"'meta\.npy' is compressed in another way"):
@@ -280,7 +280,7 @@ def test_a_file_cut_short_anywhere(saved: Path) -> None:
 
 
 def test_broken_bytes_are_an_error_or_harmless(saved: Path) -> None:
-    """An error of zipfile, zlib or numpy would reach the user as a traceback."""
+    """Otherwise an error of zipfile, zlib or numpy would reach the user as a traceback."""
     content, rng = saved.read_bytes(), np.random.default_rng(0)
     n_errors = 0
     for _ in range(400):

@@ -18,7 +18,7 @@ def column(*values: float) -> np.ndarray:
 
 
 def test_equal_steps_are_the_grid() -> None:
-    """Measured values would be replaced by interpolated ones."""
+    """Otherwise measured values would be replaced by interpolated ones."""
     curve = average_runs("a", [points([10, 20, 40], [1, 2, 3]), points([10, 20, 40], [3, 2, 5])])
     assert curve.steps.tolist() == [10, 20, 40]
     assert curve.runs.tolist() == [[1, 2, 3], [3, 2, 5]]
@@ -26,7 +26,7 @@ def test_equal_steps_are_the_grid() -> None:
 
 
 def test_other_steps_are_interpolated_in_the_range_of_both() -> None:
-    """A run would be prolonged to where it has never been, or be averaged at another step.
+    """Otherwise a run is extrapolated, or averaged at another step.
 
     By hand: from 10 to 30 the first is 0, 10, 20 at 10, 20, 30; the second, 1 a step, 5 + 1 at 10.
     """
@@ -37,7 +37,7 @@ def test_other_steps_are_interpolated_in_the_range_of_both() -> None:
 
 
 def test_a_long_run_is_thinned_and_keeps_its_ends() -> None:
-    """A picture of 100,000 points would take minutes, or end before the run does."""
+    """Otherwise a picture of 100,000 points would take minutes, or end before the run does."""
     steps = list(range(5, 40_005, 2))
     grid = common_grid([points(steps, [0.0] * len(steps))])
     assert (len(grid), grid[0], grid[-1]) == (GRID, 5, 40_003)
@@ -45,7 +45,7 @@ def test_a_long_run_is_thinned_and_keeps_its_ends() -> None:
 
 
 def test_a_single_run_has_no_interval() -> None:
-    """A single seed would have an interval, although nothing is known about other seeds."""
+    """Otherwise a single seed has an interval, although other seeds are unknown."""
     curve = average_runs("a", [points([1, 2], [5, 6])])
     assert (curve.low, curve.high) == (None, None)
     assert curve.center.tolist() == [5, 6]
@@ -63,7 +63,7 @@ def test_a_single_run_has_no_interval() -> None:
     ],
 )
 def test_the_interquartile_mean_by_hand(values: tuple[float, ...], expected: float) -> None:
-    """A single collapsed seed would still change the average, or the average would be a median."""
+    """Otherwise a single collapsed seed changes the average, or the average is a median."""
     assert center(column(*values), "iqm") == pytest.approx(expected)
     assert center(column(*values), "mean") == pytest.approx(np.mean(values))
 
@@ -76,7 +76,7 @@ def test_the_interval_of_two_runs_is_the_runs() -> None:
 
 @pytest.mark.parametrize("average", ["mean", "iqm"])
 def test_the_interval_against_all_resamples(average: str) -> None:
-    """The band would be too narrow or too wide. The oracle uses all 4^4 resamples of 4 runs."""
+    """Otherwise the band is too narrow or wide. The oracle uses all 4^4 resamples of 4 runs."""
     values = column(0.0, 1.0, 4.0, 16.0)
     every = [center(values[list(chosen)], average)[0] for chosen in product(range(4), repeat=4)]
     low, high = bootstrap(values, average)
@@ -99,8 +99,7 @@ def test_the_interval_of_a_normal_sample() -> None:
 
 
 def test_the_interval_is_always_the_same() -> None:
-    """The same runs would give another picture, and tests that fail now and then; a grid that is
-    cut into slices would not be one picture."""
+    """Otherwise the same runs give another picture each time, or slices of a grid do not fit."""
     values = np.random.default_rng(0).normal(size=(3, 170))
     for one, other in zip(
         bootstrap(values, "mean"), bootstrap(values[:, 90:], "mean"), strict=True
@@ -109,7 +108,7 @@ def test_the_interval_is_always_the_same() -> None:
 
 
 def test_no_range_in_common() -> None:
-    """The curve would be extrapolated."""
+    """Otherwise the curve would be extrapolated."""
     early, late = points([0, 10], [0, 1], "early"), points([10, 1000], [0, 1], "late")
     with pytest.raises(
         ViewerError, match=r"late begins at step 10, where early has ended \(step 10\)"

@@ -40,7 +40,7 @@ def thick_lines(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def test_the_lines_are_the_numbers(tmp_path: Path) -> None:
-    """A curve would be drawn upside down, shifted, or under another's color."""
+    """Otherwise a curve would be drawn upside down, shifted, or under another's color."""
     path = draw(tmp_path / "a.svg", curve("up", 3, 1.0), curve("down", 3, -2.0))
     (first, up), (second, down) = thick_lines(path)
     assert (first, second) == COLORS[:2]
@@ -52,7 +52,7 @@ def test_the_lines_are_the_numbers(tmp_path: Path) -> None:
 
 
 def test_a_band_only_where_there_are_several_runs(tmp_path: Path) -> None:
-    """One seed would look as if it had an interval."""
+    """Otherwise one seed would look as if it had an interval."""
     bands = {
         n: draw(tmp_path / f"{n}.svg", curve("a", n, 1.0)).read_text().count("PolyCollection")
         for n in (1, 2)
@@ -61,7 +61,7 @@ def test_a_band_only_where_there_are_several_runs(tmp_path: Path) -> None:
 
 
 def test_a_png_is_as_large_as_said_and_has_every_color(tmp_path: Path) -> None:
-    """Curves would be invisible, or look alike."""
+    """Otherwise curves would be invisible, or look alike."""
     path = draw(tmp_path / "a.PNG", curve("a", 2, 1.0), curve("b", 2, 0.2))
     with Image.open(path) as picture:
         assert (picture.format, picture.size) == ("PNG", (1152, 672))
@@ -73,14 +73,14 @@ def test_a_png_is_as_large_as_said_and_has_every_color(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_the_same_curves_are_the_same_file(suffix: str, tmp_path: Path) -> None:
-    """A picture under version control would change without a reason."""
+    """Otherwise a picture under version control would change without a reason."""
     one, other = (draw(tmp_path / f"{n}.{suffix}", curve("a", 3, 1.0)) for n in "ab")
     assert one.read_bytes() == other.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{suffix}", f"b.{suffix}"]
 
 
 def test_a_label_is_no_formula(tmp_path: Path) -> None:
-    """A run called a$b_c$ would be set as mathematics, or end in a traceback."""
+    """Otherwise a run called a$b_c$ would be set as mathematics, or end in a traceback."""
     save_curves([curve(r"a$\b_{c", 2, 1.0)], tmp_path / "a.svg", "steps", "x$y", "n")
     assert len(thick_lines(tmp_path / "a.svg")) == 1
 
@@ -94,7 +94,7 @@ def test_a_label_is_no_formula(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_cannot_be(name: str, sentence: str, tmp_path: Path) -> None:
-    """The work would end with a traceback."""
+    """Otherwise the work ends with a traceback."""
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ViewerError, match=sentence):
         draw(tmp_path / name, curve("a", 2, 1.0))

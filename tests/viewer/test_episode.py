@@ -12,7 +12,7 @@ OPTIONAL = ("frames", "texts", "values", "modulation", "synapses", "scene")
 
 
 def test_optional_fields_may_be_absent(fields: dict[str, Any]) -> None:
-    """An LSTM on an environment without pictures could not be shown."""
+    """Otherwise an LSTM on an environment without pictures could not be shown."""
     needed = {k: v for k, v in fields.items() if k not in (*OPTIONAL, "terminated")}
     episode = EpisodeTrace(**needed)
     assert episode.n_steps == 12
@@ -71,7 +71,7 @@ def test_a_wrong_field_is_named(
     ],
 )
 def test_names_of_actions(actions: np.ndarray, names: Any, shown: list[str]) -> None:
-    """A file with an action that has no name could not be shown."""
+    """Otherwise a file with an action that has no name could not be shown."""
     scene = make_scene(np.zeros((2, 2), bool), (0, 0), np.ones((4, 2), int), actions=names or ())
     episode = EpisodeTrace(
         title="t",

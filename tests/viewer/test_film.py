@@ -80,7 +80,7 @@ def test_the_environment_is_shown_pixel_for_pixel(fields: dict[str, Any]) -> Non
 
 
 def test_a_scene_is_drawn_with_its_trail(fields: dict[str, Any]) -> None:
-    """An environment without a scene would be drawn with a path."""
+    """Otherwise an environment without a scene is drawn with a path."""
     changes = make_maze()
     walls = changes["scene"].grid[0] == 1
     frames = list(FilmFrames(EpisodeTrace(**{**fields, **changes})).frames())
@@ -98,7 +98,7 @@ def test_a_scene_is_drawn_with_its_trail(fields: dict[str, Any]) -> None:
 
 
 def test_the_trace_is_shown_entry_by_entry(fields: dict[str, Any]) -> None:
-    """The heat map would be upside down, transposed, or of another step."""
+    """Otherwise the heat map would be upside down, transposed, or of another step."""
     trace = np.random.default_rng(0).uniform(-1, 1, (12, 9, 9)).astype(np.float32)
     trace[0, 0, 0] = 1.0  # the scale
     episode = EpisodeTrace(**{**fields, "synapses": make_synapses(trace)})
@@ -149,7 +149,7 @@ def test_short_silent_episodes_with_long_titles(tmp_path: Path, n_steps: int, su
 
 
 def test_two_hundred_steps_of_the_largest_trace_are_small(tmp_path: Path) -> None:
-    """A film would be too large to show. This trace grows from zero, saturates and flickers."""
+    """Otherwise a film is too large to show. This trace grows from zero, saturates, flickers."""
     rng = np.random.default_rng(0)
     trace = np.zeros((200, 64, 64), np.float32)
     for step in range(1, 200):
@@ -211,7 +211,7 @@ def test_a_folder_by_that_name_is_left_alone(tmp_path: Path) -> None:
 def test_a_film_that_is_too_long(
     episode: EpisodeTrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An hour of Atari would fill the memory."""
+    """Otherwise an hour of Atari would fill the memory."""
     monkeypatch.setattr(film, "MAX_STEPS", 11)
     with pytest.raises(ViewerError, match=r"12 steps are too long a film, of at most 11; .*\.npz"):
         record(episode, tmp_path / "run.gif")
@@ -220,7 +220,7 @@ def test_a_film_that_is_too_long(
 
 
 def test_an_mp4_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The missing package would be reported only after the episode was played."""
+    """Otherwise the missing package would be reported only after the episode was played."""
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ViewerError, match=r"\.mp4 needs the extra `video`") as raised:
         check_record_path(tmp_path / "run.mp4")

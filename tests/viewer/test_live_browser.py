@@ -221,7 +221,7 @@ def test_the_theme_button(live: Browser) -> None:
     assert live.value(background) == light
 
 
-def test_a_script_that_fails_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_a_script_that_fails_shows_a_message(browser: Browser, tmp_path: Path) -> None:
     save_live(live_agent(), tmp_path / "a.html")
     html = (tmp_path / "a.html").read_text()
     html, n = re.subn('(id="arrays">)[^<]*', r"\g<1>!", html)

@@ -37,7 +37,7 @@ def test_arrays_lie_end_to_end_where_they_are_said_to_be() -> None:
 
 
 def test_changes_wrap_around() -> None:
-    """A difference beyond the range of int8 (254, or -2 modulo 256) would be unpacked wrongly."""
+    """Otherwise a difference beyond int8 (254, or -2 modulo 256) is unpacked wrongly."""
     packer = Packer()
     packer.add(np.array([[-127], [127], [120]]), "i1", changes=True)
     assert unpacked(packer)[:3] == np.array([-127, -2, -7], np.int8).tobytes()
@@ -75,7 +75,7 @@ def manifest_of(html: str) -> dict[str, Any]:
 
 
 def test_the_page_asks_for_nothing() -> None:
-    """The page would load something from the network: only data: addresses are allowed."""
+    """Otherwise the page loads something from the network: only data: URLs are allowed."""
     html = page(maze_pairs())
     for _, attributes in Scripts(html).elements:
         for name in ("src", "href"):
@@ -87,7 +87,7 @@ def test_the_page_asks_for_nothing() -> None:
     "name", ["</script><script>alert(1)</script>", "<!-- <script>", '"><img src=x>', "&lt;b&gt;"]
 )
 def test_names_are_escaped(name: str) -> None:
-    """A name in another person's run folder would be run as code."""
+    """Otherwise a name in another person's run folder would be run as code."""
     html, plain = page(maze_pairs(preset=name, env_id=name)), page(maze_pairs())
     tags = [tag for tag, _ in Scripts(html).elements]
     assert tags == [tag for tag, _ in Scripts(plain).elements]
@@ -148,7 +148,7 @@ def test_more_episodes_than_are_shown_tell_the_story() -> None:
     )
 
 
-def test_who_does_not_learn_has_both_waits_alike() -> None:
+def test_an_agent_that_does_not_learn_has_equal_waits() -> None:
     """An agent with random rewards in easy and hard episodes would seem to learn or to forget."""
     rng = np.random.default_rng(0)
     chances = 1 / rng.uniform(8, 150, 4000)
@@ -163,7 +163,7 @@ def test_an_unfinished_wait_is_told_as_more() -> None:
     assert tiles == "seed 3 plastic 7 steps to first reward &gt; 33 to each later 1 reward"
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_parts_are_named() -> None:
     html = page([(cart_pole(), None)])
     assert "In this episode the agent earned 40." in html
     assert text_of(html, '<p class="notes">', "</p>") == (
@@ -183,7 +183,7 @@ def test_what_is_missing_is_said() -> None:
 def test_ablation_is_explained_where_it_is_shown(
     ablated: bool, twin: bool, told: tuple[bool, bool]
 ) -> None:
-    """A page made from an .npz file, which has one recording, would name an ablated twin."""
+    """Otherwise a page from an .npz file, which has one recording, mentions an ablated twin."""
     pair = maze_recording(3, ablated, (10,)), maze_recording(3, True, (12,)) if twin else None
     notes = text_of(page([pair]), '<p class="notes">', "</p>")
     said = "Ablated means" in notes, notes.endswith("Recorded without its ablated twin.")
@@ -202,7 +202,7 @@ def test_without_javascript_there_is_a_filmstrip() -> None:
 
 
 def test_levels_of_a_trace_come_back() -> None:
-    """At the finest detail the page would not have the recorded bytes."""
+    """Otherwise at the finest detail the page would not have the recorded bytes."""
     recording = maze_pairs()[0][0]
     assert recording.synapses is not None
     html = page([(recording, None)])
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_kept_coarser() -> None:
 
 
 def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sheet would exceed WebP's limit of 16,383 pixels: 40 frames need 7 columns, 20 need 5."""
+    """Otherwise a sheet exceeds WebP's 16,383 pixels: 40 frames need 7 columns, 20 need 5."""
     pairs = [(cart_pole(frames=np.zeros((40, 40, 60, 3), np.uint8)), None)]
     for limit, every in ((16_383, 1), (420, 1), (419, 2), (300, 2), (299, 4)):
         monkeypatch.setattr(report, "MAX_SHEET", limit)
@@ -241,14 +241,14 @@ def test_frames_that_fill_no_picture_are_kept_coarser(monkeypatch: pytest.Monkey
 
 
 def test_the_largest_picture_is_webps() -> None:
-    """`MAX_SHEET` would not be WebP's limit: one pixel more cannot be written."""
+    """Otherwise `MAX_SHEET` would not be WebP's limit: one pixel more cannot be written."""
     report._webp(Image.new("RGB", (report.MAX_SHEET, 1)))
     with pytest.raises(ValueError, match="encoding error"):
         report._webp(Image.new("RGB", (report.MAX_SHEET + 1, 1)))
 
 
 def test_eight_recordings_of_two_hundred_steps_fit() -> None:
-    """The page would be too large. The trace is noise, which packs worse than any agent's."""
+    """Otherwise the page is too large. The trace is noise, which compresses worst."""
     steps = 200
     rng = np.random.default_rng(0)
 

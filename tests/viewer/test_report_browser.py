@@ -140,7 +140,7 @@ def test_the_maze_is_drawn_with_agent_goal_walls_and_path(browser: Browser, maze
 
 
 def test_the_goal_is_lit_at_the_steps_that_earned(browser: Browser, maze_page: str) -> None:
-    """The page would light the goal at other steps than films and stills do."""
+    """Otherwise the page would light the goal at other steps than films and stills do."""
     recording = maze_pairs()[0][0]
     for step in (9, 10, 11, 15):
         browser.open(f"{maze_page}#t={step}")
@@ -188,7 +188,7 @@ def test_the_weights_with_the_trace_alone_and_the_difference(
 
 
 def test_the_page_multiplies_no_means(browser: Browser, tmp_path: Path) -> None:
-    """The page would multiply the means of alpha and trace, not take the mean of products."""
+    """Otherwise the page shows mean(alpha) * mean(trace) instead of mean(alpha * trace)."""
     pair = maze_recording(3, False, (10,), neurons=70), None
     save_report([pair], tmp_path / "pooled.html")
     browser.open((tmp_path / "pooled.html").as_uri() + "#t=40")
@@ -258,7 +258,7 @@ def test_it_plays_to_the_end_and_from_there_from_the_start(maze: Browser) -> Non
 
 
 def test_one_loop_plays_at_a_time(maze: Browser) -> None:
-    """Stopping and playing before the next frame is drawn would start a second loop."""
+    """Otherwise stopping and playing before the next frame is drawn would start a second loop."""
     waiting = maze.value(
         "(() => { const waiting = new Set();"
         "const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];"
@@ -321,7 +321,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, maze_page: str, widt
 
 
 def test_the_panels_fit_a_small_laptop(browser: Browser, maze_page: str) -> None:
-    """A reader would have to scroll to see all panels at 1280 x 800."""
+    """Otherwise a reader would have to scroll to see all panels at 1280 x 800."""
     browser.open(maze_page)
     bottom = "document.getElementById('panels').getBoundingClientRect().bottom"
     top = "document.querySelector('footer').getBoundingClientRect().top"
@@ -338,7 +338,7 @@ def test_a_hostile_name_is_only_a_name(browser: Browser, tmp_path: Path) -> None
 
 
 def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
-    """The page would draw more than the critic's value, or not say which parts are missing."""
+    """Otherwise the page draws more than the critic's value, or does not name missing parts."""
     save_report([(cart_pole(), None)], tmp_path / "page.html")
     browser.open((tmp_path / "page.html").as_uri() + "#t=40&ablated")
     assert browser.value("document.querySelectorAll('.panel').length") == 1
@@ -351,7 +351,7 @@ def test_an_lstm_on_cart_pole(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_frames_of_any_environment(browser: Browser, tmp_path: Path) -> None:
-    """A wrong frame would be taken from the sheet; a shorter recording stays at its last frame."""
+    """Otherwise the page shows a wrong frame. A shorter recording stays at its last frame."""
     shades = np.linspace(20, 230, N_STEPS).astype(np.uint8)
     frames = np.broadcast_to(shades[:, None, None, None], (N_STEPS, 40, 60, 3)).copy()
     frames[:, :, 30:] = 255 - frames[:, :, 30:]
@@ -381,7 +381,7 @@ def test_without_javascript_it_is_a_filmstrip(browser: Browser, maze_page: str) 
 def test_a_script_that_fails_leaves_the_filmstrip(
     browser: Browser, tmp_path: Path, broken: str
 ) -> None:
-    """A truncated file or an old browser would show a blank page."""
+    """Otherwise a truncated file or an old browser shows a blank page."""
     save_report(maze_pairs(), tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     html, n = re.subn('(id="arrays">)[^<]*', rf"\g<1>{broken}", html)

@@ -57,14 +57,14 @@ def symbol(**changes: Any) -> tuple[Symbol, ...]:
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: Any, message: str) -> None:
-    """A broken file would raise an index error in the middle of a film."""
+    """Otherwise a broken file gives an index error in the middle of a film."""
     Scene(**FIELDS)
     with pytest.raises(ValueError, match=message):
         Scene(**{**FIELDS, field: value})
 
 
 def test_environments_and_renderers_have_the_same_words() -> None:
-    """A word that one list has and the other lacks could not be drawn."""
+    """Otherwise a word that one list has and the other lacks could not be drawn."""
     assert plasticrl.envs.scene.COLORS == scene.COLORS
     assert plasticrl.envs.scene.SHAPES == scene.SHAPES
     assert EnvSymbol._fields == Symbol._fields
@@ -74,7 +74,7 @@ def test_environments_and_renderers_have_the_same_words() -> None:
 
 
 def test_a_trail_that_is_not_always_there() -> None:
-    """An agent that dies, or is hidden by another symbol, would break the path."""
+    """Otherwise an agent that dies, or is hidden by another symbol, would break the path."""
     agent = np.array([[1, 1], [1, 2], [1, 3]])
     one = make_scene(np.zeros((3, 5), bool), (0, 0), agent)
     one.grid[1] = 0

@@ -12,7 +12,7 @@ from plasticrl.viewer.still import GAP, SIDE, filmstrip
 
 
 def test_steps_to_each_reward() -> None:
-    """The counts would be off by one, or start at the wrong end."""
+    """Otherwise the counts would be off by one, or start at the wrong end."""
     assert story.steps_to_rewards(np.array([0.0, 0.0, 10.0, 0.0, 10.0, 10.0, 0.0])) == [3, 2, 1]
     assert story.steps_to_rewards(np.array([1.0, 0.0, -1.0, 2.0])) == [1, 3]
     assert story.steps_to_rewards(np.zeros(3)) == []
@@ -37,7 +37,7 @@ def test_a_path_begins_after_the_last_reward(fields: dict[str, Any]) -> None:
 
 
 def test_every_view_lights_the_goal_at_the_step_that_earned(fields: dict[str, Any]) -> None:
-    """The film would light the goal one step later than the page and its stills."""
+    """Otherwise the film would light the goal one step later than the page and its stills."""
     episode = EpisodeTrace(**{**fields, **make_maze()})
     lit = [step for step in range(12) if story.is_hit(episode, step)]
     assert lit == [3, 7]

@@ -28,7 +28,7 @@ def test_bytes_by_hand() -> None:
 
 @pytest.mark.parametrize("largest", [0.0, 1e-45, 1e-30, 3e38])
 def test_bytes_of_any_size(largest: float) -> None:
-    """An overflow would end the recording of a trace that nothing bounds."""
+    """Otherwise an overflow would end the recording of a trace that nothing bounds."""
     values = np.array([[[largest, -largest / 2]]], dtype=np.float32)
     np.testing.assert_allclose(Quantized.of(values).at(0), values[0], rtol=0.01)
 
@@ -49,7 +49,7 @@ def test_a_small_connection_is_kept_entry_by_entry() -> None:
 
 
 def test_what_is_pooled_is_the_change_and_not_its_factors() -> None:
-    """The change, which is 1 everywhere, would be 0 as the means of alpha and trace are."""
+    """Otherwise the change, which is 1 everywhere, is 0, like the means of alpha and trace."""
     sign = np.where(np.indices((128, 128)).sum(axis=0) % 2, 1.0, -1.0)
     recorder = SynapseRecorder(np.zeros((128, 128)), sign, bound=None, eta=None)
     recorder.add(sign)
@@ -60,7 +60,7 @@ def test_what_is_pooled_is_the_change_and_not_its_factors() -> None:
 
 
 def test_the_statistics_are_of_the_whole_trace() -> None:
-    """After pooling, the mean of |trace| and the share at the bound would be 0 here."""
+    """Otherwise they are 0, as the pooled trace is here."""
     trace = np.zeros((128, 128))
     trace[:, ::2], trace[:, 1::2] = 1.0, -1.0
     trace[0] = 0.5

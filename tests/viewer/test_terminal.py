@@ -69,7 +69,7 @@ def test_a_maze_with_its_path(fields: dict[str, Any], no_color: bool) -> None:
 def test_the_last_rewards_are_told_where_not_all_find_room(
     fields: dict[str, Any], height: int, caption: str, first: int
 ) -> None:
-    """How the agent does later in a long episode would be missing."""
+    """Otherwise the rewards late in a long episode are missing."""
     waits = np.arange(10, 26)  # eight in a line
     n_steps = int(waits.sum())
     rewards = np.zeros(n_steps)
@@ -195,7 +195,7 @@ def test_the_strips_stand_still_while_the_numbers_grow(fields: dict[str, Any]) -
 
 
 def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from another person would clear the screen or set its title."""
+    """Otherwise a file from another person would clear the screen or set its title."""
     text = "\x1b[2J\x1b]0;owned\x1b\\\x1b(0\x1bc\x1b[31mred\x1b[0m"
     changes = {"texts": (text,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
@@ -205,7 +205,7 @@ def test_escape_codes_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]
 
 
 def test_links_of_a_text_do_not_reach_the_terminal(fields: dict[str, Any]) -> None:
-    """A file from another person could show links to any address; colors stay."""
+    """Otherwise a file from another person could show links to any address; colors stay."""
     link = "\x1b[31mA\x1b]8;;https://example.com/owned\x1b\\B\x1b]8;;\x1b\\"
     changes = {"texts": (link,) * 12, "scene": None}
     shown = played(EpisodeTrace(**{**fields, **changes}), color_system="truecolor")
@@ -251,7 +251,7 @@ def test_sparklines_by_hand() -> None:
 
 
 def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -> None:
-    """CartPole, with a reward at every step, would fill the log."""
+    """Otherwise CartPole, with a reward at every step, would fill the log."""
     episode = EpisodeTrace(**{**fields, "rewards": np.ones(12), "synapses": None})
     assert played(episode, force_terminal=False) == (
         "maze [bold]9 x 9[/bold]\n"
@@ -265,7 +265,7 @@ def test_rewards_at_every_step_are_not_told_one_by_one(fields: dict[str, Any]) -
 def test_numbers_of_any_size_and_nets_of_any_shape(
     fields: dict[str, Any], tmp_path: Path, size: float, shape: tuple[int, int]
 ) -> None:
-    """A file from another person, or a trace of extreme numbers, would end in a traceback."""
+    """Otherwise extreme numbers, or a file from another person, end in a traceback."""
     series = np.linspace(-size, size, 12)
     trace = np.clip(series, -1e38, 1e38)[:, None, None] * np.ones(shape)
     changes = {"rewards": series, "values": series, "modulation": series}

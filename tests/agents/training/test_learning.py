@@ -23,7 +23,7 @@ class CueRecall(gym.Env[np.ndarray, np.int64]):
     """A cue at the first step, a few blank steps, then a go signal: answer with the cue.
 
     Observation: (is cue 0, is cue 1, go). Reward 1 for the right answer at the go, which is the
-    last step, and 0 else: without memory nothing beats 0.5 an episode.
+    last step, and 0 otherwise. Without memory, no policy earns more than 0.5 per episode.
     """
 
     observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
@@ -99,7 +99,7 @@ def test_three_lines_of_a_users_own_script_improve_on_cartpole() -> None:
 
 
 def without_velocities(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """CartPole's observation with the position of the cart and the angle of the pole alone."""
+    """CartPole's observation with only the position of the cart and the angle of the pole."""
     space = env.observation_space
     assert isinstance(space, spaces.Box)
     kept = spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)

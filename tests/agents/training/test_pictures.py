@@ -106,7 +106,7 @@ def test_an_environment_is_drawn_too(tmp_path: Path) -> None:
 
 
 class Endless(gym.Env[Any, Any]):
-    """An environment without end and without pictures, which uses numpy's global generator."""
+    """An environment without an end or pictures, which uses NumPy's global generator."""
 
     made = 0
 
@@ -122,7 +122,7 @@ class Endless(gym.Env[Any, Any]):
         return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
 
     def step(self, action: Any) -> Any:
-        reward = float(np.random.random())  # noqa: NPY002  the global stream is meant
+        reward = float(np.random.random())  # noqa: NPY002  the global generator
         return np.zeros(2, dtype=np.float32), reward, False, False, {}
 
 
@@ -135,10 +135,10 @@ def left_out(run: Path) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array'")  # Gymnasium's
-def test_what_cannot_be_drawn_is_left_out_and_said(
+def test_what_cannot_be_drawn_is_left_out_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise an endless episode stops the training, or an error ends it, or nothing is said."""
+    """Otherwise an endless episode or an error stops the training, or no reason is given."""
     monkeypatch.setattr(callbacks, "LONGEST", 20)
     flags = ["maze-quickstart", *SIZES, "--env-id=Endless-v0", "--core.name=lstm"]
     run = train(tmp_path / "run", *flags)
@@ -175,7 +175,7 @@ def test_the_same_bits_are_learned_without_pictures(
     assert first["rng"]["numpy"]["pos"] == second["rng"]["numpy"]["pos"]
 
 
-def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_generators_are_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise an episode that fails half-way changes the training."""
     from plasticrl.agents import RecurrentA2C, make_vec_env
     from plasticrl.agents.training.presets import maze_quickstart
@@ -200,7 +200,7 @@ def test_random_numbers_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPa
 def test_a_mistake_of_our_own_is_not_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault in the recording of our environments would only be a text in TensorBoard."""
+    """Otherwise a bug in the recording of our environments is only a text in TensorBoard."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a fault")

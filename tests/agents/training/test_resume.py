@@ -51,7 +51,7 @@ def train(path: Path, flags: list[str], total: int) -> Path:
 
 
 def resume(path: Path, total: int | None = None, *flags: str) -> None:
-    # TensorBoard sorts event files by the second in their names: no user resumes within it.
+    # TensorBoard sorts event files by the second in their names, and users resume later.
     for file in (path / "tensorboard").iterdir():
         second = file.name.split(".")[3]
         file.rename(file.with_name(file.name.replace(second, str(int(second) - 100))))
@@ -103,7 +103,7 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -> None:
     """Otherwise a checkpoint lacks something on which the training depends."""
     algorithm = "ppo" if flags[0] == "ppo" else "a2c"
-    flags = [*flags, f"--{algorithm}.learning-rate-decay=0"]  # a rate that decays knows the total
+    flags = [*flags, f"--{algorithm}.learning-rate-decay=0"]  # a decay depends on the total
     unbroken = train(tmp_path / "unbroken", flags, total=240)
     run = train(tmp_path / "run", flags, total=90)
     resume(run, total=150)
@@ -154,7 +154,7 @@ def test_what_is_compared_differs_with_the_seed(tmp_path: Path) -> None:
     assert scalars(one) != scalars(other)
 
 
-def test_the_clock_counts_on(tmp_path: Path) -> None:
+def test_a_resumed_run_adds_to_the_time(tmp_path: Path) -> None:
     """Otherwise time and speed of a resumed run count only its last part."""
     run = train(tmp_path / "run", MAZE, total=60)
     newest = latest_checkpoint(run / "checkpoints")
@@ -188,7 +188,7 @@ def start(argv: list[str], before: str = "") -> "subprocess.Popen[str]":
 def test_a_signal_saves_and_resume_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     """Otherwise Ctrl-C, a scheduler or a closed terminal loses work."""
     run = tmp_path / "run"
-    # Only Ctrl-C can have saved; a learning rate that decays knows the total.
+    # Only the signal saves a checkpoint. A decay of the learning rate depends on the total.
     flags = [*MAZE, "--checkpoint-every", "1000000", "--a2c.learning-rate-decay=0"]
     process = start([*flags, "--total-timesteps", "1000000000", "--run-dir", str(run)])
     while process.poll() is None and not (run / "metrics.jsonl").exists():
@@ -279,22 +279,22 @@ def test_an_environment_without_saved_state_begins_new_episodes(tmp_path: Path) 
 @pytest.mark.parametrize(
     "flags",
     [
-        # Without a gradient through time, the plasticity has none, and Adam no state for it.
+        # Without a gradient through time, alpha has no gradient and no state in Adam.
         ("--core.name=plastic_lstm", "--a2c.bptt-length=1"),
         ("--core.modulation=retroactive", "--a2c.bptt-length=2"),
-        # Constant returns have no variance that could be explained.
+        # The explained variance of constant returns is NaN.
         ("--env-id=CartPole-v1", "--a2c.gamma=0"),
         ("--n-envs=1", "--a2c.n-steps=1"),
     ],
 )
 def test_what_a_run_saves_is_what_it_accepts(flags: tuple[str, ...], tmp_path: Path) -> None:
-    """A run could not be resumed from its own checkpoint."""
+    """Otherwise a run could not be resumed from its own checkpoint."""
     run = train(tmp_path / "run", ["maze-quickstart", *SIZES, *flags], total=60)
     resume(run, total=120)
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time of training would be negative, and the checkpoint be refused."""
+    """Otherwise the training time is negative, and the checkpoint is rejected."""
     now, started = time.time(), time.monotonic()
     monkeypatch.setattr(time, "time", lambda: now - 100 * (time.monotonic() - started))
     run = train(tmp_path / "run", MAZE, total=60)

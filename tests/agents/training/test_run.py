@@ -66,7 +66,7 @@ def test_the_config_is_the_run(run: Path) -> None:
 
 @pytest.mark.parametrize("env_id", ["plasticrl/GridMaze", "plasticrl.envs:plasticrl/GridMaze-v0"])
 def test_an_id_in_another_form_is_the_same_run(env_id: str, run: Path, tmp_path: Path) -> None:
-    """The preset's options would be dropped, and the environments be stepped one by one."""
+    """Otherwise the preset's options are dropped, and the environments are not a native batch."""
     argv = [f"--env-id={env_id}", "--run-dir", str(tmp_path / "other")]
     assert train_main([*TINY[:-3], *argv, *TINY[-3:]]) == 0
     config = open_run(tmp_path / "other")[1]
@@ -167,7 +167,9 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
     ]
 
 
-def test_a_run_gives_ctrl_c_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_restores_the_handler_of_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise Ctrl-C has no effect on the program after a training."""
     before = signal.getsignal(signal.SIGINT)
     assert train_main([*TINY, "--run-dir", str(tmp_path / "good")]) == 0
@@ -215,7 +217,7 @@ gym.register("Counted-v0", Counted, max_episode_steps=5)
 
 @pytest.mark.filterwarnings("ignore:.*render_mode=.rgb_array.")  # Gymnasium's
 def test_every_environment_is_closed(tmp_path: Path) -> None:
-    """A user's simulators would stay open: after training, loading, and what did not succeed."""
+    """Otherwise a user's simulators stay open after training, after loading, or after an error."""
     run = tmp_path / "run"
     flags = ["maze-quickstart", *TINY[1:5], "--env-id=Counted-v0", "--run-dir", str(run)]
     assert train_main([*flags, "--a2c.entropy=simpson"]) == 2
@@ -239,7 +241,7 @@ def test_a_training_that_diverges_is_warned_of(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A run that learns nothing more would look like a success; or a good one be warned of."""
+    """Otherwise a run that no longer learns looks successful, or a good run is warned of."""
     flags = [*TINY, *core, "--total-timesteps=600", f"--a2c.learning-rate={learning_rate}"]
     assert train_main([*flags, "--run-dir", str(tmp_path / "run")]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
@@ -250,7 +252,7 @@ def test_a_training_that_diverges_is_warned_of(
 def test_weights_that_are_not_finite_are_not_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last good checkpoint would be followed by ones that nobody can use."""
+    """Otherwise the last good checkpoint would be followed by ones that nobody can use."""
     train = RecurrentA2C.train
 
     def spoiled(model: RecurrentA2C) -> None:
@@ -273,7 +275,7 @@ def test_weights_that_are_not_finite_are_not_saved(
 
 
 class Failing(Counted):
-    """Its fourth step does what the argument says."""
+    """An environment whose fourth step fails in the given way."""
 
     def __init__(self, how: str = "raise", render_mode: str | None = None) -> None:
         super().__init__()
@@ -320,7 +322,7 @@ def test_an_environment_that_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The user would not know which environment, when, how to go on, or what to mend."""
+    """Otherwise the user does not know which environment failed, when, or how to continue."""
     monkeypatch.setattr(callbacks, "LONGEST", 2)
     flags = ["maze-quickstart", *TINY[1:5], "--a2c.n-steps=2", "--checkpoint-every=1"]
     flags += ["--env-id=Failing-v0", "--env-kwargs", f"how={how}", "--run-dir"]

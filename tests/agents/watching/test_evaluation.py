@@ -322,7 +322,7 @@ gym.register("Picture-v0", Picture, max_episode_steps=3)
 
 @pytest.mark.filterwarnings("ignore:.*render_mode=.rgb_array.")  # Gymnasium's
 def test_pictures_are_seen_as_in_training(tmp_path: Path) -> None:
-    """The channels would be read as rows, and the agent measured with other pictures."""
+    """Otherwise channels are read as rows, and the agent is measured with other pictures."""
     run = tmp_path / "run"
     flags = ["--env-id=Picture-v0", "--n-envs=2", "--a2c.n-steps=4", "--core.hidden-size=4"]
     assert (

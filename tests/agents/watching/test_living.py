@@ -23,7 +23,7 @@ from plasticrl.agents.training.environments import build_env, build_single_env
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching import SEED, gallery
 from plasticrl.agents.watching.agent import TrainedAgent
-from plasticrl.agents.watching.living import LARGEST_MAZE, MOST_UNITS, living
+from plasticrl.agents.watching.living import LARGEST_MAZE, MOST_UNITS, live_agent
 from plasticrl.commands import run_command
 from plasticrl.core.cells.configs import GRUConfig, PlasticRNNConfig
 from plasticrl.envs import GridMazeBatch
@@ -48,16 +48,16 @@ def untrained(env_id: str = "plasticrl/GridMaze-v0", core: Any = None, **options
     return replace(known, config=config, policy=policy)
 
 
-def lively(**options: Any) -> PlasticRNNConfig:
+def strongly_plastic(**options: Any) -> PlasticRNNConfig:
     """Options of a small core whose trace changes its activity a lot from the first steps on."""
     scales = {"weight_init": "normal", "weight_scale": 0.3, "alpha_init": "normal"}
     return PlasticRNNConfig(**{"hidden_size": 12, "alpha_scale": 0.3, **scales, **options})
 
 
 def test_a_page_has_no_limit_of_steps() -> None:
-    """Otherwise the agent lives longer on the page than it was trained to."""
+    """Otherwise episodes on the page are longer than in the training."""
     with pytest.raises(UsageError, match=r"no max_episode_steps: train with episode_length"):
-        living(untrained(max_episode_steps=9), 0)
+        live_agent(untrained(max_episode_steps=9), 0)
 
 
 @pytest.mark.parametrize(
@@ -69,29 +69,29 @@ def test_a_page_has_no_limit_of_steps() -> None:
     ],
 )
 def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> None:
-    """Otherwise the agent on the page sees, or does, something else than in its training."""
+    """Otherwise the agent on the page gets other observations or acts in another way."""
     agent = untrained()
     agent = replace(agent, config=replace(agent.config, **options))
     with pytest.raises(UsageError, match=f"trained with {named}$"):
-        living(agent, 0)
+        live_agent(agent, 0)
 
 
 CORES = {
-    "hebb-hard": lively(eta_init=0.2, clip=0.5),
-    "oja-none-neuron": lively(rule="oja", bound="none", alpha="neuron"),
-    "soft-scalar": lively(bound="soft", alpha="scalar", eta_init=0.3),
-    "decay": lively(bound="decay", eta_init=0.3),
-    "simple": lively(modulation="simple", clip=0.7),
-    "simple-fan-out-soft": lively(modulation="simple", fan_out=True, bound="soft"),
-    "simple-sigmoid-oja-none": lively(
+    "hebb-hard": strongly_plastic(eta_init=0.2, clip=0.5),
+    "oja-none-neuron": strongly_plastic(rule="oja", bound="none", alpha="neuron"),
+    "soft-scalar": strongly_plastic(bound="soft", alpha="scalar", eta_init=0.3),
+    "decay": strongly_plastic(bound="decay", eta_init=0.3),
+    "simple": strongly_plastic(modulation="simple", clip=0.7),
+    "simple-fan-out-soft": strongly_plastic(modulation="simple", fan_out=True, bound="soft"),
+    "simple-sigmoid-oja-none": strongly_plastic(
         modulation="simple", modulator_activation="sigmoid", rule="oja", bound="none"
     ),
-    "retroactive-fan-out": lively(modulation="retroactive", fan_out=True, eta_init=0.3),
-    "retroactive-linear-oja-soft": lively(
+    "retroactive-fan-out": strongly_plastic(modulation="retroactive", fan_out=True, eta_init=0.3),
+    "retroactive-linear-oja-soft": strongly_plastic(
         modulation="retroactive", modulator_activation="linear", rule="oja", bound="soft"
     ),
-    "retroactive-none": lively(modulation="retroactive", bound="none"),
-    "additive": lively(hidden_size=17, input_mode="additive", modulation="simple"),
+    "retroactive-none": strongly_plastic(modulation="retroactive", bound="none"),
+    "additive": strongly_plastic(hidden_size=17, input_mode="additive", modulation="simple"),
 }
 MAZES: dict[str, dict[str, Any]] = {
     "hebb-hard": {"size": 7, "wall_penalty": 0.5, "step_penalty": 0.125},
@@ -112,10 +112,10 @@ def build_maze(agent: TrainedAgent) -> GridMazeBatch:
 
 
 @torch.no_grad()
-def python_life(agent: TrainedAgent, uniforms: np.ndarray) -> list[dict[str, Any]]:
-    """Let an agent live with given random numbers: (T, 2), for the action and for the place.
+def python_steps(agent: TrainedAgent, uniforms: np.ndarray) -> list[dict[str, Any]]:
+    """Run an agent with given random numbers (T, 2), for the action and for the next place.
 
-    It computes in double precision, as a browser does.
+    This is computed in double precision, as in a browser.
     """
     batch = build_maze(agent)
     rows, world = batch.state
@@ -164,14 +164,14 @@ PAGE_LIFE = """((net, start, goal, uniforms) => {
 })"""
 
 
-def assert_the_same_lives(
+def assert_the_same_steps(
     browser: Browser, page: Path, agent: TrainedAgent
 ) -> list[dict[str, Any]]:
     """Compare 200 steps of both networks of a page with Python's; return the plastic one's."""
-    save_live(living(agent, seed=3), page)
+    save_live(live_agent(agent, seed=3), page)
     browser.open(page.as_uri() + "#paused")
     uniforms = np.random.default_rng(1).random((N_STEPS, 2))
-    lives = [python_life(one, uniforms) for one in (agent, agent.ablate())]
+    lives = [python_steps(one, uniforms) for one in (agent, agent.ablate())]
     for which, life in enumerate(lives):
         script = f"{PAGE_LIFE}({which}, {START}, {GOAL}, {uniforms.tolist()})"
         for t, (step, on_page) in enumerate(zip(life, browser.value(script), strict=True)):
@@ -204,15 +204,15 @@ def assert_it_acts_so(agent: TrainedAgent, life: list[dict[str, Any]]) -> None:
 def test_the_page_has_pythons_equations(browser: Browser, tmp_path: Path, name: str) -> None:
     torch.manual_seed(2)
     agent = untrained(core=CORES[name], **MAZES.get(name, {"size": 5}))
-    life = assert_the_same_lives(browser, tmp_path / "a.html", agent)
+    life = assert_the_same_steps(browser, tmp_path / "a.html", agent)
     assert np.abs(life[-1]["trace"]).max() > 0.1  # else nothing was compared
     assert sum(step["reward"] > 0 for step in life) > 1
 
 
 @pytest.mark.parametrize("name", ["maze", "maze-moving"])
-def test_the_page_lives_as_the_gallerys_agent(browser: Browser, tmp_path: Path, name: str) -> None:
+def test_the_page_acts_as_the_gallerys_agent(browser: Browser, tmp_path: Path, name: str) -> None:
     agent = TrainedAgent.load(gallery.folder(name))
-    life = assert_the_same_lives(browser, tmp_path / "a.html", agent)
+    life = assert_the_same_steps(browser, tmp_path / "a.html", agent)
     assert sum(step["reward"] > 0 for step in life) > 10
     assert_it_acts_so(agent, life)
 
@@ -236,7 +236,9 @@ MOVED = """((lives) => {
 
 def test_an_agent_learns_a_moved_reward(browser: Browser, tmp_path: Path) -> None:
     """Otherwise a visitor moves the reward, and the agent keeps going to its old place."""
-    save_live(living(TrainedAgent.load(gallery.folder("maze-moving")), SEED), tmp_path / "a.html")
+    save_live(
+        live_agent(TrainedAgent.load(gallery.folder("maze-moving")), SEED), tmp_path / "a.html"
+    )
     browser.open((tmp_path / "a.html").as_uri() + "#paused")
     plastic, ablated = np.transpose(browser.value(f"{MOVED}(100)"))
     assert plastic[9] > 2 * plastic[0]
@@ -245,10 +247,10 @@ def test_an_agent_learns_a_moved_reward(browser: Browser, tmp_path: Path) -> Non
     assert ablated.max() < plastic[9] / 2
 
 
-def test_the_data_are_the_agents() -> None:
+def test_the_page_has_the_agents_data() -> None:
     """Otherwise the page has another net's weights or another maze's options."""
     agent = TrainedAgent.load(gallery.folder("maze"))
-    live = living(agent, seed=5, deterministic=True)
+    live = live_agent(agent, seed=5, deterministic=True)
     assert (live.seed, live.deterministic) == (5, True)
     assert live.about == (
         "The agent is a plastic_rnn of 64 units, trained for 4,800,000 steps (maze-quickstart)"
@@ -286,7 +288,7 @@ def test_the_data_are_the_agents() -> None:
 def test_a_bound_without_a_limit_and_a_single_alpha() -> None:
     """Infinity is not JSON; the page reads an alpha for each connection."""
     core = PlasticRNNConfig(hidden_size=3, bound="none", alpha="scalar", eta_init=0.25)
-    live = living(untrained(core=core, size=5), seed=0)
+    live = live_agent(untrained(core=core, size=5), seed=0)
     assert (live.net["limit"], live.net["eta"]) == (None, 0.25)
     assert live.net["alpha"].shape == (3, 3)
     assert len(np.unique(live.net["alpha"])) == 1
@@ -295,7 +297,7 @@ def test_a_bound_without_a_limit_and_a_single_alpha() -> None:
 
 def test_the_committed_page_is_what_the_command_writes() -> None:
     """Otherwise docs/live.html shows an older page; a compressed array may differ in its bytes."""
-    live = live_page(living(TrainedAgent.load(gallery.folder("maze-moving")), SEED))
+    live = live_page(live_agent(TrainedAgent.load(gallery.folder("maze-moving")), SEED))
     committed = (Path(__file__).parents[3] / "docs" / "live.html").read_text()
     arrays = [re.findall('id="arrays">([^<]*)', html) for html in (live, committed)]
     (live_bytes,), (committed_bytes,) = (
@@ -331,15 +333,15 @@ SUPPORTED = (
 )
 def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None:
     with pytest.raises(UsageError) as caught:
-        living(untrained(**agent), seed=0)
+        live_agent(untrained(**agent), seed=0)
     assert str(caught.value) == SUPPORTED + found
 
 
-@pytest.mark.parametrize("core", [lively(num_layers=2), GRUConfig(num_layers=2)])
+@pytest.mark.parametrize("core", [strongly_plastic(num_layers=2), GRUConfig(num_layers=2)])
 def test_layers_are_refused(core: Any) -> None:
     """Otherwise a page would show a net that is not the agent's."""
     with pytest.raises(UsageError, match="shows a core of one layer that actor and critic share"):
-        living(untrained(core=core), seed=0)
+        live_agent(untrained(core=core), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -383,11 +385,11 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert evaluate_main(argv) == 0
     assert f"wrote {page}\n" in capsys.readouterr().err
     agent = TrainedAgent.load(gallery.folder("maze"))
-    assert page.read_text() == live_page(living(agent, 7, deterministic=True))
+    assert page.read_text() == live_page(live_agent(agent, 7, deterministic=True))
 
 
 def test_all_presets_of_the_maze_are_supported() -> None:
     for name in ("maze-quickstart", "maze-paper"):
         config = PRESETS[name]()
-        live = living(untrained(core=config.core, **config.env_kwargs), seed=0)
+        live = live_agent(untrained(core=config.core, **config.env_kwargs), seed=0)
         assert math.prod(live.net["weight"].shape) == config.core.hidden_size**2  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""Whoever acts in an environment that has action masks takes no impossible action.
+"""Evaluations, recordings and pictures respect action masks.
 
-The environment raises an error if one does.
+The environment raises an error for an impossible action.
 """
 
 from collections import Counter
@@ -61,9 +61,9 @@ def test_evaluations_and_recordings(action: str, options: dict[str, Any]) -> Non
 
 def test_the_pairs_of_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise there is no report of such an agent."""
-    monkeypatch.setattr(pairs, "COUNTED", N_EPISODES)
+    monkeypatch.setattr(pairs, "N_AVERAGED", N_EPISODES)
     agent = untrained()
-    assert len(play_pairs(agent, 3)) == pairs.SHOWN
+    assert len(play_pairs(agent, 3)) == pairs.N_SHOWN
     whole, ablated = count_rewards(agent, 3, deterministic=False)
     assert len(whole) == len(ablated) == N_EPISODES
 
@@ -105,7 +105,7 @@ def test_random_actions_are_all_that_are_possible() -> None:
 
 
 def test_masks_that_leave_no_action(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise an impossible action is taken without a word."""
+    """Otherwise an impossible action is silently taken."""
     monkeypatch.setattr(Masked, "action_masks", lambda _: np.zeros(5, bool))
     agent, sentence = untrained(), "leave no possible action"
     with pytest.raises(UserCodeError, match=sentence):
