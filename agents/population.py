@@ -26,7 +26,6 @@ from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.rollout import CompiledRollout
 from plasticrl.agents.stacked_linear import stack_linear
 from plasticrl.agents.vec_env import BatchVecEnv
-from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.cells.population import Population
 from plasticrl.core.state import map_leaves
 from plasticrl.runs import get_rng_state, set_rng_state
@@ -101,8 +100,8 @@ class PopulationA2C(RecurrentA2C):
     trained by itself.
 
     Args:
-        models: untrained models with equal options, whose cores are of the class ``PlasticRNN``, and
-            whose rollouts are compiled.
+        models: untrained models with equal options, whose cores are ``PlasticRNN`` and whose
+            rollouts are compiled.
         random_states: for each model, the state of the global random number generators with which
             its training begins, as ``get_rng_state`` returns it.
         env: S B environments like those of the models. Their states are overwritten.
@@ -171,7 +170,7 @@ class PopulationA2C(RecurrentA2C):
             model._last_obs = self._last_obs[rows].copy()  # type: ignore[index]
             model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
             if self._last_state is not None:
-                model._last_state = map_leaves(lambda leaf: leaf[rows].clone(), self._last_state)
+                model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
             self._update_policy(model.policy, number)
 
     @torch.no_grad()
@@ -198,7 +197,7 @@ class PopulationA2C(RecurrentA2C):
             for name, array in arrays.items():
                 setattr(model.rollout_buffer, name, array[:, rows])
             model.num_timesteps = self.num_timesteps // len(self.models)
-            model._last_state = map_leaves(lambda leaf: leaf[rows], self._last_state)
+            model._last_state = _take(rows, self._last_state)
             model._modulating = [
                 None if activity is None else activity[:, rows] for activity in self._modulating
             ]
@@ -285,6 +284,10 @@ class _OwnCallbacks(BaseCallback):
     def _on_training_end(self) -> None:
         self.model.update_models()
         self._call("on_training_end")
+
+
+def _take(rows: slice, state: Any) -> Any:
+    return map_leaves(lambda leaf: leaf[rows], state)
 
 
 def _batch_env(model: RecurrentA2C) -> BatchVecEnv:

@@ -4,9 +4,9 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -35,6 +35,7 @@ from plasticrl.commands.program import (
     say_loading,
 )
 from plasticrl.commands.progress import ProgressBar
+from plasticrl.commands.seeds import SEEDS
 from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError, WriteError
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
@@ -47,6 +48,22 @@ _CORE_NAME: Any = Annotated[
     tyro.conf.arg(help="The kind of the core. Each kind has its own options."),
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
+_SEEDS_HELP = tyro.conf.arg(
+    help="Train a run for each of these seeds, as 0..8 (with both ends) or 0 1 5, in place of seed. "
+    "With --run-dir, the runs are in its folders seed0, seed1 and so on."
+)
+
+
+class AgentArguments(NamedTuple):
+    """What the flags of an agent's training say."""
+
+    config: TrainConfig
+    run_dir: Path | None
+    """The folder that a flag names."""
+    seeds: tuple[int, ...]
+    """Empty if ``--seeds`` is not given."""
+    dropped: dict[str, Any]
+    """The settings of the preset that ``vary_config`` has dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +138,75 @@ def _prog(preset: str) -> str:
 
 
 def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
-    chosen, run_dir, dropped = parse_agent(preset, config, flags)
+    arguments = parse_agent(preset, config, flags)
+    chosen = arguments.config
     if preset in GENERIC and not {"--env-id", "--env_id"}.intersection(flag_words(flags)):
         raise UsageError(
             f"{preset} needs --env-id, as in: {_prog(preset)} --env-id CartPole-v1; an environment "
             "of your own module is named --env-id module:MyEnv-v0"
         )
     say_loading(preset)
-    from plasticrl.agents.training.run import TrainingRun
-
     import_from_here(chosen.modules)
-    path = run_dir or _new_run_dir(preset, chosen.seed)
-    with flags_in_errors(type(_agent_form(chosen, ()))):
-        run = TrainingRun.start(chosen, preset, path, dropped)
-    if dropped:
+    if dropped := arguments.dropped:
         settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
+    if arguments.seeds:
+        return _train_seeds(preset, arguments)
+    return _train_seed(preset, arguments, arguments.run_dir or _new_run_dir(preset, chosen.seed))
+
+
+def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
+    from plasticrl.agents.training.run import TrainingRun
+
+    config = arguments.config
+    with flags_in_errors(type(_agent_form(config, ()))):
+        run = TrainingRun.start(config, preset, path, arguments.dropped)
     return _learn_agent(run)
+
+
+def _train_seeds(preset: str, arguments: AgentArguments) -> int:
+    """Train the runs of several seeds, together if that is possible."""
+    from plasticrl.agents.training.together import JointRuns, why_not_together
+
+    config, folder = arguments.config, arguments.run_dir
+    paths = {
+        seed: _new_run_dir(preset, seed) if folder is None else folder / f"seed{seed}"
+        for seed in arguments.seeds
+    }
+    if (reason := why_not_together(config)) is None:
+        with flags_in_errors(type(_agent_form(config, ()))):
+            runs = JointRuns.start(config, preset, paths, arguments.dropped)
+        return _learn_together(runs)
+    say(f"the seeds are trained one after the other, because {reason}")
+    for seed, path in paths.items():
+        own = arguments._replace(config=replace(config, seed=seed))
+        if status := _train_seed(preset, own, path):
+            return status
+    return 0
+
+
+def _learn_together(training: Any) -> int:
+    from plasticrl.runs import TrainingSession
+
+    runs = training.runs
+    for run in runs:
+        say(f"run directory of seed {run.config.seed}: {run.run.path}")
+    try:
+        done = training.learn(TrainingSession(ProgressBar()))
+    except KeyboardInterrupt:
+        for run in runs:
+            status = _interrupted(run.run)
+        return status
+    except (DivergedError, UserCodeError, WriteError) as error:
+        for run in runs:
+            error.add_note(f"seed {run.config.seed}: {_how_to_continue(run.run)}")
+        raise
+    paths = " ".join(shlex.quote(str(run.run.path)) for run in runs)
+    say(
+        f"trained {len(runs)} seeds for {done[0].n_timesteps:,} steps each in "
+        f"{done[0].seconds:.0f} s; compare with: {command_line('evaluate')} {paths} --plot curves.png"
+    )
+    return 0
 
 
 def _check_env_kwargs_once(flags: Sequence[str]) -> None:
@@ -145,14 +214,8 @@ def _check_env_kwargs_once(flags: Sequence[str]) -> None:
         raise UsageError("--env-kwargs is given more than once: name all options after one of them")
 
 
-def parse_agent(
-    preset: str, config: TrainConfig, flags: Sequence[str]
-) -> tuple[TrainConfig, Path | None, dict[str, Any]]:
+def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> AgentArguments:
     """Change a preset by flags.
-
-    Returns:
-        The config; the run's folder, if a flag names one; and the settings of the preset that
-        ``vary_config`` has dropped.
 
     Raises:
         UsageError: a flag does not exist, or has an invalid value.
@@ -162,10 +225,14 @@ def parse_agent(
     about = f"Train an agent: {preset}. Flags change the preset."
     parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
     given = given_values(flags, parsed)
-    run_dir = given.pop("run_dir", None)
+    run_dir, seeds = given.pop("run_dir", None), given.pop("seeds", ())
+    if seeds and "seed" in given:
+        raise UsageError("--seed and --seeds cannot be used together: leave one out")
     with flags_in_errors(type(form)):
         chosen, dropped = vary_config(config, given)
-    return chosen, run_dir, dropped
+        for seed in seeds:
+            replace(chosen, seed=seed)  # raises an error for a seed that is too large
+    return AgentArguments(chosen, run_dir, seeds, dropped)
 
 
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
@@ -185,6 +252,7 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
         ("curriculum", curriculum_form, None),
         ("env_kwargs", Annotated[dict[str, OptionValue], _NAME_VALUE], None),
         ("run_dir", Annotated[Path | None, _RUN_DIR], None),
+        ("seeds", Annotated[tuple[int, ...], SEEDS, _SEEDS_HELP], ()),
     )
     parts = {
         "core": _copy(core, core_form),

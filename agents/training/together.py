@@ -43,7 +43,9 @@ class JointRuns:
             started.
     """
 
-    def __init__(self, runs: Sequence[TrainingRun], random_states: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self, runs: Sequence[TrainingRun], random_states: Sequence[dict[str, Any]]
+    ) -> None:
         self.runs, self._random_states = runs, random_states
 
     @classmethod
@@ -123,7 +125,9 @@ class _Report(BaseCallback):
 
     def _report(self, ended: bool = False) -> None:
         models = self.model.models
-        rewards = [mean(info["r"] for info in one.ep_info_buffer) for one in models if one.ep_info_buffer]
+        rewards = [
+            mean(info["r"] for info in one.ep_info_buffer) for one in models if one.ep_info_buffer
+        ]
         reward = rounded(mean(rewards)) if rewards else "-"
         done = models[0].num_timesteps
         self._session.between_updates(models[0].n_rollouts, done, f"reward {reward}", ended)

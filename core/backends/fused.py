@@ -66,7 +66,11 @@ class Kernels(Protocol):
         """Return gradients, from those of the outputs (T, B, N) and of the final state."""
 
     def stepper(
-        self, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int, segment_length: int
+        self,
+        cell: PlasticRNN | Population,
+        state: PlasticRNNState,
+        n_steps: int,
+        segment_length: int,
     ) -> KernelStepper:
         """Make a stepper of a contiguous state.
 
@@ -120,6 +124,8 @@ class FusedBackend:
         forward_pass: ForwardPass | None = None,
     ) -> tuple[Tensor, PlasticRNNState]:
         """Do the same as ``run``, with the forward pass if it has already been computed."""
+        if isinstance(cell, Population):
+            cell.check_rows(inputs.shape[1])
         kernels = self.kernels or kernels_for(inputs.device.type)
         net_inputs = NetInputs.of(cell, inputs, episode_starts)
         outputs, hidden, *traces = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
@@ -134,6 +140,8 @@ class FusedBackend:
         """Make a stepper; raise ``ValueError`` if the state is not contiguous."""
         if not all(leaf.is_contiguous() for leaf in leaves(state)):
             raise ValueError("a state that is not contiguous cannot be changed in place")
+        if isinstance(cell, Population):
+            cell.check_rows(len(state.hidden))
         return FusedStepper(self, cast(PlasticRNN | Population, cell), state, n_steps)
 
 
@@ -144,7 +152,11 @@ class FusedStepper:
     """Takes steps with the kernels' stepper, whose record is the forward pass of a replay."""
 
     def __init__(
-        self, backend: FusedBackend, cell: PlasticRNN | Population, state: PlasticRNNState, n_steps: int
+        self,
+        backend: FusedBackend,
+        cell: PlasticRNN | Population,
+        state: PlasticRNNState,
+        n_steps: int,
     ) -> None:
         self._backend, self._cell = backend, cell
         device, (n_rows, n) = state.hidden.device, state.hidden.shape
@@ -253,7 +265,8 @@ class _RunPlasticNet(torch.autograd.Function):
             for s in range(n_nets)
         ]
         weight, eta, *others = (
-            None if tensors[0] is None else torch.stack(tensors) for tensors in zip(*parts)
+            None if tensors[0] is None else torch.stack(tensors)
+            for tensors in zip(*parts, strict=True)
         )
         if net.retroactive:
             eta = gradients.eta
@@ -276,8 +289,9 @@ def _part(tensors: PerNet, number: int, n_nets: int) -> PerNet:
     """
     if n_nets == 1:
         return tensors
-    axes = {name: 1 for name in ("projected", "rate", "modulator_pre_activation", "outputs")}
-    axes |= {"mask": 1, "starts": 1, "modulation": 1, "hidden": 0}
+    over_time = ("projected", "rate", "modulator_pre_activation")
+    over_time += ("outputs", "mask", "starts", "modulation")
+    axes = dict.fromkeys(over_time, 1) | {"hidden": 0}
     parts = {
         name: tensor.tensor_split(n_nets, axes[name])[number].contiguous()
         for name, tensor in tensors._asdict().items()

@@ -5,7 +5,7 @@ So the nets of several seeds are trained together: the kernels process the rows 
 
 import copy
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class Population(Cell[PlasticRNNState]):
         self.stacked = stack_modules(nets)
 
     def initial_state(self, batch_size: int) -> PlasticRNNState:
+        self.check_rows(batch_size)
         return self.stacked.initial_state(batch_size)
 
     def project(self, inputs: Tensor) -> Tensor:
@@ -69,20 +70,20 @@ class Population(Cell[PlasticRNNState]):
             states.append(new)
         return torch.cat(outputs), map_leaves(lambda *leaves: torch.cat(leaves), *states)
 
-    def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Tensor | None]:
-        """The rows of each net.
-
-        Raises:
-            ValueError: the number of rows is not a multiple of S.
-        """
+    def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Any]:
+        """Return the rows of each net."""
         if rows is None:
             return [None] * self.n_nets
-        if rows.shape[dim] % self.n_nets:
+        self.check_rows(rows.shape[dim])
+        return rows.tensor_split(self.n_nets, dim=dim)
+
+    def check_rows(self, n_rows: int) -> None:
+        """Raise ``ValueError`` if the nets cannot have equal shares of the rows."""
+        if n_rows % self.n_nets:
             raise ValueError(
                 f"a population of {self.n_nets} nets needs a multiple of {self.n_nets} rows, not "
-                f"{rows.shape[dim]}"
+                f"{n_rows}"
             )
-        return rows.tensor_split(self.n_nets, dim=dim)
 
 
 class _Step(nn.Module):
@@ -92,9 +93,7 @@ class _Step(nn.Module):
         super().__init__()
         self.cell = cell
 
-    def forward(
-        self, projected: Tensor, state: PlasticRNNState
-    ) -> tuple[Tensor, PlasticRNNState]:
+    def forward(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
         return self.cell.step(projected, state)
 
 

@@ -23,11 +23,11 @@ every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
 def parse(preset: str, *flags: str) -> TrainConfig:
-    return parse_agent(preset, PRESETS[preset](), flags)[0]
+    return parse_agent(preset, PRESETS[preset](), flags).config
 
 
 def dropped(preset: str, *flags: str) -> dict[str, Any]:
-    return parse_agent(preset, PRESETS[preset](), flags)[2]
+    return parse_agent(preset, PRESETS[preset](), flags).dropped
 
 
 @every_preset
