@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -132,12 +133,22 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
 
     import_from_here(chosen.modules)
     path = run_dir or _new_run_dir(preset, chosen.seed)
-    with flags_in_errors(type(_agent_form(chosen, ()))):
+    form = type(_agent_form(chosen, ()))
+    with flags_in_errors(form):
         run = TrainingRun.start(chosen, preset, path, dropped)
     if dropped:
-        settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
+        settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
     return _learn_agent(run)
+
+
+def _typed(name: str, value: Any, form: type[Any]) -> str:
+    """A setting of a preset as the user would type it."""
+    part, _, option = name.rpartition(".")
+    if part == "env_kwargs":
+        return f"--env-kwargs {option}={value}"
+    words = f"'{' '.join(map(str, value))}'" if isinstance(value, tuple) else value
+    return with_flags(f"{name}={words}", form)
 
 
 def _check_env_kwargs_once(flags: Sequence[str]) -> None:
@@ -306,20 +317,22 @@ def _learn_agent(training: Any) -> int:
             f"note: the training continues on {device} instead of the run's own {own}, so its "
             "numbers differ from those of a run on one device"
         )
-    if training.model.num_timesteps >= training.total_timesteps:
-        say("the run has all its steps already: --total-timesteps asks for more")
+    measure = f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
+    is_over = training.model.num_timesteps >= training.total_timesteps
+    form = type(_agent_form(training.config, ()))
     try:
-        trained = training.learn(TrainingSession(ProgressBar()))
+        with flags_in_errors(form):
+            trained = training.learn(TrainingSession(ProgressBar(partial(with_flags, form=form))))
     except KeyboardInterrupt:
         return _interrupted(run, _more_flags(training))
     except (DivergedError, UserCodeError, WriteError) as error:
         if training.model.num_timesteps < training.total_timesteps:
             error.add_note(_how_to_continue(run, _more_flags(training)))
         raise
-    say(
-        f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; measure with: "
-        f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
-    )
+    done = f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s"
+    if is_over:
+        done = "the run has all its steps already, and --total-timesteps asks for more"
+    say(f"{done}; measure with: {measure}")
     return 0
 
 
