@@ -6,7 +6,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.runs import UsageError
+from plasticrl.runs import RunError, UsageError
 
 
 class Curriculum(BaseCallback):
@@ -77,9 +77,9 @@ class Curriculum(BaseCallback):
         """Continue from a state that ``state()`` returned.
 
         Raises:
-            ValueError: the stage does not exist in this curriculum.
+            RunError: the stage does not exist in this curriculum.
         """
         if not 0 <= state["stage"] < len(self.stages):
-            raise ValueError(f"the curriculum has {len(self.stages)} stages, not {state['stage']}")
+            raise RunError(f"the curriculum has {len(self.stages)} stages, not {state['stage']}")
         self.stage = int(state["stage"])
         self.window.extend((float(reward), int(trials)) for reward, trials in state["window"])

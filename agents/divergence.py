@@ -131,11 +131,11 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
         return None
     return (
         "the policy is certain of its actions already and no longer explores: lower the learning "
-        "rate, or raise ent_coef"
+        f"rate, or raise ent_coef={model.ent_coef:g}"
     )
 
 
 def _advice(policy: Network) -> str:
     if all(each.plasticity.bound in ("hard", "soft") for each in policy.core.connections):
         return "lower the learning rate"
-    return "lower the learning rate, or limit the trace by its option bound"
+    return "lower the learning rate, or limit the trace by bound='hard'"

@@ -65,10 +65,12 @@ def raise_environment_error(env: Any, error: BaseException) -> NoReturn:
 
     Raises:
         UserCodeError: the environment is the user's and failed, tried to end the program, or its
-            process has ended. The error is its cause.
+            process has ended. The error is its cause, but for a process, which leaves none.
     """
     if isinstance(env.unwrapped, BatchVecEnv | SingleEnv):
         raise error
+    if isinstance(env.unwrapped, SubprocVecEnv) and (ended := _ended(env.unwrapped)):
+        raise UserCodeError(f"the process of environment {ended[0]} has ended") from None
     what = "tried to end the program" if isinstance(error, SystemExit) else "failed"
     raise UserCodeError(f"{_describe_env(env, error)} {what}: {summary(error)}") from error
 
@@ -86,15 +88,19 @@ def _describe_env(env: Any, error: BaseException) -> str:
     """The environment's index, and its id or class if it is known."""
     base = env.unwrapped
     if isinstance(base, SubprocVecEnv):
-        # The pipe is closed a moment before the process has ended.
-        ended = connection.wait([process.sentinel for process in base.processes], timeout=1)
-        numbers = [n for n, process in enumerate(base.processes) if process.sentinel in ended]
-        return f"the process of environment {numbers[0]}" if numbers else "an environment"
+        return "an environment"
     envs = getattr(base, "envs", None)
     if envs is None:
         return _env_id(base)
     number = _env_index(error)
     return "an environment" if number is None else f"environment {number} ({_env_id(envs[number])})"
+
+
+def _ended(env: SubprocVecEnv) -> list[int]:
+    """The numbers of the environments whose processes have ended."""
+    # The pipe is closed a moment before the process has ended.
+    ended = connection.wait([process.sentinel for process in env.processes], timeout=1)
+    return [n for n, process in enumerate(env.processes) if process.sentinel in ended]
 
 
 def _env_index(error: BaseException) -> int | None:

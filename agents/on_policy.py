@@ -8,8 +8,11 @@ In shapes, T is the number of steps, B the number of environments, and N the siz
 output. An array (T B, ...) is an array (T, B, ...) with its first two axes flattened.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from io import BufferedIOBase
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -29,7 +32,7 @@ from torch import Tensor
 from plasticrl.agents.acting import in_full_precision
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
-from plasticrl.agents.options import SCHEDULES, OnPolicyOptions, check_not_negative
+from plasticrl.agents.options import SCHEDULES, OnPolicyOptions, check_learning_rate
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -485,6 +488,33 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         with notify_compilation(self._notify):
             return super().learn(total_timesteps, callback, *options)
 
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | BufferedIOBase,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model; see SB3's ``load``.
+
+        Unlike SB3's file, ours does not have the last observation: without the recurrent state of
+        the episodes, it would be of no use. So new episodes begin in any case, and
+        ``force_reset=False`` gives a warning.
+        """
+        if not force_reset:
+            warnings.warn(
+                "force_reset=False has no effect in load: the file does not have the recurrent "
+                "state of the episodes, so new ones begin; to go on with the same episodes, keep "
+                "the model and call set_env(env, force_reset=False)",
+                stacklevel=2,
+            )
+        options = (custom_objects, print_system_info, force_reset)
+        return super().load(path, env, device, *options, **kwargs)
+
     def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
@@ -498,7 +528,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         rate = self.lr_schedule(self._current_progress_remaining)
-        check_not_negative(learning_rate=rate)
+        check_learning_rate(learning_rate=rate)
         super()._update_learning_rate(optimizers)
 
     def _notify(self, message: str) -> None:

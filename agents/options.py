@@ -83,13 +83,8 @@ class OnPolicyOptions:
             if not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{name} must be from 0 to 1, not {value!r}")
         check_above_zero(core_lr_scale=self.core_lr_scale)
-        for name in ("learning_rate", "core_lr_scale"):
-            value = getattr(self, name)
-            if is_number(value) and value > LARGEST_LEARNING_RATE:
-                raise UsageError(f"{name} must be at most {LARGEST_LEARNING_RATE:g}, not {value!r}")
-        check_not_negative(
-            learning_rate=self.learning_rate, ent_coef=self.ent_coef, vf_coef=self.vf_coef
-        )
+        check_learning_rate(learning_rate=self.learning_rate, core_lr_scale=self.core_lr_scale)
+        check_not_negative(ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         if not (is_number(self.max_grad_norm) and self.max_grad_norm > 0):
             raise UsageError(f"max_grad_norm must be a number above 0, not {self.max_grad_norm!r}")
 
@@ -153,6 +148,14 @@ def check_above_zero(**values: float) -> None:
     for name, value in values.items():
         if not (is_number(value) and math.isfinite(value) and value > 0):
             raise UsageError(f"{name} must be a finite number above 0, not {value!r}")
+
+
+def check_learning_rate(**values: float) -> None:
+    """Raise ``UsageError`` unless every value is from 0 to ``LARGEST_LEARNING_RATE``."""
+    check_not_negative(**values)
+    for name, value in values.items():
+        if value > LARGEST_LEARNING_RATE:
+            raise UsageError(f"{name} must be at most {LARGEST_LEARNING_RATE:g}, not {value!r}")
 
 
 def check_not_negative(**values: float) -> None:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plasticrl.agents.monitor_files import MonitorFiles
-from plasticrl.envs import BatchEnv
+from plasticrl.envs import ArgumentError, BatchEnv
 from plasticrl.envs.arrays import any_of, to_host
 from plasticrl.runs import UsageError
 
@@ -179,13 +179,13 @@ class BatchVecEnv(VecEnv):
         """Continue, bit for bit, from a state that ``get_state`` returned.
 
         Raises:
-            ValueError: if an array is missing, unknown, or of another shape or dtype.
+            ArgumentError: an array is missing, unknown, or of another shape or dtype.
         """
         own = dict(state)
         monitor = [own.pop(f"monitor.{name}", None) for name in ("returns", "lengths")]
         for leaf in monitor:
             if leaf is None or leaf.shape != (self.num_envs,):
-                raise ValueError(f"state must hold monitor.* arrays of shape ({self.num_envs},)")
+                raise ArgumentError(f"state must hold monitor.* arrays of shape ({self.num_envs},)")
         self.batch.set_state(own)
         self._playing = True
         self.returns, self.lengths = (leaf.copy() for leaf in monitor if leaf is not None)

@@ -14,7 +14,7 @@ import tyro
 
 from plasticrl.agents.training.config import NotAllowedError
 from plasticrl.core import OptionError
-from plasticrl.runs import RunError, UsageError
+from plasticrl.runs import DivergedError, RunError, UsageError
 
 T = TypeVar("T")
 
@@ -190,10 +190,11 @@ def flag_paths(form: type[Any], prefix: str = "", path: str = "") -> dict[str, s
 def flags_in_errors(form: type[Any]) -> Iterator[None]:
     """A context in which errors name flags instead of the library's settings.
 
-    It applies ``with_flags`` to the message of a ``UsageError`` or ``OptionError``.
+    It applies ``with_flags`` to the message of a ``UsageError``, ``OptionError`` or
+    ``DivergedError``.
 
     Raises:
-        UsageError: with the new message.
+        UsageError, DivergedError: with the new message.
     """
     try:
         yield
@@ -204,6 +205,9 @@ def flags_in_errors(form: type[Any]) -> Iterator[None]:
         raise
     except (UsageError, OptionError) as error:
         raise UsageError(with_flags(str(error), form)) from error
+    except DivergedError as error:
+        error.args = (with_flags(str(error), form),)
+        raise
 
 
 def with_flags(message: str, form: type[Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plasticrl.agents.training.config import KIND as AGENT
+from plasticrl.commands.flags import nearest
 from plasticrl.commands.program import printable, say
 from plasticrl.runs import RunDirectory, RunError, UsageError, flat, read_series
 from plasticrl.tasks.config import KIND as SUPERVISED
@@ -145,7 +146,10 @@ def _groups(runs: Sequence[RunDirectory], by: Sequence[str]) -> dict[str, list[R
     settings = [flat(run.config) for run in runs]
     for name in by:
         if not any(name in mine for mine in settings):
-            raise UsageError(f"--by: no run has a setting {name!r}; they have {_names(settings)}")
+            known = dict.fromkeys(known for mine in settings for known in mine)
+            near = " or ".join(nearest(name, list(known)))
+            hint = f"did you mean {near}?" if near else "config.json in a run's folder has all"
+            raise UsageError(f"--by: no run has a setting {name!r}: {hint}")
     several = len({run.preset for run in runs}) > 1
     groups: dict[str, list[RunDirectory]] = {}
     for run, mine in zip(runs, settings, strict=True):
@@ -176,10 +180,6 @@ def _check_alike(group: Sequence[RunDirectory]) -> None:
                 "the runs of a curve need different seeds"
             )
         seeds[seed] = run
-
-
-def _names(settings: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(dict.fromkeys(name for mine in settings for name in mine))
 
 
 def _note(curves: "Sequence[Curve]", average: str) -> str:

@@ -86,6 +86,8 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return FAILED
     except UserCodeError as error:
         _say_error(error)
+        if error.__cause__ is None:  # its process has ended, without a traceback
+            return BAD_USAGE
         traceback.print_exception(error.__cause__)
         return FAILED
     except BrokenPipeError:  # the program that read our output has ended, for example head

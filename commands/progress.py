@@ -15,10 +15,14 @@ LINE_EVERY = 30.0
 
 
 class ProgressBar:
-    """Shows a training on stderr; see ``plasticrl.runs.Progress``."""
+    """Shows a training on stderr; see ``plasticrl.runs.Progress``.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    Args:
+        worded: changes the wording of a message before it is printed.
+    """
+
+    def __init__(self, worded: Callable[[str], str] = str) -> None:
+        self._console, self._worded = Console(stderr=True), worded
 
     def start(self, label: str, unit: str, done: int, total: int) -> None:
         self._label, self._unit, self._total = label, unit, total
@@ -50,7 +54,7 @@ class ProgressBar:
             )
 
     def notify(self, message: str) -> None:
-        say(message)
+        say(self._worded(message))
 
     def stop(self) -> None:
         self._bar.stop()

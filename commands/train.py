@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -148,7 +149,8 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     say_loading(preset)
     import_from_here(chosen.modules)
     if dropped := arguments.dropped:
-        settings = ", ".join(f"{name}={value}" for name, value in dropped.items())
+        form = type(_agent_form(chosen, ()))
+        settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
     if arguments.seeds:
         return _train_seeds(preset, arguments)
@@ -207,6 +209,15 @@ def _learn_together(training: Any) -> int:
         f"{done[0].seconds:.0f} s; compare with: {command_line('evaluate')} {paths} --plot curves.png"
     )
     return 0
+
+
+def _typed(name: str, value: Any, form: type[Any]) -> str:
+    """A setting of a preset as the user would type it."""
+    part, _, option = name.rpartition(".")
+    if part == "env_kwargs":
+        return f"--env-kwargs {option}={value}"
+    words = f"'{' '.join(map(str, value))}'" if isinstance(value, tuple) else value
+    return with_flags(f"{name}={words}", form)
 
 
 def _check_env_kwargs_once(flags: Sequence[str]) -> None:
@@ -376,18 +387,23 @@ def _learn_agent(training: Any) -> int:
         )
     if training.model.num_timesteps >= training.total_timesteps:
         say("the run is already complete: a larger --total-timesteps continues it")
+
+    measure = f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
+    is_over = training.model.num_timesteps >= training.total_timesteps
+    form = type(_agent_form(training.config, ()))
     try:
-        trained = training.learn(TrainingSession(ProgressBar()))
+        with flags_in_errors(form):
+            trained = training.learn(TrainingSession(ProgressBar(partial(with_flags, form=form))))
     except KeyboardInterrupt:
         return _interrupted(run, _more_flags(training))
     except (DivergedError, UserCodeError, WriteError) as error:
         if training.model.num_timesteps < training.total_timesteps:
             error.add_note(_how_to_continue(run, _more_flags(training)))
         raise
-    say(
-        f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s; measure with: "
-        f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
-    )
+    done = f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s"
+    if is_over:
+        done = "the run has all its steps already, and --total-timesteps asks for more"
+    say(f"{done}; measure with: {measure}")
     return 0
 
 

@@ -355,8 +355,8 @@ class BatchEnv(VectorEnv[Observations, Ints, Array], Generic[WorldT]):
         """Continue, bit for bit, from a state that ``get_state`` returned on any device.
 
         Raises:
-            ValueError: an array is missing or unknown, has another shape or dtype, or a number that
-                no state of this environment has.
+            ArgumentError: an array is missing or unknown, has another shape or dtype, or a number
+                that no state of this environment has.
         """
         current = self._leaves()
         checks.state(state, current)

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from plasticrl.envs.arguments import ArgumentError
 from plasticrl.envs.arrays import Array, HostArray, Info, any_of
 
 Seeds = int | Sequence[int | None] | None
@@ -88,28 +89,30 @@ def autoreset_mode(mode: str | AutoresetMode, device: str | None) -> AutoresetMo
 
 
 def state(given: dict[str, HostArray], current: dict[str, HostArray]) -> None:
-    """Raise unless a state has exactly the arrays of the current one."""
+    """Raise ``ArgumentError`` unless a state has exactly the arrays of the current one."""
     if given.keys() != current.keys():
         wrong = sorted(given.keys() ^ current.keys())
-        raise ValueError(f"state must hold exactly {sorted(current)}; missing or unknown: {wrong}")
+        raise ArgumentError(
+            f"state must hold exactly {sorted(current)}; missing or unknown: {wrong}"
+        )
     for name, expected in current.items():
         leaf = given[name]
         if not isinstance(leaf, np.ndarray):
-            raise ValueError(f"state[{name!r}] must be a numpy array, got {type(leaf).__name__}")
+            raise ArgumentError(f"state[{name!r}] must be a numpy array, got {type(leaf).__name__}")
         if leaf.shape != expected.shape or leaf.dtype != expected.dtype:
-            raise ValueError(
+            raise ArgumentError(
                 f"state[{name!r}] must be {expected.dtype} of shape {expected.shape}, "
                 f"got {leaf.dtype} of shape {leaf.shape}"
             )
 
 
 def state_limits(given: dict[str, HostArray], limits: dict[str, tuple[int, int]]) -> None:
-    """Raise if an array of a state has a number outside its limits, or one that is not finite."""
+    """Raise ``ArgumentError`` if a number of a state is outside its limits or not finite."""
     for name, leaf in given.items():
         low, high = limits.get(name, (-np.inf, np.inf))
         wrong = ~np.isfinite(leaf) | (leaf < low) | (leaf > high)
         if wrong.any():
-            raise ValueError(
+            raise ArgumentError(
                 f"state[{name!r}] must be from {low} to {high} and finite, got {leaf[wrong][0]}"
             )
 

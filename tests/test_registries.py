@@ -9,14 +9,16 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import plasticrl.envs
 from plasticrl.agents.training import presets
-from plasticrl.agents.training.config import A2CTrainConfig, PPOTrainConfig
 from plasticrl.commands.program import COMMANDS, SCRIPTS
+from plasticrl.core import rules
 from plasticrl.core.cells import CELLS, configs
+from plasticrl.core.plasticity import Bound, Rule
 from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.registration import TABLE
 
@@ -40,7 +42,7 @@ def test_every_preset_of_an_agent_is_in_the_table() -> None:
     functions = {
         function
         for _, function in inspect.getmembers(presets, inspect.isfunction)
-        if inspect.signature(function).return_annotation in (A2CTrainConfig, PPOTrainConfig)
+        if function.__module__ == presets.__name__ and not function.__name__.startswith("_")
     }
     assert functions == set(presets.PRESETS.values())
     names = [function.__name__.replace("_", "-") for function in presets.PRESETS.values()]
@@ -58,6 +60,17 @@ def test_every_cell_is_in_the_table() -> None:
     assert all(name == entry.config.name for name, entry in CELLS.items())
     files = {file.stem for file in Path(configs.__file__).parent.glob("*.py")}
     assert files - {"__init__", "cell", "composed", "configs"} == set(CELLS)
+
+
+def test_every_rule_and_bound_is_in_its_table() -> None:
+    """No option could choose it, and no test would run it."""
+    functions = {
+        function
+        for _, function in inspect.getmembers(rules, inspect.isfunction)
+        if function.__module__ == rules.__name__ and function is not rules.trace_limit
+    }
+    assert functions == {*rules.RULES.values(), *rules.BOUNDS.values()}
+    assert (set(rules.RULES), set(rules.BOUNDS)) == (set(get_args(Rule)), set(get_args(Bound)))
 
 
 def test_every_environment_is_in_the_table() -> None:

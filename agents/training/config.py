@@ -81,7 +81,10 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         check_count(episodes=self.episodes)
         if (self.option is None) != (not self.stages):
-            raise UsageError("curriculum.option and curriculum.stages must be given together")
+            raise UsageError(
+                "curriculum.option and curriculum.stages must be given together; for no "
+                "curriculum, give curriculum.option=None alone"
+            )
         if not math.isfinite(self.threshold):
             raise UsageError(f"threshold must be a finite number, not {self.threshold}")
 

@@ -15,6 +15,7 @@ from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.state import leaves, unflatten
+from plasticrl.envs import ArgumentError
 from plasticrl.runs import RunError, get_rng_state, set_rng_state
 from plasticrl.runs.matching import check_at_least, check_like, check_optimizer
 
@@ -94,13 +95,10 @@ def restore(
     model._n_updates = content["n_updates"]
     model.ep_info_buffer = deque(content["episodes"], maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
-    try:
-        _restore_environments(model, content["environments"])
-        restore_normalization(model.get_vec_normalize_env(), content["normalization"], model.n_envs)
-        if curriculum is not None:
-            curriculum.restore(content["curriculum"])
-    except ValueError as error:
-        raise RunError(str(error)) from error
+    _restore_environments(model, content["environments"])
+    restore_normalization(model.get_vec_normalize_env(), content["normalization"], model.n_envs)
+    if curriculum is not None:
+        curriculum.restore(content["curriculum"])
     set_rng_state(content["rng"])
 
 
@@ -193,7 +191,10 @@ def _restore_environments(model: RecurrentOnPolicyAlgorithm, saved: dict[str, An
         return
     batch = _batch_env(model)
     assert batch is not None
-    batch.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
+    try:
+        batch.set_state({name: leaf.numpy() for name, leaf in saved["batch"].items()})
+    except ArgumentError as error:
+        raise RunError(str(error)) from error
     model._last_obs = saved["last_obs"].numpy()
     model._last_episode_starts = saved["last_episode_starts"].numpy()
     if saved["state"]:

@@ -238,12 +238,14 @@ def why_no_frames(config: TrainConfig, modes: list[str]) -> str | None:
     try:
         with closing(build_single_env(config, "rgb_array")) as env:  # errors are reported below
             env.reset(seed=0)
-            reason = _why_no_picture(env.render())
+            picture = env.render()
     except UsageError as error:
         return str(error)
     # Rendering may raise any exception, for example without a display or a driver.
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason: str | None = " ".join(str(error).split()) or type(error).__name__
+    else:
+        reason = _why_no_picture(picture)
     return None if reason is None else f"{config.env_id} gives no pictures: {reason}"
 
 

@@ -94,6 +94,14 @@ def test_a_step_size_that_is_too_large(name: str) -> None:
         make(RecurrentA2C, **{name: 2e6})
 
 
+@pytest.mark.parametrize("rate", [-1.0, 2e6, float("nan")])
+def test_a_schedule_has_the_range_of_a_number(rate: float) -> None:
+    """Otherwise a schedule gives a step size that would be refused as a number."""
+    model = make(RecurrentA2C, learning_rate=lambda remaining: RATE if remaining == 1 else rate)
+    with pytest.raises(UsageError, match=f"learning_rate must be .*, not {rate}"):
+        model.learn(model.n_steps)
+
+
 def test_an_id_is_no_environment_to_load_with(tmp_path: Path) -> None:
     """SB3 takes an id in ``__init__``, and fails with one in ``load``."""
     make(RecurrentA2C).save(tmp_path / "model.zip")

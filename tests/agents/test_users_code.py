@@ -389,7 +389,8 @@ def test_loading_in_mid_episode_begins_new_episodes(tmp_path: Any) -> None:
     options = {"size": 5, "episode_length": 100}
     env = make_vec_env("plasticrl/GridMaze-v0", 2, seed=5, env_kwargs=options)
     make(env).learn(2 * 16).save(tmp_path / "agent.zip")
-    loaded = RecurrentA2C.load(tmp_path / "agent.zip", env=env, force_reset=False)
+    with pytest.warns(UserWarning, match="force_reset=False has no effect"):
+        loaded = RecurrentA2C.load(tmp_path / "agent.zip", env=env, force_reset=False)
     loaded.learn(2 * 16, reset_num_timesteps=False)
     assert loaded.rollout_buffer.episode_starts[0].all()
     assert all((leaf == 0).all() for leaf in leaves(loaded._start_state))

@@ -20,10 +20,17 @@ import torch
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training.presets import PRESETS
+from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.agents.watching import evaluation
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import main, run_command
-from plasticrl.runs import FolderLock, latest_checkpoint, load_checkpoint, save_checkpoint
+from plasticrl.runs import (
+    FolderLock,
+    UsageError,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from plasticrl.runs.checkpoint import add_checksum
 
 evaluate_main = partial(run_command, "evaluate")
@@ -410,7 +417,9 @@ def test_a_finished_run_is_resumed_to_its_end(
     """Otherwise a script that resumes until the end fails after a kill at the very end."""
     before = (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes())
     assert train_main(["--resume", str(run)]) == 0
-    assert "trained 60 steps in" in capsys.readouterr().err.splitlines()[-1]
+    err = capsys.readouterr().err
+    assert "the run has all its steps already" in err.splitlines()[-1]
+    assert "trained" not in err
     assert (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes()) == before
 
 
@@ -678,6 +687,18 @@ def test_a_run_that_cannot_be_continued(
     """Otherwise it continues from another state, or there is a traceback."""
     spoil(run)
     assert_sentence(refused(train_main, "--resume", run, MANY_STEPS), sentence, run)
+
+
+def test_a_mistake_of_ours_is_no_damage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user would be told that the file is damaged, and we would not learn where we failed."""
+
+    def mistaken(*_: Any) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(BatchVecEnv, "set_state", mistaken)
+    with pytest.raises(ValueError, match="a mistake of ours") as raised:
+        train_main(["--resume", str(run), MANY_STEPS])
+    assert not isinstance(raised.value, UsageError)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from plasticrl.commands import run_command
 from plasticrl.runs import RunError
 
 CORRIDOR = '''
+import multiprocessing
 import os
 import gymnasium as gym
 import numpy as np
@@ -42,6 +44,13 @@ class Doubled(gym.RewardWrapper):
     def reward(self, reward):
         return 2 * reward
 
+class Ending(Corridor):
+    """Ends its process, if that is not the main one."""
+    def step(self, action):
+        if multiprocessing.parent_process() is not None:
+            os._exit(3)
+        return super().step(action)
+
 def none(env):
     """A wrapper that forgets to return the environment."""
 
@@ -56,6 +65,7 @@ class Locked(Corridor):
 
 gym.register("Corridor-v0", Corridor)
 gym.register("Locked-v0", Locked)
+gym.register("Ending-v0", Ending)
 '''
 SIZES = ("--n-envs=2", "--total-timesteps=40", "--core.hidden-size=4")
 
@@ -139,6 +149,16 @@ def test_trials_processes_and_wrappers(folder: Path) -> None:
         assert [info["trials"] for info in infos] == [3, 3]
     finally:
         env.close()
+
+
+def test_an_environment_that_ends_its_process(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user would see the traceback of a pipe instead of what has happened."""
+    assert train(folder / "run", "--env-id=corridor:Ending-v0", "--processes") == 2
+    err = capsys.readouterr().err
+    assert re.search(r"^error: the process of environment \d has ended", err, re.MULTILINE)
+    assert "Traceback" not in err
 
 
 def test_action_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

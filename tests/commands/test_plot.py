@@ -169,8 +169,11 @@ def test_a_run_without_such_a_curve(make_run: MakeRun, refused: Refused, tmp_pat
     assert "has no metric 'train/loss'; it has rollout/ep_rew_mean" in refused(
         run, "--metric", "train/loss"
     )
-    assert "no run has a setting 'core.bound'; they have seed, core.modulation, stages" in refused(
-        run, "--by", "core.bound"
+    assert "no run has a setting 'modulator': did you mean core.modulation?" in refused(
+        run, "--by", "modulator"
+    )
+    assert "no run has a setting 'xyz': config.json in a run's folder has all" in refused(
+        run, "--by", "xyz"
     )
     empty, single = make_run("empty", rows={}), make_run("single", rows={1: {REWARD: 1}})
     assert "cannot read" in refused(empty)

@@ -144,7 +144,8 @@ def test_an_entropy_that_was_asked_for_is_kept() -> None:
         ("--a2c.gamma 2", "--a2c.gamma must be from 0 to 1, not 2.0"),
         (
             "--curriculum.option n_cues",
-            "--curriculum.option and --curriculum.stages must be given together",
+            "--curriculum.option and --curriculum.stages must be given together; for no "
+            "curriculum, give --curriculum.option None alone",
         ),
         ("--a2c.learning-rate 1e38", "--a2c.learning-rate must be at most 1e+06, not 1e+38"),
         (

@@ -142,6 +142,19 @@ def test_the_last_lines_say_how_to_go_on(
     assert last.endswith(f"measure with: plasticrl evaluate '{run}'")
 
 
+def test_what_is_dropped_is_named_as_it_is_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user cannot type it to have it back."""
+    flags = ["cue-reward-tuned", *TINY[1:5], "--env-id=CartPole-v1", "--run-dir"]
+    assert train_main([*flags, str(tmp_path / "run")]) == 0
+    assert (
+        "are dropped: --env-kwargs n_cues=4, --env-kwargs cue_bits=20, "
+        "--env-kwargs episode_length=120, --a2c.entropy simpson, --curriculum.option n_cues, "
+        "--curriculum.stages 2 3 4\n"
+    ) in capsys.readouterr().err
+
+
 def test_steps_are_rounded_up_to_whole_rollouts(tmp_path: Path) -> None:
     """Otherwise the last update has a part of a rollout, or is missing."""
     assert train_main([*TINY, "--total-timesteps", "61", "--run-dir", str(tmp_path / "run")]) == 0
@@ -232,7 +245,7 @@ def test_every_environment_is_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("core", [[], ["--core.num-layers=2", "--a2c.no-share-features-extractor"]])
 @pytest.mark.parametrize(
     ("learning_rate", "signs"),
-    [("1000", {"activity is at its limits", "certain of its actions"}), ("0.001", set())],
+    [("1000", {"activity is at its limits", "or raise --a2c.ent-coef 0.03"}), ("0.001", set())],
 )
 def test_a_training_that_diverges_is_warned_of(
     learning_rate: str,
