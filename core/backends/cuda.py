@@ -65,8 +65,7 @@ class TritonKernels:
         if segment_length:
             kept = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
         state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        outputs, modulation = self.run(net, inputs, state, kept, segment_length)
-        return ForwardPass(outputs, *state[1:], modulation, kept, segment_length)
+        return self.run(net, inputs, state, kept, segment_length)
 
     def run(
         self,
@@ -76,27 +75,26 @@ class TritonKernels:
         checkpoints: Traces,
         segment_length: int,
         parameters: Net | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return outputs (T, B, N) and modulation (T, B); update the state's traces in place."""
+    ) -> ForwardPass:
+        """Run the forward pass. The final traces overwrite those in ``state``."""
         projected, mask, starts = inputs
         n_steps, n_rows, _ = projected.shape
         outputs = projected.new_empty(projected.shape)
         modulation = projected.new_empty(n_steps, n_rows)
+        out = ForwardPass(outputs, *state[1:], modulation, checkpoints, segment_length)
         _launch(
             triton_forward,
             n_rows,
             net=parameters or _parameters(net),
             sequence=NetInputs(projected.contiguous(), _bytes(mask), _bytes(starts)),
-            state=state,
-            outputs=outputs,
-            modulation=modulation,
-            checkpoints=checkpoints,
+            hidden=state.hidden,
+            out=out._replace(segment_length=0),  # an argument: Triton specializes tuples' numbers
             n_steps=n_steps,
             n_rows=n_rows,
             segment_length=max(segment_length, 1),
             kind=self._kind(net),
         )
-        return outputs, modulation
+        return out
 
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
@@ -125,7 +123,7 @@ class TritonKernels:
                 hidden=saved.hidden.contiguous(),
                 mask=_bytes(saved.mask),
                 starts=_bytes(saved.starts),
-                segment_length=0,  # the argument replaces it: Triton specializes tuples' numbers
+                segment_length=0,
             ),
             recomputed=_empty_traces(net, (n_programs, saved.segment_length, n, n)),
             g_outputs=g_outputs.contiguous(),
@@ -133,7 +131,6 @@ class TritonKernels:
             n_steps=n_steps,
             n_rows=n_rows,
             segment_length=saved.segment_length,
-            sharing=n_programs,
             kind=self._kind(net),
         )
         sums = {"alpha": gradients.alpha.sum(dim=0), "eta": gradients.eta.sum().view(1)}
@@ -172,12 +169,12 @@ class TritonStepper:
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
         net_inputs = NetInputs.of(self._cell, inputs.unsqueeze(0), starts)
-        outputs, _ = self._kernels.run(
+        found = self._kernels.run(
             self._net, net_inputs, self._state, Traces(None, None), 0, self._parameters
         )
-        self._state.hidden.copy_(outputs[0])
+        self._state.hidden.copy_(found.outputs[0])
         increment_version(leaves(self._state)[1:])
-        return outputs[0]
+        return found.outputs[0]
 
     def take_recorded(self) -> None:
         return None
