@@ -28,7 +28,7 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.state import leaves
+from plasticrl.core.state import leaves, map_leaves
 
 ON_CHIP = 64 * 1024
 """Largest trace of a row, in bytes, that is held in registers: a quarter of a processor's."""
@@ -64,8 +64,7 @@ class TritonKernels:
         kept = Traces(None, None)
         if segment_length:
             kept = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
-        state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        return self.run(net, inputs, state, kept, segment_length)
+        return self.run(net, inputs, _copied(state), kept, segment_length)
 
     def run(
         self,
@@ -102,16 +101,14 @@ class TritonKernels:
         outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
         n_programs = self.rows_at_once(n_steps, n_rows, n, outputs.device)
-        trace, eligibility = _copies(
-            g_state.trace, g_state.eligibility if net.retroactive else None
-        )
+        g_state = _copied(g_state if net.retroactive else g_state._replace(eligibility=None))
         gradients = Gradients(
             projected=torch.empty_like(outputs),
             rate=torch.empty_like(outputs),
             modulator_pre_activation=torch.zeros_like(saved.modulation),
-            hidden=g_state.hidden.clone(memory_format=torch.contiguous_format),
-            trace=trace,
-            eligibility=eligibility,
+            hidden=g_state.hidden,
+            trace=g_state.trace,
+            eligibility=g_state.eligibility,
             alpha=outputs.new_zeros(n_programs, n, n),
             eta=outputs.new_empty(n_programs),
         )
@@ -191,11 +188,9 @@ def _parameters(net: PlasticNet) -> Net:
     return Net(**dense, clip=clip)
 
 
-def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return copies of traces, in C order."""
-    dense = torch.contiguous_format
-    copied = None if eligibility is None else eligibility.clone(memory_format=dense)
-    return trace.clone(memory_format=dense), copied
+def _copied(state: PlasticRNNState) -> PlasticRNNState:
+    """Return a copy of a state, in C order."""
+    return map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
 
 
 def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> Traces:

@@ -121,18 +121,6 @@ def _updated_backward(g_h, g_e, h, e, pre, post, r, eta, clip, kind: tl.constexp
 
 
 @triton.jit
-def _slope(m, kind: tl.constexpr):
-    """Return the derivative of the neuromodulator's activation, from its value M."""
-    if kind.activation == "tanh":
-        slope = 1 - m * m
-    elif kind.activation == "sigmoid":
-        slope = m * (1 - m)
-    else:
-        slope = m * 0 + 1
-    return slope
-
-
-@triton.jit
 def _activity_backward(g_post, s_rate, post, step, net, saved, out, columns, kind: tl.constexpr):
     """Propagate gradients from the activity and the rates.
 
@@ -142,7 +130,11 @@ def _activity_backward(g_post, s_rate, post, step, net, saved, out, columns, kin
     if kind.activation != "none":
         if net.fan_out_weight is not None:
             s_rate = s_rate * _load(net.fan_out_weight, 0, columns)
-        g_m = tl.sum(s_rate, 0) * _slope(step.m, kind)
+        g_m = tl.sum(s_rate, 0)
+        if kind.activation == "tanh":
+            g_m *= 1 - step.m * step.m
+        elif kind.activation == "sigmoid":
+            g_m *= step.m * (1 - step.m)
         tl.store(out.modulator_pre_activation + step.row, g_m)
         g_post += g_m * _load(net.modulator_weight, 0, columns)
     g_projected = g_post * (1 - post * post)
