@@ -47,9 +47,9 @@ class Step(NamedTuple):
 
 
 @triton.jit
-def _segment(n_done, n_steps, n_rows, segment_length, b):
-    """Return the segment of row b that follows, in reverse, those with ``n_done`` steps."""
-    k = (n_steps - 1 - n_done) // segment_length
+def _segment(n_later, n_steps, n_rows, segment_length, b):
+    """Return the segment of row b after which there are ``n_later`` segments."""
+    k = (n_steps - 1) // segment_length - n_later
     first = k * segment_length
     last = tl.minimum(first + segment_length, n_steps)
     return Segment(first, last, k * n_rows + b, tl.program_id(0).to(tl.int64) * segment_length)
@@ -181,8 +181,8 @@ def on_chip(
     for b in range(p, n_rows, tl.num_programs(0)):
         g_post = _load(out.hidden, b, columns)
         g_h, g_e = _load_traces(out, b, tile, kind)
-        for n_done in range(0, n_steps, segment_length):
-            segment = _segment(n_done, n_steps, n_rows, segment_length, b)
+        for n_later in range(tl.cdiv(n_steps, segment_length)):
+            segment = _segment(n_later, n_steps, n_rows, segment_length, b)
             tl.debug_barrier()  # every thread has read the recomputed traces
             _recompute(
                 net, saved, recomputed, eta, clip, segment, b, n_rows, columns, columns, kind
@@ -280,8 +280,8 @@ def tiled(
     sum_eta = eta * 0
     for b in range(p, n_rows, tl.num_programs(0)):
         g_post = _load(out.hidden, b, columns)
-        for n_done in range(0, n_steps, segment_length):
-            segment = _segment(n_done, n_steps, n_rows, segment_length, b)
+        for n_later in range(tl.cdiv(n_steps, segment_length)):
+            segment = _segment(n_later, n_steps, n_rows, segment_length, b)
             for top in range(0, kind.n, kind.rows):
                 rows = _neurons(top + tl.arange(0, kind.rows), kind)
                 _recompute(
