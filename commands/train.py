@@ -50,8 +50,8 @@ _CORE_NAME: Any = Annotated[
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
 _SEEDS_HELP = tyro.conf.arg(
-    help="Train a run for each of these seeds, as 0..8 (with both ends) or 0 1 5, in place of seed. "
-    "With --run-dir, the runs are in its folders seed0, seed1 and so on."
+    help="Train a run for each of these seeds, such as 0..8 (with both ends) or 0 1 5, instead of "
+    "--seed. With --run-dir, the runs are in its folders seed0, seed1 and so on."
 )
 
 
@@ -206,7 +206,8 @@ def _learn_together(training: Any) -> int:
     paths = " ".join(shlex.quote(str(run.run.path)) for run in runs)
     say(
         f"trained {len(runs)} seeds for {done[0].n_timesteps:,} steps each in "
-        f"{done[0].seconds:.0f} s; compare with: {command_line('evaluate')} {paths} --plot curves.png"
+        f"{done[0].seconds:.0f} s; draw their curves with: {command_line('evaluate')} {paths} "
+        "--plot curves.png"
     )
     return 0
 
@@ -385,9 +386,6 @@ def _learn_agent(training: Any) -> int:
             f"note: the training continues on {device} instead of the run's own {own}, so its "
             "numbers differ from those of a run on one device"
         )
-    if training.model.num_timesteps >= training.total_timesteps:
-        say("the run is already complete: a larger --total-timesteps continues it")
-
     measure = f"{command_line('evaluate')} {shlex.quote(str(run.path))}{_allowing(training.config)}"
     is_over = training.model.num_timesteps >= training.total_timesteps
     form = type(_agent_form(training.config, ()))
@@ -402,7 +400,7 @@ def _learn_agent(training: Any) -> int:
         raise
     done = f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s"
     if is_over:
-        done = "the run has all its steps already, and --total-timesteps asks for more"
+        done = "the run is already complete, and a larger --total-timesteps continues it"
     say(f"{done}; measure with: {measure}")
     return 0
 

@@ -28,7 +28,8 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.state import leaves
+from plasticrl.core.cells.population import Population
+from plasticrl.core.state import leaves, map_leaves
 
 ON_CHIP_BYTES = 64 * 1024
 """The largest trace (N, N) that is held in registers: a quarter of a multiprocessor's registers."""
@@ -65,9 +66,7 @@ class TritonKernels:
         checkpoints = Traces(None, None)
         if segment_length:
             checkpoints = _empty_traces(net, (-(-n_steps // segment_length), n_rows, n, n))
-        state = PlasticRNNState(state.hidden.contiguous(), *_copies(*state[1:]))
-        outputs, modulation = self.run(net, inputs, state, checkpoints, segment_length)
-        return ForwardPass(outputs, *state[1:], modulation, checkpoints, segment_length)
+        return self.run(net, inputs, _copied(state), checkpoints, segment_length)
 
     def run(
         self,
@@ -77,51 +76,51 @@ class TritonKernels:
         checkpoints: Traces,
         segment_length: int,
         parameters: Net | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return outputs (T, B, N) and modulation (T, B); update the state's traces in place."""
+    ) -> ForwardPass:
+        """Run the forward pass. The final traces overwrite those in ``state``."""
         projected, mask, starts = inputs
         n_steps, n_rows, _ = projected.shape
         outputs = projected.new_empty(projected.shape)
         modulation = projected.new_empty(n_steps, n_rows)
+        out = ForwardPass(outputs, *state[1:], modulation, checkpoints, segment_length)
         _launch(
             triton_forward,
             n_rows,
-            net=parameters or _parameters(net),
+            nets=parameters or _parameters(net),
             sequence=NetInputs(projected.contiguous(), _bytes(mask), _bytes(starts)),
-            state=state,
-            outputs=outputs,
-            modulation=modulation,
-            checkpoints=checkpoints,
+            hidden=state.hidden,
+            out=out._replace(segment_length=0),  # an argument: Triton specializes tuples' numbers
             n_steps=n_steps,
             n_rows=n_rows,
+            net_rows=n_rows // len(net.weight),
             segment_length=max(segment_length, 1),
             kind=self._kind(net),
         )
-        return outputs, modulation
+        return out
 
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
         outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
-        n_programs = self.rows_at_once(n_steps, n_rows, n, outputs.device)
-        trace, eligibility = _copies(
-            g_state.trace, g_state.eligibility if net.retroactive else None
-        )
+        n_nets = len(net.weight)
+        at_once = self.rows_at_once(n_steps, n_rows, n, outputs.device)
+        n_programs = n_nets * min(n_rows // n_nets, -(-at_once // n_nets))
+        g_state = _copied(g_state if net.retroactive else g_state._replace(eligibility=None))
         gradients = Gradients(
             projected=torch.empty_like(outputs),
             rate=torch.empty_like(outputs),
             modulator_pre_activation=torch.zeros_like(saved.modulation),
-            hidden=g_state.hidden.clone(memory_format=torch.contiguous_format),
-            trace=trace,
-            eligibility=eligibility,
+            hidden=g_state.hidden,
+            trace=g_state.trace,
+            eligibility=g_state.eligibility,
             alpha=outputs.new_zeros(n_programs, n, n),
             eta=outputs.new_empty(n_programs),
         )
         _launch(
             triton_backward,
             n_programs,
-            net=_parameters(net),
+            nets=_parameters(net),
             saved=saved._replace(
                 hidden=saved.hidden.contiguous(),
                 mask=_bytes(saved.mask),
@@ -135,21 +134,27 @@ class TritonKernels:
             out=gradients,
             n_steps=n_steps,
             n_rows=n_rows,
+            net_rows=n_rows // n_nets,
             segment_length=saved.segment_length,
-            program_count=n_programs,
             kind=self._kind(net),
         )
-        sums = {"alpha": gradients.alpha.sum(dim=0), "eta": gradients.eta.sum().view(1)}
-        return gradients._replace(**sums)
+        return gradients._replace(
+            alpha=gradients.alpha.view(n_nets, -1, n, n).sum(dim=1),
+            eta=gradients.eta.view(n_nets, -1).sum(dim=1, keepdim=True),
+        )
 
     def stepper(
-        self, cell: PlasticRNN, state: PlasticRNNState, n_steps: int, segment_length: int
+        self,
+        cell: PlasticRNN | Population,
+        state: PlasticRNNState,
+        n_steps: int,
+        segment_length: int,
     ) -> "TritonStepper":
         return TritonStepper(self, cell, state)
 
     def _kind(self, net: PlasticNet) -> Kind:
         options = net.plasticity
-        block = max(16, triton.next_power_of_2(len(net.weight)))
+        block = max(16, triton.next_power_of_2(net.weight.shape[-1]))
         row_bytes = block * net.weight.element_size()
         fits = block * row_bytes <= ON_CHIP_BYTES
         return Kind(
@@ -157,7 +162,7 @@ class TritonKernels:
             retroactive=net.retroactive,
             leak="decay" if options.bound == "decay" else options.rule,
             activation=options.modulator_activation if options.modulation != "none" else "none",
-            n=len(net.weight),
+            n=net.weight.shape[-1],
             block=block,
             rows=self.rows or (None if fits else max(1, TILE_BYTES // row_bytes)),
         )
@@ -166,21 +171,23 @@ class TritonKernels:
 class TritonStepper:
     """Takes each step as a sequence of length 1, and records none; see ``KernelStepper``."""
 
-    def __init__(self, kernels: TritonKernels, cell: PlasticRNN, state: PlasticRNNState) -> None:
+    def __init__(
+        self, kernels: TritonKernels, cell: PlasticRNN | Population, state: PlasticRNNState
+    ) -> None:
         self._kernels, self._cell, self._state = kernels, cell, state
-        self._net = PlasticNet.of(cell.connection)
+        self._net = PlasticNet.of(cell)
         self._parameters = _parameters(self._net)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         starts = None if episode_starts is None else episode_starts.unsqueeze(0)
         net_inputs = NetInputs.of(self._cell, inputs.unsqueeze(0), starts)
-        outputs, _ = self._kernels.run(
+        found = self._kernels.run(
             self._net, net_inputs, self._state, Traces(None, None), 0, self._parameters
         )
-        self._state.hidden.copy_(outputs[0])
+        self._state.hidden.copy_(found.outputs[0])
         increment_version(leaves(self._state)[1:])
-        return outputs[0]
+        return found.outputs[0]
 
     def take_recorded(self) -> None:
         return None
@@ -188,7 +195,8 @@ class TritonStepper:
 
 def _parameters(net: PlasticNet) -> Net:
     clip = net.weight.new_full((1,), net.trace_limit)
-    parameters = net._asdict() | {"eta": torch.zeros_like(clip) if net.eta is None else net.eta}
+    eta = net.weight.new_zeros(len(net.weight), 1) if net.eta is None else net.eta
+    parameters = net._asdict() | {"eta": eta}
     del parameters["plasticity"]
     dense: dict[str, Any] = {
         name: None if parameter is None else parameter.detach().contiguous()
@@ -197,11 +205,9 @@ def _parameters(net: PlasticNet) -> Net:
     return Net(**dense, clip=clip)
 
 
-def _copies(trace: Tensor, eligibility: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return copies of traces, in C order."""
-    dense = torch.contiguous_format
-    copied = None if eligibility is None else eligibility.clone(memory_format=dense)
-    return trace.clone(memory_format=dense), copied
+def _copied(state: PlasticRNNState) -> PlasticRNNState:
+    """Return a copy of a state, in C order."""
+    return map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
 
 
 def _empty_traces(net: PlasticNet, shape: tuple[int, ...]) -> Traces:
@@ -218,7 +224,7 @@ def _launch(kernels: Any, n_programs: int, kind: Kind, **arguments: Any) -> None
     """Run the programs on the tensors' device; otherwise Triton would use the current device."""
     kernel = kernels.on_chip if kind.rows is None else kernels.tiled
     num_warps = min(16, max(1, (kind.rows or kind.block) * kind.block // 512))
-    device = arguments["net"].weight.device
+    device = arguments["nets"].weight.device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         if n_programs:
             kernel[(n_programs,)](**arguments, kind=kind, num_warps=num_warps)

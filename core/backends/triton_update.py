@@ -17,11 +17,13 @@ tile of block x block numbers (see ``Kind``), so that a step reads only the weig
 vectors from memory. ``tiled`` is for more neurons: the trace stays in memory, and each step
 processes it in tiles of rows x block numbers. Masks exclude the part of a tile beyond N neurons.
 
-``fused`` defines T, B, N and G (``segment_length``). P (``program_count``) is the number of
-programs of the backward pass; program p takes the rows p, p + P, p + 2 P ... The arguments are
-tuples like those of ``plastic_net``: their tensors are contiguous, masks and starts are bytes, and
-a missing parameter is None. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
-a constant of the compiled kernel, so that address offsets are constants and occupy no registers.
+``fused`` defines T, B, N and G (``segment_length``). Each of the S nets has the same number of
+consecutive rows, R = B / S (``net_rows``). P is the number of programs of the backward pass, of
+which each net has Q = P / S; its program q takes the rows q, q + Q, q + 2 Q ... of the net. The
+arguments are the tuples of
+``plastic_net``: their tensors are contiguous, masks and starts are bytes, and a parameter that the
+net does not have is None. Checkpoints are (T / G, B, N, N), recomputed traces (P, G, N, N). N is
+a constant of the compiled kernel, so that addresses are constants and do not occupy registers.
 
 Several threads of a program may hold the same number, of which only one writes it to memory.
 Therefore a barrier is needed between a write and a read of the same memory, and also between a read
@@ -34,8 +36,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-SIZES = ["n_steps", "n_rows", "segment_length", "program_count"]
-"""The arguments for whose values Triton must not compile a kernel again."""
+SIZES = ["n_steps", "n_rows", "net_rows", "segment_length"]  # one compilation serves all values
 
 
 class Kind(NamedTuple):
@@ -56,7 +57,7 @@ class Kind(NamedTuple):
 
 
 class Net(NamedTuple):
-    """The parameters of a ``PlasticNet``; ``eta`` and ``clip`` have shape (1,)."""
+    """The parameters of a ``PlasticNet``; ``eta`` has shape (S, 1) and ``clip`` (1,)."""
 
     weight: Tensor
     alpha: Tensor
@@ -75,31 +76,82 @@ class Traces(NamedTuple):
     eligibility: Tensor | None
 
 
+class Part(NamedTuple):
+    """A part of a vector (N,) or of a matrix (N, N), whose size is N or N^2."""
+
+    offsets: tl.tensor
+    exists: tl.tensor
+    """Whether each offset lies within the vector or matrix."""
+    size: int
+
+
+@triton.jit
+def _net_of(nets, number, kind: tl.constexpr):
+    """Return the parameters of one of the S nets."""
+    n = kind.n
+    weight = nets.modulator_weight
+    bias = nets.modulator_bias
+    fan_out_weight = nets.fan_out_weight
+    fan_out_bias = nets.fan_out_bias
+    return Net(
+        nets.weight + number * n * n,
+        nets.alpha + number * n * n,
+        nets.eta + number,
+        nets.clip,
+        weight if weight is None else weight + number * n,
+        bias if bias is None else bias + number,
+        fan_out_weight if fan_out_weight is None else fan_out_weight + number * n,
+        fan_out_bias if fan_out_bias is None else fan_out_bias + number * n,
+    )
+
+
+@triton.jit
+def _neurons(indices, kind: tl.constexpr):
+    """Return the part of a vector that belongs to the neurons with these indices."""
+    return Part(indices, indices < kind.n, kind.n)
+
+
 @triton.jit
 def _tile(rows, columns, kind: tl.constexpr):
-    """Return the offsets of a tile's connections in a matrix (N, N), and the tile's mask."""
-    tile_mask = (rows < kind.n)[:, None] & (columns < kind.n)[None, :]
-    return rows[:, None] * kind.n + columns[None, :], tile_mask
+    """Return the part of a matrix from the neurons ``columns`` to the target neurons ``rows``."""
+    offsets = rows.offsets[:, None] * kind.n + columns.offsets[None, :]
+    return Part(offsets, rows.exists[:, None] & columns.exists[None, :], kind.n * kind.n)
 
 
 @triton.jit
-def _load_traces(traces, index, tile, tile_mask, kind: tl.constexpr):
-    """Load a tile of H and E from the matrix with this index; E is H if it does not exist."""
-    at = index * kind.n * kind.n
-    h = tl.load(traces.trace + at + tile, tile_mask, other=0)
+def _only_if(condition, part):
+    """Return the same part, none of which exists unless the condition is true."""
+    return Part(part.offsets, part.exists & condition, part.size)
+
+
+@triton.jit
+def _load(tensor, index, part):
+    """Load a part of the vector or matrix with this index in a tensor."""
+    return tl.load(tensor + index * part.size + part.offsets, part.exists, other=0)
+
+
+@triton.jit
+def _store(tensor, index, part, values):
+    """Store a part of the vector or matrix with this index in a tensor."""
+    tl.store(tensor + index * part.size + part.offsets, values, part.exists)
+
+
+@triton.jit
+def _load_traces(traces, index, tile, kind: tl.constexpr):
+    """Load a tile of H and E, from the matrix with this index; not retroactive: E is H."""
+    h = _load(traces.trace, index, tile)
     e = h
     if kind.retroactive:
-        e = tl.load(traces.eligibility + at + tile, tile_mask, other=0)
+        e = _load(traces.eligibility, index, tile)
     return h, e
 
 
 @triton.jit
-def _store_traces(traces, index, tile, tile_mask, h, e, kind: tl.constexpr):
-    """Store a tile of H and E to the matrix with this index."""
-    at = index * kind.n * kind.n
-    tl.store(traces.trace + at + tile, h, tile_mask)
+def _store_traces(traces, index, tile, h, e, kind: tl.constexpr):
+    """Store a tile of H and E in the matrix with this index."""
+    _store(traces.trace, index, tile, h)
     if kind.retroactive:
-        tl.store(traces.eligibility + at + tile, e, tile_mask)
+        _store(traces.eligibility, index, tile, e)
 
 
 @triton.jit
@@ -122,27 +174,26 @@ def _tanh(x):
 
 
 @triton.jit
-def _modulation(post, net, columns, kind: tl.constexpr):
-    """Return the neuromodulator's output M, from the activity (block,)."""
-    weight = tl.load(net.modulator_weight + columns, columns < kind.n, other=0)
-    total = tl.sum(post * weight, 0) + tl.load(net.modulator_bias)
-    if kind.activation == "tanh":
-        total = _tanh(total)
-    elif kind.activation == "sigmoid":
-        total = 1 / (1 + tl.exp(-total))
-    return total
+def _modulation(post, net, eta, columns, kind: tl.constexpr):
+    """Return the neuromodulator's output M, or eta without one, from the activity (block,)."""
+    if kind.activation == "none":
+        m = eta
+    else:
+        m = tl.sum(post * _load(net.modulator_weight, 0, columns), 0) + tl.load(net.modulator_bias)
+        if kind.activation == "tanh":
+            m = _tanh(m)
+        elif kind.activation == "sigmoid":
+            m = 1 / (1 + tl.exp(-m))
+    return m
 
 
 @triton.jit
-def _rates(post, m, net, eta, rows, kind: tl.constexpr):
+def _rates(post, m, net, rows):
     """Return the rates r of the target neurons ``rows``, whose activity is ``post``."""
-    if kind.activation == "none":
-        rates = tl.zeros_like(post) + eta
-    elif net.fan_out_weight is None:
+    if net.fan_out_weight is None:
         rates = tl.zeros_like(post) + m
     else:
-        f = tl.load(net.fan_out_weight + rows, rows < kind.n, other=0)
-        rates = f * m + tl.load(net.fan_out_bias + rows, rows < kind.n, other=0)
+        rates = _load(net.fan_out_weight, 0, rows) * m + _load(net.fan_out_bias, 0, rows)
     return rates
 
 
@@ -161,23 +212,24 @@ def _leaks(post, kind: tl.constexpr):
 @triton.jit
 def _moved(h, d, kind: tl.constexpr):
     """Return the trace after a change d, before it is clipped."""
-    if kind.soft:
-        h = h + d - tl.abs(d) * h
-    else:
-        h = h + d
-    return h
+    return h + d - tl.abs(d) * h if kind.soft else h + d
+
+
+@triton.jit
+def _change(h, e, pre, post, r, kind: tl.constexpr):
+    """Return the leaks c, the increment D, and the change d of the trace."""
+    c = _leaks(post, kind)
+    increment = post[:, None] * pre[None, :] - c[:, None] * h
+    d = r[:, None] * (e if kind.retroactive else increment)
+    return c, increment, d
 
 
 @triton.jit
 def _updated(h, e, pre, post, r, eta, clip, kind: tl.constexpr):
-    """Return a tile of H and E after an update, from the target neurons' activity and rates."""
-    c = _leaks(post, kind)
-    increment = post[:, None] * pre[None, :] - c[:, None] * h
+    """Return H and E after an update, from the target neurons' activity ``post`` and rates r."""
+    _, increment, d = _change(h, e, pre, post, r, kind)
     if kind.retroactive:
-        d = r[:, None] * e
         e = e + eta * (increment - e)
-    else:
-        d = r[:, None] * increment
     h = _moved(h, d, kind)
     h = tl.where(h > clip, clip, tl.where(h < -clip, -clip, h))  # NaN stays NaN
     return h, e

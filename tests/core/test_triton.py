@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from plasticrl.core import Cell, build_cell
 from plasticrl.core.backends import fused
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.fused import FusedBackend
+from plasticrl.core.cells.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 pytest.importorskip("triton", reason="Triton, for the GPU's loops, is not installed")
@@ -68,6 +70,21 @@ def test_triton_equals_eager(
         tolerance = TOLERANCE[value.dtype]
         worst = ((value - expected[name].cpu()).abs() / (1 + expected[name].abs().cpu())).max()
         assert worst < tolerance, f"{name} is off by {worst}"
+
+
+@VARIANTS
+@pytest.mark.parametrize("options", KINDS)
+def test_every_net_of_a_population_has_its_own_weights(
+    kernels: TritonKernels, options: dict[str, Any]
+) -> None:
+    """Otherwise seeds that are trained together on a GPU are mixed up."""
+    torch.manual_seed(0)
+    cells = [build_cell("plastic_rnn", 3, hidden_size=9, **options).double() for _ in range(3)]
+    case = DeviceCase(Population(cells), 5, 6, 0.3)  # type: ignore[arg-type]
+    expected = case.results(EAGER.run)
+    for n_programs in (1, 6):
+        for name, value in case.results_with(replace(kernels, n_programs=n_programs)).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
 @VARIANTS
