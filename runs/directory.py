@@ -69,7 +69,7 @@ class RunDirectory:
         """
         all_versions = {**_versions(), **(versions or {})}
         run = cls(Path(path), kind, preset, config, dict(dropped or {}), all_versions)
-        _make_empty_folder(run.path)
+        make_empty_folder(run.path)
         contents = {name: getattr(run, name) for name in _KEYS}
         write_json(run.path / CONFIG_NAME, {"format_version": FORMAT_VERSION, **contents})
         return run
@@ -130,7 +130,8 @@ def _versions() -> dict[str, str]:
     return {**installed, "python": platform.python_version()}
 
 
-def _make_empty_folder(path: Path) -> None:
+def make_empty_folder(path: Path) -> None:
+    """Make the folder of a run; raise ``RunError`` if it is not empty or cannot be made."""
     try:
         str(path).encode()  # TensorBoard needs names in UTF-8
         path.mkdir(parents=True, exist_ok=True)

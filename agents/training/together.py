@@ -15,6 +15,7 @@ from plasticrl.agents.training.environments import build_training_env, is_native
 from plasticrl.agents.training.logger import quiet_writer_threads
 from plasticrl.agents.training.run import Trained, TrainingRun
 from plasticrl.runs import RunError, TrainingSession, UserCodeError, get_rng_state, rounded
+from plasticrl.runs.directory import make_empty_folder
 
 
 def why_not_together(config: TrainConfig) -> str | None:
@@ -62,6 +63,8 @@ class JointRuns:
             paths: the directories by seed.
             dropped: as for ``TrainingRun.start``, whose errors are raised.
         """
+        for path in paths.values():
+            make_empty_folder(path)  # so that no run begins if another cannot
         runs, random_states = [], []
         with ExitStack() as started:
             for seed, path in paths.items():

@@ -70,6 +70,9 @@ class Population(Cell[PlasticRNNState]):
             states.append(new)
         return torch.cat(outputs), map_leaves(lambda *leaves: torch.cat(leaves), *states)
 
+    def modulating_activity(self, state: PlasticRNNState) -> Tensor | None:
+        return self.stacked.modulating_activity(state)
+
     def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Any]:
         """Return the rows of each net."""
         if rows is None:
