@@ -214,11 +214,11 @@ def test_a_second_process_does_not_compile_again() -> None:
         "    stepper(cell, cell.initial_state(1), 'fused')(torch.ones(1, 3))\n"
         "factories = (compiled_step, compiled_forward, compiled_backward)\n"
         "kernels = [factory(Kind(False, False, leaks=False)) for factory in factories]\n"
+        "print([sum(k.stats.cache_hits.values()) for k in kernels], len(compiled.buffer))\n"
     )
-    exec(code, {})  # the first process is this one, whose tests need these loops anyway
-    said = "print([sum(k.stats.cache_hits.values()) for k in kernels], len(compiled.buffer))\n"
-    run = [sys.executable, "-c", code + said]
-    done = subprocess.run(run, check=True, capture_output=True, text=True, timeout=300)
+    run = [sys.executable, "-c", code]
+    for _ in range(2):  # other tests need these loops too, so that the first one often finds them
+        done = subprocess.run(run, check=True, capture_output=True, text=True, timeout=300)
     assert done.stdout == "[1, 1, 1] 0\n"
 
 
