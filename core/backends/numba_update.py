@@ -47,7 +47,7 @@ JIT = {
 }
 # Only the loops over rows are cached, because they contain the functions that they call.
 KERNEL = {**JIT, "cache": CAN_CACHE}
-# Python calls only the loops. A quarter of their compilation would be for calls of the others.
+# Python calls only the loops. Wrappers for calls of the others would be a fifth of the compilation.
 INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # With "_nrt", numba would count the references to each array that an inlined function takes out of
 # a tuple. That takes a tenth of the time at N = 100 (measured), and the kernels own all arrays.
