@@ -34,7 +34,13 @@ CODE = [
 FINGERPRINT = fingerprint(CODE)
 """A number that changes with the code that the loop uses, apart from the core's."""
 
-JIT = {"nogil": True, "error_model": "numpy", "_nrt": False}
+JIT = {
+    "nogil": True,
+    "error_model": "numpy",
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 class Records(NamedTuple):

@@ -21,7 +21,8 @@ FINGERPRINT = fingerprint(
     [Path(__file__), Path(masking.__file__), *Path(numba_update.__file__).parent.glob("numba_*.py")]
 )
 JIT = {"nogil": True, "fastmath": {"reassoc", "contract"}}
-INNER = {**JIT, "_nrt": False}
+# Python calls only ``sample_actions``: the others are compiled without a wrapper for it.
+INNER = {**JIT, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class Heads(NamedTuple):

@@ -13,7 +13,7 @@ from numba import njit
 
 from plasticrl.core.backends.numba_update import (
     INLINED,
-    JIT,
+    INNER,
     KERNEL,
     NO_MODULATION,
     SIGMOID,
@@ -133,7 +133,7 @@ def _connection_reverse(kind, fixed, H, E, grads, j, i, post, rate, leak, before
     return g_before, g_pre, sums
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _added(sums, more):
     return sums[0] + more[0], sums[1] + more[1], sums[2] + more[2], sums[3] + more[3]
 
@@ -191,7 +191,7 @@ def _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
     copy(v.g_pre, v.g_before, len(v.g_pre))
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
     """Propagate gradients through the product of the first step, which no update precedes."""
     weight, alpha = parameters.weight, parameters.alpha

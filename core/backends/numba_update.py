@@ -48,10 +48,12 @@ JIT = {
 }
 # Only the loops over rows are cached; their code includes the functions that they call.
 KERNEL = {**JIT, "cache": CAN_CACHE}
+# Python calls only the loops. Wrappers for calls of the others would be a fifth of the compilation.
+INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # By default ("_nrt": True), numba counts the references to each array that an inlined function
 # takes out of a tuple, which takes a tenth of the time at N = 100 (measured). It is not needed,
 # because all arrays live as long as the kernel runs.
-INLINED = {**JIT, "forceinline": True, "_nrt": False}
+INLINED = {**INNER, "forceinline": True, "_nrt": False}
 
 
 class Kind(NamedTuple):
@@ -155,21 +157,21 @@ def tanh_(values):
     tanh(values, len(values))
 
 
-@njit(**JIT)
+@njit(**INNER)
 def copy(to, source, n):
     """Copy the first n numbers. Numba vectorizes this loop, but not the assignment of a slice."""
     for i in range(n):
         to[i] = source[i]
 
 
-@njit(**JIT)
+@njit(**INNER)
 def copy_rows(to, source, rows, n):
     """Copy the first n numbers of the first ``rows`` rows."""
     for j in range(rows):
         copy(to[j], source[j], n)
 
 
-@njit(**JIT)
+@njit(**INNER)
 def fill(to, value, n):
     """Set the first n numbers to ``value``."""
     for i in range(n):
@@ -215,7 +217,7 @@ def load_before(pre, x, hidden, starts, t, b, n):
         copy(pre, x[t - 1, b], n)
 
 
-@njit(**JIT)
+@njit(**INNER)
 def products(total, parameters, trace, pre, n):
     """Set total_j = sum_i (w_ji + alpha_ji H_ji) pre_i for n neurons.
 
@@ -241,19 +243,19 @@ def products(total, parameters, trace, pre, n):
         total[j], total[j1], total[j2], total[j3] = sum0, sum1, sum2, sum3
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _less(value, leak, leaks):
     """Return value - leak, or the value if ``leaks`` is false."""
     return value - leak if leaks else value
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _moved(h, d, soft):
     """Return the trace h after a change by d, before it is clipped."""
     return h + d - abs(d) * h if soft else h + d
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _clipped(h, clip):
     return min(max(h, -clip), clip)
 

@@ -17,8 +17,14 @@ from plasticrl.envs.arrays import HostArray
 from plasticrl.envs.batch import Rows
 from plasticrl.envs.counter_random import EVENT, GOLDEN, MULTIPLIERS
 
-JIT = {"nogil": True, "error_model": "numpy", "_nrt": False}
-"""No ``fastmath``, which would change the bits."""
+JIT = {
+    "nogil": True,
+    "error_model": "numpy",
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+"""No ``fastmath``, which would change the bits; no wrappers, because Python calls no function."""
 
 _FIRST, _SECOND = MULTIPLIERS
 

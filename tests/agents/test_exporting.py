@@ -18,6 +18,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution, SquashedDiagGaussianDistribution
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from tests.agents.conftest import CORES
 from torch import Tensor, nn
 
 from plasticrl.agents import (
@@ -140,10 +141,20 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / f"agent{request.param}"
 
 
-def test_every_core(core: dict[str, Any], path: Path) -> None:
-    """Otherwise the file lacks a core's trace, or the reset."""
+def test_every_core(core: dict[str, Any], tmp_path: Path) -> None:
+    """Otherwise the file lacks a core's trace, or the reset.
+
+    An ONNX file is made from the program that a .pt2 file contains.
+    """
     policy = make(**core)
-    check(exported(policy, path), policy)
+    check(exported(policy, tmp_path / "agent.onnx"), policy)
+
+
+@pytest.mark.parametrize("name", ["plastic_lstm", "separate"])
+def test_a_program_of_torch(name: str, tmp_path: Path) -> None:
+    """Otherwise a .pt2 file lacks what an ONNX file has."""
+    policy = make(**CORES[name])
+    check(exported(policy, tmp_path / "agent.pt2"), policy)
 
 
 @pytest.mark.parametrize(

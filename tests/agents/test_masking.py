@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.masking import check_masks
 from plasticrl.core.stock import is_untouched
 from plasticrl.runs import UsageError
@@ -75,7 +76,13 @@ def make(algorithm: Any, env: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
-    "heads", [{"net_arch": []}, {"net_arch": [4]}, {"share_features_extractor": False}]
+    ("algorithm", "heads"),
+    [
+        (RecurrentA2C, {"net_arch": []}),
+        (RecurrentPPO, {"net_arch": [4]}),
+        (RecurrentA2C, {"share_features_extractor": False}),
+    ],
+    ids=["A2C", "PPO-hidden-layer", "A2C-separate"],
 )
 def test_no_impossible_action_is_taken(algorithm: Any, action: str, heads: dict[str, Any]) -> None:
     """The environment asserts it; 10 rollouts of 64 steps are 640 actions."""

@@ -1,17 +1,30 @@
 """Both algorithms with every space, core and policy: learn, predict, save, load, continue."""
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from tests.agents.conftest import ACTIONS, CORES, OBSERVATIONS
 
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 
 POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
 SMALL = {"core_kwargs": {"hidden_size": 7}}
 
 Algorithm = type[RecurrentOnPolicyAlgorithm]
+VECTORS = [name for name in OBSERVATIONS if name != "image"]
+
+
+def every_pair(first: list[str], second: Iterable[str]) -> list[tuple[Algorithm, str, str]]:
+    """Every pair of values with one algorithm; both algorithms with every value of ``second``."""
+    pairs = list(itertools.product(enumerate(first), enumerate(second)))
+    algorithms: list[Algorithm] = [RecurrentA2C, RecurrentPPO]
+    return [(algorithms[(i + j) % 2], one, other) for (i, one), (j, other) in pairs]
 
 
 def learn_and_continue(
@@ -47,6 +60,7 @@ def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
     return any(not torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize(("algorithm", "observation", "action"), every_pair(VECTORS, ACTIONS))
 def test_every_pair_of_spaces(
     algorithm: Algorithm, observation: str, action: str, make_vec: Any, tmp_path: Path
 ) -> None:
@@ -56,17 +70,19 @@ def test_every_pair_of_spaces(
     learn_and_continue(algorithm, env, policy, SMALL, tmp_path / "model.zip")
 
 
+@pytest.mark.parametrize(("algorithm", "observation", "core_name"), every_pair(VECTORS, CORES))
 def test_every_core(
-    algorithm: Algorithm, observation: str, core: dict[str, Any], make_vec: Any, tmp_path: Path
+    algorithm: Algorithm, observation: str, core_name: str, make_vec: Any, tmp_path: Path
 ) -> None:
     """Otherwise some cores cannot be used for training."""
     env, policy = make_vec(observation=observation), POLICY.get(observation, "PlasticPolicy")
-    learn_and_continue(algorithm, env, policy, core, tmp_path / "model.zip")
+    learn_and_continue(algorithm, env, policy, CORES[core_name], tmp_path / "model.zip")
 
 
+@pytest.mark.parametrize(("algorithm", "observation", "action"), every_pair(["image"], ACTIONS))
 def test_images_with_every_action_space(
-    algorithm: Algorithm, action: str, make_vec: Any, tmp_path: Path
+    algorithm: Algorithm, observation: str, action: str, make_vec: Any, tmp_path: Path
 ) -> None:
     """Otherwise an agent with image observations cannot act in some spaces."""
-    env = make_vec(observation="image", action=action)
+    env = make_vec(observation=observation, action=action)
     learn_and_continue(algorithm, env, "CnnPlasticPolicy", SMALL, tmp_path / "model.zip")

@@ -314,8 +314,7 @@ def test_pictures_show_the_agent_of_the_checkpoint(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("name", ["native", "Dict"])
+@pytest.mark.parametrize(("suffix", "name"), [(".onnx", "Dict"), (".pt2", "native")])
 def test_an_exported_agent_normalizes_its_observations(
     name: str, suffix: str, runs: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from plasticrl.envs import ENV_IDS
+
 SCRIPT = """
 import sys
 from functools import partial
@@ -31,15 +33,15 @@ def same_episodes(processes, batch):
 def same_vector_episodes(processes, batch):
     np.testing.assert_array_equal(processes.reset(seed=5)[0], batch.reset(seed=5)[0])
     for step in range(15):
-        actions = np.array([step % 2, 1])
+        actions = np.array([step % 2, 1])[:batch.num_envs]
         for mine, other in zip(processes.step(actions)[:4], batch.step(actions)[:4]):
             np.testing.assert_array_equal(mine, other)
     processes.close()
 
-for env_id, n_envs in zip(ENV_IDS, [2] + [1] * len(ENV_IDS)):
+for env_id, n_envs in list(zip(ENV_IDS, [2] + [1] * len(ENV_IDS)))[:int(sys.argv[2])]:
     batch = make_vec_env(env_id, n_envs, 5, env_kwargs=options)
     same_episodes(make_vec_env(env_id, n_envs, 5, env_kwargs=options, **start), batch)
-    make = {"num_envs": 2, "max_episode_steps": 4}
+    make = {"num_envs": n_envs, "max_episode_steps": 4}
     processes = gym.make_vec(
         env_id, vectorization_mode="async", vector_kwargs={"context": method}, **make
     )
@@ -59,14 +61,17 @@ print("the same")
 """
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_processes_play_the_episodes_of_the_native_batch(method: str) -> None:
-    """Otherwise a worker would not find the environment, or play other episodes.
+@pytest.mark.parametrize(("method", "n_envs"), [("spawn", 1), ("forkserver", len(ENV_IDS))])
+def test_processes_play_the_episodes_of_the_native_batch(method: str, n_envs: int) -> None:
+    """Otherwise a worker does not find the environment, or plays other episodes.
 
     The program is given as a text, so that a worker cannot import its main module, which would
     import ``plasticrl.envs`` there.
     """
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, method], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", SCRIPT, method, str(n_envs)],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.stdout == "the same\n", done.stderr

@@ -71,13 +71,14 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
 
 
 @pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize("n_steps", [1, N_STEPS])
 @pytest.mark.parametrize("core", range(len(CORES)))
 @pytest.mark.parametrize("env", range(len(ENVS)))
-def test_the_device_gives_the_same_results_as_the_host(
-    place: str, env: int, core: int, n_steps: int
-) -> None:
-    """Otherwise training on a GPU gives another agent."""
+def test_the_device_gives_the_same_results_as_the_host(place: str, env: int, core: int) -> None:
+    """Otherwise training on a GPU gives another agent.
+
+    Every core in every environment; each of both is tested with rollouts of one and more steps.
+    """
+    n_steps = 1 if (env + core) % 2 else N_STEPS
     n_updates = 3 * N_STEPS // n_steps
     models, told = [], []
     for device in (None, place):

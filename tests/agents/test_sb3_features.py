@@ -20,9 +20,10 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecVideoRecorder,
 )
+from tests.agents.conftest import CORES
 from torch import Tensor
 
-from plasticrl.agents import RecurrentA2C, make_vec_env
+from plasticrl.agents import RecurrentA2C, RecurrentPPO, make_vec_env
 from plasticrl.envs import ENV_IDS
 
 SMALL = {"core_kwargs": {"hidden_size": 7}}
@@ -30,6 +31,16 @@ ROUND = 3 * 8  # steps of three environments in one rollout
 
 
 Make = Callable[..., Any]
+
+
+def every_core_with(*n_envs: int) -> pytest.MarkDecorator:
+    """Each core with each number of environments; the algorithms take turns."""
+    cases = [
+        pytest.param((RecurrentA2C, RecurrentPPO)[(i + j) % 2], n, core, id=f"{n}-{name}")
+        for i, n in enumerate(n_envs)
+        for j, (name, core) in enumerate(CORES.items())
+    ]
+    return pytest.mark.parametrize(("algorithm", "n_envs", "core"), cases)
 
 
 @pytest.fixture
@@ -114,7 +125,7 @@ def test_evaluate_policy_on_the_native_batch(make: Make, env_id: str) -> None:
     )
 
 
-@pytest.mark.parametrize("n_envs", [1, 2])
+@every_core_with(1, 2)
 def test_an_evaluation_in_the_middle_changes_nothing_of_the_training(
     make: Make, n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:
@@ -151,7 +162,7 @@ def test_checkpoints_load_and_act_the_same(make: Make, make_vec: Any, tmp_path: 
     assert not same_weights(loaded, model)
 
 
-@pytest.mark.parametrize("n_envs", [1, 5])
+@every_core_with(1, 5)
 def test_a_saved_model_goes_on_with_another_number_of_environments(
     make: Make, n_envs: int, core: dict[str, Any], make_vec: Any, tmp_path: Path
 ) -> None:

@@ -78,11 +78,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def plasticrl(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
-    """Run the program as the installed script does, without the current folder in sys.path."""
-    code = "import sys; from plasticrl.commands.program import main; sys.exit(main(sys.argv[1:]))"
+def plasticrl(folder: Path, *commands: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Run commands in one process, and print the status of each.
+
+    As for the installed script, the current folder is not in sys.path.
+    """
+    code = (
+        "import json, sys\n"
+        "from plasticrl.commands.program import main\n"
+        "for argv in json.loads(sys.argv[1]):\n"
+        "    print('status', main(argv))\n"
+    )
     return subprocess.run(
-        [sys.executable, "-P", "-c", code, *argv],
+        [sys.executable, "-P", "-c", code, json.dumps(commands)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -91,32 +99,37 @@ def plasticrl(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-def test_a_module_in_the_current_folder(algorithm: str, folder: Path) -> None:
+def test_a_module_in_the_current_folder(folder: Path) -> None:
     """Otherwise users have to set PYTHONPATH, or another person's run can import any module."""
-    names = ("--env-id=corridor:Corridor-v0", "--wrapper=corridor:Doubled")
-    steps = f"--{algorithm}.n-steps=5"
-    done = plasticrl(folder, "train", algorithm, *SIZES, steps, *names, "--run-dir=run")
-    assert done.returncode == 0, done.stderr
+    names = ["--env-id=corridor:Corridor-v0", "--wrapper=corridor:Doubled"]
+    train = ["train", "a2c", *SIZES, "--a2c.n-steps=5", *names, "--run-dir=run"]
+    done = plasticrl(folder, train)
+    assert done.stdout.splitlines() == ["corridor is imported", "status 0"], done.stderr
     assert "measure with: plasticrl evaluate run --allow-import corridor" in done.stderr
-    for argv in (["evaluate", "run"], ["train", "--resume", "run"]):
-        refused = plasticrl(folder, *argv)
-        assert refused.returncode == 2
-        assert "corridor is imported" not in refused.stdout
-        assert (
-            "error: run/config.json names the module corridor, whose code would be run: if you "
-            "trust it, add --allow-import corridor\n"
-        ) in refused.stderr
     allowed = "--allow-import=corridor"
-    done = plasticrl(folder, "evaluate", "run", allowed, "--episodes=4", "--json")
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert 0 <= result["random_reward_mean"] <= 2
-    assert plasticrl(folder, "train", "--resume", "run", allowed).returncode == 0
+    done = plasticrl(
+        folder,
+        ["evaluate", "run"],
+        ["train", "--resume", "run"],
+        ["evaluate", "run", allowed, "--episodes=4", "--json"],
+        ["train", "--resume", "run", allowed],
+    )
+    *first, result, ended, resumed = done.stdout.splitlines()
+    assert first == ["status 2", "status 2", "corridor is imported"]
+    assert 0 <= json.loads(result)["random_reward_mean"] <= 2
+    assert (ended, resumed) == ("status 0", "status 0"), done.stderr
+    sentence = (
+        "error: run/config.json names the module corridor, whose code would be run: if you "
+        "trust it, add --allow-import corridor\n"
+    )
+    assert done.stderr.count(sentence) == 2
 
 
-def test_allowed_is_what_is_named(folder: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+def test_allowed_is_what_is_named(algorithm: str, folder: Path) -> None:
     """Otherwise one allowed module lets others in."""
-    assert train(folder / "run", "--env-id=corridor:Corridor-v0") == 0
+    names = ("--env-id=corridor:Corridor-v0", "--wrapper=corridor:Doubled")
+    assert train(folder / "run", *names, algorithm=algorithm) == 0
     sentence = "names the module corridor, .* if you trust it, give allowed=\\['corridor'\\]$"
     with pytest.raises(RunError, match=sentence):
         open_run(folder / "run", ["another"])
@@ -124,8 +137,9 @@ def test_allowed_is_what_is_named(folder: Path) -> None:
     assert TrainedAgent.load(folder / "run", ["corridor"]).n_timesteps == 40
 
 
-def train(run: Path, *flags: str) -> int:
-    return run_command("train", ["a2c", *SIZES, "--a2c.n-steps=5", *flags, f"--run-dir={run}"])
+def train(run: Path, *flags: str, algorithm: str = "a2c") -> int:
+    steps = f"--{algorithm}.n-steps=5"
+    return run_command("train", [algorithm, *SIZES, steps, *flags, f"--run-dir={run}"])
 
 
 def test_trials_processes_and_wrappers(folder: Path) -> None:

@@ -33,7 +33,15 @@ KINDS: list[dict[str, Any]] = [{}, {"modulation": "retroactive", "fan_out": True
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 VECTORS = {path.stem: test_golden.load(path) for path in GOLDEN}
 PLASTIC_RNNS = [name for name, vector in VECTORS.items() if vector.core == "plastic_rnn"]
-OF_EACH_SORT = ("rnn_simple_fanout_hard", "rnn_retroactive_soft", "associative_clamped_decay")
+EVERY_VALUE = (
+    "associative_additive_oja",
+    "associative_clamped_decay",
+    "rnn_retroactive_soft",
+    "rnn_simple_decay_sigmoid",
+    "rnn_simple_fanout_hard",
+    "rnn_simple_hard_linear",
+)
+"""Vectors that have together every value of every option that the files have."""
 
 
 class DeviceCase(Case):
@@ -108,11 +116,22 @@ def test_a_step_of_triton_equals_eager(
 
 
 def golden_runs() -> Iterator[Any]:
-    """Every vector in one block and one of each kind in tiles; slow tests run all in tiles."""
+    """Every vector in one block, and in tiles, which use the same functions, those that suffice."""
     for name in PLASTIC_RNNS:
-        marks = () if name in OF_EACH_SORT else pytest.mark.slow
         yield pytest.param(ON_CHIP, name, id=f"on-chip-{name}")
-        yield pytest.param(TILED, name, id=f"tiled-{name}", marks=marks)
+    for name in EVERY_VALUE:
+        yield pytest.param(TILED, name, id=f"tiled-{name}")
+
+
+def test_the_vectors_in_tiles_have_every_value_of_every_option() -> None:
+    """Otherwise an option of the papers is not tested in tiles."""
+    options = ("rule", "bound", "alpha", "modulation", "fan_out", "modulator_activation")
+    for option in (*options, "input_mode"):
+        every, ours = (
+            {str(VECTORS[name].meta.get(option)) for name in names}
+            for names in (PLASTIC_RNNS, EVERY_VALUE)
+        )
+        assert ours == every, option
 
 
 @pytest.mark.parametrize(("kernels", "name"), list(golden_runs()))

@@ -1,6 +1,7 @@
 """A run that was interrupted and resumed equals an uninterrupted one, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,13 @@ def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -
     assert_same_run(run, unbroken)
 
 
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An unbroken run of 240 steps, and its first 90 steps."""
+    folder, flags = tmp_path_factory.mktemp("pieces"), [*MAZE, "--a2c.learning-rate-decay=0"]
+    return train(folder / "unbroken", flags, total=240), train(folder / "run", flags, total=90)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto is the GPU here")
 @pytest.mark.parametrize(
     ("own", "flag", "is_told"),
@@ -123,15 +131,19 @@ def test_a_run_in_pieces_equals_a_run_in_one(flags: list[str], tmp_path: Path) -
     ],
 )
 def test_a_run_is_resumed_on_another_device(
-    own: str, flag: str, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own: str,
+    flag: str,
+    is_told: bool,
+    pieces: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Otherwise a run of a machine with a GPU ends there, or its own setting is lost.
 
     There is no GPU: the run is trained on the CPU, and another device written into its config.
     """
-    flags = [*MAZE, "--a2c.learning-rate-decay=0"]
-    unbroken = train(tmp_path / "unbroken", flags, total=240)
-    run = train(tmp_path / "run", flags, total=90)
+    unbroken, begun = pieces
+    run = shutil.copytree(begun, tmp_path / "run")
     config = (run / "config.json").read_text().replace('"device": "cpu"', f'"device": "{own}"')
     (run / "config.json").write_text(config)
     capsys.readouterr()
