@@ -538,7 +538,7 @@ class PlasticPolicy(ActorCriticPolicy):
             return  # the value loss is then not finite either, and train raises DivergedError
         self.n_rescaled += 1
         moments, layer = (self.value_mean, self.value_std), self.value_net
-        rescale(*moments, layer.weight, layer.bias, returns, self.n_rescaled.item())
+        rescale(*moments, layer.weight, layer.bias, returns, int(self.n_rescaled.item()))
 
     def _distribution(self, latent: Tensor, action_masks: Tensor | None) -> Distribution:
         distribution = self.distribution_of(latent)

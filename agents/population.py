@@ -11,7 +11,7 @@ the first model come first, so that (T S B,) is an array (T, S, B) with flattene
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.rollout import CompiledRollout
 from plasticrl.agents.stacked_linear import stack_linear
 from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.cells.population import Population
 from plasticrl.core.state import map_leaves
 from plasticrl.runs import get_rng_state, set_rng_state
@@ -55,12 +56,13 @@ class PopulationPolicy(PlasticPolicy):
         super().__init__(**members[0]._get_constructor_parameters() | {"lr_schedule": lr_schedule})
         self.n_rows = n_rows
         self.generators = [torch.Generator(self.device) for _ in members]
-        self.core = Population([member.core for member in members])
+        self.core = Population([cast(PlasticRNN, member.core) for member in members])
         for name in ("mlp_extractor", "action_net", "value_net"):
             setattr(self, name, stack_linear([getattr(one, name) for one in members], n_rows))
         for name in ("value_mean", "value_std"):
             self.register_buffer(name, torch.stack([getattr(one, name) for one in members]))
-        self.optimizer = self.optimizer_class(
+        make_optimizer: Any = self.optimizer_class
+        self.optimizer = make_optimizer(
             self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
         )
 
@@ -70,7 +72,7 @@ class PopulationPolicy(PlasticPolicy):
         return rows.transpose(0, 1).flatten(1)
 
     def values_of(self, latent: Tensor) -> Tensor:
-        outputs = self.value_net(self.mlp_extractor.forward_critic(latent))
+        outputs: Tensor = self.value_net(self.mlp_extractor.forward_critic(latent))
         rows = outputs.view(-1, len(self.generators), self.n_rows)
         return (rows * self.value_std[:, None] + self.value_mean[:, None]).view(-1, 1)
 
@@ -95,9 +97,8 @@ class PopulationPolicy(PlasticPolicy):
 class PopulationA2C(RecurrentA2C):
     """Trains S models of ``RecurrentA2C`` together.
 
-    It is a model itself, with a ``PopulationPolicy``. Before each rollout, it copies the state of
-    the training to the models, so that their callbacks find what they would find if each were
-    trained by itself.
+    It is a model itself, with a ``PopulationPolicy``. Its state is copied to the models where that
+    is needed; see ``turn``.
 
     Args:
         models: untrained models with equal options, whose cores are ``PlasticRNN`` and whose
@@ -140,18 +141,27 @@ class PopulationA2C(RecurrentA2C):
 
         Args:
             callbacks: for each model its own. They hear of rollouts and of the start and the end of
-                the training, but not of single steps.
+                the training, but not of single steps. The models then have the last rollout, its
+                final state and the log. What needs the rest of a model must be in its ``turn``.
             callback: is called after those, and has this object as its model.
         """
         own = []
         for number, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
-            with self.turn(number):
+            with self._random_numbers_of(number):
                 own.append(model._setup_learn(total_timesteps, given, False)[1])
         self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
+        for number in range(len(own)):
+            self._update_model(number)
 
     @contextmanager
     def turn(self, number: int) -> Iterator[None]:
-        """A context in which the global random numbers are those of a model."""
+        """A context in which a model, and the global random numbers, are as if trained alone."""
+        self._update_model(number)
+        with self._random_numbers_of(number):
+            yield
+
+    @contextmanager
+    def _random_numbers_of(self, number: int) -> Iterator[None]:
         generator = self.policy.generators[number]
         set_rng_state(self.random_states[number] | {"torch": generator.get_state()})
         try:
@@ -160,18 +170,17 @@ class PopulationA2C(RecurrentA2C):
             self.random_states[number] = get_rng_state()
             generator.set_state(self.random_states[number]["torch"])
 
-    def update_models(self) -> None:
-        """Copy the state of the training to the models."""
+    def _update_model(self, number: int) -> None:
+        """Copy the state of the training to a model."""
+        model, rows = self.models[number], self._rows[number]
         state = _batch_env(self).get_state()
-        for number, (model, rows) in enumerate(zip(self.models, self._rows, strict=True)):
-            _batch_env(model).set_state({name: leaf[rows].copy() for name, leaf in state.items()})
-            model.num_timesteps = self.num_timesteps // len(self.models)
-            model._n_updates = self._n_updates
-            model._last_obs = self._last_obs[rows].copy()  # type: ignore[index]
-            model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
-            if self._last_state is not None:
-                model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
-            self._update_policy(model.policy, number)
+        _batch_env(model).set_state({name: leaf[rows].copy() for name, leaf in state.items()})
+        model._n_updates = self._n_updates
+        model._last_obs = self._last_obs[rows].copy()  # type: ignore[index]
+        model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
+        if self._last_state is not None:
+            model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
+        self._update_policy(model.policy, number)
 
     @torch.no_grad()
     def _update_policy(self, policy: PlasticPolicy, number: int) -> None:
@@ -244,7 +253,7 @@ class PopulationA2C(RecurrentA2C):
 
     def _clip_gradient(self) -> Tensor:
         gradients = [one.grad for one in self.policy.parameters() if one.grad is not None]
-        norms = torch.stack([one.flatten(1).norm(dim=1) for one in gradients]).norm(dim=0)
+        norms: Tensor = torch.stack([one.flatten(1).norm(dim=1) for one in gradients]).norm(dim=0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
@@ -255,35 +264,30 @@ class PopulationA2C(RecurrentA2C):
 
 
 class _OwnCallbacks(BaseCallback):
-    """Calls the callback of each model, in its turn, with the state of its training."""
-
-    model: PopulationA2C
+    """Calls the callback of each model, except at single steps."""
 
     def __init__(self, callbacks: Sequence[BaseCallback]) -> None:
         super().__init__()
         self.callbacks = callbacks
 
-    def _call(self, method: str, *arguments: Any) -> None:
-        for number, callback in enumerate(self.callbacks):
-            with self.model.turn(number):
-                getattr(callback, method)(*arguments)
-
     def _on_training_start(self) -> None:
-        self._call("on_training_start", self.locals, self.globals)
+        for callback in self.callbacks:
+            callback.on_training_start(self.locals, self.globals)
 
     def _on_rollout_start(self) -> None:
-        self.model.update_models()
-        self._call("on_rollout_start")
+        for callback in self.callbacks:
+            callback.on_rollout_start()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        self._call("on_rollout_end")
+        for callback in self.callbacks:
+            callback.on_rollout_end()
 
     def _on_training_end(self) -> None:
-        self.model.update_models()
-        self._call("on_training_end")
+        for callback in self.callbacks:
+            callback.on_training_end()
 
 
 def _take(rows: slice, state: Any) -> Any:

@@ -224,7 +224,7 @@ class CompiledRollout(BatchRollout):
         observations[0], starts[0] = self.obs, self.episode_starts
         records = Records.allocate(n_steps, n_rows, n_features, environments.n_infos)
         advance = stepper(policy.core, self.state, policy.backend, self.n_recorded)
-        common = {
+        common: dict[str, Any] = {
             "inputs": observations,
             "starts": starts,
             "environments": environments,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from statistics import mean
 from typing import Any
 
@@ -104,13 +105,24 @@ class EpisodePictures(BaseCallback):
     It does so before the first update, after every ``every`` updates and at the end, always with
     the run's seed. The episode is played in a separate environment, and all random number
     generators are restored, so that the pictures do not change the training.
+
+    Args:
+        every: number of updates from one episode to the next.
+        turn: returns a context in which an episode is played.
     """
 
-    def __init__(self, run: RunDirectory, config: TrainConfig, every: int = PICTURES_EVERY) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: TrainConfig,
+        every: int = PICTURES_EVERY,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         super().__init__()
         self.run = run
         self.config = config
         self.every = every
+        self.turn = turn
         self._step_shown = 0
 
     def _on_training_start(self) -> None:
@@ -139,7 +151,8 @@ class EpisodePictures(BaseCallback):
         """Write the pictures of an episode, or the reason why there are none."""
         pictures: dict[str, Any] = {}
         try:
-            episode = self._play()
+            with self.turn():
+                episode = self._play()
         except (DivergedError, UsageError, UserCodeError) as error:  # they do not stop the training
             left_out = str(error)
         else:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -234,9 +234,18 @@ class TrainingRun:
             with environment_errors(self.model.env):
                 self.model.env.close()
 
-    def callbacks(self, notify: Callable[[str], None]) -> list[BaseCallback]:
-        """The callbacks of a training, without the one that reports to the session."""
-        return [DivergenceWarnings(notify), EpisodePictures(self.run, self.config)]
+    def callbacks(
+        self,
+        notify: Callable[[str], None],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> list[BaseCallback]:
+        """The callbacks of a training, without the one that reports to the session.
+
+        Args:
+            notify: is called with warnings.
+            turn: as for ``EpisodePictures``.
+        """
+        return [DivergenceWarnings(notify), EpisodePictures(self.run, self.config, turn=turn)]
 
     def _learn(self, session: TrainingSession) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps

@@ -1,8 +1,9 @@
 """Trains the runs of several seeds together, with their nets as one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -99,8 +100,10 @@ class JointRuns:
 
             notify = session.progress.notify
             callbacks = [
-                run.callbacks(lambda text, seed=run.config.seed: notify(f"seed {seed}: {text}"))
-                for run in runs
+                run.callbacks(
+                    partial(_notify, notify, run.config.seed), partial(joint.turn, number)
+                )
+                for number, run in enumerate(runs)
             ]
             total, every = first.total_timesteps, config.checkpoint_every
             with session.training(save, unit="steps", done=0, total=total, every_updates=every):
@@ -134,6 +137,10 @@ class _Report(BaseCallback):
         reward = rounded(mean(rewards)) if rewards else "-"
         done = models[0].num_timesteps
         self._session.between_updates(models[0].n_rollouts, done, f"reward {reward}", ended)
+
+
+def _notify(notify: Callable[[str], None], seed: int, message: str) -> None:
+    notify(f"seed {seed}: {message}")
 
 
 def _close(run: TrainingRun) -> None:

@@ -302,12 +302,13 @@ def _arrays_of(net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> list[
 
 def _projections(cell: PlasticRNN | Population, arrays: _Arrays) -> list[Projection]:
     """Return the projection of each of the nets."""
-    module, is_single = as_plastic_rnn(cell), isinstance(cell, PlasticRNN)
+    module, is_population = as_plastic_rnn(cell), isinstance(cell, Population)
     mode, layer = INPUT_MODES[module.input_mode], module.input
     if layer is None:
         nothing = Projection(arrays.of(None, 2), arrays.of(None, 1), mode)
-        return [nothing] * (1 if is_single else cell.n_nets)
-    weights, biases = ([layer.weight], [layer.bias]) if is_single else (layer.weight, layer.bias)
+        return [nothing] * len(PlasticNet.of(cell).weight)
+    weights = layer.weight if is_population else layer.weight.unsqueeze(0)
+    biases = layer.bias if is_population else layer.bias.unsqueeze(0)
     return [
         Projection(arrays.of(weight.T, 2), arrays.of(bias, 1), mode)
         for weight, bias in zip(weights, biases, strict=True)

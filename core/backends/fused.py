@@ -264,7 +264,7 @@ class _RunPlasticNet(torch.autograd.Function):
             _parameter_gradients(net, _part(gradients, s, n_nets), _part(saved, s, n_nets))
             for s in range(n_nets)
         ]
-        weight, eta, *others = (
+        weight, eta, *others = tuple(
             None if tensors[0] is None else torch.stack(tensors)
             for tensors in zip(*parts, strict=True)
         )
@@ -289,13 +289,12 @@ def _part(tensors: PerNet, number: int, n_nets: int) -> PerNet:
     """
     if n_nets == 1:
         return tensors
-    over_time = ("projected", "rate", "modulator_pre_activation")
-    over_time += ("outputs", "mask", "starts", "modulation")
-    axes = dict.fromkeys(over_time, 1) | {"hidden": 0}
+    rows = {"hidden": 0, "outputs": 1, "mask": 1, "starts": 1, "modulation": 1}
+    rows |= {"projected": 1, "rate": 1, "modulator_pre_activation": 1}
     parts = {
-        name: tensor.tensor_split(n_nets, axes[name])[number].contiguous()
+        name: tensor.tensor_split(n_nets, rows[name])[number].contiguous()
         for name, tensor in tensors._asdict().items()
-        if name in axes and tensor is not None
+        if name in rows and tensor is not None
     }
     return tensors._replace(**parts)
 

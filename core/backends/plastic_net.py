@@ -44,7 +44,7 @@ class PlasticNet(NamedTuple):
     """(S, N)"""
 
     @classmethod
-    def of(cls, cell: "PlasticRNN | Population[Any]") -> "PlasticNet":
+    def of(cls, cell: PlasticRNN | Population) -> "PlasticNet":
         """Return the parameters of a cell's recurrent connection."""
         connection = as_plastic_rnn(cell).connection
         modulator = connection.modulator
@@ -91,7 +91,7 @@ class NetInputs(NamedTuple):
     @classmethod
     def of(
         cls,
-        cell: "PlasticRNN | Population[Any]",
+        cell: PlasticRNN | Population,
         inputs: Tensor,
         episode_starts: Tensor | None,
     ) -> "NetInputs":
