@@ -119,7 +119,7 @@ def compiled_loop(kind: Kind):
 
     @njit(**KERNEL)
     @versioned(kind.fingerprint ^ FINGERPRINT)
-    def run(parameters, options, loop, state, out, group, first, last):
+    def run(parameters, options, loop, state, out, cuts, first, last):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
@@ -131,7 +131,7 @@ def compiled_loop(kind: Kind):
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
         )
-        for b in range(first, last):
+        for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
             for t in range(steps + 1):  # the last pass only computes the update
                 if t < steps and loop.starts[t, b]:

@@ -6,9 +6,8 @@ lock; an OpenMP pool of their own would compete with torch's. The groups depend 
 so results are bit-identical from run to run, with any number of threads.
 """
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeAlias
@@ -72,7 +71,7 @@ class NumbaKernels:
     """Kernels for tensors on the CPU; see ``Kernels``."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
-        return len(_groups(n_rows, n_steps * n**2))
+        return len(_cuts(n_rows, n_steps * n**2)) - 1
 
     def forward(
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
@@ -89,8 +88,8 @@ class NumbaKernels:
         arrays = nets[0]
         if not net.retroactive:
             g_state = g_state._replace(eligibility=None)
-        groups = _groups(n_rows // len(nets), n_steps * n**2)
-        sums = (len(nets), len(groups))
+        cuts = _cuts(n_rows // len(nets), n_steps * n**2)
+        sums = (len(nets), len(cuts) - 1)
         found = Gradients(
             projected=torch.empty_like(saved.outputs),
             rate=torch.empty_like(saved.outputs),
@@ -102,19 +101,12 @@ class NumbaKernels:
             eta=saved.outputs.new_zeros((*sums, 1)),
         )
         upstream = Upstream(_array(g_outputs), *arrays.state(g_state))
-        given = arrays.all(saved), upstream
-        out = arrays.all(found)
-        _run(
-            compiled_backward(arrays.kind),
-            [
-                (
-                    *(one.parameters, one.options, *given),
-                    *(out._replace(alpha=out.alpha[s], eta=out.eta[s]), *rows),
-                )
-                for s, one in enumerate(nets)
-                for rows in _rows_of(s, n_rows // len(nets), groups)
-            ],
-        )
+        given, out = arrays.all(saved), arrays.all(found)
+        arguments = [
+            (*(one.parameters, one.options, given, upstream), out._replace(alpha=alpha, eta=eta))
+            for one, alpha, eta in zip(nets, out.alpha, out.eta, strict=True)
+        ]
+        _run(compiled_backward(arrays.kind), arguments, cuts)
         alpha, eta = (sums.numpy().sum(axis=1) for sums in (found.alpha, found.eta))
         return found._replace(
             alpha=torch.from_numpy(alpha[:, :n, :n].copy()), eta=torch.from_numpy(eta)
@@ -147,13 +139,10 @@ class NumbaStepper:
         self._state, self._arrays = state, tuple(nets[0].state(state))
         self._counted = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         n_rows, n = state.hidden.shape
-        n_own = n_rows // len(nets)
-        groups = _groups(n_own, n**2)
-        # What the steps have in common: arguments before and after those of a step.
+        self._cuts = _cuts(n_rows // len(nets), n**2)
         self._fixed = [
-            ((tuple(net.parameters), tuple(net.options), tuple(projection)), rows)
-            for s, (net, projection) in enumerate(zip(nets, projections, strict=True))
-            for rows in _rows_of(s, n_own, groups)
+            (tuple(net.parameters), tuple(net.options), tuple(projection))
+            for net, projection in zip(nets, projections, strict=True)
         ]
         self._no_starts = np.zeros(n_rows, bool)
         empty = nets[0].of(None, 3)
@@ -169,7 +158,7 @@ class NumbaStepper:
         record = self._record
         recorded = self._unrecorded if record is None else record.next_step()
         step = (_array(inputs), starts, self._arrays, tuple(recorded))
-        _run(self._kernel, [(*fixed, *step, *rows) for fixed, rows in self._fixed])
+        _run(self._kernel, [(*fixed, *step) for fixed in self._fixed], self._cuts)
         increment_version(self._counted)
         if record is not None:
             record.add(self._state)
@@ -336,32 +325,27 @@ def _run_forward(
         checkpoints=(traces, eligibilities),
         segment_length=segment_length,
     )
-    before, out, n_own = arrays.state(state), arrays.all(found), n_rows // len(nets)
-    groups = _groups(n_own, n_steps * n**2)
-    _run(
-        kernel,
-        [
-            (net.parameters, net.options, source, before, out, *rows)
-            for s, (net, source) in enumerate(zip(nets, sources, strict=True))
-            for rows in _rows_of(s, n_own, groups)
-        ],
-    )
+    before, out = arrays.state(state), arrays.all(found)
+    arguments = [
+        (net.parameters, net.options, source, before, out)
+        for net, source in zip(nets, sources, strict=True)
+    ]
+    _run(kernel, arguments, _cuts(n_rows // len(nets), n_steps * n**2))
     return found
 
 
-def _groups(n_rows: int, row_work: int) -> list[tuple[int, int]]:
-    """Divide a net's rows into groups [first, last); a row takes ``row_work`` updates."""
-    count = max(1, min(n_rows, MOST_GROUPS, n_rows * row_work // GROUP_WORK))
-    cuts = [n_rows * group // count for group in range(count + 1)]
-    return list(itertools.pairwise(cuts))
+def _cuts(n_rows: int, row_work: int) -> np.ndarray:
+    """Divide a net's rows into groups.
 
+    Args:
+        n_rows: the number of rows.
+        row_work: the number of connection updates for each row.
 
-def _rows_of(
-    net: int, n_rows: int, groups: list[tuple[int, int]]
-) -> Iterator[tuple[int, int, int]]:
-    """Yield for each group of a net its number, and its rows among those of all nets."""
-    for number, (first, last) in enumerate(groups):
-        yield number, net * n_rows + first, net * n_rows + last
+    Returns:
+        The first row of each group and, at last, ``n_rows``.
+    """
+    n_groups = max(1, min(n_rows, MOST_GROUPS, n_rows * row_work // GROUP_WORK))
+    return np.array([n_rows * group // n_groups for group in range(n_groups + 1)])
 
 
 @cache
@@ -373,15 +357,29 @@ if hasattr(os, "register_at_fork"):  # a forked process does not have its parent
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    """Call the kernel with each of the arguments. This thread and those of the pool take turns."""
+def _run(kernel: Callable[..., None], nets: list[tuple[Any, ...]], cuts: np.ndarray) -> None:
+    """Call the kernel for all groups of rows of all nets, in this thread and those of the pool.
+
+    Args:
+        nets: the arguments for the rows of each net, without the last three: cuts, first and last.
+            The rows of the first net come first, and so on.
+        cuts: those of the first net.
+    """
+    n_rows, n_groups, n_threads = cuts[-1], len(cuts) - 1, torch.get_num_threads()
+    # One call takes all groups of a net if there is one thread, else a quarter of a thread's share.
+    size = n_groups if n_threads == 1 else max(1, n_groups * len(nets) // (4 * n_threads))
+    calls = [
+        (*arguments, cuts + number * n_rows, first, min(first + size, n_groups))
+        for number, arguments in enumerate(nets)
+        for first in range(0, n_groups, size)
+    ]
     remaining = iter(calls)
 
     def work() -> None:
         for arguments in remaining:
             kernel(*arguments)
 
-    n_others = min(torch.get_num_threads(), len(calls)) - 1
+    n_others = min(n_threads, len(calls)) - 1
     others = [_pool(n_others).submit(work) for _ in range(n_others)]
     work()
     for other in others:

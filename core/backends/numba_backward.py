@@ -264,20 +264,19 @@ def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
 def compiled_backward(kind: Kind):
     """Return the backward pass for a kind of update. Numba compiles it on first use.
 
-    It processes the rows [first, last) of group number ``group``. ``saved`` is a
-    ``SavedForBackward`` of arrays. The results are written to ``out``, a ``Gradients`` of arrays,
-    in which each group has its own sums of the gradients of alpha (groups, N, N), padded, and eta
-    (groups, 1).
+    It processes the groups [first, last) of rows, of which group k has the rows [cuts[k],
+    cuts[k + 1]). ``saved`` is a ``SavedForBackward`` of arrays. The results are written to ``out``,
+    a ``Gradients`` of arrays, in which each group has its own sums of the gradients of alpha
+    (groups, N, N), padded, and eta (groups, 1).
     """
 
     @njit(**KERNEL)
     @versioned(kind.fingerprint)
-    def backward(parameters, options, saved, upstream, out, group, first, last):
+    def backward(parameters, options, saved, upstream, out, cuts, first, last):
         steps, _, n = saved.outputs.shape
         (rows, width), dtype = parameters.weight.shape, parameters.weight.dtype
         segment_length, zero = saved.segment_length, dtype.type(0)
         one, two, fan_out = dtype.type(1), dtype.type(2), parameters.fan_out_weight
-        d_alpha, d_eta = out.alpha[group], out.eta[group]
         m = _Matrices(
             np.zeros((segment_length, rows, width), dtype),
             np.zeros((segment_length if kind.retroactive else 1, rows, width), dtype),
@@ -298,8 +297,12 @@ def compiled_backward(kind: Kind):
             np.zeros(width, dtype),
             np.zeros(width, dtype),
         )
-        grads = d_alpha, m.gH, m.gE
-        for b in range(first, last):
+        group = first
+        for b in range(cuts[first], cuts[last]):
+            if b == cuts[group + 1]:
+                group += 1
+            d_alpha, d_eta = out.alpha[group], out.eta[group]
+            grads = d_alpha, m.gH, m.gE
             _begin(kind, upstream, m, v, b, n, width)
             for k in range((steps - 1) // segment_length, -1, -1):
                 t0, t1 = k * segment_length, min(steps, k * segment_length + segment_length)

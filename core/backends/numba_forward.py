@@ -131,14 +131,14 @@ def _set_activity(v, inputs, t, b, n):
 def compiled_forward(kind: Kind):
     """Return the forward pass for a kind of update. Numba compiles it on first use.
 
-    It runs the rows [first, last) from the initial ``state``. ``inputs`` is a ``NetInputs`` of
-    arrays. The results are written to ``out``, a ``ForwardPass`` of arrays, whose checkpoints are
-    padded. ``group`` is not used.
+    It runs the groups [first, last) of rows, as ``compiled_backward`` does, from the initial
+    ``state``. ``inputs`` is a ``NetInputs`` of arrays. The results are written to ``out``, a
+    ``ForwardPass`` of arrays, whose checkpoints are padded.
     """
 
     @njit(**KERNEL)
     @versioned(kind.fingerprint)
-    def forward(parameters, options, inputs, state, out, group, first, last):
+    def forward(parameters, options, inputs, state, out, cuts, first, last):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
@@ -150,7 +150,7 @@ def compiled_forward(kind: Kind):
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
         )
-        for b in range(first, last):
+        for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
             for t in range(steps + 1):  # the last pass only computes the update
                 if t < steps and inputs.starts[t, b]:

@@ -77,19 +77,20 @@ def _record_traces(kind, recorded, H, E, b, n):
 def compiled_step(kind: Kind):
     """Return the step for a kind of update. Numba compiles it on first use.
 
-    It processes the rows [first, last), and writes to ``state`` and ``recorded``. Inputs are (B, I)
-    and starts (B,); the matrices are not padded; ``group`` is not used. NamedTuples are passed as
-    plain tuples, whose types numba finds faster: by 0.6 us each (measured).
+    It processes the groups [first, last) of rows, as ``compiled_backward`` does, and writes to
+    ``state`` and ``recorded``. Inputs are (B, I) and starts (B,); the matrices are not padded.
+    NamedTuples are passed as plain tuples, whose types numba finds faster: by 0.6 us each
+    (measured).
     """
 
     @njit(**KERNEL)
     @versioned(kind.fingerprint)
-    def step(parameters, options, projection, inputs, starts, state, recorded, group, first, last):
+    def step(parameters, options, projection, inputs, starts, state, recorded, cuts, first, last):
         parameters, options = Parameters(*parameters), Options(*options)
         projection, state, recorded = Projection(*projection), State(*state), Recorded(*recorded)
         n, dtype = parameters.weight.shape[0], parameters.weight.dtype
         pre, rate, leak = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-        for b in range(first, last):
+        for b in range(cuts[first], cuts[last]):
             post, H = state.hidden[b], state.trace[b]
             E = state.eligibility[b] if kind.retroactive else H
             if starts[b]:

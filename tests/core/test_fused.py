@@ -93,7 +93,7 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
-    assert cpu._groups(5, 9 * 7**2) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    assert list(cpu._cuts(5, 9 * 7**2)) == [0, 1, 2, 3, 4, 5]
     expected, first = case.results(EAGER.run), case.results(FUSED.run)
     for name, value in case.results(FUSED.run).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-9, msg=name)
