@@ -120,7 +120,7 @@ class PopulationA2C(RecurrentA2C):
         if not (CompiledRollout.possible(first.policy, env) and not first.bootstrap_truncated):
             raise ValueError("models whose rollouts are not compiled cannot be trained together")
         super().__init__(
-            PopulationPolicy,  # type: ignore[arg-type]  # its arguments are in policy_kwargs
+            PopulationPolicy,
             env,
             **{item.name: getattr(first, item.name) for item in fields(A2COptions)},
             policy_kwargs={"members": [one.policy for one in models], "n_rows": first.n_envs},

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.logger import HParam, KVWriter, Logger, TensorBoardOutputFormat
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch.utils.tensorboard import SummaryWriter
 
 from plasticrl.runs import MetricsLog, RunDirectory, WriteError, flat
@@ -71,8 +71,8 @@ class TensorBoardWriter(TensorBoardOutputFormat):
         values = [Summary.Value(tag=name, simple_value=n) for name, n in sorted(numbers.items())]
         with _errors_of_tensorboard(self.writer.log_dir):
             if values:
-                assert self.writer.file_writer is not None
-                self.writer.file_writer.add_summary(Summary(value=values), step)
+                file_writer: Any = self.writer.file_writer
+                file_writer.add_summary(Summary(value=values), step)
             super().write(others, {name: key_excluded[name] for name in others}, step)
 
     def write_episode(self, pictures: dict[str, Any], left_out: str, step: int) -> None:

@@ -264,7 +264,7 @@ class _RunPlasticNet(torch.autograd.Function):
             _parameter_gradients(net, _part(gradients, s, n_nets), _part(saved, s, n_nets))
             for s in range(n_nets)
         ]
-        weight, eta, *others = tuple(
+        weight, eta, *of_modulator = (
             None if tensors[0] is None else torch.stack(tensors)
             for tensors in zip(*parts, strict=True)
         )
@@ -275,7 +275,7 @@ class _RunPlasticNet(torch.autograd.Function):
             *(None, None, None),
             *(projected if mask is None else projected.masked_fill(~mask, 0), None, None),
             *(gradients.hidden, gradients.trace, gradients.eligibility),
-            *(None, weight, gradients.alpha, eta, *others),
+            *(None, weight, gradients.alpha, eta, *of_modulator),
         )
 
 
