@@ -201,9 +201,9 @@ def compiled_heads(policy: ActingPolicy) -> list[Heads]:
     """Return the layers from the core to the logits, if ``sample_actions`` can run them.
 
     Returns:
-        One for each net of the core, which are several in a ``Population``. None, if the
-        distribution is not categorical; if a layer was replaced or modified, or has another
-        activation than tanh or ReLU; or if the policy is not on the CPU.
+        One element for each net of the core, which are several in a ``Population``. The list is
+        empty if the distribution is not categorical; if a layer was replaced or modified, or has
+        another activation than tanh or ReLU; or if the policy is not on the CPU.
     """
     head, extractor = policy.action_net, policy.mlp_extractor
     if type(extractor) not in (MlpExtractor, SeparateExtractor) or not is_untouched(extractor):

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from plasticrl.agents.acting import Actor, SeparateExtractor, in_full_precision
 from plasticrl.agents.cores import build_core, check_core
 from plasticrl.agents.masking import check_masks, masked
+from plasticrl.agents.stacked_linear import StackedLinear
 from plasticrl.core import Cell, sequence
 from plasticrl.core.backends import check_backend
 from plasticrl.core.cells.composed import Parallel
@@ -527,9 +528,9 @@ class PlasticPolicy(ActorCriticPolicy):
         1602.07714, equation 9).
 
         Raises:
-            UsageError: ``value_net`` is not a ``torch.nn.Linear``.
+            UsageError: ``value_net`` is not linear.
         """
-        if not isinstance(self.value_net, nn.Linear):
+        if not isinstance(self.value_net, nn.Linear | StackedLinear):
             raise UsageError(
                 "normalize_returns=True needs a linear value_net, not "
                 f"{type(self.value_net).__name__}: give normalize_returns=False"
@@ -537,8 +538,11 @@ class PlasticPolicy(ActorCriticPolicy):
         if not torch.isfinite(returns.square().mean()):
             return  # the value loss is then not finite either, and train raises DivergedError
         self.n_rescaled += 1
-        moments, layer = (self.value_mean, self.value_std), self.value_net
-        rescale(*moments, layer.weight, layer.bias, returns, int(self.n_rescaled.item()))
+        self._rescale_values(returns, max(1 / self.n_rescaled.item(), SMALLEST_AVERAGE_RATE))
+
+    def _rescale_values(self, returns: Tensor, rate: float) -> None:
+        layer: Any = self.value_net
+        rescale(self.value_mean, self.value_std, layer.weight, layer.bias, returns, rate)
 
     def _distribution(self, latent: Tensor, action_masks: Tensor | None) -> Distribution:
         distribution = self.distribution_of(latent)
@@ -583,19 +587,17 @@ def _replayed(stepper: Stepper[Any]) -> Tensor | None:
         return None
 
 
-@torch.no_grad()
 def rescale(
-    mean: Tensor, std: Tensor, weight: Tensor, bias: Tensor, returns: Tensor, n_rescaled: int
+    mean: Tensor, std: Tensor, weight: Tensor, bias: Tensor, returns: Tensor, rate: float
 ) -> None:
-    """Do what ``PlasticPolicy.rescale_values`` says, in place.
+    """Do in place what ``PlasticPolicy.rescale_values`` describes.
 
     Args:
-        mean, std: of the values, ().
+        mean, std: of the returns, ().
         weight, bias: of the layer that gives the values, (1, N) and (1,).
         returns: (M,).
-        n_rescaled: the number of calls, with this one.
+        rate: the weight of these returns in the running averages.
     """
-    rate = max(1 / n_rescaled, SMALLEST_AVERAGE_RATE)
     old_mean, old_std = mean.clone(), std.clone()
     square = old_std.square() + old_mean.square()
     mean.lerp_(returns.mean(), rate)

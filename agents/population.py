@@ -16,20 +16,30 @@ from typing import Any, cast
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from plasticrl.agents.options import A2COptions
 from plasticrl.agents.policies import PlasticPolicy, rescale
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
-from plasticrl.agents.rollout import CompiledRollout
+from plasticrl.agents.rollout import (
+    CompiledRollout,
+    DeviceRollout,
+    HostRollout,
+    acts_in_rollouts,
+)
 from plasticrl.agents.stacked_linear import stack_linear
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.cells.population import Population
 from plasticrl.core.state import map_leaves
-from plasticrl.runs import get_rng_state, set_rng_state
+from plasticrl.runs import DivergedError, get_rng_state, set_rng_state
+
+KINDS = (DeviceRollout, CompiledRollout)
+"""The rollouts that take all steps in one call."""
 
 
 class PopulationPolicy(PlasticPolicy):
@@ -76,12 +86,11 @@ class PopulationPolicy(PlasticPolicy):
         rows = outputs.view(-1, len(self.generators), self.n_rows)
         return (rows * self.value_std[:, None] + self.value_mean[:, None]).view(-1, 1)
 
-    def rescale_values(self, returns: Tensor) -> None:
-        self.n_rescaled += 1
-        value_net, n = self.value_net, int(self.n_rescaled.item())
-        for number, own in enumerate(self.by_net(returns)):
-            moments = self.value_mean[number], self.value_std[number]
-            rescale(*moments, value_net.weight[number], value_net.bias[number], own, n)
+    def _rescale_values(self, returns: Tensor, rate: float) -> None:
+        layer = self.value_net
+        own = (self.value_mean, self.value_std, layer.weight, layer.bias, self.by_net(returns))
+        for moments_layer_and_returns in zip(*own, strict=True):
+            rescale(*moments_layer_and_returns, rate)
 
     def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
         own = [
@@ -89,9 +98,6 @@ class PopulationPolicy(PlasticPolicy):
             for generator in self.generators
         ]
         return torch.cat(own, dim=1)
-
-    def actor_cells(self, state: Any) -> list[Any]:
-        return [(self.core, state)]
 
 
 class PopulationA2C(RecurrentA2C):
@@ -102,7 +108,7 @@ class PopulationA2C(RecurrentA2C):
 
     Args:
         models: untrained models with equal options, whose cores are ``PlasticRNN`` and whose
-            rollouts are compiled.
+            rollouts take all steps in one call.
         random_states: for each model, the state of the global random number generators with which
             its training begins, as ``get_rng_state`` returns it.
         env: S B environments like those of the models. Their states are overwritten.
@@ -117,18 +123,18 @@ class PopulationA2C(RecurrentA2C):
         self, models: Sequence[RecurrentA2C], random_states: Sequence[Any], env: BatchVecEnv
     ) -> None:
         first = models[0]
-        if not (CompiledRollout.possible(first.policy, env) and not first.bootstrap_truncated):
-            raise ValueError("models whose rollouts are not compiled cannot be trained together")
+        _check(models, env)
         super().__init__(
             PopulationPolicy,
             env,
-            **{item.name: getattr(first, item.name) for item in fields(A2COptions)},
+            **_options(first),
             policy_kwargs={"members": [one.policy for one in models], "n_rows": first.n_envs},
             device=first.device,
         )
         self.models, self.random_states = list(models), list(random_states)
         for generator, state in zip(self.policy.generators, random_states, strict=True):
-            generator.set_state(state["torch"])
+            set_rng_state(state)
+            generator.set_state(_default_state(generator.device))
         self._rows = [
             slice(number * first.n_envs, (number + 1) * first.n_envs)
             for number in range(len(models))
@@ -140,22 +146,43 @@ class PopulationA2C(RecurrentA2C):
         """Train every model for ``total_timesteps``.
 
         Args:
-            callbacks: for each model its own. They hear of rollouts and of the start and the end of
-                the training, but not of single steps. The models then have the last rollout, its
-                final state and the log. What needs the rest of a model must be in its ``turn``.
-            callback: is called after those, and has this object as its model.
+            callbacks: one for each model. They are called at the start and the end of the training
+                and of rollouts, but not after single steps. The model then has the last rollout,
+                its final state and the log; anything else of a model must be read in its ``turn``.
+            callback: is called after those; this object is its model.
+
+        Raises:
+            ValueError: a callback has ``acts_in_rollouts``.
+            DivergedError: as ``learn``; the message names the seed.
         """
+        if any(map(acts_in_rollouts, [*callbacks, callback])):
+            raise ValueError("models that are trained together take all steps of a rollout at once")
         own = []
         for number, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
             with self._random_numbers_of(number):
                 own.append(model._setup_learn(total_timesteps, given, False)[1])
-        self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
+        try:
+            self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
+        except DivergedError as error:
+            if (seed := self._diverged_seed()) is not None:
+                error.args = (f"seed {seed}: {error}",)
+            raise
         for number in range(len(own)):
             self._update_model(number)
 
+    def _diverged_seed(self) -> int | None:
+        """Return the seed of the first model whose gradient or weights are not finite, or None."""
+        parameters = list(self.policy.parameters())
+        numbers = [one.grad for one in parameters if one.grad is not None] + parameters
+        finite = torch.stack([one.isfinite().flatten(1).all(dim=1) for one in numbers]).all(dim=0)
+        return None if finite.all() else self.models[int(finite.long().argmin())].seed
+
     @contextmanager
     def turn(self, number: int) -> Iterator[None]:
-        """A context in which a model, and the global random numbers, are as if trained alone."""
+        """A context in which a model is as if trained alone, and so are the random numbers.
+
+        The global random number generators keep the model's states afterward.
+        """
         self._update_model(number)
         with self._random_numbers_of(number):
             yield
@@ -163,12 +190,13 @@ class PopulationA2C(RecurrentA2C):
     @contextmanager
     def _random_numbers_of(self, number: int) -> Iterator[None]:
         generator = self.policy.generators[number]
-        set_rng_state(self.random_states[number] | {"torch": generator.get_state()})
+        set_rng_state(self.random_states[number])
+        _set_default_state(generator.device, generator.get_state())
         try:
             yield
         finally:
             self.random_states[number] = get_rng_state()
-            generator.set_state(self.random_states[number]["torch"])
+            generator.set_state(_default_state(generator.device))
 
     def _update_model(self, number: int) -> None:
         """Copy the state of the training to a model."""
@@ -182,39 +210,58 @@ class PopulationA2C(RecurrentA2C):
             model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
         self._update_policy(model.policy, number)
 
-    @torch.no_grad()
     def _update_policy(self, policy: PlasticPolicy, number: int) -> None:
         """Copy weights, values' scale and the optimizer's state to one model's policy."""
+        moments = self.policy.optimizer.state
+        for parameter, stacked in self._update_weights(policy, number):
+            if stacked in moments:  # not before the first update
+                policy.optimizer.state[parameter] = {
+                    key: value[number].clone() if value.dim() else value.clone()
+                    for key, value in moments[stacked].items()
+                }
+
+    @torch.no_grad()
+    def _update_weights(self, policy: PlasticPolicy, number: int) -> list[tuple[Tensor, Tensor]]:
+        """Copy the weights; return pairs of a weight and the stacked weights of all models."""
         for name in ("value_mean", "value_std"):
             getattr(policy, name).copy_(getattr(self.policy, name)[number])
         policy.n_rescaled.copy_(self.policy.n_rescaled)
-        optimizer = self.policy.optimizer
+        pairs = []
         for name, parameter in policy.named_parameters():
-            stacked = self.policy.get_parameter(name.replace("core.", "core.stacked."))
-            parameter.copy_(stacked[number])
-            policy.optimizer.state[parameter] = {
-                key: value[number].clone() if value.dim() else value.clone()
-                for key, value in optimizer.state[stacked].items()
-            }
+            own = name.removeprefix("core.")
+            place = name if own == name else f"core.stacked.{own}"
+            pairs.append((parameter, self.policy.get_parameter(place)))
+            parameter.copy_(pairs[-1][1][number])
+        return pairs
 
-    def collect_rollouts(self, *arguments: Any, **options: Any) -> bool:
-        """Fill the buffer, and let those of the models show their parts of it."""
-        goes_on = super().collect_rollouts(*arguments, **options)
-        ours = self.rollout_buffer
-        arrays = {name: value for name, value in vars(ours).items() if _has_rows(value)}
+    def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
+        """Complete the buffer; the buffers of the models are parts of it."""
+        super()._fill_in(buffer, outputs, state)
+        arrays = {name: value for name, value in vars(buffer).items() if _has_rows(value)}
         for model, rows in zip(self.models, self._rows, strict=True):
             for name, array in arrays.items():
                 setattr(model.rollout_buffer, name, array[:, rows])
             model.num_timesteps = self.num_timesteps // len(self.models)
-            model._last_state = _take(rows, self._last_state)
+            model._last_state = _take(rows, state)
             model._modulating = [
                 None if activity is None else activity[:, rows] for activity in self._modulating
             ]
-        return goes_on
+
+    def _kind_of_rollout(self, env: VecEnv, callback: BaseCallback) -> type[HostRollout]:
+        return next(kind for kind in KINDS if kind.possible(self.policy, env))
+
+    def _check_rewards(self, rewards: np.ndarray) -> None:
+        for model, rows in zip(self.models, self._rows, strict=True):
+            try:
+                super()._check_rewards(rewards[..., rows])
+            except DivergedError as error:
+                error.args = (f"seed {model.seed}: {error}",)
+                raise
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log of each model."""
-        for model in self.models:
+        """Write the log of each model, which has statistics of its weights."""
+        for number, model in enumerate(self.models):
+            self._update_weights(model.policy, number)
             model.dump_logs(iteration)
 
     def _setup_learn(self, *arguments: Any, **options: Any) -> tuple[int, BaseCallback]:
@@ -244,14 +291,18 @@ class PopulationA2C(RecurrentA2C):
             model._log_update({name: value[number] for name, value in values.items()})  # type: ignore[index]
 
     def _mean(self, values: Tensor) -> Tensor:
+        """The mean (S,) for each model, of values (T S B,)."""
         return self.policy.by_net(values).mean(dim=1)
 
     def _normalized(self, advantages: Tensor) -> Tensor:
-        rows = advantages.view(-1, len(self.models), self.models[0].n_envs)
-        normalized = [super(PopulationA2C, self)._normalized(own) for own in rows.unbind(1)]
-        return torch.stack(normalized, dim=1).flatten()
+        normalized = [
+            super(PopulationA2C, self)._normalized(x) for x in self.policy.by_net(advantages)
+        ]
+        rows = torch.stack(normalized).view(len(normalized), -1, self.policy.n_rows)
+        return rows.transpose(0, 1).flatten()
 
     def _clip_gradient(self) -> Tensor:
+        """Clip the gradient of each model, and return the norms before, (S,)."""
         gradients = [one.grad for one in self.policy.parameters() if one.grad is not None]
         norms: Tensor = torch.stack([one.flatten(1).norm(dim=1) for one in gradients]).norm(dim=0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1)
@@ -290,8 +341,39 @@ class _OwnCallbacks(BaseCallback):
             callback.on_training_end()
 
 
+def _default_state(device: torch.device) -> Tensor:
+    """Return the state of torch's default random number generator for a device."""
+    cuda = device.type == "cuda"
+    return torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
+
+
+def _set_default_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
 def _take(rows: slice, state: Any) -> Any:
     return map_leaves(lambda leaf: leaf[rows], state)
+
+
+def _check(models: Sequence[RecurrentA2C], env: BatchVecEnv) -> None:
+    """Raise ``ValueError`` if models cannot be trained together."""
+    first = models[0]
+    kinds = [
+        {"n_envs": one.n_envs}
+        | {name: value for name, value in _options(one).items() if not callable(value)}
+        for one in models
+    ]
+    if any(model.num_timesteps for model in models) or any(kind != kinds[0] for kind in kinds):
+        raise ValueError("models that are trained together must be untrained, of equal options")
+    if first.bootstrap_truncated or not any(kind.possible(first.policy, env) for kind in KINDS):
+        raise ValueError("models cannot be trained together if their rollouts take single steps")
+
+
+def _options(model: RecurrentA2C) -> dict[str, Any]:
+    return {item.name: getattr(model, item.name) for item in fields(A2COptions)}
 
 
 def _batch_env(model: RecurrentA2C) -> BatchVecEnv:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +37,18 @@ class StackedLinear(nn.Module):
 
 
 def stack_linear(modules: Sequence[Module], n_rows: int) -> Module:
-    """Return a copy of the first module, in which each linear layer is that of all modules."""
+    """Return a copy of the first module, in which each linear layer is that of all modules.
+
+    Raises:
+        ValueError: a module has parameters in other layers.
+    """
     if isinstance(modules[0], nn.Linear):
-        stacked: Module = StackedLinear(modules, n_rows)  # type: ignore[arg-type,assignment]
-        return stacked
+        return cast(Module, StackedLinear(cast(Sequence[nn.Linear], modules), n_rows))
     result = copy.deepcopy(modules[0])
     for path, part in modules[0].named_modules():
         if isinstance(part, nn.Linear):
-            layers = [module.get_submodule(path) for module in modules]
-            result.set_submodule(path, StackedLinear(layers, n_rows))  # type: ignore[arg-type]
+            layers = [cast(nn.Linear, module.get_submodule(path)) for module in modules]
+            result.set_submodule(path, StackedLinear(layers, n_rows))
+        elif any(True for _ in part.parameters(recurse=False)):
+            raise ValueError(f"the parameters of {type(part).__name__} cannot be stacked")
     return result

@@ -10,6 +10,7 @@ NAMES = (
     "sequence",  # time and memory of a sequence, eager against fused
     "iteration",  # a complete A2C iteration, eager against fused
     "threads",  # the iteration with one and with two threads
+    "seeds",  # runs of several seeds together, against one after the other
     "breakdown",  # where the time of an iteration goes
     "envs",  # native batches against loops over single environments
     "lstm",  # RecurrentA2C against sb3-contrib's RecurrentPPO

@@ -3,7 +3,8 @@
 import json
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from plasticrl.commands.program import (
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.commands.seeds import SEEDS
 from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError, WriteError
+from plasticrl.runs.directory import check_empty
 from plasticrl.tasks.config import KIND as SUPERVISED
 from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
@@ -175,34 +177,41 @@ def _train_seeds(preset: str, arguments: AgentArguments) -> int:
         seed: _new_run_dir(preset, seed) if folder is None else folder / f"seed{seed}"
         for seed in arguments.seeds
     }
+    for path in paths.values():
+        check_empty(path)  # before any run begins
     if (reason := why_not_together(config)) is None:
-        with flags_in_errors(type(_agent_form(config, ()))):
+        form = type(_agent_form(config, ()))
+        with flags_in_errors(form):
             runs = JointRuns.start(config, preset, paths, arguments.dropped)
-        return _learn_together(runs)
+        return _learn_together(runs, form)
     say(f"the seeds are trained one after the other, because {reason}")
-    for seed, path in paths.items():
+    seeds = list(paths)
+    for number, seed in enumerate(seeds):
         own = arguments._replace(config=replace(config, seed=seed))
-        if status := _train_seed(preset, own, path):
+        status = INTERRUPTED
+        try:
+            status = _train_seed(preset, own, paths[seed])
+        finally:
+            if status and (left := seeds[number + 1 :]):
+                say(f"not begun: --seeds {' '.join(map(str, left))}")
+        if status:
             return status
     return 0
 
 
-def _learn_together(training: Any) -> int:
+def _learn_together(training: Any, form: type[Any]) -> int:
     from plasticrl.runs import TrainingSession
 
     runs = training.runs
     for run in runs:
         say(f"run directory of seed {run.config.seed}: {run.run.path}")
     try:
-        done = training.learn(TrainingSession(ProgressBar()))
+        with _advice_in_errors(runs), flags_in_errors(form):
+            done = training.learn(TrainingSession(ProgressBar(partial(with_flags, form=form))))
     except KeyboardInterrupt:
         for run in runs:
-            status = _interrupted(run.run)
-        return status
-    except (DivergedError, UserCodeError, WriteError) as error:
-        for run in runs:
-            error.add_note(f"seed {run.config.seed}: {_how_to_continue(run.run)}")
-        raise
+            _interrupted(run.run)
+        return INTERRUPTED
     paths = " ".join(shlex.quote(str(run.run.path)) for run in runs)
     say(
         f"trained {len(runs)} seeds for {done[0].n_timesteps:,} steps each in "
@@ -210,6 +219,18 @@ def _learn_together(training: Any) -> int:
         "--plot curves.png"
     )
     return 0
+
+
+@contextmanager
+def _advice_in_errors(runs: Sequence[Any]) -> Iterator[None]:
+    """A context that adds to an error of a training how to continue its runs."""
+    try:
+        yield
+    except (DivergedError, UserCodeError, WriteError) as error:
+        for run in runs:
+            if run.model.num_timesteps < run.total_timesteps:
+                error.add_note(_how_to_continue(run.run, _more_flags(run)))
+        raise
 
 
 def _typed(name: str, value: Any, form: type[Any]) -> str:
@@ -390,14 +411,10 @@ def _learn_agent(training: Any) -> int:
     is_over = training.model.num_timesteps >= training.total_timesteps
     form = type(_agent_form(training.config, ()))
     try:
-        with flags_in_errors(form):
+        with _advice_in_errors([training]), flags_in_errors(form):
             trained = training.learn(TrainingSession(ProgressBar(partial(with_flags, form=form))))
     except KeyboardInterrupt:
         return _interrupted(run, _more_flags(training))
-    except (DivergedError, UserCodeError, WriteError) as error:
-        if training.model.num_timesteps < training.total_timesteps:
-            error.add_note(_how_to_continue(run, _more_flags(training)))
-        raise
     done = f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s"
     if is_over:
         done = "the run is already complete, and a larger --total-timesteps continues it"

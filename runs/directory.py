@@ -69,7 +69,7 @@ class RunDirectory:
         """
         all_versions = {**_versions(), **(versions or {})}
         run = cls(Path(path), kind, preset, config, dict(dropped or {}), all_versions)
-        make_empty_folder(run.path)
+        _make_empty_folder(run.path)
         contents = {name: getattr(run, name) for name in _KEYS}
         write_json(run.path / CONFIG_NAME, {"format_version": FORMAT_VERSION, **contents})
         return run
@@ -130,8 +130,13 @@ def _versions() -> dict[str, str]:
     return {**installed, "python": platform.python_version()}
 
 
-def make_empty_folder(path: Path) -> None:
-    """Make the folder of a run; raise ``RunError`` if it is not empty or cannot be made."""
+def check_empty(path: Path) -> None:
+    """Raise ``RunError`` if there is a file or a folder with contents in the place of a run."""
+    if path.exists():
+        _make_empty_folder(path)
+
+
+def _make_empty_folder(path: Path) -> None:
     try:
         str(path).encode()  # TensorBoard needs names in UTF-8
         path.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """SB3 callbacks of a training run: progress and checkpoints, and pictures for TensorBoard."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from statistics import mean
 from typing import Any
@@ -42,11 +42,17 @@ DRAWN_EVERY = 10
 
 
 class SessionCallback(BaseCallback):
-    """Reports every update to the training session, for progress, checkpoints and Ctrl-C."""
+    """Reports every update to the training session, for progress, checkpoints and Ctrl-C.
 
-    def __init__(self, session: TrainingSession) -> None:
+    Args:
+        models: those whose mean reward and steps are shown; by default the callback's model.
+    """
+
+    def __init__(
+        self, session: TrainingSession, models: Sequence[RecurrentOnPolicyAlgorithm] = ()
+    ) -> None:
         super().__init__()
-        self.session = session
+        self.session, self.models = session, models
 
     def _on_rollout_start(self) -> None:
         # A checkpoint can hold the whole state only between an update and the next rollout.
@@ -59,11 +65,13 @@ class SessionCallback(BaseCallback):
         self._report(ended=True)
 
     def _report(self, ended: bool = False) -> None:
-        episodes = self.model.ep_info_buffer or ()
-        reward = rounded(mean(episode["r"] for episode in episodes)) if episodes else "-"
         assert isinstance(self.model, RecurrentOnPolicyAlgorithm)
-        n_rollouts, done = self.model.n_rollouts, self.model.num_timesteps
-        self.session.between_updates(n_rollouts, done, f"reward {reward}", ended)
+        models = self.models or [self.model]
+        buffers = [model.ep_info_buffer for model in models if model.ep_info_buffer]
+        means = [mean(episode["r"] for episode in episodes) for episodes in buffers]
+        figure = f"reward {rounded(mean(means)) if means else '-'}"
+        done = models[0].num_timesteps
+        self.session.between_updates(self.model.n_rollouts, done, figure, ended)
 
 
 class DivergenceWarnings(BaseCallback):
@@ -87,13 +95,16 @@ class DivergenceWarnings(BaseCallback):
     def _on_rollout_start(self) -> None:
         model = self.model
         assert isinstance(model, RecurrentOnPolicyAlgorithm)
-        rewards = np.abs(model.rollout_buffer.rewards)
-        self._largest_reward = max(self._largest_reward, float(rewards.max()))
         for sign, sentence in divergence_signs(model, self._largest_reward).items():
             self._in_a_row[sign] = self._in_a_row[sign] + 1 if sentence else 0
             if self._in_a_row[sign] == self.patience and sign not in self._warned:
                 self.notify(f"warning: {sentence} (after {model.num_timesteps:,} steps)")
                 self._warned.add(sign)
+
+    def _on_rollout_end(self) -> None:
+        assert isinstance(self.model, RecurrentOnPolicyAlgorithm)
+        rewards = np.abs(self.model.rollout_buffer.rewards)
+        self._largest_reward = max(self._largest_reward, float(rewards.max()))
 
     def _on_training_end(self) -> None:
         self._on_rollout_start()

@@ -1,8 +1,14 @@
 """Starts, resumes and carries out the training runs of agents."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -182,15 +188,23 @@ class TrainingRun:
             UserCodeError: an environment failed.
         """
         self.begin()
+        with self.closing():
+            self._learn(session or TrainingSession())
+        return self.trained
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """A context at whose end the run is closed. It raises the errors of ``close``, unless there
+        was one before.
+        """
         with quiet_writer_threads():
             try:
-                self._learn(session or TrainingSession())
+                yield
             except BaseException:
                 with suppress(RunError, UserCodeError):  # they would hide the first error
                     self.close()
                 raise
             self.close()
-        return self.trained
 
     def begin(self) -> None:
         """Start the clock, with the training time before a resumption."""

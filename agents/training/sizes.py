@@ -13,8 +13,8 @@ NUMBERS_PER_WEIGHT = 4
 """The weight, its gradient and Adam's two moments."""
 
 
-def check_run_memory(config: TrainConfig) -> None:
-    """Raise ``UsageError`` if a run needs more memory than there is.
+def check_run_memory(config: TrainConfig, n_seeds: int = 1) -> None:
+    """Raise ``UsageError`` if runs that are trained together need more memory than there is.
 
     The estimate counts the weights, the activity of a rollout, and the states of all environments:
     at the rollout's start and end, and at the checkpoints for the backward pass. It does not count
@@ -29,13 +29,15 @@ def check_run_memory(config: TrainConfig) -> None:
     n_layers = getattr(config.core, "num_layers", 1)
     activity = 2 * n_steps * n_layers * cell.hidden_size
     n_cores = 1 if config.algorithm.share_features_extractor else 2
-    numbers = n_cores * (NUMBERS_PER_WEIGHT * weights + n_envs * (kept * state + activity))
-    hidden_size = getattr(config.core, "hidden_size", 0)
-    layers = f"core.num_layers={n_layers}, " if n_layers > 1 else ""
-    check_memory(
-        numbers * torch.float32.itemsize,
-        f"core.hidden_size={hidden_size}, {layers}n_envs={n_envs}, {config.name}.n_steps={n_steps}",
+    numbers = (
+        n_seeds * n_cores * (NUMBERS_PER_WEIGHT * weights + n_envs * (kept * state + activity))
     )
+    hidden_size = getattr(config.core, "hidden_size", 0)
+    sizes = [f"{n_seeds} seeds"] if n_seeds > 1 else []
+    sizes += [f"core.hidden_size={hidden_size}"]
+    sizes += [f"core.num_layers={n_layers}"] if n_layers > 1 else []
+    sizes += [f"n_envs={n_envs}", f"{config.name}.n_steps={n_steps}"]
+    check_memory(numbers * torch.float32.itemsize, ", ".join(sizes))
 
 
 def _input_size(config: TrainConfig) -> int:

@@ -1,22 +1,27 @@
 """Trains the runs of several seeds together, with their nets as one."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
-from typing import Any
-
-from stable_baselines3.common.callbacks import BaseCallback
+from typing import Any, cast
 
 from plasticrl.agents.population import PopulationA2C
+from plasticrl.agents.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.training.callbacks import SessionCallback
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.agents.training.environments import build_training_env, is_native
-from plasticrl.agents.training.logger import quiet_writer_threads
 from plasticrl.agents.training.run import Trained, TrainingRun
-from plasticrl.runs import RunError, TrainingSession, UserCodeError, get_rng_state, rounded
-from plasticrl.runs.directory import make_empty_folder
+from plasticrl.agents.training.sizes import check_run_memory
+from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.runs import (
+    DivergedError,
+    RunError,
+    TrainingSession,
+    UserCodeError,
+    get_rng_state,
+)
 
 
 def why_not_together(config: TrainConfig) -> str | None:
@@ -31,7 +36,6 @@ def why_not_together(config: TrainConfig) -> str | None:
         "the environments are not a native batch": not is_native(config),
         "observations are normalized": config.normalize,
         "there is a curriculum": config.curriculum.option is not None,
-        "the device is not the CPU": config.device != "cpu",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -64,16 +68,18 @@ class JointRuns:
             paths: the directories by seed.
             dropped: as for ``TrainingRun.start``, whose errors are raised.
         """
-        for path in paths.values():
-            make_empty_folder(path)  # so that no run begins if another cannot
-        runs, random_states = [], []
-        with ExitStack() as started:
+        check_run_memory(config, len(paths))
+        runs: list[TrainingRun] = []
+        random_states = []
+        try:
             for seed, path in paths.items():
-                run = TrainingRun.start(replace(config, seed=seed), preset, path, dropped)
-                started.callback(_close, run)
-                runs.append(run)
+                runs.append(TrainingRun.start(replace(config, seed=seed), preset, path, dropped))
                 random_states.append(get_rng_state())
-            started.pop_all()
+        except BaseException:
+            for run in runs:
+                with suppress(RunError, UserCodeError):  # they would hide the first error
+                    run.close()
+            raise
         return cls(runs, random_states)
 
     def learn(self, session: TrainingSession) -> list[Trained]:
@@ -83,66 +89,39 @@ class JointRuns:
         itself.
         """
         first, runs = self.runs[0], self.runs
-        config = first.config
-        with quiet_writer_threads(), ExitStack() as ending:
+        config, models = first.config, cast(list[RecurrentA2C], [run.model for run in self.runs])
+        with ExitStack() as stack:
             for run in runs:
-                ending.callback(_close, run)
+                stack.enter_context(run.closing())
                 run.begin()
             env = build_training_env(replace(config, n_envs=len(runs) * config.n_envs))
-            ending.callback(env.close)
-            models: Any = [run.model for run in runs]
-            joint = PopulationA2C(models, self._random_states, env)  # type: ignore[arg-type]
+            stack.callback(env.close)
+            joint = PopulationA2C(models, self._random_states, cast(BatchVecEnv, env))
 
             def save() -> None:
                 for number, run in enumerate(runs):
-                    with joint.turn(number):
+                    with joint.turn(number), _seed_in_errors(run):
                         run.save()
 
-            notify = session.progress.notify
             callbacks = [
-                run.callbacks(
-                    partial(_notify, notify, run.config.seed), partial(joint.turn, number)
-                )
+                run.callbacks(partial(_notify, session, run), partial(joint.turn, number))
                 for number, run in enumerate(runs)
             ]
             total, every = first.total_timesteps, config.checkpoint_every
             with session.training(save, unit="steps", done=0, total=total, every_updates=every):
-                joint.learn_together(total, callbacks, _Report(session))
+                joint.learn_together(total, callbacks, SessionCallback(session, models))
         return [run.trained for run in runs]
 
 
-class _Report(BaseCallback):
-    """Reports every update to the training session."""
-
-    model: PopulationA2C
-
-    def __init__(self, session: TrainingSession) -> None:
-        super().__init__()
-        self._session = session
-
-    def _on_rollout_start(self) -> None:
-        self._report()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._report(ended=True)
-
-    def _report(self, ended: bool = False) -> None:
-        models = self.model.models
-        rewards = [
-            mean(info["r"] for info in one.ep_info_buffer) for one in models if one.ep_info_buffer
-        ]
-        reward = rounded(mean(rewards)) if rewards else "-"
-        done = models[0].num_timesteps
-        self._session.between_updates(models[0].n_rollouts, done, f"reward {reward}", ended)
+def _notify(session: TrainingSession, run: TrainingRun, message: str) -> None:
+    session.progress.notify(f"seed {run.config.seed}: {message}")
 
 
-def _notify(notify: Callable[[str], None], seed: int, message: str) -> None:
-    notify(f"seed {seed}: {message}")
-
-
-def _close(run: TrainingRun) -> None:
-    with suppress(RunError, UserCodeError):  # an earlier error would be hidden
-        run.close()
+@contextmanager
+def _seed_in_errors(run: TrainingRun) -> Iterator[None]:
+    """A context that names the seed in a ``DivergedError``."""
+    try:
+        yield
+    except DivergedError as error:
+        error.args = (f"seed {run.config.seed}: {error}",)
+        raise

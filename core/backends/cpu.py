@@ -71,7 +71,7 @@ class NumbaKernels:
     """Kernels for tensors on the CPU; see ``Kernels``."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
-        return len(_cuts(n_rows, n_steps * n**2)) - 1
+        return 1  # for each thread, whose number must not change the results
 
     def forward(
         self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
@@ -295,7 +295,7 @@ def _projections(cell: PlasticRNN | Population, arrays: _Arrays) -> list[Project
     mode, layer = INPUT_MODES[module.input_mode], module.input
     if layer is None:
         nothing = Projection(arrays.of(None, 2), arrays.of(None, 1), mode)
-        return [nothing] * len(PlasticNet.of(cell).weight)
+        return [nothing] * (cell.n_nets if isinstance(cell, Population) else 1)
     weights = layer.weight if is_population else layer.weight.unsqueeze(0)
     biases = layer.bias if is_population else layer.bias.unsqueeze(0)
     return [
@@ -349,8 +349,8 @@ def _cuts(n_rows: int, row_work: int) -> np.ndarray:
 
 
 @cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="plasticrl")
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="plasticrl")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process does not have its parent's threads
@@ -379,11 +379,15 @@ def _run(kernel: Callable[..., None], nets: list[tuple[Any, ...]], cuts: np.ndar
         for arguments in remaining:
             kernel(*arguments)
 
-    n_others = min(n_threads, len(calls)) - 1
-    others = [_pool(n_others).submit(work) for _ in range(n_others)]
-    work()
-    for other in others:
-        other.result()
+    others = [_pool().submit(work) for _ in range(min(n_threads, len(calls)) - 1)]
+    try:
+        work()
+    finally:
+        for _ in remaining:  # after an error, no thread begins another call
+            pass
+        for other in others:
+            if not other.cancel():  # it has begun
+                other.result()
 
 
 def _like(tensor: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.state import map_leaves
+from plasticrl.core.stock import is_stock_cell
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -33,7 +34,8 @@ class Population(Cell[PlasticRNNState]):
         stacked: a net with the stacked parameters, which cannot be called by itself.
 
     Raises:
-        ValueError: there is no net, or they differ in sizes or options.
+        ValueError: there is no net, the nets differ in sizes or options, or one was modified (see
+            ``plasticrl.core.stock.is_stock_cell``).
     """
 
     def __init__(self, nets: Sequence[PlasticRNN]) -> None:
@@ -43,6 +45,8 @@ class Population(Cell[PlasticRNNState]):
         kinds = {(type(net), net.input_size, net.config) for net in nets}
         if kinds != {(PlasticRNN, first.input_size, first.config)}:
             raise ValueError("the nets of a population must be PlasticRNNs of one size and config")
+        if not all(map(is_stock_cell, nets)):
+            raise ValueError("a net of a population must not be modified after it was built")
         super().__init__(first.input_size, first.hidden_size, first.config)
         self.n_nets = len(nets)
         self.stacked = stack_modules(nets)
@@ -59,19 +63,27 @@ class Population(Cell[PlasticRNNState]):
         return torch.cat([F.linear(*one) for one in rows], dim=-2)
 
     def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
-        step = _Step(self.stacked)
-        parameters = dict(step.named_parameters())
-        outputs, states = [], []
+        step, outputs, states = _Step(self.stacked), [], []
         rows = zip(*(self._rows(tensor) for tensor in (projected, *state)), strict=True)
         for number, (inputs, *leaves) in enumerate(rows):
-            own = {name: parameter[number] for name, parameter in parameters.items()}
-            output, new = functional_call(step, own, (inputs, PlasticRNNState(*leaves)))
+            arguments = (inputs, PlasticRNNState(*leaves))
+            output, new = functional_call(step, _part(step, number), arguments)
             outputs.append(output)
             states.append(new)
         return torch.cat(outputs), map_leaves(lambda *leaves: torch.cat(leaves), *states)
 
+    def plastic_cells(self, state: PlasticRNNState) -> list[tuple[Cell[Any], Any]]:
+        return [(self, state)]
+
     def modulating_activity(self, state: PlasticRNNState) -> Tensor | None:
         return self.stacked.modulating_activity(state)
+
+    def modulation(self, state: PlasticRNNState) -> Tensor | None:
+        modulator = self.stacked.connection.modulator
+        if modulator is None:
+            return None
+        rows = enumerate(self._rows(state.hidden))
+        return torch.cat([functional_call(modulator, _part(modulator, n), (x,)) for n, x in rows])
 
     def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Any]:
         """Return the rows of each net."""
@@ -87,6 +99,11 @@ class Population(Cell[PlasticRNNState]):
                 f"a population of {self.n_nets} nets needs a multiple of {self.n_nets} rows, not "
                 f"{n_rows}"
             )
+
+
+def _part(stacked: nn.Module, number: int) -> dict[str, Tensor]:
+    """Return the parameters of one of the modules whose parameters are stacked, by name."""
+    return {name: parameter[number] for name, parameter in stacked.named_parameters()}
 
 
 class _Step(nn.Module):
@@ -105,7 +122,7 @@ def stack_modules(modules: Sequence[Module]) -> Module:
     stacked = copy.deepcopy(modules[0])
     for path, part in stacked.named_modules():
         parts = [module.get_submodule(path) for module in modules]
-        for name, _ in list(part.named_parameters(recurse=False)):
+        for name, old in list(part.named_parameters(recurse=False)):
             values = [one.get_parameter(name).detach() for one in parts]
-            part.register_parameter(name, nn.Parameter(torch.stack(values)))
+            part.register_parameter(name, nn.Parameter(torch.stack(values), old.requires_grad))
     return stacked

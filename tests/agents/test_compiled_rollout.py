@@ -246,7 +246,7 @@ def test_a_stepper_takes_the_steps_it_is_to_record() -> None:
 
     run(4, 4)
     run(4, 0)
-    with pytest.raises(ValueError, match="a stepper that is to record 3 steps"):
+    with pytest.raises(ValueError, match="a stepper that records 3 steps"):
         run(4, 3)
     with pytest.raises(ValueError, match=r"inputs must be float32 of shape \(5, 5, 17\)"):
         run(4, 4, obs[:, :-1])

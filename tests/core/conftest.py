@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from plasticrl.core import CELLS, Cell, Plasticity, build_cell, cell_fields
+from plasticrl.core.backends import cpu
 
 INPUT_SIZE = 6
 PLASTIC: list[dict[str, Any]] = [
@@ -62,3 +63,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         name = metafunc.config.getoption("--backend")
         backends = {"eager": ["eager"], "fused": ["auto"], None: ["eager", "auto"]}
         metafunc.parametrize("backend", backends[name])
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Use three threads even for little work."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(cpu, "GROUP_WORK", 1)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)

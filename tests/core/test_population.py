@@ -11,7 +11,7 @@ from plasticrl.core.backends.fused import FUSED
 from plasticrl.core.cells.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
-S, B, T = 3, 2, 7
+S, B, T = 3, 4, 7
 KINDS: list[dict[str, Any]] = [
     {},
     {"modulation": "simple", "fan_out": True, "alpha": "neuron", "bound": "decay"},
@@ -28,6 +28,7 @@ def nets_of(options: dict[str, Any]) -> list[Any]:
     return [build_cell("plastic_rnn", width, **options).double() for _ in range(S)]
 
 
+@pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("options", KINDS)
 def test_values_and_gradients_are_those_of_each_net(options: dict[str, Any], backend: str) -> None:
     """Otherwise the agent of a seed depends on the seeds with which it is trained."""
@@ -81,6 +82,10 @@ def test_nets_that_differ_are_refused() -> None:
         build_cell("plastic_rnn", 4, hidden_size=5),
         build_cell("rnn", 3, hidden_size=5),
     ]
+    hooked = build_cell("plastic_rnn", 3, hidden_size=5)
+    hooked.register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="modified"):
+        Population([net, hooked])  # type: ignore[list-item]
     for other in others:
         with pytest.raises(ValueError, match="one size and config"):
             Population([net, other])  # type: ignore[list-item]
@@ -93,6 +98,6 @@ def test_rows_that_cannot_be_divided_are_refused(backend: str) -> None:
     cell = Population(nets_of({}))
     with pytest.raises(ValueError, match="multiple of 3 rows, not 4"):
         sequence(cell, torch.zeros(2, 4, 3).double(), backend=backend)
-    state = map_leaves(lambda leaf: leaf[:4], cell.initial_state(6))
+    state = map_leaves(lambda leaf: leaf[:4].clone(), cell.initial_state(6))
     with pytest.raises(ValueError, match="multiple of 3 rows, not 4"):
         stepper(cell, state, backend)(torch.zeros(4, 3).double())

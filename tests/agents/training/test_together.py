@@ -13,6 +13,7 @@ from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.training.together import why_not_together
 from plasticrl.commands import run_command
 from plasticrl.commands.train import parse_agent
+from plasticrl.envs import ENV_IDS
 from plasticrl.runs import latest_checkpoint, load_checkpoint, session
 
 TMAZE = ["maze-quickstart", *MAZE[1:5], "--env-id=plasticrl/TMaze-v0"]
@@ -24,6 +25,14 @@ RUNS = {
     "unmodulated": [*TMAZE, "--core.modulation=none", "--a2c.entropy=shannon"],
     "cue-reward": [*CUES, "--core.bound=soft"],
 }
+
+
+class Pressed(session.StopSignals):
+    """Ctrl-C was pressed at the start."""
+
+    def __enter__(self) -> "Pressed":
+        self.received = True
+        return self
 
 
 def train_together(path: Path, flags: list[str], total: int, *seeds: str) -> int:
@@ -77,18 +86,15 @@ def test_ctrl_c_saves_every_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise what has been trained is lost, or the user does not know how to go on."""
-
-    class Pressed(session.StopSignals):
-        def __enter__(self) -> "Pressed":
-            self.received = True
-            return self
-
     monkeypatch.setattr(session, "StopSignals", Pressed)
     assert train_together(tmp_path, MAZE, 90, "0..1") == 130
     printed = capsys.readouterr().err
-    for seed in (0, 1):
-        assert list((tmp_path / f"seed{seed}" / "checkpoints").iterdir())
+    monkeypatch.undo()
+    for seed in (0, 1):  # a checkpoint before the first update
         assert f"--resume {tmp_path / f'seed{seed}'}" in printed
+        resume(tmp_path / f"seed{seed}")
+        own = train(tmp_path / f"own{seed}", [*MAZE, f"--seed={seed}"], total=90)
+        assert_same_run(tmp_path / f"seed{seed}", own)
 
 
 def test_a_divergence_names_the_runs_to_continue(
@@ -98,14 +104,30 @@ def test_a_divergence_names_the_runs_to_continue(
     clip: Callable[..., Any] = PopulationA2C._clip_gradient
 
     def diverge(model: PopulationA2C) -> Any:
-        norms = clip(model)
-        return norms * torch.tensor([1.0, torch.nan]) if model._n_updates == 3 else norms
+        if model._n_updates == 3:
+            model.policy.value_net.bias.grad[1] = torch.nan
+        return clip(model)
 
     monkeypatch.setattr(PopulationA2C, "_clip_gradient", diverge)
     assert train_together(tmp_path, MAZE, 300, "0..1") == 1
     printed = capsys.readouterr().err
-    assert "seed 1" in printed
+    assert "seed 1: the gradient" in printed
     assert f"--resume {tmp_path / 'seed0'}" in printed
+
+
+def test_a_reward_that_is_not_finite_names_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the number of the environment is that among those of all seeds."""
+    check: Callable[..., Any] = PopulationA2C._check_rewards
+
+    def spoil(model: PopulationA2C, rewards: Any) -> None:
+        rewards[2, 4] = torch.nan  # 3 environments for each seed
+        check(model, rewards)
+
+    monkeypatch.setattr(PopulationA2C, "_check_rewards", spoil)
+    assert train_together(tmp_path, MAZE, 60, "7..8") == 1
+    assert "seed 8: environment 1 gave the reward nan" in capsys.readouterr().err
 
 
 def test_other_runs_are_trained_one_after_the_other(
@@ -120,22 +142,30 @@ def test_other_runs_are_trained_one_after_the_other(
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "reason"),
     [
-        ["a2c", "--env-id=CartPole-v1"],
-        ["ppo", "--env-id=plasticrl/GridMaze-v0"],
-        ["cue-reward-tuned"],
-        ["maze-quickstart", "--core.num-layers=2"],
-        ["maze-quickstart", "--a2c.no-share-features-extractor"],
-        ["maze-quickstart", "--a2c.bootstrap-truncated"],
-        ["maze-quickstart", "--normalize"],
-        ["maze-quickstart", "--device=auto"],
+        (["a2c", "--env-id=CartPole-v1", "--a2c.no-bootstrap-truncated"], "native batch"),
+        (["ppo", "--env-id=plasticrl/GridMaze-v0"], "not A2C"),
+        (["cue-reward-tuned"], "curriculum"),
+        (["maze-quickstart", "--core.name=gru"], "plastic_rnn"),
+        (["maze-quickstart", "--core.num-layers=2"], "layers"),
+        (["maze-quickstart", "--a2c.no-share-features-extractor"], "critic"),
+        (["maze-quickstart", "--a2c.bootstrap-truncated"], "bootstrap_truncated"),
+        (["maze-quickstart", "--normalize"], "normalized"),
     ],
 )
-def test_what_cannot_be_trained_together(flags: list[str]) -> None:
+def test_what_cannot_be_trained_together(flags: list[str], reason: str) -> None:
     """Otherwise an option is ignored in the training of several seeds."""
     preset, *others = flags
-    assert why_not_together(parse_agent(preset, PRESETS[preset](), others).config)
+    assert reason in str(why_not_together(parse_agent(preset, PRESETS[preset](), others).config))
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_every_environment_of_this_package_can_be(env_id: str, tmp_path: Path) -> None:
+    """Otherwise runs begin that end in an error of ours."""
+    flags = ["maze-quickstart", *MAZE[1:5], f"--env-id={env_id}"]
+    assert why_not_together(parse_agent(flags[0], PRESETS[flags[0]](), flags[1:]).config) is None
+    assert train_together(tmp_path, flags, 30, "0..1") == 0
 
 
 def test_a_folder_that_is_not_empty_stops_before_anything_is_written(
@@ -146,7 +176,16 @@ def test_a_folder_that_is_not_empty_stops_before_anything_is_written(
     (tmp_path / "seed1" / "file").write_text("")
     assert train_together(tmp_path, MAZE, 90, "0..1") == 2
     assert f"{tmp_path / 'seed1'} is not empty" in capsys.readouterr().err
-    assert not any((tmp_path / "seed0").iterdir())
+    assert not (tmp_path / "seed0").exists()
+
+
+def test_seeds_that_have_not_begun_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the user has to find out which runs are missing."""
+    monkeypatch.setattr(session, "StopSignals", Pressed)
+    assert train_together(tmp_path, [*MAZE, "--core.name=gru"], 60, "1..3") == 130
+    assert "not begun: --seeds 2 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -157,7 +196,7 @@ def test_a_folder_that_is_not_empty_stops_before_anything_is_written(
         (["3..1"], "upward"),
         (["1", "0..2"], "twice"),
         (["-1"], "-1"),
-        (["0..5000"], "fewer"),
+        (["0..50", "60..150"], "at most 100"),
         (["3000000000"], "seed"),
         (["0", "--seed=1"], "--seed and --seeds"),
     ],
