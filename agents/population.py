@@ -1,4 +1,4 @@
-"""Several models of ``RecurrentA2C`` that are trained together, with their nets as one.
+"""Several models of ``RecurrentA2C`` that are trained together, with their nets joined into one.
 
 The models have the same options, and each has its own seed, net and environments. In an update, one
 compiled call takes the rollouts of all models, and one backward pass computes the gradients of all
@@ -33,7 +33,7 @@ from plasticrl.runs import get_rng_state, set_rng_state
 
 
 class PopulationPolicy(PlasticPolicy):
-    """The policies of S models as one. Its parameters are theirs, copied and stacked.
+    """The policies of S models, joined into one. Its parameters are copies of theirs, stacked.
 
     Args:
         members: the policies.
@@ -79,9 +79,9 @@ class PopulationPolicy(PlasticPolicy):
     def rescale_values(self, returns: Tensor) -> None:
         self.n_rescaled += 1
         value_net, n = self.value_net, int(self.n_rescaled.item())
-        for number, own in enumerate(self.by_net(returns)):
-            moments = self.value_mean[number], self.value_std[number]
-            rescale(*moments, value_net.weight[number], value_net.bias[number], own, n)
+        for index, own in enumerate(self.by_net(returns)):
+            moments = self.value_mean[index], self.value_std[index]
+            rescale(*moments, value_net.weight[index], value_net.bias[index], own, n)
 
     def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
         own = [
@@ -97,12 +97,12 @@ class PopulationPolicy(PlasticPolicy):
 class PopulationA2C(RecurrentA2C):
     """Trains S models of ``RecurrentA2C`` together.
 
-    It is a model itself, with a ``PopulationPolicy``. Its state is copied to the models where that
-    is needed; see ``turn``.
+    This object is a model itself, with a ``PopulationPolicy``. The state of the training is in this
+    object, and is copied to the models when they need it; see ``as_if_alone``.
 
     Args:
-        models: untrained models with equal options, whose cores are ``PlasticRNN`` and whose
-            rollouts are compiled.
+        models: untrained models with equal options. Each has a ``PlasticRNN`` as its core, and can
+            take a ``CompiledRollout``.
         random_states: for each model, the state of the global random number generators with which
             its training begins, as ``get_rng_state`` returns it.
         env: S B environments like those of the models. Their states are overwritten.
@@ -130,8 +130,7 @@ class PopulationA2C(RecurrentA2C):
         for generator, state in zip(self.policy.generators, random_states, strict=True):
             generator.set_state(state["torch"])
         self._rows = [
-            slice(number * first.n_envs, (number + 1) * first.n_envs)
-            for number in range(len(models))
+            slice(index * first.n_envs, (index + 1) * first.n_envs) for index in range(len(models))
         ]
 
     def learn_together(
@@ -140,39 +139,46 @@ class PopulationA2C(RecurrentA2C):
         """Train every model for ``total_timesteps``.
 
         Args:
-            callbacks: for each model its own. They hear of rollouts and of the start and the end of
-                the training, but not of single steps. The models then have the last rollout, its
-                final state and the log. What needs the rest of a model must be in its ``turn``.
-            callback: is called after those, and has this object as its model.
+            callbacks: the callbacks of each model. They are called at the start and the end of the
+                training and of each rollout, but not after single steps. When they are called,
+                their model has the last rollout, the core's state after it, and the log. A callback
+                that reads anything else of the model, such as its weights, must do so within
+                ``as_if_alone``.
+            callback: a callback that is called after the others. Its model is this object.
         """
         own = []
-        for number, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
-            with self._random_numbers_of(number):
-                own.append(model._setup_learn(total_timesteps, given, False)[1])
-        self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
-        for number in range(len(own)):
-            self._update_model(number)
+        for index, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
+            with self._random_numbers_of(index):
+                own.append(model._setup_learn(total_timesteps, given, reset_num_timesteps=False)[1])
+        together = CallbackList([_OwnCallbacks(own), callback])
+        self.learn(len(own) * total_timesteps, together, log_interval=1)
+        for index in range(len(own)):
+            self._update_model(index)
 
     @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
-        """A context in which a model, and the global random numbers, are as if trained alone."""
-        self._update_model(number)
-        with self._random_numbers_of(number):
+    def as_if_alone(self, index: int) -> Iterator[None]:
+        """Make a context in which the model with this index is as if it were trained by itself.
+
+        The model and the global random number generators then have the same state as in that case.
+        """
+        self._update_model(index)
+        with self._random_numbers_of(index):
             yield
 
     @contextmanager
-    def _random_numbers_of(self, number: int) -> Iterator[None]:
-        generator = self.policy.generators[number]
-        set_rng_state(self.random_states[number] | {"torch": generator.get_state()})
+    def _random_numbers_of(self, index: int) -> Iterator[None]:
+        """Make a context in which the global random number generators are those of one model."""
+        generator = self.policy.generators[index]
+        set_rng_state(self.random_states[index] | {"torch": generator.get_state()})
         try:
             yield
         finally:
-            self.random_states[number] = get_rng_state()
-            generator.set_state(self.random_states[number]["torch"])
+            self.random_states[index] = get_rng_state()
+            generator.set_state(self.random_states[index]["torch"])
 
-    def _update_model(self, number: int) -> None:
-        """Copy the state of the training to a model."""
-        model, rows = self.models[number], self._rows[number]
+    def _update_model(self, index: int) -> None:
+        """Copy one model's part of the training's state to the model."""
+        model, rows = self.models[index], self._rows[index]
         state = _batch_env(self).get_state()
         _batch_env(model).set_state({name: leaf[rows].copy() for name, leaf in state.items()})
         model._n_updates = self._n_updates
@@ -180,25 +186,25 @@ class PopulationA2C(RecurrentA2C):
         model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
         if self._last_state is not None:
             model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
-        self._update_policy(model.policy, number)
+        self._update_policy(model.policy, index)
 
     @torch.no_grad()
-    def _update_policy(self, policy: PlasticPolicy, number: int) -> None:
-        """Copy weights, values' scale and the optimizer's state to one model's policy."""
+    def _update_policy(self, policy: PlasticPolicy, index: int) -> None:
+        """Copy weights, the scale of the values and the optimizer's state to one model's policy."""
         for name in ("value_mean", "value_std"):
-            getattr(policy, name).copy_(getattr(self.policy, name)[number])
+            getattr(policy, name).copy_(getattr(self.policy, name)[index])
         policy.n_rescaled.copy_(self.policy.n_rescaled)
         optimizer = self.policy.optimizer
         for name, parameter in policy.named_parameters():
             stacked = self.policy.get_parameter(name.replace("core.", "core.stacked."))
-            parameter.copy_(stacked[number])
+            parameter.copy_(stacked[index])
             policy.optimizer.state[parameter] = {
-                key: value[number].clone() if value.dim() else value.clone()
+                key: value[index].clone() if value.dim() else value.clone()
                 for key, value in optimizer.state[stacked].items()
             }
 
     def collect_rollouts(self, *arguments: Any, **options: Any) -> bool:
-        """Fill the buffer, and let those of the models show their parts of it."""
+        """Fill the buffer, and make the models' buffers views of their own rows."""
         goes_on = super().collect_rollouts(*arguments, **options)
         ours = self.rollout_buffer
         arrays = {name: value for name, value in vars(ours).items() if _has_rows(value)}
@@ -207,8 +213,9 @@ class PopulationA2C(RecurrentA2C):
                 setattr(model.rollout_buffer, name, array[:, rows])
             model.num_timesteps = self.num_timesteps // len(self.models)
             model._last_state = _take(rows, self._last_state)
-            model._modulating = [
-                None if activity is None else activity[:, rows] for activity in self._modulating
+            model._modulating_activities = [
+                None if activity is None else activity[:, rows]
+                for activity in self._modulating_activities
             ]
         return goes_on
 
@@ -239,9 +246,9 @@ class PopulationA2C(RecurrentA2C):
             model._update_learning_rate(model.policy.optimizer)
 
     def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
-        for number, model in enumerate(self.models):
+        for index, model in enumerate(self.models):
             model._n_updates = self._n_updates
-            model._log_update({name: value[number] for name, value in values.items()})  # type: ignore[index]
+            model._log_update({name: value[index] for name, value in values.items()})  # type: ignore[index]
 
     def _mean(self, values: Tensor) -> Tensor:
         return self.policy.by_net(values).mean(dim=1)
@@ -252,6 +259,7 @@ class PopulationA2C(RecurrentA2C):
         return torch.stack(normalized, dim=1).flatten()
 
     def _clip_gradient(self) -> Tensor:
+        """Clip the gradient's norm for each model, and return what the norms (S,) were before."""
         gradients = [one.grad for one in self.policy.parameters() if one.grad is not None]
         norms: Tensor = torch.stack([one.flatten(1).norm(dim=1) for one in gradients]).norm(dim=0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1)
@@ -264,7 +272,7 @@ class PopulationA2C(RecurrentA2C):
 
 
 class _OwnCallbacks(BaseCallback):
-    """Calls the callback of each model, except at single steps."""
+    """Calls the callback of each model, but not after single steps."""
 
     def __init__(self, callbacks: Sequence[BaseCallback]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Trains the runs of several seeds together, with their nets as one."""
+"""Trains the runs of several seeds together, with their nets joined into one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -94,16 +94,16 @@ class JointRuns:
             joint = PopulationA2C(models, self._random_states, env)  # type: ignore[arg-type]
 
             def save() -> None:
-                for number, run in enumerate(runs):
-                    with joint.turn(number):
+                for index, run in enumerate(runs):
+                    with joint.as_if_alone(index):
                         run.save()
 
             notify = session.progress.notify
             callbacks = [
                 run.callbacks(
-                    partial(_notify, notify, run.config.seed), partial(joint.turn, number)
+                    partial(_notify, notify, run.config.seed), partial(joint.as_if_alone, index)
                 )
-                for number, run in enumerate(runs)
+                for index, run in enumerate(runs)
             ]
             total, every = first.total_timesteps, config.checkpoint_every
             with session.training(save, unit="steps", done=0, total=total, every_updates=every):
