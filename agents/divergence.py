@@ -69,7 +69,7 @@ def describe_gradient(policy: Network, losses: dict[str, Tensor]) -> str:
     for name, parameter in policy.named_parameters():
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"the gradient of {name} is not finite: {_advice(policy)}"
-    return f"the gradient's norm is too large for its number type: {_advice(policy)}"
+    return f"the gradient's norm is too large for its dtype: {_advice(policy)}"
 
 
 def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]:
@@ -80,7 +80,7 @@ def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]
         largest_reward: the largest absolute reward so far.
 
     Returns:
-        For each sign, by its name: a sentence about it, or None if it is absent.
+        By the name of each sign, a sentence about it, or None if the sign is absent.
     """
     metrics = model.logger.name_to_value
     return {
@@ -93,7 +93,7 @@ def divergence_signs(model: Any, largest_reward: float) -> dict[str, str | None]
 
 
 def _large_value_loss(value_loss: float, largest_return: float) -> str | None:
-    # Predictions within the range of returns have a loss of at most (2 largest_return)^2.
+    # If predictions are within the range of returns, the loss is at most (2 largest_return)^2.
     if largest_return == 0 or value_loss <= 10 * largest_return**2:
         return None
     return (
@@ -103,7 +103,7 @@ def _large_value_loss(value_loss: float, largest_return: float) -> str | None:
 
 
 def _saturation(state: Any) -> str | None:
-    """A sentence if most of the activity in a core's state is near 1 or -1; None otherwise."""
+    """Return a sentence if most of the activity in a core's state is near 1 or -1, else None."""
     named = {} if state is None else state._asdict()
     hidden = [leaf.flatten() for name, leaf in named.items() if name.endswith("hidden")]
     share = (torch.cat(hidden).abs() > 0.999).float().mean().item() if hidden else 0.0
@@ -116,18 +116,18 @@ def _saturation(state: Any) -> str | None:
 
 
 def _certainty(model: Any, entropy_loss: float | None) -> str | None:
-    """A sentence if the policy has stopped exploring in its first updates; None otherwise."""
+    """Return a sentence if the policy has stopped exploring in its first updates, else None."""
     if (
         entropy_loss is None
         or model.n_rollouts > EARLY_UPDATES
         or isinstance(model.action_space, spaces.Box)
     ):
         return None
-    n_choices = (
+    n_parts = (  # each part of an action has a distribution of its own
         1 if isinstance(model.action_space, spaces.Discrete) else model.action_space.shape[0]
     )
-    certainty = n_choices - entropy_loss if model.entropy == "simpson" else -entropy_loss
-    if certainty > 1e-3 * n_choices:
+    uncertainty = n_parts - entropy_loss if model.entropy == "simpson" else -entropy_loss
+    if uncertainty > 1e-3 * n_parts:
         return None
     return (
         "the policy is certain of its actions already and no longer explores: lower the learning "

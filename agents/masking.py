@@ -25,7 +25,7 @@ from plasticrl.runs import UsageError
 
 METHOD = "action_masks"
 IMPOSSIBLE = -1e8
-"""The logit of an action that is masked. Its probability is zero, and its entropy is finite."""
+"""The logit of an impossible action. It gives a probability of zero, and a finite entropy."""
 
 
 def has_masks(env: VecEnv) -> bool:
@@ -75,8 +75,8 @@ def check_masks(masks: Any, n_rows: int, action_space: spaces.Space[Any]) -> np.
         checked = checked[None]
     if checked.shape != (n_rows, sum(sizes)):
         raise UsageError(
-            f"action masks must be {(n_rows, sum(sizes))} for {n_rows} environments with the "
-            f"action space {action_space}, not {np.shape(masks)}"
+            f"action masks must have shape {(n_rows, sum(sizes))} for {n_rows} environments with "
+            f"the action space {action_space}, not {np.shape(masks)}"
         )
     possible = np.logical_or.reduceat(checked, _starts(sizes), axis=1).all(axis=1)
     if not possible.all():
@@ -101,7 +101,7 @@ def _as_bools(masks: Any) -> np.ndarray:
 
 
 def _sizes(action_space: spaces.Space[Any]) -> list[int]:
-    """The number of masks of each part of an action."""
+    """Return the number of masks of each part of an action."""
     if isinstance(action_space, spaces.Discrete):
         return [int(action_space.n)]
     if isinstance(action_space, spaces.MultiDiscrete):
@@ -112,7 +112,7 @@ def _sizes(action_space: spaces.Space[Any]) -> list[int]:
 
 
 def _starts(sizes: list[int]) -> np.ndarray:
-    """The index of the first mask of each part of an action."""
+    """Return the index of the first mask of each part of an action."""
     return np.cumsum([0, *sizes[:-1]])
 
 
@@ -120,7 +120,7 @@ def sample_possible(
     masks: np.ndarray, action_space: spaces.Space[Any], generator: np.random.Generator
 ) -> np.ndarray:
     """Draw actions (B, ...), each with equal probability from all that its masks (B, A) allow."""
-    # The largest of independent random numbers is each of them with equal probability.
+    # Each of several independent uniform numbers is equally likely to be the largest.
     drawn = np.where(masks, generator.random(masks.shape), -1.0)
     parts = np.split(drawn, _starts(_sizes(action_space))[1:], axis=1)
     actions = np.stack([part.argmax(axis=1) for part in parts], axis=1)
@@ -131,7 +131,7 @@ def masked(distribution: Distribution, masks: Tensor) -> Distribution:
     """Return the distribution with the probability of impossible actions set to zero.
 
     Args:
-        distribution: of M actions.
+        distribution: a batch of M distributions of actions.
         masks: (M, A) bool.
     """
     if isinstance(distribution, CategoricalDistribution):

@@ -79,25 +79,25 @@ class Experience(NamedTuple):
     """The core's state before the first step, for B environments."""
 
     def of(self, environments: Tensor) -> "Experience":
-        """Select the environments with the indices (b,)."""
+        """Return the experience of some environments, given their indices (b,)."""
         n_steps, n_envs = self.episode_starts.shape
 
-        def chosen(flat: Tensor) -> Tensor:
+        def select(flat: Tensor) -> Tensor:
             return flat.view(n_steps, n_envs, *flat.shape[1:])[:, environments].flatten(0, 1)
 
         observed = self.observations
         return Experience(
             observations=(
-                {name: chosen(part) for name, part in observed.items()}
+                {name: select(part) for name, part in observed.items()}
                 if isinstance(observed, dict)
-                else chosen(observed)
+                else select(observed)
             ),
-            actions=chosen(self.actions),
-            action_masks=None if self.action_masks is None else chosen(self.action_masks),
-            values=chosen(self.values),
-            log_probs=chosen(self.log_probs),
-            advantages=chosen(self.advantages),
-            returns=chosen(self.returns),
+            actions=select(self.actions),
+            action_masks=None if self.action_masks is None else select(self.action_masks),
+            values=select(self.values),
+            log_probs=select(self.log_probs),
+            advantages=select(self.advantages),
+            returns=select(self.returns),
             episode_starts=self.episode_starts[:, environments],
             start_state=map_leaves(lambda leaf: leaf[environments], self.start_state),
         )
@@ -148,11 +148,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        known = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef")
+        of_sb3 = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef")
         super().__init__(
             policy,
             env,
-            **{name: options[name] for name in (*known, "max_grad_norm")},
+            **{name: options[name] for name in (*of_sb3, "max_grad_norm")},
             use_sde=False,
             sde_sample_freq=-1,
             stats_window_size=stats_window_size,
@@ -174,7 +174,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         self._last_state: Any = None
         self._start_state: Any = None
         self._stepper: Stepper[Any] | None = None
-        self._modulating: Sequence[Tensor | None] = ()
+        self._modulating_activities: Sequence[Tensor | None] = ()
         self._masks: Tensor | None = None
 
     def _check_options(self) -> None:
@@ -205,7 +205,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             "_last_state",
             "_start_state",
             "_stepper",
-            "_modulating",
+            "_modulating_activities",
             "_masks",
         ]
         return [*super()._excluded_save_params(), *own]
@@ -238,11 +238,12 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         callback.on_rollout_start()
         before = Snapshot(self.policy)
 
-        kind = self._kind_of_rollout(env, callback)
+        rollout_class = self._kind_of_rollout(env, callback)
         last = (self._last_obs, self._last_episode_starts)
         n_recorded = n_rollout_steps if self._may_replay() else 0
-        rollout = kind(self.policy, env, state, *last, n_rollout_steps, n_recorded)
+        rollout = rollout_class(self.policy, env, state, *last, n_rollout_steps, n_recorded)
         try:
+            # Callbacks read these variables by SB3's names; n_steps is the index of the step.
             for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
                 obs, starts, actions, new_obs, rewards, dones, infos = step
                 clipped_actions = self.policy.clip(actions)
@@ -274,18 +275,18 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 "the loss would not fit the actions: change them in a callback's "
                 "_on_rollout_start, not in _on_step"
             )
-        self._stepper, self._modulating = rollout.stepper, rollout.modulating
-        self._masks = rollout.masks
+        self._stepper, self._masks = rollout.stepper, rollout.masks
+        self._modulating_activities = rollout.modulating_activities
         self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
     def _check_rewards(self, rewards: np.ndarray) -> None:
-        """Raise ``DivergedError`` if a reward is not finite, before or after ``VecNormalize``."""
+        """Raise ``DivergedError`` if a reward, original or normalized, is not finite."""
         vec_normalize = self.get_vec_normalize_env()
-        given = rewards if vec_normalize is None else vec_normalize.get_original_reward()
-        if problem := describe_rewards(given) or describe_rewards(rewards):
+        original = rewards if vec_normalize is None else vec_normalize.get_original_reward()
+        if problem := describe_rewards(original) or describe_rewards(rewards):
             raise DivergedError(f"{problem} {self._progress()}")
 
     def _with_progress_in_errors(self, rollout: Iterable[Step]) -> Iterator[Step]:
@@ -306,8 +307,9 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _kind_of_rollout(self, env: VecEnv, callback: BaseCallback) -> type[HostRollout]:
         """Choose the fastest way to take a rollout's steps.
 
-        A ``BatchRollout`` takes all steps before it calls a callback, and keeps only the state
-        after the last step. Bootstrapping at a time limit needs the state after the truncated step.
+        In a ``BatchRollout``, all steps are taken before a callback is called, and only the state
+        after the last one is kept. It is not used with ``bootstrap_truncated``, which needs the
+        state after a truncated step, nor with a callback that acts in rollouts.
         """
         if not self.bootstrap_truncated and not acts_in_rollouts(callback):
             for kind in (DeviceRollout, CompiledRollout):
@@ -335,7 +337,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
 
     def _carried_state(self, n_envs: int) -> Any:
-        """The state after the last rollout; the initial state if ``n_envs`` has changed since."""
+        """Return the state after the last rollout; the initial state if ``n_envs`` has changed."""
         state = self._last_state
         if state is None or any(leaf.shape[0] != n_envs for leaf in leaves(state)):
             self._last_state = self.policy.initial_state(n_envs)
@@ -344,7 +346,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def _values_after_truncation(
         self, dones: np.ndarray, infos: list[dict[str, Any]], state: Any
     ) -> np.ndarray:
-        """Return (B,): the value of the last observation where a time limit ended an episode, or 0.
+        """Return the values (B,) of the last observations of truncated episodes, and 0 elsewhere.
 
         Args:
             dones: (B,), true where an episode ended in this step.
@@ -362,14 +364,14 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             last = [infos[row]["terminal_observation"] for row in rows]
             obs = self.policy.obs_to_tensor(_stack(last))[0]
             with torch.no_grad():
-                cut = map_leaves(lambda leaf: leaf[rows], state)
-                values[rows] = self.policy.predict_values(obs, cut).flatten().cpu().numpy()
+                states = map_leaves(lambda leaf: leaf[rows], state)
+                values[rows] = self.policy.predict_values(obs, states).flatten().cpu().numpy()
         return values
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of ``losses``, which has the keys policy, value and entropy."""
+        """Return the weighted sum of ``losses``, which has the keys policy, value and entropy."""
         entropy, value = self.ent_coef * losses["entropy"], self.vf_coef * losses["value"]
-        value = value / self.policy.value_std**2
+        value = value / self.policy.value_std**2  # so it is the loss of normalized values
         return losses["policy"] + entropy + value
 
     def _minimize(self, losses: dict[str, Tensor]) -> Tensor:
@@ -380,6 +382,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """
         loss = self._total(losses)
         self.policy.optimizer.zero_grad()
+        # A PopulationA2C has a loss and a norm for each model.
         loss.sum().backward()  # type: ignore[no-untyped-call]
         grad_norm = self._clip_gradient()
         if not torch.isfinite(grad_norm).all():
@@ -403,12 +406,13 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             weight.lerp_(old, 1 - self.core_lr_scale)
 
     def _normalized(self, advantages: Tensor) -> Tensor:
-        """With ``normalize_advantage``, scale to zero mean and unit standard deviation."""
+        """Scale to zero mean and unit standard deviation, if ``normalize_advantage`` is set."""
         if not self.normalize_advantage or advantages.numel() < 2:
             return advantages
         return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
     def _concentration(self, distribution: Distribution, log_prob: Tensor) -> Tensor:
+        """Return the negative entropy (M,), or Simpson's concentration, of M distributions."""
         if self.entropy == "simpson":
             return simpson_concentration(distribution)
         entropy = distribution.entropy()
@@ -469,7 +473,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log, with statistics of the plastic connections after the last rollout."""
         cells = self.policy.actor_cells(self._last_state)
-        statistics = plasticity_statistics(cells, self._modulating)
+        statistics = plasticity_statistics(cells, self._modulating_activities)
         for name, value in statistics.items():
             self.logger.record(f"plastic/{name}", value)
         super().dump_logs(iteration)
@@ -501,13 +505,13 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     ) -> Self:
         """Load a model; see SB3's ``load``.
 
-        Unlike SB3's file, ours does not have the last observation: without the recurrent state of
-        the episodes, it would be of no use. So new episodes begin in any case, and
-        ``force_reset=False`` gives a warning.
+        The file does not contain the recurrent state of the episodes, nor, unlike SB3's files, the
+        last observation, which would be of no use without it. New episodes therefore always begin,
+        and ``force_reset=False`` gives a warning.
         """
         if not force_reset:
             warnings.warn(
-                "force_reset=False has no effect in load: the file does not have the recurrent "
+                "force_reset=False has no effect in load: the file does not contain the recurrent "
                 "state of the episodes, so new ones begin; to go on with the same episodes, keep "
                 "the model and call set_env(env, force_reset=False)",
                 stacklevel=2,
@@ -558,9 +562,9 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
-            there = ", ".join(self.policy_aliases)
+            names = ", ".join(self.policy_aliases)
             raise UsageError(
-                f"there is no policy {policy_name!r} with a recurrent core: use {there}"
+                f"there is no policy {policy_name!r} with a recurrent core: use {names}"
             )
         return super()._get_policy_from_name(policy_name)
 

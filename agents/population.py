@@ -1,4 +1,4 @@
-"""Several models of ``RecurrentA2C`` that are trained together, with their nets as one.
+"""Several models of ``RecurrentA2C`` that are trained together, with their nets joined into one.
 
 The models have the same options, and each has its own seed, net and environments. In an update, one
 compiled call takes the rollouts of all models, and one backward pass computes the gradients of all
@@ -43,7 +43,7 @@ KINDS = (DeviceRollout, CompiledRollout)
 
 
 class PopulationPolicy(PlasticPolicy):
-    """The policies of S models as one. Its parameters are theirs, copied and stacked.
+    """The policies of S models, joined into one. Its parameters are copies of theirs, stacked.
 
     Args:
         members: the policies.
@@ -103,8 +103,8 @@ class PopulationPolicy(PlasticPolicy):
 class PopulationA2C(RecurrentA2C):
     """Trains S models of ``RecurrentA2C`` together.
 
-    It is a model itself, with a ``PopulationPolicy``. Its state is copied to the models where that
-    is needed; see ``turn``.
+    This object is a model itself, with a ``PopulationPolicy``. The state of the training is in this
+    object, and is copied to the models when they need it; see ``as_if_alone``.
 
     Args:
         models: untrained models with equal options, whose cores are ``PlasticRNN`` and whose
@@ -136,8 +136,7 @@ class PopulationA2C(RecurrentA2C):
             set_rng_state(state)
             generator.set_state(_default_state(generator.device))
         self._rows = [
-            slice(number * first.n_envs, (number + 1) * first.n_envs)
-            for number in range(len(models))
+            slice(index * first.n_envs, (index + 1) * first.n_envs) for index in range(len(models))
         ]
 
     def learn_together(
@@ -146,10 +145,12 @@ class PopulationA2C(RecurrentA2C):
         """Train every model for ``total_timesteps``.
 
         Args:
-            callbacks: one for each model. They are called at the start and the end of the training
-                and of rollouts, but not after single steps. The model then has the last rollout,
-                its final state and the log; anything else of a model must be read in its ``turn``.
-            callback: is called after those; this object is its model.
+            callbacks: the callbacks of each model. They are called at the start and the end of the
+                training and of each rollout, but not after single steps. When they are called,
+                their model has the last rollout, the core's state after it, and the log. A callback
+                that reads anything else of the model, such as its weights, must do so within
+                ``as_if_alone``.
+            callback: a callback that is called after the others. Its model is this object.
 
         Raises:
             ValueError: a callback has ``acts_in_rollouts``.
@@ -158,8 +159,8 @@ class PopulationA2C(RecurrentA2C):
         if any(map(acts_in_rollouts, [*callbacks, callback])):
             raise ValueError("models that are trained together take all steps of a rollout at once")
         own = []
-        for number, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
-            with self._random_numbers_of(number):
+        for index, (model, given) in enumerate(zip(self.models, callbacks, strict=True)):
+            with self._random_numbers_of(index):
                 own.append(model._setup_learn(total_timesteps, given, False)[1])
         try:
             self.learn(len(own) * total_timesteps, CallbackList([_OwnCallbacks(own), callback]), 1)
@@ -167,8 +168,8 @@ class PopulationA2C(RecurrentA2C):
             if (seed := self._diverged_seed()) is not None:
                 error.args = (f"seed {seed}: {error}",)
             raise
-        for number in range(len(own)):
-            self._update_model(number)
+        for index in range(len(own)):
+            self._update_model(index)
 
     def _diverged_seed(self) -> int | None:
         """Return the seed of the first model whose gradient or weights are not finite, or None."""
@@ -178,29 +179,31 @@ class PopulationA2C(RecurrentA2C):
         return None if finite.all() else self.models[int(finite.long().argmin())].seed
 
     @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
-        """A context in which a model is as if trained alone, and so are the random numbers.
+    def as_if_alone(self, index: int) -> Iterator[None]:
+        """Make a context in which the model with this index is as if it were trained by itself.
 
-        The global random number generators keep the model's states afterward.
+        The model and the global random number generators then have the same state as in that case.
+        The generators keep the model's states afterward.
         """
-        self._update_model(number)
-        with self._random_numbers_of(number):
+        self._update_model(index)
+        with self._random_numbers_of(index):
             yield
 
     @contextmanager
-    def _random_numbers_of(self, number: int) -> Iterator[None]:
-        generator = self.policy.generators[number]
-        set_rng_state(self.random_states[number])
+    def _random_numbers_of(self, index: int) -> Iterator[None]:
+        """Make a context in which the global random number generators are those of one model."""
+        generator = self.policy.generators[index]
+        set_rng_state(self.random_states[index])
         _set_default_state(generator.device, generator.get_state())
         try:
             yield
         finally:
-            self.random_states[number] = get_rng_state()
+            self.random_states[index] = get_rng_state()
             generator.set_state(_default_state(generator.device))
 
-    def _update_model(self, number: int) -> None:
-        """Copy the state of the training to a model."""
-        model, rows = self.models[number], self._rows[number]
+    def _update_model(self, index: int) -> None:
+        """Copy one model's part of the training's state to the model."""
+        model, rows = self.models[index], self._rows[index]
         state = _batch_env(self).get_state()
         _batch_env(model).set_state({name: leaf[rows].copy() for name, leaf in state.items()})
         model._n_updates = self._n_updates
@@ -208,34 +211,34 @@ class PopulationA2C(RecurrentA2C):
         model._last_episode_starts = self._last_episode_starts[rows].copy()  # type: ignore[index]
         if self._last_state is not None:
             model._last_state = map_leaves(Tensor.clone, _take(rows, self._last_state))
-        self._update_policy(model.policy, number)
+        self._update_policy(model.policy, index)
 
-    def _update_policy(self, policy: PlasticPolicy, number: int) -> None:
-        """Copy weights, values' scale and the optimizer's state to one model's policy."""
+    def _update_policy(self, policy: PlasticPolicy, index: int) -> None:
+        """Copy weights, the scale of the values and the optimizer's state to one model's policy."""
         moments = self.policy.optimizer.state
-        for parameter, stacked in self._update_weights(policy, number):
+        for parameter, stacked in self._update_weights(policy, index):
             if stacked in moments:  # not before the first update
                 policy.optimizer.state[parameter] = {
-                    key: value[number].clone() if value.dim() else value.clone()
+                    key: value[index].clone() if value.dim() else value.clone()
                     for key, value in moments[stacked].items()
                 }
 
     @torch.no_grad()
-    def _update_weights(self, policy: PlasticPolicy, number: int) -> list[tuple[Tensor, Tensor]]:
+    def _update_weights(self, policy: PlasticPolicy, index: int) -> list[tuple[Tensor, Tensor]]:
         """Copy the weights; return pairs of a weight and the stacked weights of all models."""
         for name in ("value_mean", "value_std"):
-            getattr(policy, name).copy_(getattr(self.policy, name)[number])
+            getattr(policy, name).copy_(getattr(self.policy, name)[index])
         policy.n_rescaled.copy_(self.policy.n_rescaled)
         pairs = []
         for name, parameter in policy.named_parameters():
             own = name.removeprefix("core.")
             place = name if own == name else f"core.stacked.{own}"
             pairs.append((parameter, self.policy.get_parameter(place)))
-            parameter.copy_(pairs[-1][1][number])
+            parameter.copy_(pairs[-1][1][index])
         return pairs
 
     def _fill_in(self, buffer: RolloutBuffer, outputs: Tensor, state: Any) -> None:
-        """Complete the buffer; the buffers of the models are parts of it."""
+        """Complete the buffer, and make the models' buffers views of their own rows."""
         super()._fill_in(buffer, outputs, state)
         arrays = {name: value for name, value in vars(buffer).items() if _has_rows(value)}
         for model, rows in zip(self.models, self._rows, strict=True):
@@ -243,8 +246,9 @@ class PopulationA2C(RecurrentA2C):
                 setattr(model.rollout_buffer, name, array[:, rows])
             model.num_timesteps = self.num_timesteps // len(self.models)
             model._last_state = _take(rows, state)
-            model._modulating = [
-                None if activity is None else activity[:, rows] for activity in self._modulating
+            model._modulating_activities = [
+                None if activity is None else activity[:, rows]
+                for activity in self._modulating_activities
             ]
 
     def _kind_of_rollout(self, env: VecEnv, callback: BaseCallback) -> type[HostRollout]:
@@ -260,8 +264,8 @@ class PopulationA2C(RecurrentA2C):
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log of each model, which has statistics of its weights."""
-        for number, model in enumerate(self.models):
-            self._update_weights(model.policy, number)
+        for index, model in enumerate(self.models):
+            self._update_weights(model.policy, index)
             model.dump_logs(iteration)
 
     def _setup_learn(self, *arguments: Any, **options: Any) -> tuple[int, BaseCallback]:
@@ -286,9 +290,9 @@ class PopulationA2C(RecurrentA2C):
             model._update_learning_rate(model.policy.optimizer)
 
     def _log_update(self, values: Mapping[str, float | Tensor]) -> None:
-        for number, model in enumerate(self.models):
+        for index, model in enumerate(self.models):
             model._n_updates = self._n_updates
-            model._log_update({name: value[number] for name, value in values.items()})  # type: ignore[index]
+            model._log_update({name: value[index] for name, value in values.items()})  # type: ignore[index]
 
     def _mean(self, values: Tensor) -> Tensor:
         """The mean (S,) for each model, of values (T S B,)."""
@@ -315,7 +319,7 @@ class PopulationA2C(RecurrentA2C):
 
 
 class _OwnCallbacks(BaseCallback):
-    """Calls the callback of each model, except at single steps."""
+    """Calls the callback of each model, but not after single steps."""
 
     def __init__(self, callbacks: Sequence[BaseCallback]) -> None:
         super().__init__()

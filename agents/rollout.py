@@ -1,4 +1,4 @@
-"""Rollouts, in which the policy acts and the environments are stepped: iterators over ``Step``.
+"""Rollouts: iterators that step the environments with the policy's actions and yield each step.
 
 ``HostRollout`` steps any ``VecEnv``, one step at a time. The other two run environments of this
 package, and take all steps before they yield the first. ``CompiledRollout`` takes them on the CPU,
@@ -67,15 +67,15 @@ class HostRollout:
         obs, episode_starts: the inputs of the next step.
         stepper: the object that ran the core; None in a ``DeviceRollout``.
         outputs: the core's outputs (T, B, N).
-        modulating: for each of the actor's plastic cells, the activity (T, B, N) that its
-            neuromodulator read; None for a cell without neuromodulator.
+        modulating_activities: for each of the actor's plastic cells, the activity (T, B, N) that
+            its neuromodulator read; None for a cell without a neuromodulator.
         masks: the action masks (T B, A); None if the environments have none.
 
-    The last four are set after the last step.
+    The last four attributes are set after the last step.
     """
 
     outputs: Tensor
-    modulating: Sequence[Tensor | None] = ()
+    modulating_activities: Sequence[Tensor | None] = ()
     stepper: Stepper[Any] | None = None
     masks: Tensor | None = None
 
@@ -97,20 +97,20 @@ class HostRollout:
         policy, state = self.policy, self.state
         device = policy.device
         act = Actor(policy, state, self.n_steps, self.n_recorded)
-        read = _modulating_activities(policy, state)
-        modulating: list[list[Tensor]] = [[] for _ in read]
+        activities = _modulating_activities(policy, state)
+        copies: list[list[Tensor]] = [[] for _ in activities]
         outputs, masks = [], []
         are_masked = has_masks(self.env)
-        now: Tensor | None = None
+        mask: Tensor | None = None
         for _ in range(self.n_steps):
             obs, starts = self.obs, self.episode_starts
             if are_masked:
                 with environment_errors(self.env):
-                    now = _to_device(get_masks(self.env), device)
-                masks.append(now)
-            actions, output = act(_to_device(obs, device), _to_device(starts, device), False, now)
+                    mask = _to_device(get_masks(self.env), device)
+                masks.append(mask)
+            actions, output = act(_to_device(obs, device), _to_device(starts, device), False, mask)
             outputs.append(output)
-            for steps, activity in zip(modulating, read, strict=True):
+            for steps, activity in zip(copies, activities, strict=True):
                 if activity is not None:
                     steps.append(activity.clone())
             try:
@@ -121,13 +121,13 @@ class HostRollout:
             yield Step(obs, starts, actions, self.obs, rewards, dones, infos)
         self.outputs, self.stepper = torch.stack(outputs), act.stepper
         self.masks = torch.cat(masks) if are_masked else None
-        self.modulating = [torch.stack(steps) if steps else None for steps in modulating]
+        self.modulating_activities = [torch.stack(steps) if steps else None for steps in copies]
 
 
 def _modulating_activities(policy: ActingPolicy, state: Any) -> list[Tensor | None]:
-    """For each of the actor's plastic cells, the activity (B, N) that its neuromodulator reads.
+    """Return, for each of the actor's plastic cells, the activity (B, N) its neuromodulator reads.
 
-    It is a part of ``state``, which each step overwrites. None for a cell without neuromodulator.
+    It is a part of ``state``, which each step overwrites. A cell without a neuromodulator has None.
     """
     return [cell.modulating_activity(part) for cell, part in policy.actor_cells(state)]
 
@@ -147,7 +147,7 @@ def acts_in_rollouts(callback: Any) -> bool:
     """
     if getattr(callback, "acts_in_rollouts", False):
         return True
-    names = ("callback", "callback_on_new_best")  # of SB3's callbacks that have others within them
+    names = ("callback", "callback_on_new_best")  # attributes of SB3's that hold callbacks
     within = [*getattr(callback, "callbacks", ()), *(getattr(callback, n, None) for n in names)]
     return any(acts_in_rollouts(part) for part in within if part is not None)
 
@@ -173,8 +173,8 @@ class BatchRollout(HostRollout):
     ) -> list[list[dict[str, Any]]]:
         """Return, for every step, a list with the info of each environment.
 
-        The list has all steps, even those after which a callback ends the rollout, because the
-        environments have already taken them.
+        It has all steps, even if a callback ends the rollout earlier, because the environments have
+        already taken them.
 
         Args:
             rewards, dones, terminated: (T, B).
@@ -223,7 +223,7 @@ class CompiledRollout(BatchRollout):
         starts = np.empty((n_steps + 1, n_rows), bool)
         observations[0], starts[0] = self.obs, self.episode_starts
         records = Records.allocate(n_steps, n_rows, n_features, environments.n_infos)
-        advance = stepper(policy.core, self.state, policy.backend, self.n_recorded)
+        core_stepper = stepper(policy.core, self.state, policy.backend, self.n_recorded)
         common: dict[str, Any] = {
             "inputs": observations,
             "starts": starts,
@@ -233,9 +233,9 @@ class CompiledRollout(BatchRollout):
             "scratch": heads[0].scratch(n_rows),
             "all_possible": np.empty(0, bool),
         }
-        outputs = advance.run_closed_loop(
+        outputs = core_stepper.run_closed_loop(
             compiled_loop,
-            lambda number, projection: ActingLoop(projection, heads=heads[number], **common),
+            lambda index, projection: ActingLoop(projection, heads=heads[index], **common),
             n_steps,
         )
         failed = np.flatnonzero(~records.is_finite.all(axis=1))
@@ -244,9 +244,10 @@ class CompiledRollout(BatchRollout):
                 describe_activity(policy, torch.from_numpy(observations[failed[0]]))
             )
         batch.state = batch.state.like(environments.leaves())
-        self.outputs, self.stepper = outputs, advance
+        self.outputs, self.stepper = outputs, core_stepper
         is_modulated = _modulating_activities(policy, self.state)[0] is not None
-        self.modulating = [outputs if is_modulated else None]
+        # The neuromodulator of a plastic_rnn reads the same activity that the core outputs.
+        self.modulating_activities = [outputs if is_modulated else None]
         self.obs, self.episode_starts = observations[-1], starts[-1]
         info = {
             name: records.final_infos[..., number]
@@ -299,7 +300,8 @@ class DeviceRollout(BatchRollout):
             raise DivergedError(
                 describe_activity(self.policy, loop.first_non_finite_observations())
             )
-        self.outputs, self.modulating = loop.records["outputs"], loop.modulating
+        self.outputs = loop.records["outputs"]
+        self.modulating_activities = loop.modulating_activities
         self.obs, self.episode_starts = to_host(loop.obs), to_host(loop.starts)
         obs, starts, actions, rewards, dones = (
             to_host(loop.records[name]) for name in ("obs", "starts", "actions", "rewards", "dones")
@@ -326,8 +328,8 @@ class _DeviceLoop:
         policy, self.batch = rollout.policy, rollout.env.batch
         device, self.state = policy.device, rollout.state
         self.policy, self.n_steps = policy, rollout.n_steps
-        self.advance = stepper(policy.core, self.state, policy.backend)
-        self.read = _modulating_activities(policy, self.state)
+        self.core_stepper = stepper(policy.core, self.state, policy.backend)
+        self.activities = _modulating_activities(policy, self.state)
         self.obs = torch.tensor(rollout.obs, device=device)
         self.starts = torch.tensor(rollout.episode_starts, dtype=torch.bool, device=device)
         self.env_state: list[Tensor] = [leaf.clone() for leaf in self.batch.state.leaves()]
@@ -365,8 +367,8 @@ class _DeviceLoop:
     def step(self) -> None:
         """Take one step of policy and environments without waiting for the device."""
         policy = self.policy
-        latent = self.advance(policy.core_inputs(self.obs), self.starts)
-        # A torch distribution would validate its arguments, and so wait for the device.
+        latent = self.core_stepper(policy.core_inputs(self.obs), self.starts)
+        # A torch distribution would validate its arguments, for which the CPU waits for the device.
         logits = policy.action_net(policy.mlp_extractor.forward_actor(latent))
         self.finite &= logits.isfinite().all() & latent.isfinite().all()
         uniform = self.uniforms.index_select(0, self.step_index)[0]
@@ -382,9 +384,9 @@ class _DeviceLoop:
             "final_obs": result.final_observation,
             "outputs": latent,
         }
-        for number, activity in enumerate(self.read):
+        for index, activity in enumerate(self.activities):
             if activity is not None:
-                values[f"modulating {number}"] = activity
+                values[f"modulating activity {index}"] = activity
         self._record(self.records, values)
         self._record(self.final_info, result.final_info)
         self.obs.copy_(result.observation)
@@ -393,16 +395,20 @@ class _DeviceLoop:
         self.step_index += 1
 
     def first_non_finite_observations(self) -> Tensor:
-        """The observations (B, ...) of the first step where one is not finite, or the last step."""
+        """Return the observations (B, ...) of the first step at which one is not finite.
+
+        If all are finite, return those of the last step.
+        """
         obs = self.records["obs"]
         steps = (~obs.isfinite()).flatten(1).any(dim=1).nonzero()
         first: Tensor = obs[int(steps[0]) if len(steps) else -1]
         return first
 
     @property
-    def modulating(self) -> list[Tensor | None]:
+    def modulating_activities(self) -> list[Tensor | None]:
         """As in ``HostRollout``."""
-        return [self.records.get(f"modulating {number}") for number in range(len(self.read))]
+        names = [f"modulating activity {index}" for index in range(len(self.activities))]
+        return [self.records.get(name) for name in names]
 
     def _record(self, records: dict[str, Tensor], values: dict[str, Tensor]) -> None:
         """Copy each value (B, ...) into its record (T, B, ...) at the current step."""

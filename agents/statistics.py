@@ -13,14 +13,14 @@ from plasticrl.core import Cell
 
 @torch.no_grad()
 def plasticity_statistics(
-    cells: Sequence[tuple[Cell[Any], Any]], modulating: Sequence[Tensor | None]
+    cells: Sequence[tuple[Cell[Any], Any]], modulating_activities: Sequence[Tensor | None]
 ) -> dict[str, float]:
     """Return scalars for the log, each over all cells; none if there are no cells.
 
     Args:
         cells: cells with a plastic connection, each with its state at the rollout's end.
-        modulating: for each cell, the activity that its neuromodulator read in the rollout,
-            (T, B, N); None if it has no neuromodulator.
+        modulating_activities: for each cell, the activity (T, B, N) that its neuromodulator read in
+            the rollout; None if it has no neuromodulator.
 
     Returns:
         ``alpha_abs_mean`` and ``trace_abs_mean``; ``trace_saturation``, the share of traces at
@@ -28,7 +28,7 @@ def plasticity_statistics(
         ``modulation_std``, if there is a neuromodulator.
     """
     found: dict[str, list[Tensor]] = defaultdict(list)
-    for (cell, state), activity in zip(cells, modulating, strict=True):
+    for (cell, state), activity in zip(cells, modulating_activities, strict=True):
         connection, trace = cell.connection, state.trace.abs()
         assert connection is not None
         found["alpha_abs_mean"].append(connection.alpha.abs())

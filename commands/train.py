@@ -458,7 +458,10 @@ def _interrupted(run: RunDirectory, flags: str = "") -> int:
 
 def _more_flags(training: Any) -> str:
     """The further flags with which ``--resume`` continues an agent's run on the same terms."""
-    values = {"--total-timesteps": training.added_timesteps, "--device": training.changed_device}
+    values = {
+        "--total-timesteps": training.changed_total_timesteps,
+        "--device": training.changed_device,
+    }
     flags = "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
     return f"{flags}{_allowing(training.config)}"
 

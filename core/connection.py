@@ -30,7 +30,7 @@ from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
 
 class PlasticConnection(nn.Module):
-    """A plastic layer. It does not store its trace: methods take it and return the new one.
+    """A plastic layer. It does not store its trace: its methods take the trace as an argument.
 
     Args:
         pre_size: number of pre-synaptic neurons, I.
@@ -74,7 +74,7 @@ class PlasticConnection(nn.Module):
         return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        """Return H and E of zeros (B, O, I); E is None unless modulation is retroactive."""
+        """Return H and E (B, O, I), all zero; E is None unless modulation is retroactive."""
         trace = self.weight.new_zeros(batch_size, *self.weight.shape[-2:])
         retroactive = self.plasticity.modulation == "retroactive"
         return trace, torch.zeros_like(trace) if retroactive else None
@@ -85,7 +85,7 @@ class PlasticConnection(nn.Module):
         return F.linear(pre, self.weight) + plastic
 
     def modulation(self, activity: Tensor) -> Tensor | None:
-        """Return M(t), (..., 1) or (..., O), from activity (..., O); None without modulation."""
+        """Return M(t), (..., 1) or with fan-out (..., O); None without modulation."""
         return None if self.modulator is None else self.modulator(activity)
 
     def update(
@@ -106,22 +106,26 @@ class PlasticConnection(nn.Module):
             activity: the activity that the neuromodulator reads (B, O).
         """
         increment = RULES[self.plasticity.rule](trace, pre, post)
-        bounded = BOUNDS[self.plasticity.bound]
+        bound = BOUNDS[self.plasticity.bound]
         modulation = self.modulation(activity)
         rate = self.eta if modulation is None else modulation.unsqueeze(2)
         assert rate is not None
         if eligibility is None:
-            return bounded(trace, increment, rate, self.plasticity.clip), None
+            return bound(trace, increment, rate, self.plasticity.clip), None
         assert self.eta is not None
         return (
-            bounded(trace, eligibility, rate, self.plasticity.clip),
+            bound(trace, eligibility, rate, self.plasticity.clip),
             (1 - self.eta) * eligibility + self.eta * increment,
         )
 
 
 @torch.no_grad()
 def fill_randomly(parameter: Tensor, distribution: str, scale: float) -> None:
-    """Fill a parameter with U(0, scale) ("uniform") or N(0, scale^2) ("normal"), in place."""
+    """Fill a parameter with random values, in place.
+
+    Args:
+        distribution: "uniform" for U(0, scale), "normal" for N(0, scale^2).
+    """
     if distribution == "uniform":
         parameter.uniform_(0.0, scale)
     else:

@@ -32,7 +32,7 @@ class Condition(NamedTuple):
 
         Args:
             values: the values of all options, by name.
-            allowed: if ``choices`` is empty, the only value of ``option`` that is not restricted.
+            allowed: the value of ``option`` that is not restricted if ``choices`` is empty.
         """
         value = values[self.option]
         restricted = value in self.choices if self.choices else value != allowed

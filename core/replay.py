@@ -38,10 +38,10 @@ class StepRecord(Generic[State]):
         self._options = [options_of(module) for module in cell.modules()]
         self._leaves = [leaf for leaf in leaves(state) if not leaf.is_inference()]
         self._versions = [self._count_changes()]
-        """Counts of changes now, before the first call, after it, and after the last call."""
+        """Counts of changes at creation, before and after the first call, and after the last."""
         self._n_taken = 0
         self._n_calls = n_steps
-        """The number of calls that take all steps; each call changes the state equally often."""
+        """The number of calls that take the steps: one for each step, or one for a closed loop."""
 
     def before_step(self, inputs: Tensor, episode_starts: Tensor | None) -> None:
         """Record the inputs (B, I) and episode starts (B,) of the next step."""
@@ -63,15 +63,15 @@ class StepRecord(Generic[State]):
                 self._versions.append(self._count_changes())
 
     def before_loop(self, n_steps: int) -> None:
-        """Prepare to record all steps, which one call takes.
+        """Prepare to record a closed loop, which takes all steps in one call.
 
         Raises:
             ValueError: if the record is for another number of steps, or already has steps.
         """
         if self._n_taken or n_steps != self._n_steps:
             raise ValueError(
-                f"a stepper that records {self._n_steps} steps must take all of them in one closed "
-                f"loop, not {n_steps} steps after {self._n_taken} others"
+                f"a closed loop must take all {self._n_steps} steps that the stepper records; this "
+                f"one has {n_steps} steps, and {self._n_taken} were recorded before it"
             )
         self._n_calls = 1
         self._versions.append(self._count_changes())
@@ -108,7 +108,7 @@ class StepRecord(Generic[State]):
     def _state_was_changed(self) -> bool:
         """Return whether something other than the steps changed the state.
 
-        Each call must have added as much to the counts of changes as the first call.
+        If only the steps changed it, each call added as much to the counts as the first call.
         """
         at_creation, before, first, last = *self._versions[:3], self._versions[-1]
         expected = [b + self._n_calls * (f - b) for b, f in zip(before, first, strict=True)]

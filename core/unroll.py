@@ -19,12 +19,12 @@ from plasticrl.core.state import State, check_state, leaves
 
 
 class Stepper(Generic[State]):
-    """Takes one step per call; ``stepper`` makes it and documents the arguments."""
+    """Runs a cell, one step per call. ``stepper`` makes this object and documents the arguments."""
 
     def __init__(self, cell: Cell[State], state: State, backend: str, n_steps: int) -> None:
         if n_steps < 0:
             raise ValueError(f"n_steps must be at least 0, not {n_steps}")
-        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None if it has no tensors
+        n_rows = next((len(leaf) for leaf in leaves(state)), None)  # None: the state has no tensors
         check_state(state, cell.initial_state(0), n_rows or 0)
         weight = next(cell.parameters(), None)
         example = torch.empty(1) if weight is None else weight.new_empty(1)
@@ -63,9 +63,9 @@ class Stepper(Generic[State]):
                 ``plasticrl.agents.closed_loop.compiled_loop``.
             make_source: a function that returns a NamedTuple of the arrays that the loop of a net
                 reads and writes. Two of its fields are ``inputs`` (T + 1, B, I) and ``starts``
-                (T + 1, B): the first step's are given, and the loop writes the others. The nets of
-                a ``Population`` share both. The function is called with the number of the net, from
-                0, and with the weights that project its inputs.
+                (T + 1, B): the caller fills in those of the first step, and the loop the others.
+                The nets of a ``Population`` share both arrays. The function is called with the
+                net's index and with the weights that project its inputs.
             n_steps: T.
 
         Returns:
@@ -85,8 +85,8 @@ class Stepper(Generic[State]):
             record.before_loop(n_steps)
         shape = (n_steps + 1, self._n_rows, self._input_size)
 
-        def checked(number: int, projection: Any) -> Any:
-            source = make_source(number, projection)
+        def make_checked_source(index: int, projection: Any) -> Any:
+            source = make_source(index, projection)
             dtype = str(self._dtype).removeprefix("torch.")
             if source.inputs.shape != shape or source.inputs.dtype != dtype:
                 raise ValueError(f"the source's inputs must be {dtype} of shape {shape}")
@@ -94,7 +94,7 @@ class Stepper(Generic[State]):
                 raise ValueError(f"the source's starts must be bool of shape {shape[:2]}")
             return source
 
-        outputs, source = step.run_closed_loop(compiled_loop, checked, n_steps)
+        outputs, source = step.run_closed_loop(compiled_loop, make_checked_source, n_steps)
         if record is not None:
             record.after_loop(source.inputs[:-1], source.starts[:-1])
         return outputs
@@ -102,9 +102,9 @@ class Stepper(Generic[State]):
     def replay(self) -> tuple[Tensor, State]:
         """Return the results of the first ``n_steps`` steps with gradient, as ``sequence`` would.
 
-        While some backends take the steps, they store the intermediate results that the backward
-        pass needs. The first call then uses these up instead of computing the steps again. Any
-        other call runs ``sequence`` on the recorded inputs.
+        During the steps, some backends store the intermediate results that the backward pass needs.
+        The first call of ``replay`` uses and releases these, so that it need not compute the steps
+        again. Without them, a call runs ``sequence`` on the recorded inputs.
 
         Returns:
             Outputs (T, B, N) and the state after the last of these steps. They have gradients with
@@ -188,8 +188,8 @@ def stepper(
         backend: as in ``sequence``.
         n_steps: the number of steps to record for ``Stepper.replay``; 0 records none. The record
             takes as much memory as a ``sequence`` of that length. ``replay`` raises an error if the
-            state was changed between two steps, but cannot detect changes through
-            ``state.trace.data`` or a NumPy array, because torch does not count them.
+            state was changed between two steps, but it cannot detect changes that torch does not
+            count: those through ``state.trace.data`` or through a NumPy array that shares memory.
 
     Raises:
         ValueError: for a state that does not fit the cell, an unknown backend, "fused" where it is
@@ -204,7 +204,7 @@ def _as_booleans(episode_starts: Tensor | None, inputs: Tensor) -> Tensor | None
         return None
     if episode_starts.shape != inputs.shape[:-1]:
         raise ValueError(
-            f"episode_starts must have shape {tuple(inputs.shape[:-1])}, like the inputs' first "
-            f"axes, not {tuple(episode_starts.shape)}"
+            f"episode_starts must have shape {tuple(inputs.shape[:-1])}, the first axes of the "
+            f"inputs, not {tuple(episode_starts.shape)}"
         )
     return episode_starts if episode_starts.dtype is torch.bool else episode_starts.bool()

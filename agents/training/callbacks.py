@@ -119,7 +119,7 @@ class EpisodePictures(BaseCallback):
 
     Args:
         every: number of updates from one episode to the next.
-        turn: returns a context in which an episode is played.
+        make_context: returns a context manager, within which an episode is played.
     """
 
     def __init__(
@@ -127,13 +127,13 @@ class EpisodePictures(BaseCallback):
         run: RunDirectory,
         config: TrainConfig,
         every: int = PICTURES_EVERY,
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        make_context: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()
         self.run = run
         self.config = config
         self.every = every
-        self.turn = turn
+        self.make_context = make_context
         self._step_shown = 0
 
     def _on_training_start(self) -> None:
@@ -162,7 +162,7 @@ class EpisodePictures(BaseCallback):
         """Write the pictures of an episode, or the reason why there are none."""
         pictures: dict[str, Any] = {}
         try:
-            with self.turn():
+            with self.make_context():
                 episode = self._play()
         except (DivergedError, UsageError, UserCodeError) as error:  # they do not stop the training
             left_out = str(error)

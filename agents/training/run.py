@@ -69,7 +69,7 @@ class TrainingRun:
     """Training time before the run was resumed."""
     _started_at: float = field(default=0.0, init=False)
     damaged: tuple[str, ...] = ()
-    """For each checkpoint later than the restored one, a sentence why it could not be read."""
+    """For each checkpoint later than the restored one, a sentence about why it is unreadable."""
 
     @classmethod
     def start(
@@ -117,9 +117,9 @@ class TrainingRun:
         Args:
             total_timesteps: number of steps, counted from the start of the run, at which training
                 ends; by default the value in the run's config.
-            allowed: the modules that the run may name, which are imported.
-            device: for this resumption only; by default the one in the run's config. The
-                sampled actions depend on the device.
+            allowed: the modules that the run's config may name. Those that it names are imported.
+            device: a device for this resumption only; by default the one in the run's config. On
+                another device, the policy samples other actions.
 
         Raises:
             RunError: the run is missing or damaged, or another process trains it.
@@ -151,15 +151,15 @@ class TrainingRun:
                 )
             recorded = checkpoint.content["recorded"]
             model.set_logger(make_logger(run, model.num_timesteps, recorded, lock.check))
-            remove_old_checkpoints(checkpoint.path)  # it may have been killed before it did so
+            remove_old_checkpoints(checkpoint.path)  # if the run was killed before it did so
         seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
         return cls(run, config, model, curriculum, lock, total, seconds, damaged)
 
     @property
-    def added_timesteps(self) -> int | None:
-        """``total_timesteps`` if it was given for this resumption; None: as the config says."""
-        is_own = self.total_timesteps == self.config.total_timesteps
-        return None if is_own else self.total_timesteps
+    def changed_total_timesteps(self) -> int | None:
+        """``total_timesteps``, if it differs from the run's config; otherwise None."""
+        is_unchanged = self.total_timesteps == self.config.total_timesteps
+        return None if is_unchanged else self.total_timesteps
 
     @property
     def changed_device(self) -> str | None:
@@ -207,14 +207,14 @@ class TrainingRun:
             self.close()
 
     def begin(self) -> None:
-        """Start the clock, with the training time before a resumption."""
-        # The checkpoint's time is from a monotonic clock, which cannot be set back.
+        """Start to measure the training time, which includes that before a resumption."""
+        # Training time is measured with a monotonic clock, which cannot be set back.
         self._started_at = time.monotonic() - self.seconds
         self.model.run_started_ns = int((time.time() - self.seconds) * 1e9)
 
     @property
     def trained(self) -> Trained:
-        """What has been trained so far."""
+        """The steps and the time that the training has taken so far."""
         return Trained(self.model.num_timesteps, time.monotonic() - self._started_at)
 
     def save(self) -> None:
@@ -251,15 +251,16 @@ class TrainingRun:
     def callbacks(
         self,
         notify: Callable[[str], None],
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        make_context: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> list[BaseCallback]:
-        """The callbacks of a training, without the one that reports to the session.
+        """Return the run's callbacks, except the one that reports to the training session.
 
         Args:
             notify: is called with warnings.
-            turn: as for ``EpisodePictures``.
+            make_context: as for ``EpisodePictures``.
         """
-        return [DivergenceWarnings(notify), EpisodePictures(self.run, self.config, turn=turn)]
+        pictures = EpisodePictures(self.run, self.config, make_context=make_context)
+        return [DivergenceWarnings(notify), pictures]
 
     def _learn(self, session: TrainingSession) -> None:
         model, done, total = self.model, self.model.num_timesteps, self.total_timesteps

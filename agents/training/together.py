@@ -1,4 +1,4 @@
-"""Trains the runs of several seeds together, with their nets as one."""
+"""Trains the runs of several seeds together, with their nets joined into one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -99,13 +99,13 @@ class JointRuns:
             joint = PopulationA2C(models, self._random_states, cast(BatchVecEnv, env))
 
             def save() -> None:
-                for number, run in enumerate(runs):
-                    with joint.turn(number), _seed_in_errors(run):
+                for index, run in enumerate(runs):
+                    with joint.as_if_alone(index), _seed_in_errors(run):
                         run.save()
 
             callbacks = [
-                run.callbacks(partial(_notify, session, run), partial(joint.turn, number))
-                for number, run in enumerate(runs)
+                run.callbacks(partial(_notify, session, run), partial(joint.as_if_alone, index))
+                for index, run in enumerate(runs)
             ]
             total, every = first.total_timesteps, config.checkpoint_every
             with session.training(save, unit="steps", done=0, total=total, every_updates=every):

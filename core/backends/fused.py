@@ -63,7 +63,7 @@ class Kernels(Protocol):
     def backward(
         self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
     ) -> Gradients:
-        """Return gradients, from those of the outputs (T, B, N) and of the final state."""
+        """Return gradients, given those of the outputs (T, B, N) and of the final state."""
 
     def stepper(
         self,
@@ -72,9 +72,9 @@ class Kernels(Protocol):
         n_steps: int,
         segment_length: int,
     ) -> KernelStepper:
-        """Make a stepper of a contiguous state.
+        """Make a stepper that changes ``state``, which must be contiguous, in place.
 
-        If the kernels can record steps, it records the first ``n_steps``.
+        If the kernels can record steps, the stepper records the first ``n_steps``.
         """
 
 
@@ -109,7 +109,7 @@ class FusedBackend:
         episode_starts: Tensor | None,
     ) -> tuple[Tensor, PlasticRNNState]:
         if len(inputs) == 1 and not torch.is_grad_enabled():
-            # A stepper avoids the compilation of the loop over a sequence.
+            # A stepper has a kernel for one step, so the loop over a sequence need not be compiled.
             state = map_leaves(_contiguous_copy, state)
             starts = None if episode_starts is None else episode_starts[0]
             return self.stepper(cell, state, 0)(inputs[0], starts).unsqueeze(0), state
@@ -123,7 +123,7 @@ class FusedBackend:
         episode_starts: Tensor | None,
         forward_pass: ForwardPass | None = None,
     ) -> tuple[Tensor, PlasticRNNState]:
-        """Do the same as ``run``, with the forward pass if it has already been computed."""
+        """Do what ``run`` does, but use ``forward_pass``, if given, instead of computing it."""
         if isinstance(cell, Population):
             cell.check_rows(inputs.shape[1])
         kernels = self.kernels or kernels_for(inputs.device.type)
@@ -149,7 +149,7 @@ FUSED = FusedBackend()
 
 
 class FusedStepper:
-    """Takes steps with the kernels' stepper, whose record is the forward pass of a replay."""
+    """Takes steps with the kernels' stepper. ``replay`` uses its record as the forward pass."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class _RunPlasticNet(torch.autograd.Function):
         projected = gradients.projected
         n_nets = len(net.weight)
         parts = [
-            _parameter_gradients(net, _part(gradients, s, n_nets), _part(saved, s, n_nets))
+            _parameter_gradients(net, _rows_of(s, n_nets, gradients), _rows_of(s, n_nets, saved))
             for s in range(n_nets)
         ]
         weight, eta, *of_modulator = (
@@ -282,29 +282,29 @@ class _RunPlasticNet(torch.autograd.Function):
 PerNet = TypeVar("PerNet", Gradients, SavedForBackward)
 
 
-def _part(tensors: PerNet, number: int, n_nets: int) -> PerNet:
-    """Return the rows of one of the nets, of all tensors whose rows ``_parameter_gradients`` reads.
+def _rows_of(index: int, n_nets: int, tensors: PerNet) -> PerNet:
+    """Select the rows of one net in the tensors that ``_parameter_gradients`` reads.
 
-    They are copied, unless there is only one net.
+    The rows are copied, unless there is only one net.
     """
     if n_nets == 1:
         return tensors
-    rows = {"hidden": 0, "outputs": 1, "mask": 1, "starts": 1, "modulation": 1}
-    rows |= {"projected": 1, "rate": 1, "modulator_pre_activation": 1}
-    parts = {
-        name: tensor.tensor_split(n_nets, rows[name])[number].contiguous()
+    row_axes = {"hidden": 0, "outputs": 1, "mask": 1, "starts": 1, "modulation": 1}
+    row_axes |= {"projected": 1, "rate": 1, "modulator_pre_activation": 1}
+    selected = {
+        name: tensor.tensor_split(n_nets, row_axes[name])[index].contiguous()
         for name, tensor in tensors._asdict().items()
-        if name in rows and tensor is not None
+        if name in row_axes and tensor is not None
     }
-    return tensors._replace(**parts)
+    return tensors._replace(**selected)
 
 
 def _parameter_gradients(
     net: PlasticNet, gradients: Gradients, saved: SavedForBackward
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of one net's parameters, in the order of ``PlasticNet`` but for alpha.
+    """Return the gradients of one net's parameters except alpha, in the order of ``PlasticNet``.
 
-    That of eta does not include the part through the eligibility trace.
+    With retroactive modulation, that of eta is invalid; ``gradients.eta`` has the correct one.
     """
     eta = modulator = fan_out = None
     if net.eta is not None:
@@ -318,12 +318,12 @@ def _parameter_gradients(
 
 
 def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
-    """Return the gradient of the recurrent weights (N, N), zero for those to clamped neurons."""
+    """Return the gradient of the recurrent weights (N, N); clamped target neurons add nothing."""
     outputs, starts = saved.outputs, saved.starts
     g_projected = g_projected if saved.mask is None else g_projected.masked_fill(saved.mask, 0)
-    # The activity before an episode is replaced, because infinity times zero would be NaN.
+    # Activity before an episode is not multiplied by zero, because infinity would become NaN.
     before = outputs[:-1]
-    if not before.is_cpu or starts[1:].any():  # on a GPU, any() would wait
+    if not before.is_cpu or starts[1:].any():  # any() would wait for a GPU
         before = before.masked_fill(starts[1:].unsqueeze(2), 0)
     gradient = g_projected[0].T @ saved.hidden.masked_fill(starts[0].unsqueeze(1), 0)
     gradient += g_projected[1:].flatten(0, 1).T @ before.flatten(0, 1)

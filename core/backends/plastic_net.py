@@ -24,7 +24,7 @@ def as_plastic_rnn(cell: Any) -> PlasticRNN:
 class PlasticNet(NamedTuple):
     """The parameters of S nets of N neurons with plastic connections; a missing one is None.
 
-    S is 1 for a ``PlasticRNN``, and the number of cells of a ``Population``.
+    S is 1 for a ``PlasticRNN``, and the number of nets of a ``Population``.
     """
 
     plasticity: Plasticity
@@ -63,7 +63,7 @@ class PlasticNet(NamedTuple):
         return cls(connection.plasticity, **tensors)  # type: ignore[arg-type]
 
     def part(self, number: int) -> "PlasticNet":
-        """Return one of the nets, whose parameters have no first axis."""
+        """Return one of the nets, without the axis S in its parameters."""
         tensors = [None if tensor is None else tensor[number] for tensor in self[1:]]
         return PlasticNet(self.plasticity, *tensors)  # type: ignore[arg-type]
 
@@ -82,7 +82,7 @@ class NetInputs(NamedTuple):
     """The inputs of plastic nets, for T steps of B rows, of which each net has its equal share."""
 
     projected: Tensor
-    """The projected inputs I(t), (T, B, N); for clamped neurons, the activity."""
+    """The projected inputs I(t), (T, B, N); for clamped neurons, their activity."""
     mask: Tensor | None
     """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor
@@ -123,7 +123,7 @@ class ForwardPass(NamedTuple):
 
 
 class SavedForBackward(NamedTuple):
-    """What the backward pass reads; ``NetInputs`` and ``ForwardPass`` document other fields."""
+    """What the backward pass reads; ``NetInputs`` and ``ForwardPass`` document the other fields."""
 
     outputs: Tensor
     """(T, B, N)"""
@@ -137,7 +137,7 @@ class SavedForBackward(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradients of the loss that kernels compute, with respect to the quantity of that name.
+    """The gradients of the loss with respect to the named quantities, as the kernels compute them.
 
     ``fused`` computes the gradients of the other parameters from these.
     """

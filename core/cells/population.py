@@ -1,6 +1,7 @@
 """Several plastic recurrent nets as one cell, each with its own weights and rows of the batch.
 
-So the nets of several seeds are trained together: the kernels process the rows of all nets at once.
+This makes it possible to train the nets of several seeds together: the kernels process the rows of
+all nets at once.
 """
 
 import copy
@@ -21,7 +22,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Population(Cell[PlasticRNNState]):
-    """S nets side by side: of S B rows, the first B belong to the first net, and so on.
+    """Runs S nets side by side: of S B rows, the first B belong to the first net, and so on.
 
     Its parameters are copies of those of the nets, stacked along a new first axis: a weight matrix
     (N, N) becomes one of shape (S, N, N).
@@ -59,12 +60,12 @@ class Population(Cell[PlasticRNNState]):
         layer = self.stacked.input
         if layer is None:
             return inputs
-        rows = zip(self._rows(inputs, dim=-2), layer.weight, layer.bias, strict=True)
-        return torch.cat([F.linear(*one) for one in rows], dim=-2)
+        nets = zip(self._split(inputs, dim=-2), layer.weight, layer.bias, strict=True)
+        return torch.cat([F.linear(rows, weight, bias) for rows, weight, bias in nets], dim=-2)
 
     def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
         step, outputs, states = _Step(self.stacked), [], []
-        rows = zip(*(self._rows(tensor) for tensor in (projected, *state)), strict=True)
+        rows = zip(*(self._split(tensor) for tensor in (projected, *state)), strict=True)
         for number, (inputs, *leaves) in enumerate(rows):
             arguments = (inputs, PlasticRNNState(*leaves))
             output, new = functional_call(step, _part(step, number), arguments)
@@ -82,18 +83,18 @@ class Population(Cell[PlasticRNNState]):
         modulator = self.stacked.connection.modulator
         if modulator is None:
             return None
-        rows = enumerate(self._rows(state.hidden))
+        rows = enumerate(self._split(state.hidden))
         return torch.cat([functional_call(modulator, _part(modulator, n), (x,)) for n, x in rows])
 
-    def _rows(self, rows: Tensor | None, dim: int = 0) -> Sequence[Any]:
-        """Return the rows of each net."""
+    def _split(self, rows: Tensor | None, dim: int = 0) -> Sequence[Any]:
+        """Split rows into those of each net; None is split into one None for each net."""
         if rows is None:
             return [None] * self.n_nets
         self.check_rows(rows.shape[dim])
         return rows.tensor_split(self.n_nets, dim=dim)
 
     def check_rows(self, n_rows: int) -> None:
-        """Raise ``ValueError`` if the nets cannot have equal shares of the rows."""
+        """Raise ``ValueError`` if the rows cannot be divided equally among the nets."""
         if n_rows % self.n_nets:
             raise ValueError(
                 f"a population of {self.n_nets} nets needs a multiple of {self.n_nets} rows, not "
@@ -107,7 +108,7 @@ def _part(stacked: nn.Module, number: int) -> dict[str, Tensor]:
 
 
 class _Step(nn.Module):
-    """A cell's ``step`` as the call of a module, which is what ``functional_call`` needs."""
+    """A module that runs a cell's ``step`` when it is called, as ``functional_call`` requires."""
 
     def __init__(self, cell: PlasticRNN) -> None:
         super().__init__()

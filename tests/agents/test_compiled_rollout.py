@@ -246,13 +246,13 @@ def test_a_stepper_takes_the_steps_it_is_to_record() -> None:
 
     run(4, 4)
     run(4, 0)
-    with pytest.raises(ValueError, match="a stepper that records 3 steps"):
+    with pytest.raises(ValueError, match="all 3 steps that the stepper records"):
         run(4, 3)
     with pytest.raises(ValueError, match=r"inputs must be float32 of shape \(5, 5, 17\)"):
         run(4, 4, obs[:, :-1])
     used = stepper(policy.core, policy.initial_state(N_ENVS), n_steps=4)
     used(torch.from_numpy(obs))
-    with pytest.raises(ValueError, match="not 4 after 1 others"):
+    with pytest.raises(ValueError, match="has 4 steps, and 1 were recorded"):
         used.run_closed_loop(compiled_loop, dict, 4)
     eager = stepper(policy.core, policy.initial_state(N_ENVS), "eager")
     with pytest.raises(ValueError, match="only the fused backend"):

@@ -158,8 +158,8 @@ def test_predict_takes_masks(algorithm: Any, action: str) -> None:
 @pytest.mark.parametrize(
     ("masks", "space", "sentence"),
     [
-        (np.ones((2, 4)), spaces.Discrete(5), r"must be \(2, 5\) .*, not \(2, 4\)"),
-        (np.ones((1, 5)), spaces.Discrete(5), r"must be \(2, 5\) .*, not \(1, 5\)"),
+        (np.ones((2, 4)), spaces.Discrete(5), r"must have shape \(2, 5\) .*, not \(2, 4\)"),
+        (np.ones((1, 5)), spaces.Discrete(5), r"must have shape \(2, 5\) .*, not \(1, 5\)"),
         ([[1, 0], [0, 0]], spaces.Discrete(2), "masks of environment 1 leave no possible action"),
         (
             [[1, 0, 1, 0], [1, 1, 0, 0]],
@@ -170,7 +170,7 @@ def test_predict_takes_masks(algorithm: Any, action: str) -> None:
         ([[0.0, -np.inf]] * 2, spaces.Discrete(2), "false elsewhere, not .*-inf"),
         ([[1.0, np.nan]] * 2, spaces.Discrete(2), "false elsewhere, not .*nan"),
         ([["False", "True"]] * 2, spaces.Discrete(2), "false elsewhere, not .*False"),
-        (np.ones((2, 3)), spaces.MultiBinary(3), r"must be \(2, 6\)"),
+        (np.ones((2, 3)), spaces.MultiBinary(3), r"must have shape \(2, 6\)"),
         (np.ones((2, 3)), spaces.Box(-1, 1, (3,)), "need discrete actions, not the action space"),
     ],
 )
