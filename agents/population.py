@@ -229,7 +229,7 @@ class PopulationA2C(RecurrentA2C):
         for name in ("value_mean", "value_std"):
             getattr(policy, name).copy_(getattr(self.policy, name)[index])
         policy.n_rescaled.copy_(self.policy.n_rescaled)
-        pairs = []
+        pairs: list[tuple[Tensor, Tensor]] = []
         for name, parameter in policy.named_parameters():
             own = name.removeprefix("core.")
             place = name if own == name else f"core.stacked.{own}"
