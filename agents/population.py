@@ -34,7 +34,7 @@ from plasticrl.agents.rollout import (
 from plasticrl.agents.stacked_linear import stack_linear
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import map_leaves
 from plasticrl.runs import DivergedError, get_rng_state, set_rng_state
 

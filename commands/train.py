@@ -150,10 +150,6 @@ def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
         )
     say_loading(preset)
     import_from_here(chosen.modules)
-    if dropped := arguments.dropped:
-        form = type(_agent_form(chosen, ()))
-        settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
-        say(f"with these flags, settings of the preset are dropped: {settings}")
     if arguments.seeds:
         return _train_seeds(preset, arguments)
     return _train_seed(preset, arguments, arguments.run_dir or _new_run_dir(preset, chosen.seed))
@@ -163,9 +159,17 @@ def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
     from plasticrl.agents.training.run import TrainingRun
 
     config = arguments.config
-    with flags_in_errors(type(_agent_form(config, ()))):
+    form = type(_agent_form(config, ()))
+    with flags_in_errors(form):
         run = TrainingRun.start(config, preset, path, arguments.dropped)
+    _say_dropped(arguments, form)
     return _learn_agent(run)
+
+
+def _say_dropped(arguments: AgentArguments, form: type[Any]) -> None:
+    if dropped := arguments.dropped:
+        settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
+        say(f"with these flags, settings of the preset are dropped: {settings}")
 
 
 def _train_seeds(preset: str, arguments: AgentArguments) -> int:
@@ -183,6 +187,7 @@ def _train_seeds(preset: str, arguments: AgentArguments) -> int:
         form = type(_agent_form(config, ()))
         with flags_in_errors(form):
             runs = JointRuns.start(config, preset, paths, arguments.dropped)
+        _say_dropped(arguments, form)
         return _learn_together(runs, form)
     say(f"the seeds are trained one after the other, because {reason}")
     seeds = list(paths)

@@ -118,16 +118,16 @@ class EpisodePictures(BaseCallback):
     generators are restored, so that the pictures do not change the training.
 
     Args:
-        every: number of updates from one episode to the next.
         make_context: returns a context manager, within which an episode is played.
+        every: number of updates from one episode to the next.
     """
 
     def __init__(
         self,
         run: RunDirectory,
         config: TrainConfig,
-        every: int = PICTURES_EVERY,
         make_context: Callable[[], AbstractContextManager[None]] = nullcontext,
+        every: int = PICTURES_EVERY,
     ) -> None:
         super().__init__()
         self.run = run

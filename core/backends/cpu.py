@@ -49,7 +49,7 @@ from plasticrl.core.backends.plastic_net import (
     as_plastic_rnn,
 )
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 ACTIVATIONS = {"tanh": TANH, "sigmoid": SIGMOID, "linear": LINEAR}

@@ -28,7 +28,7 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.backends.triton_update import Kind, Net, Traces
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 ON_CHIP_BYTES = 64 * 1024

@@ -35,7 +35,7 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.stock import is_stock_cell, is_untouched
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
-from plasticrl.core.cells.population import Population
 from plasticrl.core.plasticity import Plasticity
+from plasticrl.core.population import Population
 from plasticrl.core.rules import trace_limit
 
 SUPPORTED_RULES = ("hebb", "oja")

@@ -418,7 +418,7 @@ def test_a_finished_run_is_resumed_to_its_end(
     before = (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes())
     assert train_main(["--resume", str(run)]) == 0
     err = capsys.readouterr().err
-    assert "the run has all its steps already" in err.splitlines()[-1]
+    assert "the run is already complete" in err.splitlines()[-1]
     assert "trained" not in err
     assert (newest(run).read_bytes(), (run / "metrics.jsonl").read_bytes()) == before
 

@@ -8,7 +8,7 @@ from numba.core import caching
 caching.CompileResultCacheImpl._locator_classes = []  # as if no folder could be written
 import numpy as np
 import plasticrl.core.backends
-from torch.nn import Linear
+from torch import zeros
 from plasticrl.agents.sampling import Heads, sample_actions
 from plasticrl.core.numba_cache import CAN_CACHE
 heads, one = Heads.of([(zeros(1, 1), zeros(1))]), np.ones((1, 1), dtype=np.float32)

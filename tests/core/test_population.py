@@ -8,7 +8,7 @@ from tests.core.cases import Case
 
 from plasticrl.core import build_cell, sequence, stepper
 from plasticrl.core.backends.fused import FUSED
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 S, B, T = 3, 4, 7

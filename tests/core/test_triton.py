@@ -20,7 +20,7 @@ from plasticrl.core import Cell, build_cell
 from plasticrl.core.backends import fused
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.fused import FusedBackend
-from plasticrl.core.cells.population import Population
+from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
 pytest.importorskip("triton", reason="Triton, for the GPU's loops, is not installed")
