@@ -298,7 +298,9 @@ class _Arrays:
     def all(self, tensors: Any) -> Any:
         """Return a NamedTuple with tensors replaced by arrays, and None by an array of size 0."""
         converted = {
-            name: self.of(value, 3) if value is None or isinstance(value, Tensor) else value
+            name: self.of(value, 2 if name == "cell" else 3)
+            if value is None or isinstance(value, Tensor)
+            else value
             for name, value in tensors._asdict().items()
         }
         return tensors._replace(**converted)
