@@ -268,7 +268,6 @@ class _Arrays:
             retroactive=net.retroactive,
             leaks=decay or oja,
             gated=net.gates_weight is not None,
-            reads_cell=net.reads_cell,
         )
         self.parameters = Parameters(
             weight=_padded(net.weight, pad),
@@ -287,6 +286,7 @@ class _Arrays:
             oja=number(oja),
             eta=number(0.0 if net.eta is None else net.eta.item()),
             activation=ACTIVATIONS[plasticity.modulator_activation] if modulated else NO_MODULATION,
+            reads_cell=net.reads_cell,
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:

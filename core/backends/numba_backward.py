@@ -180,7 +180,7 @@ def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v
 @njit(**INLINED)
 def _activity_reverse(kind, parameters, options, saved, out, v, g_modulation, t, b, n):
     """Propagate gradients from the activity of step t to its projected input and its product."""
-    g_read = v.g_cell if kind.reads_cell else v.g_output
+    g_read = v.g_cell if kind.gated and options.reads_cell else v.g_output
     zero, one = v.post.dtype.type(0), v.post.dtype.type(1)
     if options.activation != NO_MODULATION:
         m = saved.modulation[t, b]

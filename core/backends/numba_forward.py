@@ -114,7 +114,8 @@ def after_activity(kind, v, parameters, options, out, t, b, n):
         copy(out.cells[t, b], v.cell, n)
         if out.segment_length > 0:
             copy(out.gates[t, b], v.gates, 4 * n)
-    m = modulation_of(v.cell if kind.reads_cell else v.hidden, n, parameters, options)
+    activity = v.cell if kind.gated and options.reads_cell else v.hidden
+    m = modulation_of(activity, n, parameters, options)
     out.modulation[t, b] = m
     set_rates(v.rate, v.leak, v.post, m, n, parameters, options)
     copy(v.before, v.pre, n)

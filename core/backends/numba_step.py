@@ -141,7 +141,8 @@ def compiled_step(kind: Kind):
             products(post, parameters, H, pre, n)
             v = Activity(pre, post, hidden, cell, gates)
             add_inputs(kind, v, parameters, projection, inputs[b], n)
-            m = modulation_of(cell if kind.reads_cell else hidden, n, parameters, options)
+            activity = cell if kind.gated and options.reads_cell else hidden
+            m = modulation_of(activity, n, parameters, options)
             recorded.modulation[b] = m
             set_rates(rate, leak, post, m, n, parameters, options)
             for j in range(n):

@@ -66,8 +66,6 @@ class Kind(NamedTuple):
     """Whether the leak c can differ from zero."""
     gated: bool = False
     """Whether the net is a plastic LSTM; see ``numba_gates``."""
-    reads_cell: bool = False
-    """Whether the neuromodulator reads the LSTM's cell instead of its output."""
     fingerprint: int = fingerprint(Path(__file__).parent.glob("numba_*.py"))
 
 
@@ -91,7 +89,7 @@ class Parameters(NamedTuple):
 
 
 class Options(NamedTuple):
-    """A plastic net's options. All except the activation are numbers of the arrays' dtype."""
+    """A plastic net's options. All except the last two are numbers of the arrays' dtype."""
 
     clip: np.floating
     """The largest absolute value of the trace."""
@@ -102,6 +100,8 @@ class Options(NamedTuple):
     eta: np.floating
     activation: int
     """The neuromodulator's activation, or ``NO_MODULATION``."""
+    reads_cell: bool
+    """Whether the neuromodulator reads the LSTM's cell instead of its output."""
 
 
 class State(NamedTuple):
