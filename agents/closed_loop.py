@@ -123,13 +123,17 @@ def compiled_loop(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
+        post = np.zeros(shape[1], dtype)
         v = Vectors(
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
+            post,
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype) if kind.gated else post,
+            np.zeros(n if kind.gated else 0, dtype),
+            np.zeros(4 * n if kind.gated else 0, dtype),
         )
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
@@ -143,8 +147,8 @@ def compiled_loop(kind: Kind):
                 if t < steps:
                     keep_checkpoint(kind, out, H, E, t, b)
                     copy(v.post, v.total, n)
-                    add_inputs(v.post, loop.projection, loop.inputs[t, b], n)
-                    after_activity(v, parameters, options, out, t, b, n)
+                    add_inputs(kind, v, parameters, loop.projection, loop.inputs[t, b], n)
+                    after_activity(kind, v, parameters, options, out, t, b, n)
                     _act(loop, out.outputs[t, b], t, b)
             finish_row(kind, out, H, E, b, n)
 

@@ -233,7 +233,7 @@ class CompiledRollout(BatchRollout):
             "scratch": heads[0].scratch(n_rows),
             "all_possible": np.empty(0, bool),
         }
-        outputs = core_stepper.run_closed_loop(
+        outputs, activity = core_stepper.run_closed_loop(
             compiled_loop,
             lambda index, projection: ActingLoop(projection, heads=heads[index], **common),
             n_steps,
@@ -245,9 +245,7 @@ class CompiledRollout(BatchRollout):
             )
         batch.state = batch.state.like(environments.leaves())
         self.outputs, self.stepper = outputs, core_stepper
-        is_modulated = _modulating_activities(policy, self.state)[0] is not None
-        # The neuromodulator of a plastic_rnn reads the same activity that the core outputs.
-        self.modulating_activities = [outputs if is_modulated else None]
+        self.modulating_activities = [activity]
         self.obs, self.episode_starts = observations[-1], starts[-1]
         info = {
             name: records.final_infos[..., number]

@@ -55,7 +55,7 @@ class Stepper(Generic[State]):
 
     def run_closed_loop(
         self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         """Take T steps in one compiled call, in which inputs depend on the previous outputs.
 
         Args:
@@ -69,7 +69,8 @@ class Stepper(Generic[State]):
             n_steps: T.
 
         Returns:
-            Outputs (T, B, N).
+            Outputs (T, B, N), and the activity (T, B, N) that the cell's neuromodulator read, or
+            None without a neuromodulator.
 
         Raises:
             ValueError: if the cell and its backend do not support this (see
@@ -94,10 +95,12 @@ class Stepper(Generic[State]):
                 raise ValueError(f"the source's starts must be bool of shape {shape[:2]}")
             return source
 
-        outputs, source = step.run_closed_loop(compiled_loop, make_checked_source, n_steps)
+        outputs, activity, source = step.run_closed_loop(
+            compiled_loop, make_checked_source, n_steps
+        )
         if record is not None:
             record.after_loop(source.inputs[:-1], source.starts[:-1])
-        return outputs
+        return outputs, activity
 
     def replay(self) -> tuple[Tensor, State]:
         """Return the results of the first ``n_steps`` steps with gradient, as ``sequence`` would.

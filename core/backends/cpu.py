@@ -44,11 +44,14 @@ from plasticrl.core.backends.plastic_net import (
     ForwardPass,
     Gradients,
     NetInputs,
+    NetState,
+    PlasticCell,
     PlasticNet,
     SavedForBackward,
-    as_plastic_rnn,
+    module_of,
 )
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.plastic_lstm import PlasticLSTM
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
@@ -70,11 +73,13 @@ CompiledLoop: TypeAlias = Callable[[Kind], Callable[..., None]]
 class NumbaKernels:
     """Kernels for tensors on the CPU; see ``Kernels``."""
 
+    cells = (PlasticRNN, PlasticLSTM, Population)
+
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return 1  # for each thread, whose number must not change the results
 
     def forward(
-        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
+        self, net: PlasticNet, inputs: NetInputs, state: NetState, segment_length: int
     ) -> ForwardPass:
         nets, n_steps = _arrays_of(net), len(inputs.starts)
         sources = [nets[0].all(inputs)] * len(nets)
@@ -82,7 +87,7 @@ class NumbaKernels:
         return _run_forward(kernel, nets, sources, n_steps, state, segment_length)
 
     def backward(
-        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: NetState
     ) -> Gradients:
         nets, (n_steps, n_rows, n) = _arrays_of(net), saved.outputs.shape
         arrays = nets[0]
@@ -91,7 +96,7 @@ class NumbaKernels:
         cuts = _cuts(n_rows // len(nets), n_steps * n**2)
         sums = (len(nets), len(cuts) - 1)
         found = Gradients(
-            projected=torch.empty_like(saved.outputs),
+            projected=torch.empty_like(saved.outputs if saved.gates is None else saved.gates),
             rate=torch.empty_like(saved.outputs),
             modulator_pre_activation=torch.zeros_like(saved.modulation),
             hidden=_like(g_state.hidden),
@@ -99,6 +104,7 @@ class NumbaKernels:
             eligibility=None if g_state.eligibility is None else _like(g_state.eligibility),
             alpha=saved.outputs.new_zeros((*sums, *arrays.parameters.alpha.shape)),
             eta=saved.outputs.new_zeros((*sums, 1)),
+            cell=None if g_state.cell is None else _like(g_state.cell),
         )
         upstream = Upstream(_array(g_outputs), *arrays.state(g_state))
         given, out = arrays.all(saved), arrays.all(found)
@@ -114,8 +120,8 @@ class NumbaKernels:
 
     def stepper(
         self,
-        cell: PlasticRNN | Population,
-        state: PlasticRNNState,
+        cell: PlasticCell,
+        state: NetState,
         n_steps: int,
         segment_length: int,
     ) -> "NumbaStepper":
@@ -127,8 +133,8 @@ class NumbaStepper:
 
     def __init__(
         self,
-        cell: PlasticRNN | Population,
-        state: PlasticRNNState,
+        cell: PlasticCell,
+        state: NetState,
         n_steps: int,
         segment_length: int,
     ) -> None:
@@ -146,7 +152,8 @@ class NumbaStepper:
         ]
         self._no_starts = np.zeros(n_rows, bool)
         empty = nets[0].of(None, 3)
-        self._unrecorded = Recorded(np.empty(n_rows, nets[0].dtype), empty, empty)
+        gates = np.empty((n_rows, 4 * n if nets[0].kind.gated else 0), nets[0].dtype)
+        self._unrecorded = Recorded(np.empty(n_rows, nets[0].dtype), empty, empty, gates)
         self._to_record = (n_steps, segment_length) if n_steps else None
         self._record: _Record | None = None
         self._recorded: ForwardPass | None = None
@@ -168,20 +175,20 @@ class NumbaStepper:
 
     def run_closed_loop(
         self, compiled_loop: CompiledLoop, make_source: Callable[..., Any], n_steps: int
-    ) -> tuple[Tensor, Any]:
-        """See ``Stepper.run_closed_loop``; returns the source too, that of the first net."""
+    ) -> tuple[ForwardPass, Any]:
+        """See ``FusedStepper.run_closed_loop``."""
         nets = _arrays_of(PlasticNet.of(self._cell))
         sources = [make_source(s, projection) for s, projection in enumerate(self._projections)]
         segment_length = 0 if self._to_record is None else self._to_record[1]
         kernel, state = compiled_loop(nets[0].kind), self._state
         found = _run_forward(kernel, nets, sources, n_steps, state, segment_length)
-        final = PlasticRNNState(found.outputs[-1], found.trace, found.eligibility)
-        for array, leaf in zip(self._arrays, leaves(final), strict=False):
-            array[...] = leaf.numpy()
+        for array, leaf in zip(self._arrays, found.final_state, strict=True):
+            if leaf is not None:
+                array[...] = leaf.numpy()
         increment_version(self._counted)
         if self._to_record is not None:
             self._to_record, self._recorded = None, found
-        return found.outputs, sources[0]
+        return found, sources[0]
 
     def take_recorded(self) -> ForwardPass | None:
         recorded, self._recorded = self._recorded, None
@@ -197,7 +204,7 @@ class _Record:
         segment_length: G.
     """
 
-    def __init__(self, state: PlasticRNNState, n_steps: int, segment_length: int) -> None:
+    def __init__(self, state: NetState, n_steps: int, segment_length: int) -> None:
         hidden = state.hidden.detach().numpy()
         (n_rows, n), dtype = hidden.shape, hidden.dtype
         self.n_steps, self.n_taken, self._segment_length = n_steps, 0, segment_length
@@ -209,22 +216,27 @@ class _Record:
         retroactive = state.eligibility is not None
         self._eligibilities = (self._traces if retroactive else self._traces[:0]).copy()
         self._empty = np.empty((0, 0, 0), dtype)
+        is_gated = state.cell is not None
+        self._gates = np.empty((n_steps, n_rows, 4 * n if is_gated else 0), dtype)
+        self._cells = np.empty((n_steps, n_rows, n if is_gated else 0), dtype)
 
     def next_step(self) -> Recorded:
         """Return the arrays into which the kernel writes during the next step."""
         t = self.n_taken
         if t % self._segment_length:
-            return Recorded(self._modulation[t], self._empty, self._empty)
+            return Recorded(self._modulation[t], self._empty, self._empty, self._gates[t])
         k = t // self._segment_length
         eligibility = self._eligibilities[k] if len(self._eligibilities) else self._empty
-        return Recorded(self._modulation[t], self._traces[k], eligibility)
+        return Recorded(self._modulation[t], self._traces[k], eligibility, self._gates[t])
 
-    def add(self, state: PlasticRNNState) -> None:
+    def add(self, state: NetState) -> None:
         """Store the state after this step."""
         self._outputs[self.n_taken] = state.hidden.detach().numpy()
+        if state.cell is not None:
+            self._cells[self.n_taken] = state.cell.detach().numpy()
         self.n_taken += 1
 
-    def as_forward_pass(self, final: PlasticRNNState) -> ForwardPass:
+    def as_forward_pass(self, final: NetState) -> ForwardPass:
         """Return the record of all T steps as the result of a forward pass.
 
         Args:
@@ -238,6 +250,8 @@ class _Record:
             modulation=torch.from_numpy(self._modulation),
             checkpoints=(self._traces, self._eligibilities),
             segment_length=self._segment_length,
+            gates=None if final.cell is None else torch.from_numpy(self._gates),
+            cells=None if final.cell is None else torch.from_numpy(self._cells),
         )
 
 
@@ -247,8 +261,14 @@ class _Arrays:
     def __init__(self, net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> None:
         self.dtype = _array(net.weight).dtype
         plasticity = net.plasticity
+        gates = net.gates_weight
         decay, oja = plasticity.bound == "decay", plasticity.rule == "oja"
-        self.kind = Kind(plasticity.bound == "soft", net.retroactive, leaks=decay or oja)
+        self.kind = Kind(
+            soft=plasticity.bound == "soft",
+            retroactive=net.retroactive,
+            leaks=decay or oja,
+            gated=net.gates_weight is not None,
+        )
         self.parameters = Parameters(
             weight=_padded(net.weight, pad),
             alpha=_padded(net.alpha, pad),
@@ -256,6 +276,8 @@ class _Arrays:
             modulator_bias=self.of(net.modulator_bias, 1),
             fan_out_weight=self.of(net.fan_out_weight, 1),
             fan_out_bias=self.of(net.fan_out_bias, 1),
+            gates_weight=_padded(net.weight[:0] if gates is None else gates, (1, pad[1])),
+            gates_bias=self.of(net.gates_bias, 1),
         )
         number, modulated = self.dtype.type, plasticity.modulation != "none"
         self.options = Options(
@@ -264,6 +286,7 @@ class _Arrays:
             oja=number(oja),
             eta=number(0.0 if net.eta is None else net.eta.item()),
             activation=ACTIVATIONS[plasticity.modulator_activation] if modulated else NO_MODULATION,
+            reads_cell=net.reads_cell,
         )
 
     def of(self, tensor: Tensor | None, n_axes: int) -> np.ndarray:
@@ -275,13 +298,16 @@ class _Arrays:
     def all(self, tensors: Any) -> Any:
         """Return a NamedTuple with tensors replaced by arrays, and None by an array of size 0."""
         converted = {
-            name: self.of(value, 3) if value is None or isinstance(value, Tensor) else value
+            name: self.of(value, 2 if name == "cell" else 3)
+            if value is None or isinstance(value, Tensor)
+            else value
             for name, value in tensors._asdict().items()
         }
         return tensors._replace(**converted)
 
-    def state(self, state: PlasticRNNState) -> State:
-        return State(_array(state.hidden), _array(state.trace), self.of(state.eligibility, 3))
+    def state(self, state: NetState) -> State:
+        hidden, trace, eligibility, cell = state
+        return State(_array(hidden), _array(trace), self.of(eligibility, 3), self.of(cell, 2))
 
 
 def _arrays_of(net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> list[_Arrays]:
@@ -289,10 +315,12 @@ def _arrays_of(net: PlasticNet, pad: tuple[int, int] = (TOGETHER, PAD)) -> list[
     return [_Arrays(net.part(s), pad) for s in range(len(net.weight))]
 
 
-def _projections(cell: PlasticRNN | Population, arrays: _Arrays) -> list[Projection]:
+def _projections(cell: PlasticCell, arrays: _Arrays) -> list[Projection]:
     """Return the projection of each of the nets."""
-    module, is_population = as_plastic_rnn(cell), isinstance(cell, Population)
-    mode, layer = INPUT_MODES[module.input_mode], module.input
+    module, is_population = module_of(cell), isinstance(cell, Population)
+    layer, mode = module.input, WEIGHTS
+    if isinstance(module, PlasticRNN):
+        mode = INPUT_MODES[module.input_mode]
     if layer is None:
         nothing = Projection(arrays.of(None, 2), arrays.of(None, 1), mode)
         return [nothing] * (cell.n_nets if isinstance(cell, Population) else 1)
@@ -309,11 +337,12 @@ def _run_forward(
     nets: list[_Arrays],
     sources: list[Any],
     n_steps: int,
-    state: PlasticRNNState,
+    state: NetState,
     segment_length: int,
 ) -> ForwardPass:
     """Run T steps from a state, with a kernel that reads the inputs of each net from a source."""
     (n_rows, n), arrays = state.hidden.shape, nets[0]
+    n_gates = 4 * n if segment_length else 0
     n_checkpoints = -(-n_steps // segment_length) if segment_length else 0
     traces = np.empty((n_checkpoints, n_rows, *arrays.parameters.weight.shape), arrays.dtype)
     eligibilities = np.empty_like(traces if arrays.kind.retroactive else traces[:0])
@@ -324,6 +353,8 @@ def _run_forward(
         modulation=state.hidden.new_empty((n_steps, n_rows)),
         checkpoints=(traces, eligibilities),
         segment_length=segment_length,
+        gates=None if state.cell is None else state.cell.new_empty(n_steps, n_rows, n_gates),
+        cells=None if state.cell is None else state.cell.new_empty(n_steps, n_rows, n),
     )
     before, out = arrays.state(state), arrays.all(found)
     arguments = [

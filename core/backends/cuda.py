@@ -11,7 +11,7 @@ each thread, or 900 with eligibility.
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import triton
@@ -23,11 +23,13 @@ from plasticrl.core.backends.plastic_net import (
     ForwardPass,
     Gradients,
     NetInputs,
+    NetState,
+    PlasticCell,
     PlasticNet,
     SavedForBackward,
 )
 from plasticrl.core.backends.triton_update import Kind, Net, Traces
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 
@@ -55,12 +57,13 @@ class TritonKernels:
 
     rows: int | None = None
     n_programs: int | None = None
+    cells: ClassVar = (PlasticRNN, Population)
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         return min(n_rows, self.n_programs or _useful_programs(device))
 
     def forward(
-        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
+        self, net: PlasticNet, inputs: NetInputs, state: NetState, segment_length: int
     ) -> ForwardPass:
         n_steps, n_rows, n = inputs.projected.shape
         checkpoints = Traces(None, None)
@@ -72,7 +75,7 @@ class TritonKernels:
         self,
         net: PlasticNet,
         inputs: NetInputs,
-        state: PlasticRNNState,
+        state: NetState,
         checkpoints: Traces,
         segment_length: int,
         parameters: Net | None = None,
@@ -82,7 +85,8 @@ class TritonKernels:
         n_steps, n_rows, _ = projected.shape
         outputs = projected.new_empty(projected.shape)
         modulation = projected.new_empty(n_steps, n_rows)
-        out = ForwardPass(outputs, *state[1:], modulation, checkpoints, segment_length)
+        traces = state.trace, state.eligibility
+        out = ForwardPass(outputs, *traces, modulation, checkpoints, segment_length)
         _launch(
             triton_forward,
             n_rows,
@@ -99,7 +103,7 @@ class TritonKernels:
         return out
 
     def backward(
-        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: NetState
     ) -> Gradients:
         outputs = saved.outputs
         n_steps, n_rows, n = outputs.shape
@@ -145,8 +149,8 @@ class TritonKernels:
 
     def stepper(
         self,
-        cell: PlasticRNN | Population,
-        state: PlasticRNNState,
+        cell: PlasticCell,
+        state: NetState,
         n_steps: int,
         segment_length: int,
     ) -> "TritonStepper":
@@ -171,9 +175,7 @@ class TritonKernels:
 class TritonStepper:
     """Takes each step as a sequence of length 1, and records none; see ``KernelStepper``."""
 
-    def __init__(
-        self, kernels: TritonKernels, cell: PlasticRNN | Population, state: PlasticRNNState
-    ) -> None:
+    def __init__(self, kernels: TritonKernels, cell: PlasticCell, state: NetState) -> None:
         self._kernels, self._cell, self._state = kernels, cell, state
         self._net = PlasticNet.of(cell)
         self._parameters = _parameters(self._net)
@@ -197,15 +199,15 @@ def _parameters(net: PlasticNet) -> Net:
     clip = net.weight.new_full((1,), net.trace_limit)
     eta = net.weight.new_zeros(len(net.weight), 1) if net.eta is None else net.eta
     parameters = net._asdict() | {"eta": eta}
-    del parameters["plasticity"]
     dense: dict[str, Any] = {
-        name: None if parameter is None else parameter.detach().contiguous()
-        for name, parameter in parameters.items()
+        name: None if parameters[name] is None else parameters[name].detach().contiguous()
+        for name in Net._fields
+        if name != "clip"
     }
     return Net(**dense, clip=clip)
 
 
-def _copied(state: PlasticRNNState) -> PlasticRNNState:
+def _copied(state: NetState) -> NetState:
     """Return a copy of a state, in C order."""
     return map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
 

@@ -29,12 +29,16 @@ from plasticrl.core.backends.plastic_net import (
     ForwardPass,
     Gradients,
     NetInputs,
+    NetState,
+    PlasticCell,
     PlasticNet,
+    PlasticState,
     SavedForBackward,
-    as_plastic_rnn,
+    module_of,
 )
 from plasticrl.core.cells.cell import Cell
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.plastic_lstm import PlasticLSTMState
+from plasticrl.core.cells.plastic_rnn import PlasticRNNState
 from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.stock import is_stock_cell, is_untouched
@@ -52,23 +56,26 @@ class KernelStepper(Protocol):
 class Kernels(Protocol):
     """The compiled loops over steps, rows and connections, for tensors on one type of device."""
 
+    cells: tuple[type[Cell[Any]], ...]
+    """The classes of cells that the loops can run."""
+
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         """Return P, the number of rows that the backward pass processes at the same time."""
 
     def forward(
-        self, net: PlasticNet, inputs: NetInputs, state: PlasticRNNState, segment_length: int
+        self, net: PlasticNet, inputs: NetInputs, state: NetState, segment_length: int
     ) -> ForwardPass:
         """Run the forward pass; a ``segment_length`` of 0 stores no checkpoints."""
 
     def backward(
-        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: PlasticRNNState
+        self, net: PlasticNet, saved: SavedForBackward, g_outputs: Tensor, g_state: NetState
     ) -> Gradients:
         """Return gradients, given those of the outputs (T, B, N) and of the final state."""
 
     def stepper(
         self,
-        cell: PlasticRNN | Population,
-        state: PlasticRNNState,
+        cell: PlasticCell,
+        state: NetState,
         n_steps: int,
         segment_length: int,
     ) -> KernelStepper:
@@ -80,7 +87,7 @@ class Kernels(Protocol):
 
 @dataclass
 class FusedBackend:
-    """Runs a ``PlasticRNN`` or a ``Population``.
+    """Runs a ``PlasticRNN``, a ``Population`` or, on the CPU, a ``PlasticLSTM``.
 
     Args:
         kernels: the kernels to run; None chooses those for the device of the inputs.
@@ -90,59 +97,62 @@ class FusedBackend:
 
     def supports(self, cell: Cell[Any], inputs: Tensor) -> bool:
         """Return whether the kernels compute this cell's equations, on this device and dtype."""
-        is_population = type(cell) is Population and is_untouched(cell)
-        if not is_population and not (isinstance(cell, PlasticRNN) and is_stock_cell(cell)):
+        if not _has_kernels(inputs.device.type):
             return False
-        plasticity = as_plastic_rnn(cell).connection.plasticity
+        kernels = self.kernels or kernels_for(inputs.device.type)
+        is_population = type(cell) is Population and is_untouched(cell)
+        if not isinstance(cell, kernels.cells) or not (is_population or is_stock_cell(cell)):
+            return False
+        plasticity = module_of(cast(PlasticCell, cell)).connection.plasticity
         if plasticity.rule not in SUPPORTED_RULES or plasticity.bound not in SUPPORTED_BOUNDS:
             return False
         tensors = (inputs, *cell.parameters())
         is_uniform = len({(tensor.device, tensor.dtype) for tensor in tensors}) == 1
         has_dtype = inputs.dtype in (torch.float32, torch.float64)
-        return is_uniform and has_dtype and _has_kernels(inputs.device.type)
+        return is_uniform and has_dtype
 
     def run(
         self,
-        cell: Cell[PlasticRNNState],
+        cell: Cell[PlasticState],
         inputs: Tensor,
-        state: PlasticRNNState,
+        state: PlasticState,
         episode_starts: Tensor | None,
-    ) -> tuple[Tensor, PlasticRNNState]:
+    ) -> tuple[Tensor, PlasticState]:
         if len(inputs) == 1 and not torch.is_grad_enabled():
             # A stepper has a kernel for one step, so the loop over a sequence need not be compiled.
             state = map_leaves(_contiguous_copy, state)
             starts = None if episode_starts is None else episode_starts[0]
             return self.stepper(cell, state, 0)(inputs[0], starts).unsqueeze(0), state
-        return self.apply(cast(PlasticRNN | Population, cell), inputs, state, episode_starts)
+        return self.apply(cast(PlasticCell, cell), inputs, state, episode_starts)
 
     def apply(
         self,
-        cell: PlasticRNN | Population,
+        cell: PlasticCell,
         inputs: Tensor,
-        state: PlasticRNNState,
+        state: PlasticState,
         episode_starts: Tensor | None,
         forward_pass: ForwardPass | None = None,
-    ) -> tuple[Tensor, PlasticRNNState]:
+    ) -> tuple[Tensor, PlasticState]:
         """Do what ``run`` does, but use ``forward_pass``, if given, instead of computing it."""
         if isinstance(cell, Population):
             cell.check_rows(inputs.shape[1])
         kernels = self.kernels or kernels_for(inputs.device.type)
         net_inputs = NetInputs.of(cell, inputs, episode_starts)
-        outputs, hidden, *traces = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
+        outputs, *final = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
             *(kernels, torch.is_grad_enabled(), forward_pass),
-            *(*net_inputs, *state, *PlasticNet.of(cell)),
+            *(*net_inputs, *NetState.of(state), *PlasticNet.of(cell)),
         )
-        return outputs, PlasticRNNState(hidden, *traces)
+        return outputs, NetState(*final).like(state)
 
     def stepper(
-        self, cell: Cell[PlasticRNNState], state: PlasticRNNState, n_steps: int
+        self, cell: Cell[PlasticState], state: PlasticState, n_steps: int
     ) -> "FusedStepper":
         """Make a stepper; raise ``ValueError`` if the state is not contiguous."""
         if not all(leaf.is_contiguous() for leaf in leaves(state)):
             raise ValueError("a state that is not contiguous cannot be changed in place")
         if isinstance(cell, Population):
             cell.check_rows(len(state.hidden))
-        return FusedStepper(self, cast(PlasticRNN | Population, cell), state, n_steps)
+        return FusedStepper(self, cast(PlasticCell, cell), state, n_steps)
 
 
 FUSED = FusedBackend()
@@ -154,16 +164,16 @@ class FusedStepper:
     def __init__(
         self,
         backend: FusedBackend,
-        cell: PlasticRNN | Population,
-        state: PlasticRNNState,
+        cell: PlasticCell,
+        state: PlasticRNNState | PlasticLSTMState,
         n_steps: int,
     ) -> None:
-        self._backend, self._cell = backend, cell
+        self._backend, self._cell, self._state = backend, cell, state
         device, (n_rows, n) = state.hidden.device, state.hidden.shape
         kernels = backend.kernels or kernels_for(device.type)
         rows_at_once = kernels.rows_at_once(n_steps, n_rows, n, device)
         segment_length = choose_segment_length(n_steps, n_rows, rows_at_once)
-        self._steps = kernels.stepper(cell, state, n_steps, segment_length)
+        self._steps = kernels.stepper(cell, NetState.of(state), n_steps, segment_length)
 
     def __call__(self, inputs: Tensor, episode_starts: Tensor | None) -> Tensor:
         return self._steps(inputs, episode_starts)
@@ -173,14 +183,17 @@ class FusedStepper:
         """Whether the kernels support ``run_closed_loop``."""
         return isinstance(self._steps, NumbaStepper)
 
-    def run_closed_loop(self, *arguments: Any) -> tuple[Tensor, Any]:
-        """See ``NumbaStepper.run_closed_loop``."""
+    def run_closed_loop(self, *arguments: Any) -> tuple[Tensor, Tensor | None, Any]:
+        """Do what ``Stepper.run_closed_loop`` does; return the source of the first net too."""
         assert isinstance(self._steps, NumbaStepper)
-        return self._steps.run_closed_loop(*arguments)
+        found, source = self._steps.run_closed_loop(*arguments)
+        states = NetState(found.outputs, found.trace, found.eligibility, found.cells)
+        activity = self._cell.modulating_activity(states.like(self._state))
+        return found.outputs, activity, source
 
     def replay(
-        self, inputs: Tensor, episode_starts: Tensor, initial_state: PlasticRNNState
-    ) -> tuple[Tensor, PlasticRNNState] | None:
+        self, inputs: Tensor, episode_starts: Tensor, initial_state: PlasticState
+    ) -> tuple[Tensor, PlasticState] | None:
         forward_pass = self._steps.take_recorded()
         if forward_pass is None:
             return None
@@ -230,6 +243,7 @@ class _RunPlasticNet(torch.autograd.Function):
         hidden,
         trace,
         eligibility,
+        cell,
         *net,
     ):
         if forward_pass is None:
@@ -239,32 +253,36 @@ class _RunPlasticNet(torch.autograd.Function):
             if needs_gradient:
                 segment_length = choose_segment_length(n_steps, n_rows, rows_at_once)
             inputs = NetInputs(projected, mask, starts)
-            state = PlasticRNNState(hidden, trace, eligibility)
+            state = NetState(hidden, trace, eligibility, cell)
             forward_pass = kernels.forward(PlasticNet(*net), inputs, state, segment_length)
         outputs = forward_pass.outputs
         if needs_gradient:
-            plasticity, *parameters = net
-            ctx.save_for_backward(outputs, hidden, mask, starts, *parameters)
-            ctx.kernels, ctx.plasticity = kernels, plasticity
-            ctx.modulation, ctx.checkpoints = forward_pass.modulation, forward_pass.checkpoints
-            ctx.segment_length = forward_pass.segment_length
-        return outputs, outputs[-1].clone(), forward_pass.trace, forward_pass.eligibility
+            plasticity, reads_cell, *parameters = net
+            ctx.save_for_backward(outputs, hidden, mask, starts, cell, *parameters)
+            ctx.kernels, ctx.options = kernels, (plasticity, reads_cell)
+            # Without what autograd saves, so that there is no circle of references.
+            ctx.others = {
+                name: getattr(forward_pass, name)
+                for name in ("modulation", "checkpoints", "segment_length", "gates", "cells")
+            }
+        final = forward_pass.final_state
+        final_cell = None if final.cell is None else final.cell.clone()
+        return outputs, final.hidden.clone(), final.trace, final.eligibility, final_cell
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g_outputs, *g_state):  # type: ignore[no-untyped-def]
-        outputs, hidden, mask, starts, *parameters = ctx.saved_tensors
-        net = PlasticNet(ctx.plasticity, *parameters)
-        others = (ctx.modulation, ctx.checkpoints, ctx.segment_length)
-        saved = SavedForBackward(outputs, hidden, mask, starts, *others)
-        gradients = ctx.kernels.backward(net, saved, g_outputs, PlasticRNNState(*g_state))
+        outputs, hidden, mask, starts, cell, *parameters = ctx.saved_tensors
+        net = PlasticNet(*ctx.options, *parameters)
+        saved = SavedForBackward(outputs, hidden, mask, starts, cell=cell, **ctx.others)
+        gradients = ctx.kernels.backward(net, saved, g_outputs, NetState(*g_state))
         projected = gradients.projected
         n_nets = len(net.weight)
         parts = [
             _parameter_gradients(net, _rows_of(s, n_nets, gradients), _rows_of(s, n_nets, saved))
             for s in range(n_nets)
         ]
-        weight, eta, *of_modulator = (
+        weight, eta, *of_others = (
             None if tensors[0] is None else torch.stack(tensors)
             for tensors in zip(*parts, strict=True)
         )
@@ -274,8 +292,8 @@ class _RunPlasticNet(torch.autograd.Function):
         return (
             *(None, None, None),
             *(projected if mask is None else projected.masked_fill(~mask, 0), None, None),
-            *(gradients.hidden, gradients.trace, gradients.eligibility),
-            *(None, weight, gradients.alpha, eta, *of_modulator),
+            *(gradients.hidden, gradients.trace, gradients.eligibility, gradients.cell),
+            *(None, None, weight, gradients.alpha, eta, *of_others),
         )
 
 
@@ -306,19 +324,38 @@ def _parameter_gradients(
 
     With retroactive modulation, that of eta is invalid; ``gradients.eta`` has the correct one.
     """
-    eta = modulator = fan_out = None
+    eta = modulator = fan_out = gates = None
     if net.eta is not None:
         eta = gradients.rate.sum().view(1)
     if net.modulator_weight is not None:
-        modulator = _modulator_gradients(gradients.modulator_pre_activation, saved.outputs)
+        activity = saved.cells if net.reads_cell else saved.outputs
+        assert activity is not None
+        modulator = _modulator_gradients(gradients.modulator_pre_activation, activity)
     if net.fan_out_weight is not None:
         fan_out = _fan_out_gradients(gradients.rate, saved.modulation)
     weight = _weight_gradient(gradients.projected, saved)
-    return weight, eta, *(modulator or (None, None)), *(fan_out or (None, None))
+    if net.gates_weight is not None:
+        weight, *gates = _divided(weight, gradients.projected.sum(dim=(0, 1)))
+    none = (None, None)
+    return weight, eta, *(modulator or none), *(fan_out or none), *(gates or none)
+
+
+def _divided(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Divide the gradients of all gates' weight (4N, N) and bias (4N,), in the order i, f, g, o.
+
+    Returns:
+        The gradients of the plastic connection's weight (N, N), and of V (3N, N) and its bias.
+    """
+    i, f, candidate, o = weight.chunk(4)
+    bias_i, bias_f, _, bias_o = bias.chunk(4)
+    return candidate, torch.cat([i, f, o]), torch.cat([bias_i, bias_f, bias_o])
 
 
 def _weight_gradient(g_projected: Tensor, saved: SavedForBackward) -> Tensor:
-    """Return the gradient of the recurrent weights (N, N); clamped target neurons add nothing."""
+    """Return the gradient of the recurrent weights (N, N); clamped target neurons add nothing.
+
+    For an LSTM, the result (4N, N) has the gradients of all gates' recurrent weights.
+    """
     outputs, starts = saved.outputs, saved.starts
     g_projected = g_projected if saved.mask is None else g_projected.masked_fill(saved.mask, 0)
     # Activity before an episode is not multiplied by zero, because infinity would become NaN.

@@ -2,7 +2,7 @@
 
 The traces of a segment are first computed again from its checkpoint. Then, for each step t, one
 loop over the connections propagates gradients through the product of step t + 1 and the trace's
-update of step t. ``numba_update`` explains the names.
+update of step t. ``numba_update`` and ``numba_gates`` explain the names.
 """
 
 import functools
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from plasticrl.core.backends.numba_gates import gate_products_reverse, gates_reverse
 from plasticrl.core.backends.numba_update import (
     INLINED,
     INNER,
@@ -38,6 +39,7 @@ class Upstream(NamedTuple):
     hidden: np.ndarray
     trace: np.ndarray
     eligibility: np.ndarray
+    cell: np.ndarray
 
 
 class _Matrices(NamedTuple):
@@ -57,7 +59,7 @@ class _Vectors(NamedTuple):
     pre: np.ndarray
     """The activity at t, which the product of step t + 1 reads."""
     post: np.ndarray
-    """The activity at t, which the update of step t reads, like the next two fields."""
+    """The post-synaptic activity that the update of step t reads, like the next two fields."""
     rate: np.ndarray
     leak: np.ndarray
     g_before: np.ndarray
@@ -70,13 +72,21 @@ class _Vectors(NamedTuple):
     numbers that ``update_reverse`` returns."""
     sum_pre: np.ndarray
     sum_trace: np.ndarray
+    g_output: np.ndarray
+    """The gradient of the activity at t; the same array as ``g_post`` unless the net is an LSTM."""
+    g_cell: np.ndarray
+    """The gradient of the LSTM's cell, first at t and then at t - 1."""
+    cell_before: np.ndarray
+    """The LSTM's cell at t - 1."""
+    tanh_cell: np.ndarray
+    """tanh of the LSTM's cell at t."""
 
 
 @njit(**INLINED)
-def _load(v, saved, parameters, options, t, b, n):
+def _load(kind, v, saved, parameters, options, t, b, n):
     """Load the vectors that the update of step t reads."""
     load_before(v.before, saved.outputs, saved.hidden, saved.starts, t, b, n)
-    copy(v.post, saved.outputs[t, b], n)
+    copy(v.post, saved.gates[t, b, 2 * n :] if kind.gated else saved.outputs[t, b], n)
     set_rates(v.rate, v.leak, v.post, saved.modulation[t, b], n, parameters, options)
 
 
@@ -94,7 +104,7 @@ def _recompute(kind, parameters, options, saved, m, v, first, last, b, n):
             if kind.retroactive:
                 m.E[s + 1] = 0
             continue
-        _load(v, saved, parameters, options, t, b, n)
+        _load(kind, v, saved, parameters, options, t, b, n)
         old, new = m.H[s], m.H[s + 1]
         if kind.retroactive:
             old_e, new_e = m.E[s], m.E[s + 1]
@@ -168,8 +178,9 @@ def _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v
 
 
 @njit(**INLINED)
-def _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n):
+def _activity_reverse(kind, parameters, options, saved, out, v, g_modulation, t, b, n):
     """Propagate gradients from the activity of step t to its projected input and its product."""
+    g_read = v.g_cell if kind.gated and options.reads_cell else v.g_output
     zero, one = v.post.dtype.type(0), v.post.dtype.type(1)
     if options.activation != NO_MODULATION:
         m = saved.modulation[t, b]
@@ -179,14 +190,21 @@ def _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
             g_modulation *= m * (one - m)
         out.modulator_pre_activation[t, b] = g_modulation
         for j in range(n):
-            v.g_post[j] += g_modulation * parameters.modulator_weight[j]
-    for j in range(n):
-        xj = saved.outputs[t, b, j]
-        v.g_total[j] = v.g_post[j] * (one - xj * xj)
-        out.projected[t, b, j] = v.g_total[j]
-        if saved.mask.size and saved.mask[t, b, j]:
-            v.g_total[j] = zero
-            out.projected[t, b, j] = v.g_post[j]
+            g_read[j] += g_modulation * parameters.modulator_weight[j]
+    if kind.gated:
+        g_projected = out.projected[t, b]
+        load_before(v.cell_before, saved.cells, saved.cell, saved.starts, t, b, n)
+        gates_reverse(v, saved.gates[t, b], saved.cells[t, b], g_projected, n)
+        copy(v.g_total, g_projected[2 * n :], n)
+        gate_products_reverse(parameters, g_projected, v.g_before, n)
+    else:
+        for j in range(n):
+            xj = saved.outputs[t, b, j]
+            v.g_total[j] = v.g_post[j] * (one - xj * xj)
+            out.projected[t, b, j] = v.g_total[j]
+            if saved.mask.size and saved.mask[t, b, j]:
+                v.g_total[j] = zero
+                out.projected[t, b, j] = v.g_post[j]
     copy(v.pre, v.before, n)
     copy(v.g_pre, v.g_before, len(v.g_pre))
 
@@ -207,10 +225,13 @@ def _first_product_reverse(parameters, H, d_alpha, gH, v, n):
 @njit(**INLINED)
 def _restart_reverse(kind, m, v, width):
     """Set the gradients to zero, because none passes an episode's start."""
+    zero = v.g_pre.dtype.type(0)
     m.gH[:] = 0
     if kind.retroactive:
         m.gE[:] = 0
-    fill(v.g_pre, v.g_pre.dtype.type(0), width)
+    fill(v.g_pre, zero, width)
+    if kind.gated:
+        fill(v.g_cell, zero, len(v.g_cell))
 
 
 @njit(**INLINED)
@@ -224,7 +245,9 @@ def _begin(kind, upstream, m, v, b, n, width):
         copy_rows(m.gE, upstream.eligibility[b], n, n)
     fill(v.pre, zero, width)  # a previous row can have left NaN there
     fill(v.g_pre, zero, width)
-    copy(v.g_post, upstream.hidden[b], n)
+    copy(v.g_output, upstream.hidden[b], n)
+    if kind.gated:
+        copy(v.g_cell, upstream.cell[b], n)
     fill(v.g_total, zero, width)  # no product follows the last step
 
 
@@ -239,12 +262,14 @@ def _down_to_update(kind, parameters, options, saved, m, v, grads, d_eta, t, s, 
     if t + 1 < steps and saved.starts[t + 1, b]:
         _restart_reverse(kind, m, v, width)
         fill(v.g_total, zero, width)
-    _load(v, saved, parameters, options, t, b, n)
+    _load(kind, v, saved, parameters, options, t, b, n)
     fill(v.g_before, zero, width)
     H, E = m.H[s], m.E[s if kind.retroactive else 0]
     _product_and_update_reverse(kind, parameters, options, H, E, grads, d_eta, v)
     if t + 1 < steps:
-        copy(v.g_post, v.g_pre, n)
+        copy(v.g_output, v.g_pre, n)
+    if kind.gated:
+        fill(v.g_post, zero, n)
 
 
 @njit(**INLINED)
@@ -255,6 +280,8 @@ def _finish(kind, parameters, saved, out, d_alpha, m, v, b, n):
     else:
         _first_product_reverse(parameters, m.H[0], d_alpha, m.gH, v, n)
     copy(out.hidden[b], v.g_pre, n)
+    if kind.gated:
+        copy(out.cell[b], v.g_cell, n)
     copy_rows(out.trace[b], m.gH, n, n)
     if kind.retroactive:
         copy_rows(out.eligibility[b], m.gE, n, n)
@@ -283,6 +310,7 @@ def compiled_backward(kind: Kind):
             np.zeros((rows, width), dtype),
             np.zeros((rows, width) if kind.retroactive else (1, 1), dtype),
         )
+        g_post, n_cells = np.zeros(width, dtype), n if kind.gated else 0
         v = _Vectors(
             np.zeros(width, dtype),
             np.zeros(width, dtype),
@@ -291,11 +319,15 @@ def compiled_backward(kind: Kind):
             np.zeros(width, dtype),
             np.zeros(width, dtype),
             np.zeros(width, dtype),
+            g_post,
             np.zeros(width, dtype),
             np.zeros(width, dtype),
             np.zeros(width, dtype),
             np.zeros(width, dtype),
-            np.zeros(width, dtype),
+            np.zeros(width, dtype) if kind.gated else g_post,
+            np.zeros(n_cells, dtype),
+            np.zeros(n_cells, dtype),
+            np.zeros(n_cells, dtype),
         )
         group = first
         for b in range(cuts[first], cuts[last]):
@@ -316,17 +348,19 @@ def compiled_backward(kind: Kind):
                     # would change the last bits of the sum.
                     g_modulation = zero
                     for j in range(n):
-                        xj = saved.outputs[t, b, j]
+                        xj = saved.gates[t, b, 2 * n + j] if kind.gated else saved.outputs[t, b, j]
                         scale = options.eta if kind.retroactive else v.rate[j]
                         if not kind.retroactive:
                             v.sum_rate[j] = xj * v.sum_pre[j] - v.leak[j] * v.sum_trace[j]
                         v.g_post[j] += scale * (
                             v.sum_pre[j] - two * options.oja * xj * v.sum_trace[j]
                         )
-                        v.g_post[j] += upstream.x[t, b, j]
+                        v.g_output[j] += upstream.x[t, b, j]
                         g_modulation += v.sum_rate[j] * (fan_out[j] if fan_out.size else one)
                         out.rate[t, b, j] = v.sum_rate[j]
-                    _activity_reverse(parameters, options, saved, out, v, g_modulation, t, b, n)
+                    _activity_reverse(
+                        kind, parameters, options, saved, out, v, g_modulation, t, b, n
+                    )
             _finish(kind, parameters, saved, out, d_alpha, m, v, b, n)
 
     return backward

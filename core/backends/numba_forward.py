@@ -1,7 +1,7 @@
 """The forward pass on the CPU. It runs all steps of one batch row, then those of the next.
 
 For each step t, one loop over the connections computes the trace's update of step t - 1 and the
-product (w + alpha * H) pre of step t. ``numba_update`` explains the names.
+product (w + alpha * H) pre of step t. ``numba_update`` and ``numba_gates`` explain the names.
 
 ``plasticrl.agents.closed_loop`` calls the same functions in a loop over steps whose inputs depend
 on the previous outputs.
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from plasticrl.core.backends.numba_gates import gated_activity
 from plasticrl.core.backends.numba_update import (
     INLINED,
     KERNEL,
@@ -37,11 +38,18 @@ class Vectors(NamedTuple):
     pre: np.ndarray
     """The activity at t - 1."""
     post: np.ndarray
-    """The activity at t - 1, then that at t. The next two fields belong to the same step."""
+    """The post-synaptic activity of the update of step t - 1, then that of step t. The next two
+    fields belong to the same step."""
     rate: np.ndarray
     leak: np.ndarray
     total: np.ndarray
     """The product."""
+    hidden: np.ndarray
+    """The activity at t; the same array as ``post`` unless the net is an LSTM."""
+    cell: np.ndarray
+    """The LSTM's cell at t."""
+    gates: np.ndarray
+    """The LSTM's gates (4N,) at t."""
 
 
 @njit(**INLINED)
@@ -53,6 +61,8 @@ def begin_row(kind, state, H, E, v, b, n):
         E[:] = 0
         copy_rows(E, state.eligibility[b], n, n)
     copy(v.pre, state.hidden[b], n)
+    if kind.gated:
+        copy(v.cell, state.cell[b], n)
 
 
 @njit(**INLINED)
@@ -63,6 +73,8 @@ def restart(kind, H, E, v, n):
         E[:] = 0
     for vector in (v.pre, v.before, v.post, v.rate, v.leak):
         fill(vector, vector.dtype.type(0), n)
+    if kind.gated:
+        fill(v.cell, v.cell.dtype.type(0), n)
 
 
 @njit(**INLINED)
@@ -95,14 +107,19 @@ def keep_checkpoint(kind, out, H, E, t, b):
 
 
 @njit(**INLINED)
-def after_activity(v, parameters, options, out, t, b, n):
+def after_activity(kind, v, parameters, options, out, t, b, n):
     """Store the activity of step t, and compute its modulation, rates and leaks."""
-    copy(out.outputs[t, b], v.post, n)
-    m = modulation_of(v.post, n, parameters, options)
+    copy(out.outputs[t, b], v.hidden, n)
+    if kind.gated:
+        copy(out.cells[t, b], v.cell, n)
+        if out.segment_length > 0:
+            copy(out.gates[t, b], v.gates, 4 * n)
+    activity = v.cell if kind.gated and options.reads_cell else v.hidden
+    m = modulation_of(activity, n, parameters, options)
     out.modulation[t, b] = m
     set_rates(v.rate, v.leak, v.post, m, n, parameters, options)
     copy(v.before, v.pre, n)
-    copy(v.pre, v.post, n)
+    copy(v.pre, v.hidden, n)
 
 
 @njit(**INLINED)
@@ -114,9 +131,12 @@ def finish_row(kind, out, H, E, b, n):
 
 
 @njit(**INLINED)
-def _set_activity(v, inputs, t, b, n):
-    """Set ``post`` to the activity at t, from the product and the projected input."""
-    if inputs.mask.size:
+def _set_activity(kind, v, parameters, inputs, t, b, n):
+    """Compute the activity at t from the product and the projected input."""
+    if kind.gated:
+        copy(v.gates, inputs.projected[t, b], 4 * n)
+        gated_activity(v, parameters, v.total, n)
+    elif inputs.mask.size:
         tanh(v.total, n)
         for j in range(n):
             clamped = inputs.mask[t, b, j]
@@ -142,13 +162,17 @@ def compiled_forward(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
+        post = np.zeros(shape[1], dtype)
         v = Vectors(
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
+            post,
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
             np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
+            np.zeros(shape[1], dtype) if kind.gated else post,
+            np.zeros(n if kind.gated else 0, dtype),
+            np.zeros(4 * n if kind.gated else 0, dtype),
         )
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
@@ -161,8 +185,8 @@ def compiled_forward(kind: Kind):
                     update_and_product(kind, parameters, options, H, E, v)
                 if t < steps:
                     keep_checkpoint(kind, out, H, E, t, b)
-                    _set_activity(v, inputs, t, b, n)
-                    after_activity(v, parameters, options, out, t, b, n)
+                    _set_activity(kind, v, parameters, inputs, t, b, n)
+                    after_activity(kind, v, parameters, options, out, t, b, n)
             finish_row(kind, out, H, E, b, n)
 
     return forward

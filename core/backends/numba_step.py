@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from plasticrl.core.backends.numba_gates import gated_activity
 from plasticrl.core.backends.numba_update import (
     INLINED,
     KERNEL,
@@ -15,6 +16,7 @@ from plasticrl.core.backends.numba_update import (
     State,
     copy,
     copy_rows,
+    fill,
     modulation_of,
     products,
     set_rates,
@@ -27,7 +29,10 @@ WEIGHTS, ADDITIVE, CLAMPED = 0, 1, 2
 
 
 class Projection(NamedTuple):
-    """The input mode, and for the mode ``WEIGHTS`` the weight (I, N) and the bias (N,)."""
+    """The input mode, and for the mode ``WEIGHTS`` the weight (I, N) and the bias (N,).
+
+    A plastic LSTM has the mode ``WEIGHTS``, and 4N instead of N.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
@@ -37,32 +42,61 @@ class Projection(NamedTuple):
 class Recorded(NamedTuple):
     """Arrays to which a step writes the modulation (B,) and the traces (B, ...) before the step.
 
-    The traces are padded. They are not written if the arrays have size 0.
+    The traces are padded. They are not written if the arrays have size 0. A plastic LSTM also
+    writes its gates (B, 4N).
     """
 
     modulation: np.ndarray
     trace: np.ndarray
     eligibility: np.ndarray
+    gates: np.ndarray
+
+
+class Activity(NamedTuple):
+    """The vectors of one row that ``add_inputs`` reads and writes; see ``numba_gates``."""
+
+    pre: np.ndarray
+    """The activity before the step."""
+    post: np.ndarray
+    """The post-synaptic activity of the update."""
+    hidden: np.ndarray
+    cell: np.ndarray
+    gates: np.ndarray
 
 
 @njit(**INLINED)
-def add_inputs(post, projection, inputs, n):
-    """Replace the products in ``post`` by the activity, computed with the cell's inputs (I,)."""
+def _add_projected(totals, projection, inputs, n):
+    """Add the projected inputs to n totals."""
     if projection.mode == WEIGHTS:
         for j in range(n):
-            post[j] += projection.bias[j]
+            totals[j] += projection.bias[j]
         for i in range(len(projection.weight)):
             u = inputs[i]
             for j in range(n):
-                post[j] += projection.weight[i, j] * u
+                totals[j] += projection.weight[i, j] * u
     elif projection.mode == ADDITIVE:
         for j in range(n):
-            post[j] += inputs[j]
-    tanh(post, n)
-    if projection.mode == CLAMPED:
-        for j in range(n):
-            if inputs[n + j] != 0:
-                post[j] = inputs[j]
+            totals[j] += inputs[j]
+
+
+@njit(**INLINED)
+def add_inputs(kind, v, parameters, projection, inputs, n):
+    """Replace the products in ``v.post`` by the activity, computed with the cell's inputs (I,).
+
+    Args:
+        v: the ``Activity`` of a row, or ``numba_forward.Vectors``.
+    """
+    if kind.gated:
+        fill(v.gates, 0, 4 * n)
+        _add_projected(v.gates, projection, inputs, 4 * n)
+        gated_activity(v, parameters, v.post, n)
+    else:
+        _add_projected(v.post, projection, inputs, n)
+        tanh(v.post, n)
+        if projection.mode == CLAMPED:
+            for j in range(n):
+                if inputs[n + j] != 0:
+                    v.post[j] = inputs[j]
 
 
 @njit(**INLINED)
@@ -90,18 +124,25 @@ def compiled_step(kind: Kind):
         projection, state, recorded = Projection(*projection), State(*state), Recorded(*recorded)
         n, dtype = parameters.weight.shape[0], parameters.weight.dtype
         pre, rate, leak = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+        candidate = np.zeros(n, dtype)
         for b in range(cuts[first], cuts[last]):
-            post, H = state.hidden[b], state.trace[b]
+            hidden, H = state.hidden[b], state.trace[b]
             E = state.eligibility[b] if kind.retroactive else H
+            cell = state.cell[b] if kind.gated else hidden
+            gates = recorded.gates[b] if kind.gated else hidden
+            post = candidate if kind.gated else hidden
             if starts[b]:
-                post[:] = 0
+                hidden[:] = 0
+                cell[:] = 0
                 H[:] = 0
                 E[:] = 0
             _record_traces(kind, recorded, H, E, b, n)
-            copy(pre, post, n)
+            copy(pre, hidden, n)
             products(post, parameters, H, pre, n)
-            add_inputs(post, projection, inputs[b], n)
-            m = modulation_of(post, n, parameters, options)
+            v = Activity(pre, post, hidden, cell, gates)
+            add_inputs(kind, v, parameters, projection, inputs[b], n)
+            activity = cell if kind.gated and options.reads_cell else hidden
+            m = modulation_of(activity, n, parameters, options)
             recorded.modulation[b] = m
             set_rates(rate, leak, post, m, n, parameters, options)
             for j in range(n):

@@ -1,9 +1,9 @@
 """Functions that the numba loops share: the update of one connection, its gradient, and others.
 
 For the connection from neuron i to neuron j, let H be the trace, pre_i and post_j the activities
-before and after the step, and r_j the rate. Let c_j be the leak: 0 for Hebb's rule, post_j^2 for
-Oja's rule, and 1 for Hebb's rule with the decay bound. Then every combination of a rule and a bound
-is one of two updates:
+before and after the step (in a plastic LSTM, post_j is the candidate), and r_j the rate. Let c_j be
+the leak: 0 for Hebb's rule, post_j^2 for Oja's rule, and 1 for Hebb's rule with the decay bound.
+Then every combination of a rule and a bound is one of two updates:
 
     increment     D[j, i] = post_j pre_i - c_j H[j, i]
     linear        H <- clamp( H + r_j D, -clip, clip )              clip = inf: no bound
@@ -12,11 +12,12 @@ is one of two updates:
 With retroactive modulation, the eligibility trace E replaces D in the last two lines, and changes
 by E <- E + eta (D - E).
 
-The loops over rows and steps are in ``numba_step``, ``numba_forward`` and ``numba_backward``. The
-last two process several neurons at a time. So that none is left over, their matrices are padded
-with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows. Names: T, B, N and G are defined
-in ``fused``; P is the padded width; ``g_x`` or ``gH`` is the gradient of the loss with respect to x
-or H; the product is (w + alpha * H) pre.
+The loops over rows and steps are in ``numba_step``, ``numba_forward`` and ``numba_backward``. They
+run both plastic nets; ``numba_gates`` has the part that only the LSTM needs. The forward and the
+backward pass process several neurons at a time. So that none is left over, their matrices are
+padded with zeros to a multiple of ``PAD`` columns and ``TOGETHER`` rows. Names: T, B, N and G are
+defined in ``fused``; P is the padded width; ``g_x`` or ``gH`` is the gradient of the loss with
+respect to x or H; the product is (w + alpha * H) pre.
 
 Functions with an argument ``kind`` are inlined into the loops, where ``kind`` is a constant. They
 are not closures, because numba's cache gives each closure a random name, so every process would
@@ -63,6 +64,8 @@ class Kind(NamedTuple):
     retroactive: bool
     leaks: bool
     """Whether the leak c can differ from zero."""
+    gated: bool = False
+    """Whether the net is a plastic LSTM; see ``numba_gates``."""
     fingerprint: int = fingerprint(Path(__file__).parent.glob("numba_*.py"))
 
 
@@ -79,10 +82,14 @@ class Parameters(NamedTuple):
     """(N,)"""
     fan_out_bias: np.ndarray
     """(N,)"""
+    gates_weight: np.ndarray
+    """(3N, P), like the next field only in a plastic LSTM."""
+    gates_bias: np.ndarray
+    """(3N,)"""
 
 
 class Options(NamedTuple):
-    """A plastic net's options. All except the activation are numbers of the arrays' dtype."""
+    """A plastic net's options. All except the last two are numbers of the arrays' dtype."""
 
     clip: np.floating
     """The largest absolute value of the trace."""
@@ -93,14 +100,17 @@ class Options(NamedTuple):
     eta: np.floating
     activation: int
     """The neuromodulator's activation, or ``NO_MODULATION``."""
+    reads_cell: bool
+    """Whether the neuromodulator reads the LSTM's cell instead of its output."""
 
 
 class State(NamedTuple):
-    """hidden (B, N), trace and eligibility (B, N, N); a missing one is an array of size 0."""
+    """hidden and cell (B, N), trace and eligibility (B, N, N); a missing one has size 0."""
 
     hidden: np.ndarray
     trace: np.ndarray
     eligibility: np.ndarray
+    cell: np.ndarray
 
 
 # In single precision, tanh(x) is x p(x^2) / q(x^2) for |x| < 9.02, and +-1 elsewhere. p and q were

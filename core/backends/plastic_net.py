@@ -1,11 +1,12 @@
 """The tuples that the fused backend and its kernels exchange; ``fused`` defines T, B, N and G."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from plasticrl.core.cells.plastic_rnn import PlasticRNN
+from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
+from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.population import Population
 from plasticrl.core.rules import trace_limit
@@ -14,20 +15,46 @@ SUPPORTED_RULES = ("hebb", "oja")
 SUPPORTED_BOUNDS = ("hard", "soft", "decay", "none")
 
 
-def as_plastic_rnn(cell: Any) -> PlasticRNN:
+PlasticCell: TypeAlias = PlasticRNN | PlasticLSTM | Population
+PlasticState = TypeVar("PlasticState", PlasticRNNState, PlasticLSTMState)
+
+
+def module_of(cell: PlasticCell) -> PlasticRNN | PlasticLSTM:
     """Return the cell itself, or the stacked parameters of a ``Population``."""
-    module = cell.stacked if isinstance(cell, Population) else cell
-    assert isinstance(module, PlasticRNN)
-    return module
+    return cell.stacked if isinstance(cell, Population) else cell
+
+
+class NetState(NamedTuple):
+    """The state of a plastic cell of any type; a part that the cell does not have is None."""
+
+    hidden: Tensor
+    """(B, N)"""
+    trace: Tensor
+    """(B, N, N), like the next field."""
+    eligibility: Tensor | None
+    cell: Tensor | None
+    """(B, N)"""
+
+    @classmethod
+    def of(cls, state: PlasticRNNState | PlasticLSTMState) -> "NetState":
+        cell = state.cell if isinstance(state, PlasticLSTMState) else None
+        return cls(state.hidden, state.trace, state.eligibility, cell)
+
+    def like(self, state: PlasticState) -> PlasticState:
+        """Return the same state in the type of ``state``."""
+        return type(state)(**{name: getattr(self, name) for name in state._fields})
 
 
 class PlasticNet(NamedTuple):
     """The parameters of S nets of N neurons with plastic connections; a missing one is None.
 
-    S is 1 for a ``PlasticRNN``, and the number of nets of a ``Population``.
+    S is 1, except that it is the number of nets of a ``Population``. The nets are plastic LSTMs if
+    there is a ``gates_weight``.
     """
 
     plasticity: Plasticity
+    reads_cell: bool
+    """Whether the neuromodulator reads the LSTM's cell instead of its output."""
     weight: Tensor
     """(S, N, N)"""
     alpha: Tensor
@@ -42,11 +69,18 @@ class PlasticNet(NamedTuple):
     """(S, N, 1)"""
     fan_out_bias: Tensor | None
     """(S, N)"""
+    gates_weight: Tensor | None
+    """(S, 3N, N), V for the gates i, f and o."""
+    gates_bias: Tensor | None
+    """(S, 3N)"""
 
     @classmethod
-    def of(cls, cell: PlasticRNN | Population) -> "PlasticNet":
-        """Return the parameters of a cell's recurrent connection."""
-        connection = as_plastic_rnn(cell).connection
+    def of(cls, cell: PlasticCell) -> "PlasticNet":
+        """Return the parameters of a cell's recurrent connections."""
+        module = module_of(cell)
+        connection = module.connection
+        gates = module.gates if isinstance(module, PlasticLSTM) else None
+        reads_cell = isinstance(module, PlasticLSTM) and module.modulator_input == "cell"
         modulator = connection.modulator
         fan_out = None if modulator is None else modulator.fan_out
         tensors = {
@@ -57,15 +91,17 @@ class PlasticNet(NamedTuple):
             "modulator_bias": None if modulator is None else modulator.bias,
             "fan_out_weight": None if fan_out is None else fan_out.weight,
             "fan_out_bias": None if fan_out is None else fan_out.bias,
+            "gates_weight": None if gates is None else gates.weight,
+            "gates_bias": None if gates is None else gates.bias,
         }
-        if isinstance(cell, PlasticRNN):
+        if not isinstance(cell, Population):
             tensors = {k: None if v is None else v.unsqueeze(0) for k, v in tensors.items()}
-        return cls(connection.plasticity, **tensors)  # type: ignore[arg-type]
+        return cls(connection.plasticity, reads_cell, **tensors)  # type: ignore[arg-type]
 
     def part(self, number: int) -> "PlasticNet":
         """Return one of the nets, without the axis S in its parameters."""
-        tensors = [None if tensor is None else tensor[number] for tensor in self[1:]]
-        return PlasticNet(self.plasticity, *tensors)  # type: ignore[arg-type]
+        parts = {k: v[number] for k, v in self._asdict().items() if isinstance(v, Tensor)}
+        return self._replace(**parts)
 
     @property
     def retroactive(self) -> bool:
@@ -82,7 +118,8 @@ class NetInputs(NamedTuple):
     """The inputs of plastic nets, for T steps of B rows, of which each net has its equal share."""
 
     projected: Tensor
-    """The projected inputs I(t), (T, B, N); for clamped neurons, their activity."""
+    """The projected inputs I(t), (T, B, N), or (T, B, 4N) for an LSTM; for clamped neurons, their
+    activity."""
     mask: Tensor | None
     """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor
@@ -91,13 +128,14 @@ class NetInputs(NamedTuple):
     @classmethod
     def of(
         cls,
-        cell: PlasticRNN | Population,
+        cell: PlasticCell,
         inputs: Tensor,
         episode_starts: Tensor | None,
     ) -> "NetInputs":
         """Compute a net's inputs from a cell's inputs (T, B, I) and episode starts (T, B)."""
         projected, mask = cell.project(inputs), None
-        if as_plastic_rnn(cell).input_mode == "clamped":
+        module = module_of(cell)
+        if isinstance(module, PlasticRNN) and module.input_mode == "clamped":
             projected, clamped = projected.chunk(2, dim=2)
             mask = clamped != 0
         if episode_starts is None:
@@ -120,6 +158,16 @@ class ForwardPass(NamedTuple):
     """The traces and eligibility traces before steps 0, G, 2 G ..., in the kernels' own layout."""
     segment_length: int
     """G; 0 if there are no checkpoints."""
+    gates: Tensor | None = None
+    """The activity of an LSTM's gates (T, B, 4N); empty if there are no checkpoints."""
+    cells: Tensor | None = None
+    """An LSTM's cell (T, B, N)."""
+
+    @property
+    def final_state(self) -> NetState:
+        """The state after the last step. Its parts share memory with the fields."""
+        cell = None if self.cells is None else self.cells[-1]
+        return NetState(self.outputs[-1], self.trace, self.eligibility, cell)
 
 
 class SavedForBackward(NamedTuple):
@@ -134,6 +182,10 @@ class SavedForBackward(NamedTuple):
     modulation: Tensor
     checkpoints: Any
     segment_length: int
+    gates: Tensor | None = None
+    cells: Tensor | None = None
+    cell: Tensor | None = None
+    """(B, N), before the first step."""
 
 
 class Gradients(NamedTuple):
@@ -143,7 +195,7 @@ class Gradients(NamedTuple):
     """
 
     projected: Tensor
-    """(T, B, N)"""
+    """(T, B, N), or (T, B, 4N) for an LSTM."""
     rate: Tensor
     """The rate at which a target neuron's traces change, eta or the modulation, (T, B, N)."""
     modulator_pre_activation: Tensor
@@ -156,3 +208,5 @@ class Gradients(NamedTuple):
     """(S, N, N)"""
     eta: Tensor
     """(S, 1), the gradient through the eligibility trace; arbitrary without one."""
+    cell: Tensor | None = None
+    """(B, N), before the first step."""

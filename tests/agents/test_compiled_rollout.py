@@ -31,6 +31,8 @@ CASES: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (2, SIMPLE, {"net_arch": [5], "activation_fn": torch.nn.ReLU}),
     (0, {"modulation": "retroactive", "bound": "soft"}, {"net_arch": []}),
     (0, {"rule": "oja", "input_mode": "additive", "hidden_size": 17}, {"net_arch": [5]}),
+    (0, {**SIMPLE, "modulator_input": "cell"}, {"core": "plastic_lstm", "net_arch": []}),
+    (1, {"modulation": "retroactive"}, {"core": "plastic_lstm", "net_arch": [5]}),
 ]
 
 
@@ -83,6 +85,8 @@ def test_it_gives_the_same_results_as_single_steps(
     for name in ("values", "log_probs", "returns"):
         a, b = (getattr(model.rollout_buffer, name) for model in models)
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for a, b in zip(single._modulating_activities, compiled._modulating_activities, strict=True):
+        assert a is b is None or torch.allclose(a, b, rtol=1e-4, atol=1e-5)
     states = (single._last_state, compiled._last_state)
     for a, b in zip(*states, strict=True):
         assert a is b is None or torch.allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -92,7 +96,7 @@ def test_it_gives_the_same_results_as_single_steps(
     np.testing.assert_equal(*saved)
 
 
-@pytest.mark.parametrize("case", [0, 3])
+@pytest.mark.parametrize("case", [0, 3, 5])
 def test_its_replay_equals_the_sequence_on_its_observations(case: int) -> None:
     """Otherwise the gradient is not that of the actions taken."""
     model = learner(case)

@@ -14,16 +14,20 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
 
 
 @st.composite
-def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
-    """A random plastic_rnn whose traces reach their bounds."""
+def plastic_cells(
+    draw: st.DrawFn, names: tuple[str, ...] = ("plastic_rnn", "plastic_lstm")
+) -> Cell[Any]:
+    """A random cell of one of these names, whose traces reach their bounds.
+
+    A plastic_lstm is in float64, because each dtype needs loops of its own to be compiled.
+    """
+    name = draw(st.sampled_from(names))
     options: dict[str, Any] = {
         "hidden_size": draw(st.integers(1, 19)),
         "rule": draw(st.sampled_from(SUPPORTED_RULES)),
         "bound": draw(st.sampled_from(SUPPORTED_BOUNDS)),
         "alpha": draw(st.sampled_from(["connection", "neuron", "scalar"])),
         "modulation": draw(st.sampled_from(["none", "simple", "retroactive"])),
-        "input_mode": draw(st.sampled_from(["weights", "additive", "clamped"])),
-        "weight_scale": 0.5,
         "alpha_scale": 1.0,
     }
     if options["bound"] == "hard":
@@ -34,13 +38,17 @@ def plastic_cells(draw: st.DrawFn) -> Cell[Any]:
         options["fan_out"] = draw(st.booleans())
         activations = ["tanh", "sigmoid", "linear"]
         options["modulator_activation"] = draw(st.sampled_from(activations))
-    size = (
-        options["hidden_size"]
-        * {"weights": 0, "additive": 1, "clamped": 2}[str(options["input_mode"])]
-    )
-    dtype = draw(st.sampled_from([torch.float64, torch.float32]))
+    size, dtypes = 3, [torch.float64]
+    if name == "plastic_rnn":
+        mode = draw(st.sampled_from(["weights", "additive", "clamped"]))
+        options |= {"input_mode": mode, "weight_scale": 0.5}
+        size = {"additive": 1, "clamped": 2}.get(mode, 0) * options["hidden_size"] or 3
+        dtypes.append(torch.float32)
+    elif options["modulation"] != "none":
+        options["modulator_input"] = draw(st.sampled_from(["hidden", "cell"]))
+    dtype = draw(st.sampled_from(dtypes))
     torch.manual_seed(draw(st.integers(0, 2**16)))
-    return build_cell("plastic_rnn", size or 3, **options).to(dtype)
+    return build_cell(name, size, **options).to(dtype)
 
 
 class Case:

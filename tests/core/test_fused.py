@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config, njit
 from tests.core.cases import TOLERANCE, Case, plastic_cells
+from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import cpu, numba_update
@@ -28,7 +29,7 @@ from plasticrl.core.numba_cache import fingerprint, versioned
 from plasticrl.core.rules import RULES
 from plasticrl.core.state import leaves, map_leaves
 
-N_CHECKS = 60
+N_CHECKS = 100
 
 
 @settings(max_examples=N_CHECKS)
@@ -61,26 +62,39 @@ def test_a_step_equals_eager(cell: Cell[Any], starts: bool) -> None:
         torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
 
 
+CORES = ("plastic_rnn", "plastic_lstm")
 KINDS: list[dict[str, Any]] = [{}, {"modulation": "retroactive", "fan_out": True, "rule": "oja"}]
 
 
 @pytest.mark.parametrize("options", KINDS)
-def test_the_same_bits_every_time(options: dict[str, Any]) -> None:
+def test_the_lstm_in_single_precision_equals_eager(options: dict[str, Any]) -> None:
+    """Otherwise a number in its loops is of another precision than the arrays."""
+    torch.manual_seed(0)
+    case = Case(build_cell("plastic_lstm", 3, hidden_size=9, **options), 12, 3, 0.1)
+    expected = case.results(EAGER.run)
+    for name, value in case.results(FUSED.run).items():
+        torch.testing.assert_close(value, expected[name], rtol=2e-4, atol=2e-4, msg=name)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("options", KINDS)
+def test_the_same_bits_every_time(core: str, options: dict[str, Any]) -> None:
     """Otherwise a run cannot be repeated with its seed."""
     torch.manual_seed(0)
-    case = Case(build_cell("plastic_rnn", 3, hidden_size=33, **options), 40, 5, 0.1)
+    case = Case(build_cell(core, 3, hidden_size=33, **options), 40, 5, 0.1)
     first = case.results(FUSED.run)
     for _ in range(3):
         for name, value in case.results(FUSED.run).items():
             assert torch.equal(value, first[name]), name
 
 
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("options", KINDS)
 @pytest.mark.usefixtures("three_threads")
-def test_threads_share_the_rows(options: dict[str, Any]) -> None:
+def test_threads_share_the_rows(core: str, options: dict[str, Any]) -> None:
     """Otherwise a row is skipped or computed twice, or results depend on the threads."""
     torch.manual_seed(0)
-    cell = build_cell("plastic_rnn", 3, hidden_size=7, **options).double()
+    cell = build_cell(core, 3, hidden_size=7, **options).double()
     case = Case(cell, 9, 5, 0.1)
     assert list(cpu._cuts(5, 9 * 7**2)) == [0, 1, 2, 3, 4, 5]
     expected, first = case.results(EAGER.run), case.results(FUSED.run)
@@ -96,9 +110,10 @@ def test_threads_share_the_rows(options: dict[str, Any]) -> None:
     )
 
 
-def test_without_gradient_no_trace_is_stored() -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_without_gradient_no_trace_is_stored(core: str) -> None:
     """Otherwise acting needs as much memory as training."""
-    case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 9, 2, 0.0)
+    case = Case(build_cell(core, 3, hidden_size=4), 9, 2, 0.0)
     with patch.object(np, "empty", wraps=np.empty) as empty, torch.no_grad():
         sequence(case.cell, case.inputs, case.state, backend="fused")
     assert all(4 not in call.args[0][2:] for call in empty.call_args_list if call.args[0][0])
@@ -141,9 +156,10 @@ def test_any_order_in_memory() -> None:
     torch.testing.assert_close(final.trace, expected_final.trace)
 
 
-def test_what_is_not_finite_stays_visible() -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_what_is_not_finite_stays_visible(core: str) -> None:
     """Otherwise a diverged run continues with wrong numbers."""
-    case = Case(build_cell("plastic_rnn", 3, hidden_size=4), 3, 2, 0.0)
+    case = Case(build_cell(core, 3, hidden_size=4), 3, 2, 0.0)
     with torch.no_grad():
         case.inputs[1, 0, 0] = torch.nan
         outputs, _ = FUSED.run(case.cell, case.inputs, case.state, None)
@@ -152,30 +168,30 @@ def test_what_is_not_finite_stays_visible() -> None:
     assert outputs[:, 1].isfinite().all()
 
 
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("modulation", ["none", "retroactive"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_row_that_has_diverged_leaves_the_next_ones_gradient(
-    modulation: str, value: float
+    core: str, modulation: str, value: float
 ) -> None:
     """Otherwise one diverged episode spoils the gradients of others, perhaps through padding."""
-    cell = build_cell("plastic_rnn", 3, hidden_size=5, modulation=modulation)
+    cell = build_cell(core, 3, hidden_size=5, modulation=modulation)
     found = []
     for backend in ("eager", "fused"):
         torch.manual_seed(0)
         inputs = torch.randn(3, 3, 3, requires_grad=True)
-        leaves = [torch.randn_like(leaf) for leaf in cell.initial_state(3) if leaf is not None]
-        leaves[0][0] = value
-        leaves = [leaf.requires_grad_() for leaf in leaves]
-        state = type(cell.initial_state(3))(*leaves, *[None] * (3 - len(leaves)))
+        state = map_leaves(torch.randn_like, cell.initial_state(3))
+        state.hidden[0] = value
+        state = map_leaves(Tensor.requires_grad_, state)
         outputs, _ = sequence(cell, inputs, state, backend=backend)
-        gradients = torch.autograd.grad(outputs.sum(), [inputs, *leaves])
+        gradients = torch.autograd.grad(outputs.sum(), [inputs, *leaves(state)])
         found.append([gradients[0][:, 1:], *(gradient[1:] for gradient in gradients[1:])])
     for expected, gradient in zip(*found, strict=True):
         assert expected.isfinite().all()
         torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("name", ["identity", "plastic_readout", "plastic_lstm"])
+@pytest.mark.parametrize("name", ["identity", "plastic_readout"])
 def test_fused_by_name_is_refused_for_unsupported_cells(name: str) -> None:
     """Otherwise ``backend="fused"`` silently runs another backend."""
     with pytest.raises(ValueError, match=r"fused.*auto"):
@@ -243,7 +259,7 @@ def test_another_fingerprint_is_compiled_anew(
 
     assert [hits(number) for number in (1, 1, 2)] == [0, 1, 0]
     for factory in (compiled_step, compiled_forward, compiled_backward):
-        kernels = [factory(Kind(False, False, False, number)) for number in (1, 2)]
+        kernels = [factory(Kind(False, False, False, fingerprint=number)) for number in (1, 2)]
         assert len({kernel.py_func.__qualname__ for kernel in kernels}) == 2
 
 

@@ -63,7 +63,7 @@ class DeviceCase(Case):
 @VARIANTS
 @settings(max_examples=12)
 @given(
-    cell=plastic_cells(),
+    cell=plastic_cells(("plastic_rnn",)),
     n_steps=st.sampled_from([1, 2, 5, 9]),
     n_rows=st.sampled_from([1, 3]),
     p_start=st.sampled_from([0.0, 0.3]),
@@ -97,7 +97,7 @@ def test_every_net_of_a_population_has_its_own_weights(
 
 @VARIANTS
 @settings(max_examples=8)
-@given(cell=plastic_cells(), p_start=st.sampled_from([0.0, 0.5]))
+@given(cell=plastic_cells(("plastic_rnn",)), p_start=st.sampled_from([0.0, 0.5]))
 def test_a_step_of_triton_equals_eager(
     kernels: TritonKernels, cell: Cell[Any], p_start: float
 ) -> None:
