@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plasticrl.commands.flags import flags_in_errors, parse_flags
+from plasticrl.commands.flags import flags_in_errors
+from plasticrl.commands.parse import parse_flags
 from plasticrl.commands.program import command_line
 from plasticrl.tasks.data import (
     DATA_ROOT_VARIABLE,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from plasticrl.agents.watching import EPISODES, SEED, gallery
-from plasticrl.commands.flags import flags_in_errors, given_values, parse_flags
+from plasticrl.commands.flags import flags_in_errors, given_values
+from plasticrl.commands.parse import parse_flags
 from plasticrl.commands.plot import PlotArguments, plot
 from plasticrl.commands.program import (
     command_line,
@@ -42,8 +43,8 @@ class EvaluateArguments:
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folder of a run (several with --plot), or FILE.npz of a recorded episode to show."""
     gallery: str | None = None
-    """Instead of a run: a trained agent that comes with the package, for example maze. It is not
-    measured with --watch, --record, --report, --live or --export."""
+    """A trained agent that comes with the package, for example maze, instead of a run. With
+    --watch, --record, --report, --live or --export, it is only shown or exported, not measured."""
     episodes: int = EPISODES
     """Number of episodes in the measurement."""
     seed: int = SEED

@@ -52,6 +52,12 @@ MAY_DIFFER = {
     *("controls", "evaluation_episodes", "data_root"),
 }
 """Settings in which the runs of one curve may differ."""
+METRIC_LABELS = {
+    "rollout/ep_rew_mean": "reward per episode",
+    "rollout/ep_len_mean": "steps per episode",
+    "train/loss": "training loss",
+}
+"""The labels of the y axis; other metrics have their own name."""
 _AVERAGES = {"mean": "mean", "iqm": "interquartile mean"}
 
 
@@ -70,7 +76,7 @@ def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
     metric = arguments.metric or axes.metric
     curves = read_curves(runs, metric, arguments.by, arguments.average)
     note = _note(curves, arguments.average)
-    save_curves(curves, arguments.plot, axes.steps, metric, note)
+    save_curves(curves, arguments.plot, axes.steps, METRIC_LABELS.get(metric, metric), note)
     for curve in curves:
         print(printable(_last_value(curve, metric)))
     say(f"wrote {arguments.plot}")
@@ -183,10 +189,13 @@ def _check_alike(group: Sequence[RunDirectory]) -> None:
 
 
 def _note(curves: "Sequence[Curve]", average: str) -> str:
-    """The note below the plot, which explains the line and the band."""
+    """The note below the plot, which explains the lines and the band."""
+    from plasticrl.viewer.curves import draws_single_runs
+
     if all(curve.low is None for curve in curves):
         return "one run each: no interval"
-    return f"line: {_AVERAGES[average]} over seeds; band: its 95 % bootstrap interval"
+    note = f"line: {_AVERAGES[average]} over seeds; band: its 95 % bootstrap interval"
+    return note + "; thin lines: single seeds" * any(draws_single_runs(curve) for curve in curves)
 
 
 def _last_value(curve: "Curve", metric: str) -> str:

@@ -23,10 +23,9 @@ from plasticrl.commands.flags import (
     flags_in_errors,
     given_values,
     nearest,
-    parse_flags,
-    unchecked,
     with_flags,
 )
+from plasticrl.commands.parse import parse_flags, unchecked
 from plasticrl.commands.program import (
     COMMANDS,
     INTERRUPTED,
@@ -45,6 +44,8 @@ from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
+FEW_STEPS = 0.5
+"""The part of a preset's training below which a note warns that the training is short."""
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 _CORE_NAME: Any = Annotated[
     Literal[CORES],
@@ -162,11 +163,15 @@ def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
     form = type(_agent_form(config, ()))
     with flags_in_errors(form):
         run = TrainingRun.start(config, preset, path, arguments.dropped)
-    _say_dropped(arguments, form)
+    _say_what_differs(preset, arguments, form)
     return _learn_agent(run)
 
 
-def _say_dropped(arguments: AgentArguments, form: type[Any]) -> None:
+def _say_what_differs(preset: str, arguments: AgentArguments, form: type[Any]) -> None:
+    """Say which settings of the preset are dropped, and whether the training is short."""
+    n_steps = AGENT_PRESETS[preset]().total_timesteps
+    if preset not in GENERIC and arguments.config.total_timesteps < FEW_STEPS * n_steps:
+        say(f"the preset trains for {n_steps:,} steps: after fewer, an agent may not have learned")
     if dropped := arguments.dropped:
         settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
@@ -187,7 +192,7 @@ def _train_seeds(preset: str, arguments: AgentArguments) -> int:
         form = type(_agent_form(config, ()))
         with flags_in_errors(form):
             runs = JointRuns.start(config, preset, paths, arguments.dropped)
-        _say_dropped(arguments, form)
+        _say_what_differs(preset, arguments, form)
         return _learn_together(runs, form)
     say(f"the seeds are trained one after the other, because {reason}")
     seeds = list(paths)

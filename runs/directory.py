@@ -88,7 +88,9 @@ class RunDirectory:
             raise RunError(f"{path} is a file, not a run directory (a folder with a {CONFIG_NAME})")
         file = path / CONFIG_NAME
         if not file.exists():
-            raise RunError(f"{path} is not a run directory: it has no {CONFIG_NAME}")
+            inside = sorted(found.parent for found in path.glob(f"*/{CONFIG_NAME}"))
+            hint = f"; it contains run directories: name one, such as {inside[0]}" if inside else ""
+            raise RunError(f"{path} is not a run directory: it has no {CONFIG_NAME}{hint}")
         contents = _checked(_read_object(file), file)
         return cls(path, **{name: contents[name] for name in _KEYS})
 
@@ -148,7 +150,9 @@ def _make_empty_folder(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
-        raise RunError(f"{path} is not empty: choose another folder, or resume its run")
+        is_run = (path / CONFIG_NAME).is_file()
+        hint = f", or continue its run with --resume {path}" if is_run else ""
+        raise RunError(f"{path} is not empty: choose another folder{hint}")
 
 
 def _read_object(file: Path) -> dict[str, Any]:

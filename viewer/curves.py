@@ -89,10 +89,15 @@ def _figure(curves: Sequence[Curve], xlabel: str, ylabel: str, note: str) -> Fig
     return figure
 
 
+def draws_single_runs(curve: Curve) -> bool:
+    """Whether the picture has a thin line for each run of the curve."""
+    return 1 < len(curve.runs) <= MOST_RUNS
+
+
 def _draw(axes: Axes, curve: Curve, color: str, dashes: str) -> None:
     n = len(curve.runs)
-    if 1 < n <= MOST_RUNS:
-        axes.plot(curve.steps, curve.runs.T, color=color, alpha=0.3, linewidth=0.6)
+    if draws_single_runs(curve):
+        axes.plot(curve.steps, curve.runs.T, color=color, alpha=0.6, linewidth=0.8)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(curve.steps, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
     seeds = "1 run" if n == 1 else f"{n} seeds"

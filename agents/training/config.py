@@ -100,7 +100,7 @@ class TrainConfig:
     """A registered Gymnasium environment, as CartPole-v1, or module:MyEnv-v0 if a module has to be
     imported first."""
     env_kwargs: dict[str, OptionValue] = field(default_factory=dict)
-    """Options of the environment, as name=value; other options keep the preset's values."""
+    """Options of the environment, as NAME=VALUE; other options keep the preset's values."""
     history: bool = False
     """Add the previous action, the previous reward and the time to the observation (RL^2).
     The environments of this package already have them."""

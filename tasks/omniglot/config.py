@@ -108,7 +108,7 @@ def omniglot_tuned() -> OmniglotConfig:
 
 
 def omniglot_paper() -> OmniglotConfig:
-    """The paper's net and rates, DP 2018 (arXiv 1804.02464) 4.4; ``data="omniglot"`` its data."""
+    """Letters with the net and learning rate of DP 2018 (arXiv 1804.02464) section 4.4."""
     return OmniglotConfig(batch_size=1, n_updates=5_000_000, learning_rate=3e-5, threads=2)
 
 

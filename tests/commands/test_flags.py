@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from plasticrl.commands.flags import flag_paths, given_values, nearest, parse_flags
+from plasticrl.commands.flags import flag_paths, given_values, nearest
+from plasticrl.commands.parse import parse_flags
 from plasticrl.runs import UsageError
 
 
@@ -15,7 +16,9 @@ from plasticrl.runs import UsageError
 class Inner:
     learning_rate: float = 0.1
     clip: float | None = None
+    """The limit. By default there is none."""
     decays: bool = True
+    """Whether it decays. False: it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,11 @@ class Outer:
     preset: tyro.conf.Suppress[tyro.conf.Fixed[str]] = ""
     net: Inner = field(default_factory=Inner)
     n_envs: int = 3
+    """Is unused without ``learning_rate``,
+    and with decays=False."""
     history: bool = False
     names: tuple[str, ...] = ()
+    """Words."""
     other: tyro.conf.OmitArgPrefixes[Other] = field(default_factory=Other)
 
 
@@ -38,8 +44,25 @@ def test_the_flags_are_those_of_the_help(capsys: pytest.CaptureFixture[str]) -> 
     """Otherwise a valid flag is rejected, or an invalid one is suggested."""
     with pytest.raises(SystemExit):
         parse_flags(Outer, ["--help"], prog="x")
-    told = re.findall(r"--([a-z]\S+?),? ", capsys.readouterr().out)
+    lines = [line.lstrip("│ ") for line in capsys.readouterr().out.splitlines()]
+    heads = " ".join(line for line in lines if line.startswith("-"))
+    told = re.findall(r"(?<=[ ,])--([a-z][\w.-]*\w)", f" {heads}")
     assert set(flag_paths(Outer)) == set(told) - {"help"}
+
+
+def test_the_help_is_one_paragraph_that_names_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise it has the line breaks and the names of the source, or a default that says
+    nothing."""
+    with pytest.raises(SystemExit):
+        parse_flags(Outer, ["--help"], Outer(n_envs=7), prog="x")
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
+    text = " ".join(" ".join(lines).split())
+    assert "Is unused without --net.learning-rate, and with --net.no-decays. (default: 7)" in text
+    assert "--net.no-decays: it does not." in text
+    assert "--net.clip FLOAT" in text
+    assert "The limit. By default there is none. --net.decays" in text
+    assert "Words. (default: nothing)" in text
+    assert parse_flags(Outer, [], Outer(n_envs=7), prog="x") == Outer(n_envs=7)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +130,4 @@ def test_nearest_first_and_not_many() -> None:
     assert nearest("learning-rat", flags) == ["a2c.learning-rate", "a2c.learning-rate-decay"]
     assert len(nearest("x", [f"x{i}" for i in range(9)])) == 3
     assert nearest("device", flags) == []
+    assert nearest("core.modulatoin", ["core.alpha-init", "core.modulation"]) == ["core.modulation"]

@@ -221,7 +221,7 @@ def test_a_data_root_that_is_not_there(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["train", "patterns-quickstart", "--lerning-rate", "1"], "--learning-rate or --"),
+        (["train", "patterns-quickstart", "--lerning-rate", "1"], "--learning-rate?"),
         (["data", "--data_rot", "x"], "--data-root?"),
         (["train", "--resume", "run", "--resum", "x"], "--resume?"),
     ],

@@ -59,7 +59,11 @@ def test_open_says_what_is_missing(tmp_path: Path) -> None:
         RunDirectory.open(tmp_path / "missing")
     with pytest.raises(RunError, match=r"/file is a file, not a run directory"):
         RunDirectory.open(tmp_path / "file")
-    with pytest.raises(RunError, match=r"is not a run directory: it has no config\.json"):
+    with pytest.raises(RunError, match=r"is not a run directory: it has no config\.json$"):
+        RunDirectory.open(tmp_path)
+    for seed in (1, 0):
+        create(tmp_path / f"seed{seed}")
+    with pytest.raises(RunError, match=r"contains run directories: name one, such as .*/seed0$"):
         RunDirectory.open(tmp_path)
 
 

@@ -135,7 +135,8 @@ def test_the_last_lines_say_how_to_go_on(
     assert train_main([*TINY, "--run-dir", str(run)]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    first, *progress, last = err.splitlines()
+    note, first, *progress, last = err.splitlines()
+    assert note.startswith("the preset trains for 4,800,000 steps: ")
     assert first == f"run directory: {run}"
     assert progress[-1].startswith("100 %: 150 of 150 steps, reward ")
     assert last.startswith("trained 150 steps in ")

@@ -1,0 +1,112 @@
+"""Makes the help texts of flags from the docstrings of a dataclass's fields."""
+
+import re
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
+from docstring_parser import parse_from_object
+
+from plasticrl.commands.flags import flag_paths, negated, with_flags
+
+_TYPE_NAMES = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+_MARKED = re.compile(r"``([^`]*)``|\b([a-z]+(?:_[a-z]+)+)\b")
+"""Words in double backticks, and names with an underscore."""
+
+
+def with_help(
+    form: type[Any], default: Any = None, *, prefix: str = "", whole: type[Any] | None = None
+) -> type[Any]:
+    """Return a dataclass for which tyro's ``--help`` describes the flags of ``form``.
+
+    tyro would show the docstrings of the fields as they stand in the source: with its line breaks,
+    and with the names of settings, such as ``n_steps=50`` for the flag ``--a2c.n-steps 50``.
+
+    Args:
+        form: a dataclass.
+        default: an instance of ``form`` whose values are shown as the defaults; None: those of
+            ``form``.
+        prefix: the beginning of the names of the flags.
+        whole: the dataclass of all flags, if ``form`` is a part of it.
+    """
+    whole = form if whole is None else whole
+    hints, texts = get_type_hints(form, include_extras=True), _docstrings(form)
+    described: list[tuple[str, Any, Any]] = []
+    for item in fields(form):
+        hint, name = hints[item.name], prefix + item.name.replace("_", "-")
+        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        markers = getattr(hint, "__metadata__", ())
+        value = getattr(default, item.name, None)
+        start = field(default=item.default, default_factory=item.default_factory)  # type: ignore
+        text = next((m.help for m in markers if getattr(m, "help", None)), texts.get(item.name))
+        if is_dataclass(plain):
+            below = prefix if tyro.conf.OmitArgPrefixes in markers else f"{name}."
+            plain = with_help(plain, value, prefix=below, whole=whole)  # type: ignore[arg-type]
+            start = field(default_factory=plain)
+        elif default is not None:
+            start = field(default_factory=lambda value=value: value)  # type: ignore[misc]
+        if text is not None:
+            shown = _in_flags(text, name if plain is bool else None, whole)
+            hint_of_default = _DefaultHint(shown)
+            markers += (
+                tyro.conf.arg(
+                    help=shown,
+                    metavar=_optional_type(plain),
+                    help_behavior_hint=hint_of_default,
+                ),
+            )
+        described.append((item.name, Annotated[(plain, *markers)] if markers else plain, start))
+    doc = {"__doc__": form.__doc__}
+    return make_dataclass(form.__name__, described, namespace=doc, kw_only=True)
+
+
+class _DefaultHint:
+    """Makes the words about a flag's default that follow its help text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, label: str) -> str:
+        if label == "":
+            return "(default: nothing)"
+        if label == "None" and not re.search(r"\bNone\b", self._text):
+            return ""  # the text says what happens without the flag
+        return f"(default: {label})"
+
+
+def _docstrings(form: type[Any]) -> dict[str, str]:
+    """The docstrings of a dataclass's fields, those of its base classes included."""
+    return {
+        entry.arg_name: entry.description
+        for base in reversed(form.__mro__)
+        if is_dataclass(base)
+        for entry in parse_from_object(base).params
+        if entry.description
+    }
+
+
+def _in_flags(text: str, boolean: str | None, whole: type[Any]) -> str:
+    """Return a docstring in one line, with flags in place of settings.
+
+    Args:
+        boolean: the name of the flag that the text describes, if it is true or false.
+        whole: the dataclass of all flags.
+    """
+    short = {path.rpartition(".")[2]: flag for flag, path in reversed(flag_paths(whole).items())}
+
+    def flag_of(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        return f"--{short[name]}" if name in short else name
+
+    line = with_flags(_MARKED.sub(flag_of, " ".join(text.split())), whole)
+    return line if boolean is None else re.sub(r"\bFalse\b", negated(f"--{boolean}"), line)
+
+
+def _optional_type(hint: Any) -> str | None:
+    """The metavar of a flag that also accepts the word None; tyro's own has braces."""
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+    if NoneType not in get_args(hint) or len(kinds) != 1:
+        return None
+    return _TYPE_NAMES.get(kinds[0])
