@@ -39,7 +39,7 @@ def with_help(
         plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         markers = getattr(hint, "__metadata__", ())
         value = getattr(default, item.name, None)
-        start = field(default=item.default, default_factory=item.default_factory)  # type: ignore
+        start = field(default=item.default, default_factory=item.default_factory)
         text = next((m.help for m in markers if getattr(m, "help", None)), texts.get(item.name))
         if is_dataclass(plain):
             below = prefix if tyro.conf.OmitArgPrefixes in markers else f"{name}."
