@@ -35,6 +35,7 @@ CASES = {
     "simple modulation, heads with two layers of 64": Case(net_arch=(64, 64)),
     "retroactive modulation": Case(core={"modulation": "retroactive"}),
     "simple modulation, 256 environments": Case(n_envs=256),
+    "plastic LSTM, simple modulation": Case(core={"name": "plastic_lstm"}),
 }
 
 NOTES = (

@@ -56,8 +56,9 @@ class KernelStepper(Protocol):
 class Kernels(Protocol):
     """The compiled loops over steps, rows and connections, for tensors on one type of device."""
 
-    cells: tuple[type[Cell[Any]], ...]
-    """The classes of cells that the loops can run."""
+    @property
+    def cells(self) -> tuple[type[Any], ...]:
+        """The classes of cells that the loops can run."""
 
     def rows_at_once(self, n_steps: int, n_rows: int, n: int, device: torch.device) -> int:
         """Return P, the number of rows that the backward pass processes at the same time."""
@@ -137,12 +138,12 @@ class FusedBackend:
         if isinstance(cell, Population):
             cell.check_rows(inputs.shape[1])
         kernels = self.kernels or kernels_for(inputs.device.type)
-        net_inputs = NetInputs.of(cell, inputs, episode_starts)
-        outputs, *final = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
+        net_inputs: NetInputs = NetInputs.of(cell, inputs, episode_starts)
+        found: list[Tensor] = _RunPlasticNet.apply(  # type: ignore[no-untyped-call]
             *(kernels, torch.is_grad_enabled(), forward_pass),
             *(*net_inputs, *NetState.of(state), *PlasticNet.of(cell)),
         )
-        return outputs, NetState(*final).like(state)
+        return found[0], NetState(*found[1:]).like(state)
 
     def stepper(
         self, cell: Cell[PlasticState], state: PlasticState, n_steps: int
@@ -188,7 +189,8 @@ class FusedStepper:
         assert isinstance(self._steps, NumbaStepper)
         found, source = self._steps.run_closed_loop(*arguments)
         states = NetState(found.outputs, found.trace, found.eligibility, found.cells)
-        activity = self._cell.modulating_activity(states.like(self._state))
+        cell, state = cast(Cell[Any], self._cell), cast(Any, self._state)
+        activity = cell.modulating_activity(states.like(state))
         return found.outputs, activity, source
 
     def replay(
