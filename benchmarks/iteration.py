@@ -1,7 +1,7 @@
 """A complete A2C iteration on the grid maze, rollout and training, eager against fused core."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from benchmarks.report import Row, Table
 from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.environments import build_env
 from plasticrl.agents.training.presets import maze_quickstart
-from plasticrl.core import vary
+from plasticrl.agents.training.variants import vary_config
 
 N_STEPS, QUICK_N_STEPS = 200, 20
 N_NEURONS, QUICK_N_NEURONS = 100, 32
@@ -89,15 +89,17 @@ def learner(
     case: Case, threads: int, n_steps: int, n_neurons: int, backend: str = "auto"
 ) -> Callable[[], Parts]:
     """Return a function that runs the next iteration of a model of its own."""
-    preset = maze_quickstart()
-    config = replace(
-        preset,
-        n_envs=case.n_envs,
-        threads=threads,
-        core=vary(preset.core, {"hidden_size": n_neurons, **case.core})[0],
+    core = {"hidden_size": n_neurons, **case.core}
+    settings: dict[str, Any] = {
+        "n_envs": case.n_envs,
+        "threads": threads,
+        "a2c.n_steps": n_steps,
+        "a2c.net_arch": case.net_arch,
         # learn() trains for one iteration, at whose end a decayed learning rate would be zero.
-        a2c=replace(preset.a2c, n_steps=n_steps, net_arch=case.net_arch, learning_rate_decay=0.0),
-    )
+        "a2c.learning_rate_decay": 0.0,
+    }
+    settings |= {f"core.{option}": value for option, value in core.items()}
+    config, _ = vary_config(maze_quickstart(), settings)
     model = build_model(config, build_env(config, config.n_envs))
     model.policy.backend = backend
 

@@ -100,7 +100,9 @@ class PlasticNet(NamedTuple):
 
     def part(self, number: int) -> "PlasticNet":
         """Return one of the nets, without the axis S in its parameters."""
-        parts: dict[str, Any] = {k: v[number] for k, v in self._asdict().items() if isinstance(v, Tensor)}
+        parts: dict[str, Any] = {
+            k: v[number] for k, v in self._asdict().items() if isinstance(v, Tensor)
+        }
         return self._replace(**parts)
 
     @property
