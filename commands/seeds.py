@@ -6,14 +6,15 @@ from typing import Any
 import tyro
 
 MOST_SEEDS = 100
+LARGEST_SEED = 2**31 - 1
 
 
 def parse_seeds(words: list[str]) -> tuple[int, ...]:
     """Parse words such as ``0..8`` or ``0 1 5``; a range includes its end.
 
     Raises:
-        ValueError: a word is neither a number nor a range, a seed is given twice, or there are too
-            many.
+        ValueError: a word is neither a number nor a range, a seed is too large or given twice, or
+            there are too many.
     """
     seeds: list[int] = []
     for word in words:
@@ -26,6 +27,8 @@ def parse_seeds(words: list[str]) -> tuple[int, ...]:
         seeds += range(first, min(last, first + MOST_SEEDS) + 1)
     if not seeds:
         raise ValueError("expected seeds such as 0..8 or 0 1 5")
+    if max(seeds) > LARGEST_SEED:
+        raise ValueError(f"a seed must be at most {LARGEST_SEED}")
     if len(seeds) > MOST_SEEDS:
         raise ValueError(f"there can be at most {MOST_SEEDS} seeds")
     if len(set(seeds)) < len(seeds):

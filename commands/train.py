@@ -106,6 +106,7 @@ def _usage() -> str:
     lines = [
         "usage:",
         f"  {command} PRESET [--run-dir DIR] [flags]",
+        f"  {command} PRESET --seeds 0..4 [--run-dir DIR] [flags]",
         f"  {command} --resume DIR",
         "",
     ]
@@ -223,8 +224,9 @@ def _learn_together(training: Any, form: type[Any]) -> int:
             _interrupted(run.run)
         return INTERRUPTED
     paths = " ".join(shlex.quote(str(run.run.path)) for run in runs)
+    trained = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
     say(
-        f"trained {len(runs)} seeds for {done[0].n_timesteps:,} steps each in "
+        f"trained {trained} for {done[0].n_timesteps:,} steps each in "
         f"{done[0].seconds:.0f} s; draw their curves with: {command_line('evaluate')} {paths} "
         "--plot curves.png"
     )
@@ -252,9 +254,12 @@ def _typed(name: str, value: Any, form: type[Any]) -> str:
     return with_flags(f"{name}={words}", form)
 
 
-def _check_env_kwargs_once(flags: Sequence[str]) -> None:
-    if flag_words(flags).count("--env-kwargs") > 1:
-        raise UsageError("--env-kwargs is given more than once: name all options after one of them")
+def _check_lists_once(flags: Sequence[str]) -> None:
+    """Raise ``UsageError`` for a list that is given twice, of which tyro would take the last."""
+    words = [word.replace("_", "-") for word in flag_words(flags)]
+    for flag, parts in (("--env-kwargs", "options"), ("--seeds", "seeds")):
+        if words.count(flag) > 1:
+            raise UsageError(f"{flag} is given more than once: name all {parts} after one of them")
 
 
 def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> AgentArguments:
@@ -263,7 +268,7 @@ def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> Agent
     Raises:
         UsageError: a flag does not exist, or has an invalid value.
     """
-    _check_env_kwargs_once(flags)
+    _check_lists_once(flags)
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
     parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
@@ -273,8 +278,6 @@ def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> Agent
         raise UsageError("--seed and --seeds cannot be used together: leave one out")
     with flags_in_errors(type(form)):
         chosen, dropped = vary_config(config, given)
-        for seed in seeds:
-            replace(chosen, seed=seed)  # raises an error for a seed that is too large
     return AgentArguments(chosen, run_dir, seeds, dropped)
 
 

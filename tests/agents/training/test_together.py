@@ -14,7 +14,7 @@ from plasticrl.agents.training.together import why_not_together
 from plasticrl.commands import run_command
 from plasticrl.commands.train import parse_agent
 from plasticrl.envs import ENV_IDS
-from plasticrl.runs import latest_checkpoint, load_checkpoint, session
+from plasticrl.runs import RunDirectory, RunError, latest_checkpoint, load_checkpoint, session
 
 TMAZE = ["maze-quickstart", *MAZE[1:5], "--env-id=plasticrl/TMaze-v0"]
 LIBRARY = ["--a2c.normalize-returns", "--a2c.normalize-advantage", "--a2c.core-lr-scale=0.3"]
@@ -179,6 +179,23 @@ def test_a_folder_that_is_not_empty_stops_before_anything_is_written(
     assert not (tmp_path / "seed0").exists()
 
 
+def test_a_start_that_fails_leaves_no_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the command cannot be repeated, because its folders are not empty."""
+    create = RunDirectory.create
+
+    def fail_at_the_second(path: Path, **given: Any) -> RunDirectory:
+        if path.name == "seed1":
+            raise RunError("the disk is full")
+        return create(path, **given)
+
+    monkeypatch.setattr(RunDirectory, "create", fail_at_the_second)
+    assert train_together(tmp_path, MAZE, 90, "0..1") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_seeds_that_have_not_begun_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,7 +214,8 @@ def test_seeds_that_have_not_begun_are_named(
         (["1", "0..2"], "twice"),
         (["-1"], "-1"),
         (["0..50", "60..150"], "at most 100"),
-        (["3000000000"], "seed"),
+        (["3000000000"], "a seed must be at most 2147483647"),
+        (["0", "--seeds", "1"], "--seeds is given more than once"),
         (["0", "--seed=1"], "--seed and --seeds"),
     ],
 )
