@@ -257,7 +257,8 @@ class _RunPlasticNet(torch.autograd.Function):
             inputs = NetInputs(projected, mask, starts)
             state = NetState(hidden, trace, eligibility, cell)
             forward_pass = kernels.forward(PlasticNet(*net), inputs, state, segment_length)
-        outputs = forward_pass.outputs
+        # A new tensor: otherwise, the given one would keep the graph and its checkpoints alive.
+        outputs = forward_pass.outputs.detach()
         if needs_gradient:
             plasticity, reads_cell, *parameters = net
             ctx.save_for_backward(outputs, hidden, mask, starts, cell, *parameters)

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from plasticrl.core import Cell, build_cell, sequence, stepper
 from plasticrl.core.backends import cpu, numba_update
+from plasticrl.core.backends.cpu import NumbaKernels
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.fused import FUSED, choose_segment_length
 from plasticrl.core.backends.numba_backward import compiled_backward
 from plasticrl.core.backends.numba_forward import compiled_forward
 from plasticrl.core.backends.numba_step import compiled_step
 from plasticrl.core.backends.numba_update import Kind
+from plasticrl.core.backends.plastic_net import NetInputs, NetState, PlasticNet
 from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.numba_cache import fingerprint, versioned
@@ -298,3 +300,15 @@ def test_stored_traces_are_as_far_apart_as_memory_wants(
 ) -> None:
     """Otherwise stored and recomputed traces take more memory than necessary."""
     assert choose_segment_length(n_steps, n_rows, at_once) == steps
+
+
+def test_the_record_of_an_actor_does_not_keep_the_graph() -> None:
+    """Otherwise the traces of one rollout are still in memory during the next one."""
+    cell = build_cell("plastic_rnn", 3, hidden_size=4)
+    inputs, state = torch.randn(5, 2, 3), cell.initial_state(2)
+    net_inputs, net = NetInputs.of(cell, inputs, None), PlasticNet.of(cell)
+    record = NumbaKernels().forward(net, net_inputs, NetState.of(state), 3)
+    outputs, _ = FUSED.apply(cell, inputs, state, None, record)
+    assert outputs.grad_fn is not None
+    assert record.outputs.grad_fn is None
+    torch.testing.assert_close(outputs, record.outputs, rtol=0, atol=0)
