@@ -123,17 +123,20 @@ def compiled_loop(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        post = np.zeros(shape[1], dtype)
+        width = shape[1]
+        post = np.zeros(width, dtype)
+        hidden = np.zeros(width, dtype) if kind.gated else post
+        n_cells = n if kind.gated else 0
         v = Vectors(
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            post,
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype) if kind.gated else post,
-            np.zeros(n if kind.gated else 0, dtype),
-            np.zeros(4 * n if kind.gated else 0, dtype),
+            before=np.zeros(width, dtype),
+            pre=np.zeros(width, dtype),
+            post=post,
+            rate=np.zeros(width, dtype),
+            leak=np.zeros(width, dtype),
+            total=np.zeros(width, dtype),
+            hidden=hidden,
+            cell=np.zeros(n_cells, dtype),
+            gates=np.zeros(4 * n_cells, dtype),
         )
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)

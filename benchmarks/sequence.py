@@ -22,7 +22,7 @@ QUICK_SIZES_LANGUAGE = (Size(20, 2, 48),)
 OUT_OF_MEMORY = "A missing number of the eager backend means that memory ran out."
 TIME_NOTES = (
     "Eager and fused alternate in one process; float32; upstream gradients on all outputs.",
-    "fused: the fast backend for the cell, which is compiled loops for plastic_rnn and torch's own "
+    "fused: the fast backend for the cell: compiled loops for plastic cells, and torch's own "
     "implementation for gru and lstm; a missing number means that there is none.",
     "First use: the first call of a cell's fused loops in the process. It compiles them, or loads "
     "them from numba's cache on disk if they were compiled on this machine before.",

@@ -22,7 +22,15 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.show import ShowArguments, play_agent, show, show_recorded
 from plasticrl.commands.train import PRESETS, resuming
-from plasticrl.runs import RunDirectory, RunError, UsageError, WriteError, null_non_finite, rounded
+from plasticrl.runs import (
+    RunDirectory,
+    RunError,
+    UsageError,
+    WriteError,
+    check_seed,
+    null_non_finite,
+    rounded,
+)
 from plasticrl.tasks.config import KIND as SUPERVISED
 
 if TYPE_CHECKING:
@@ -79,8 +87,7 @@ class EvaluateArguments:
                 f"episodes must be at least 2, for an interval, and at most {MOST_EPISODES}, "
                 f"not {self.episodes}"
             )
-        if not 0 <= self.seed < 2**31:
-            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        check_seed(self.seed)
         if self.json and self.show.watch:
             raise UsageError("--json prints only JSON on stdout: use --watch in a separate call")
 

@@ -6,15 +6,13 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
 from plasticrl.agents.training.config import NotAllowedError
 from plasticrl.core import OptionError
 from plasticrl.runs import DivergedError, RunError, UsageError
-
-T = TypeVar("T")
 
 N_NEAREST = 3
 """The largest number of flags or presets that are suggested for a typo."""

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -17,7 +18,7 @@ _MARKED = re.compile(r"``([^`]*)``|\b([a-z]+(?:_[a-z]+)+)\b")
 
 
 def with_help(
-    form: type[Any], default: Any = None, *, prefix: str = "", whole: type[Any] | None = None
+    form: type[Any], default: Any = None, *, path: str = "", whole: type[Any] | None = None
 ) -> type[Any]:
     """Return a dataclass for which tyro's ``--help`` describes the flags of ``form``.
 
@@ -28,33 +29,31 @@ def with_help(
         form: a dataclass.
         default: an instance of ``form`` whose values are shown as the defaults; None: those of
             ``form``.
-        prefix: the beginning of the names of the flags.
-        whole: the dataclass of all flags, if ``form`` is a part of it.
+        path: the beginning of the dotted names of the fields, if ``form`` is a part of ``whole``.
+        whole: the dataclass of all flags; None: ``form``.
     """
     whole = form if whole is None else whole
     hints, texts = get_type_hints(form, include_extras=True), _docstrings(form)
     described: list[tuple[str, Any, Any]] = []
     for item in fields(form):
-        hint, name = hints[item.name], prefix + item.name.replace("_", "-")
+        hint, value = hints[item.name], getattr(default, item.name, None)
         plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         markers = getattr(hint, "__metadata__", ())
-        value = getattr(default, item.name, None)
         start = field(default=item.default, default_factory=item.default_factory)
         text = next((m.help for m in markers if getattr(m, "help", None)), texts.get(item.name))
         if is_dataclass(plain):
-            below = prefix if tyro.conf.OmitArgPrefixes in markers else f"{name}."
-            plain = with_help(plain, value, prefix=below, whole=whole)  # type: ignore[arg-type]
+            below = f"{path}{item.name}."
+            plain = with_help(plain, value, path=below, whole=whole)  # type: ignore[arg-type]
             start = field(default_factory=plain)
         elif default is not None:
             start = field(default_factory=lambda value=value: value)  # type: ignore[misc]
         if text is not None:
-            shown = _in_flags(text, name if plain is bool else None, whole)
-            hint_of_default = _DefaultHint(shown)
+            shown = _in_flags(text, f"{path}{item.name}" if plain is bool else None, whole)
             markers += (
                 tyro.conf.arg(
                     help=shown,
                     metavar=_optional_type(plain),
-                    help_behavior_hint=hint_of_default,
+                    help_behavior_hint=partial(_default_hint, shown),
                 ),
             )
         described.append((item.name, Annotated[(plain, *markers)] if markers else plain, start))
@@ -62,18 +61,19 @@ def with_help(
     return make_dataclass(form.__name__, described, namespace=doc, kw_only=True)
 
 
-class _DefaultHint:
-    """Makes the words about a flag's default that follow its help text."""
+def _default_hint(text: str, label: str) -> str:
+    """Return the words about a flag's default that follow its help text.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __call__(self, label: str) -> str:
-        if label == "":
-            return "(default: nothing)"
-        if label == "None" and not re.search(r"\bNone\b", self._text):
-            return ""  # the text says what happens without the flag
-        return f"(default: {label})"
+    Args:
+        text: the help text. It explains the value None if it has that word. Otherwise it says what
+            happens without the flag.
+        label: the default as tyro writes it.
+    """
+    if label == "":
+        return "(default: nothing)"
+    if label == "None" and not re.search(r"\bNone\b", text):
+        return ""
+    return f"(default: {label})"
 
 
 def _docstrings(form: type[Any]) -> dict[str, str]:
@@ -91,17 +91,18 @@ def _in_flags(text: str, boolean: str | None, whole: type[Any]) -> str:
     """Return a docstring in one line, with flags in place of settings.
 
     Args:
-        boolean: the name of the flag that the text describes, if it is true or false.
+        boolean: the dotted name of the field that the text describes, if it is true or false.
         whole: the dataclass of all flags.
     """
-    short = {path.rpartition(".")[2]: flag for flag, path in reversed(flag_paths(whole).items())}
+    flags = {path: flag for flag, path in reversed(flag_paths(whole).items())}
+    short = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
 
     def flag_of(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         return f"--{short[name]}" if name in short else name
 
     line = with_flags(_MARKED.sub(flag_of, " ".join(text.split())), whole)
-    return line if boolean is None else re.sub(r"\bFalse\b", negated(f"--{boolean}"), line)
+    return line if boolean is None else re.sub(r"\bFalse\b", negated(f"--{flags[boolean]}"), line)
 
 
 def _optional_type(hint: Any) -> str | None:

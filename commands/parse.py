@@ -1,6 +1,7 @@
 """Parses flags into dataclasses with tyro, and turns tyro's error boxes into one sentence."""
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from plasticrl.commands.flags import canonical, flag_paths, flag_words, nearest
+from plasticrl.commands.flags import canonical, flag_paths, flag_words, given_values, nearest
 from plasticrl.commands.help import with_help
 from plasticrl.runs import UsageError
 
@@ -45,8 +46,8 @@ def parse_flags(
         UsageError: a flag does not exist, or its value is invalid; the message names the flag.
         SystemExit: after ``--help``, with status 0.
     """
-    check_flags(argv, form)
-    if "--help" in flag_words(argv) or "-h" in argv:
+    _check_flags(argv, form)
+    if {"--help", "-h"}.intersection(itertools.takewhile(lambda word: word != "--", argv)):
         form, default = with_help(form, default), None
     start = tyro.MISSING_NONPROP if default is None else default
     errors = io.StringIO()
@@ -58,7 +59,19 @@ def parse_flags(
             raise
         raise UsageError(_sentence(errors.getvalue())) from None
     _check_paths(parsed)
+    _check_lists(argv, parsed)
     return parsed
+
+
+def _check_lists(argv: Sequence[str], parsed: object) -> None:
+    """Raise ``UsageError`` for a list that is given twice, of which tyro takes the last."""
+    paths, values = flag_paths(type(parsed)), given_values(argv, parsed)
+    given: set[str] = set()
+    for flag in filter(paths.__contains__, map(canonical, flag_words(argv))):
+        path = paths[flag]
+        if path in given and isinstance(values[path], tuple | dict):
+            raise UsageError(f"--{flag} is given more than once: name all values after one of them")
+        given.add(path)
 
 
 def _check_paths(value: object, name: str = "") -> None:
@@ -122,7 +135,7 @@ def _no_integer(match: re.Match[str]) -> str:
     return f"{said}: write {number:.0f}" if is_exact else said
 
 
-def check_flags(argv: Sequence[str], form: type[Any]) -> None:
+def _check_flags(argv: Sequence[str], form: type[Any]) -> None:
     """Raise ``UsageError``, which suggests similar flags, if the dataclass lacks a flag."""
     known = flag_paths(form)
     given: dict[str, str] = {}

@@ -195,7 +195,9 @@ def _note(curves: "Sequence[Curve]", average: str) -> str:
     if all(curve.low is None for curve in curves):
         return "one run each: no interval"
     note = f"line: {_AVERAGES[average]} over seeds; band: its 95 % bootstrap interval"
-    return note + "; thin lines: single seeds" * any(draws_single_runs(curve) for curve in curves)
+    if any(draws_single_runs(curve) for curve in curves):
+        note += "; thin lines: single seeds"
+    return note
 
 
 def _last_value(curve: "Curve", metric: str) -> str:

@@ -5,16 +5,18 @@ from typing import Any
 
 import tyro
 
+from plasticrl.runs import check_seed
+
 MOST_SEEDS = 100
-LARGEST_SEED = 2**31 - 1
 
 
 def parse_seeds(words: list[str]) -> tuple[int, ...]:
     """Parse words such as ``0..8`` or ``0 1 5``; a range includes its end.
 
     Raises:
-        ValueError: a word is neither a number nor a range, a seed is too large or given twice, or
-            there are too many.
+        ValueError: a word is neither a number nor a range, a seed is given twice, or there are too
+            many.
+        UsageError: a seed is too large.
     """
     seeds: list[int] = []
     for word in words:
@@ -27,8 +29,7 @@ def parse_seeds(words: list[str]) -> tuple[int, ...]:
         seeds += range(first, min(last, first + MOST_SEEDS) + 1)
     if not seeds:
         raise ValueError("expected seeds such as 0..8 or 0 1 5")
-    if max(seeds) > LARGEST_SEED:
-        raise ValueError(f"a seed must be at most {LARGEST_SEED}")
+    check_seed(max(seeds))
     if len(seeds) > MOST_SEEDS:
         raise ValueError(f"there can be at most {MOST_SEEDS} seeds")
     if len(set(seeds)) < len(seeds):

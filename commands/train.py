@@ -44,8 +44,8 @@ from plasticrl.tasks.config import TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
-FEW_STEPS = 0.5
-"""The part of a preset's training below which a note warns that the training is short."""
+SHORT_TRAINING = 0.5
+"""A note warns of a training with less than this part of the preset's steps."""
 _IN_JSON = {"True": "true", "False": "false", "None": "null"}
 _CORE_NAME: Any = Annotated[
     Literal[CORES],
@@ -170,9 +170,12 @@ def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
 
 def _say_what_differs(preset: str, arguments: AgentArguments, form: type[Any]) -> None:
     """Say which settings of the preset are dropped, and whether the training is short."""
-    n_steps = AGENT_PRESETS[preset]().total_timesteps
-    if preset not in GENERIC and arguments.config.total_timesteps < FEW_STEPS * n_steps:
-        say(f"the preset trains for {n_steps:,} steps: after fewer, an agent may not have learned")
+    n_steps, n_preset = arguments.config.total_timesteps, AGENT_PRESETS[preset]().total_timesteps
+    if preset not in GENERIC and n_steps < SHORT_TRAINING * n_preset:
+        say(
+            f"this run trains for {n_steps:,} steps and the preset for {n_preset:,}: the agent may "
+            "not learn the task"
+        )
     if dropped := arguments.dropped:
         settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
@@ -254,21 +257,12 @@ def _typed(name: str, value: Any, form: type[Any]) -> str:
     return with_flags(f"{name}={words}", form)
 
 
-def _check_lists_once(flags: Sequence[str]) -> None:
-    """Raise ``UsageError`` for a list that is given twice, of which tyro would take the last."""
-    words = [word.replace("_", "-") for word in flag_words(flags)]
-    for flag, parts in (("--env-kwargs", "options"), ("--seeds", "seeds")):
-        if words.count(flag) > 1:
-            raise UsageError(f"{flag} is given more than once: name all {parts} after one of them")
-
-
 def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> AgentArguments:
     """Change a preset by flags.
 
     Raises:
         UsageError: a flag does not exist, or has an invalid value.
     """
-    _check_lists_once(flags)
     form = _agent_form(config, flags)
     about = f"Train an agent: {preset}. Flags change the preset."
     parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)

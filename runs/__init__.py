@@ -16,6 +16,7 @@ from plasticrl.runs.files import atomic_write, make_folder, null_non_finite
 from plasticrl.runs.intervals import mean_interval, rounded, wilson_interval
 from plasticrl.runs.lock import FolderLock
 from plasticrl.runs.metrics import MetricsLog, read_metrics
+from plasticrl.runs.seeds import check_seed
 from plasticrl.runs.strict import flat, from_dict, to_dict
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "WriteError",
     "atomic_write",
     "check_device",
+    "check_seed",
     "flat",
     "from_dict",
     "get_rng_state",

@@ -9,7 +9,9 @@ evaluation.json   the result of the last evaluation
 
 import json
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,6 +75,19 @@ class RunDirectory:
         contents = {name: getattr(run, name) for name in _KEYS}
         write_json(run.path / CONFIG_NAME, {"format_version": FORMAT_VERSION, **contents})
         return run
+
+    def discard(self) -> None:
+        """Remove the folder of a run that has not begun, so that its start can be repeated."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """A context around the start of a run. After an error, the run is discarded."""
+        try:
+            yield
+        except BaseException:
+            self.discard()
+            raise
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -150,9 +165,7 @@ def _make_empty_folder(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot start a run in {path}: {error.strerror or error}") from error
     if occupied:
-        is_run = (path / CONFIG_NAME).is_file()
-        hint = f", or continue its run with --resume {path}" if is_run else ""
-        raise RunError(f"{path} is not empty: choose another folder{hint}")
+        raise RunError(f"{path} is not empty: choose another folder, or resume its run")
 
 
 def _read_object(file: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from plasticrl.runs import UsageError
+from plasticrl.runs import UsageError, check_seed
 from plasticrl.runs.memory import MOST_THREADS
 
 LARGEST = 10**9
@@ -50,8 +50,7 @@ class TaskConfig:
             raise UsageError(f"threads must be at most {MOST_THREADS}, not {self.threads}")
         self._check_at_least("evaluation_episodes", 2)
         self._check_positive("learning_rate", "max_grad_norm")
-        if not 0 <= self.seed < 2**31:
-            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        check_seed(self.seed)
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, cuda or cuda:N, not {self.device!r}")
 

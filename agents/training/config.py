@@ -15,7 +15,7 @@ from plasticrl.agents.options import (
     check_count,
 )
 from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
-from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, from_dict
+from plasticrl.runs import CONFIG_NAME, RunDirectory, RunError, UsageError, check_seed, from_dict
 from plasticrl.runs.memory import MOST_THREADS
 
 KIND = "rl"
@@ -164,8 +164,7 @@ class TrainConfig:
             checkpoint_every=self.checkpoint_every,
         )
         check_count(MOST_THREADS, threads=self.threads)
-        if not 0 <= self.seed < 2**31:
-            raise UsageError(f"seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        check_seed(self.seed)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device must be cpu, cuda, cuda:N or auto, not {self.device!r}")
 

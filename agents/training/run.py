@@ -100,8 +100,9 @@ class TrainingRun:
                 dropped=dropped,
                 versions={name: version(name) for name in ("stable-baselines3", "gymnasium")},
             )
-            lock = FolderLock(path)
-            model.set_logger(make_logger(run, 0, {}, lock.check))
+            with run.discarded_on_error():
+                lock = FolderLock(path)
+                model.set_logger(make_logger(run, 0, {}, lock.check))
         return cls(run, config, model, curriculum, lock, config.total_timesteps)
 
     @classmethod

@@ -1,6 +1,5 @@
 """Trains the runs of several seeds together, with their nets joined into one."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -80,7 +79,7 @@ class JointRuns:
             for run in runs:
                 with suppress(RunError, UserCodeError):  # they would hide the first error
                     run.close()
-                shutil.rmtree(run.run.path, ignore_errors=True)  # so that the start can be repeated
+                run.run.discard()
             raise
         return cls(runs, random_states)
 

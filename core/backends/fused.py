@@ -188,9 +188,8 @@ class FusedStepper:
         """Do what ``Stepper.run_closed_loop`` does; return the source of the first net too."""
         assert isinstance(self._steps, NumbaStepper)
         found, source = self._steps.run_closed_loop(*arguments)
-        states = NetState(found.outputs, found.trace, found.eligibility, found.cells)
-        cell, state = cast(Cell[Any], self._cell), cast(Any, self._state)
-        activity = cell.modulating_activity(states.like(state))
+        net = PlasticNet.of(self._cell)
+        activity = None if net.modulator_weight is None else _modulating_activity(net, found)
         return found.outputs, activity, source
 
     def replay(
@@ -263,7 +262,8 @@ class _RunPlasticNet(torch.autograd.Function):
             plasticity, reads_cell, *parameters = net
             ctx.save_for_backward(outputs, hidden, mask, starts, cell, *parameters)
             ctx.kernels, ctx.options = kernels, (plasticity, reads_cell)
-            # Without what autograd saves, so that there is no circle of references.
+            # The outputs are left out: ``save_for_backward`` holds them, and a second reference
+            # here would be a circle.
             ctx.others = {
                 name: getattr(forward_pass, name)
                 for name in ("modulation", "checkpoints", "segment_length", "gates", "cells")
@@ -331,8 +331,7 @@ def _parameter_gradients(
     if net.eta is not None:
         eta = gradients.rate.sum().view(1)
     if net.modulator_weight is not None:
-        activity = saved.cells if net.reads_cell else saved.outputs
-        assert activity is not None
+        activity = _modulating_activity(net, saved)
         modulator = _modulator_gradients(gradients.modulator_pre_activation, activity)
     if net.fan_out_weight is not None:
         fan_out = _fan_out_gradients(gradients.rate, saved.modulation)
@@ -341,6 +340,14 @@ def _parameter_gradients(
         weight, *gates = _divided(weight, gradients.projected.sum(dim=(0, 1)))
     none = (None, None)
     return weight, eta, *(modulator or none), *(fan_out or none), *(gates or none)
+
+
+def _modulating_activity(net: PlasticNet, found: ForwardPass | SavedForBackward) -> Tensor:
+    """Return the activity (T, B, N) that the neuromodulator reads."""
+    if not net.reads_cell:
+        return found.outputs
+    assert found.cells is not None
+    return found.cells
 
 
 def _divided(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

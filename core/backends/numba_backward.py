@@ -52,7 +52,7 @@ class _Matrices(NamedTuple):
 
 
 class _Vectors(NamedTuple):
-    """Vectors (P,) of one row, at step t, and their gradients."""
+    """Vectors of one row, at step t, and their gradients: (P,), or (N,) if they are an LSTM's."""
 
     before: np.ndarray
     """The activity at t - 1, which the update of step t reads."""
@@ -311,23 +311,24 @@ def compiled_backward(kind: Kind):
             np.zeros((rows, width) if kind.retroactive else (1, 1), dtype),
         )
         g_post, n_cells = np.zeros(width, dtype), n if kind.gated else 0
+        g_output = np.zeros(width, dtype) if kind.gated else g_post
         v = _Vectors(
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            g_post,
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype),
-            np.zeros(width, dtype) if kind.gated else g_post,
-            np.zeros(n_cells, dtype),
-            np.zeros(n_cells, dtype),
-            np.zeros(n_cells, dtype),
+            before=np.zeros(width, dtype),
+            pre=np.zeros(width, dtype),
+            post=np.zeros(width, dtype),
+            rate=np.zeros(width, dtype),
+            leak=np.zeros(width, dtype),
+            g_before=np.zeros(width, dtype),
+            g_pre=np.zeros(width, dtype),
+            g_post=g_post,
+            g_total=np.zeros(width, dtype),
+            sum_rate=np.zeros(width, dtype),
+            sum_pre=np.zeros(width, dtype),
+            sum_trace=np.zeros(width, dtype),
+            g_output=g_output,
+            g_cell=np.zeros(n_cells, dtype),
+            cell_before=np.zeros(n_cells, dtype),
+            tanh_cell=np.zeros(n_cells, dtype),
         )
         group = first
         for b in range(cuts[first], cuts[last]):

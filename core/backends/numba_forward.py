@@ -31,7 +31,7 @@ from plasticrl.core.numba_cache import versioned
 
 
 class Vectors(NamedTuple):
-    """Vectors (P,) of one row, at step t."""
+    """Vectors of one row, at step t: (P,), except the LSTM's cell (N,) and gates (4N,)."""
 
     before: np.ndarray
     """The activity at t - 2."""
@@ -49,7 +49,7 @@ class Vectors(NamedTuple):
     cell: np.ndarray
     """The LSTM's cell at t."""
     gates: np.ndarray
-    """The LSTM's gates (4N,) at t."""
+    """The LSTM's gates and candidate at t."""
 
 
 @njit(**INLINED)
@@ -162,17 +162,20 @@ def compiled_forward(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        post = np.zeros(shape[1], dtype)
+        width = shape[1]
+        post = np.zeros(width, dtype)
+        hidden = np.zeros(width, dtype) if kind.gated else post
+        n_cells = n if kind.gated else 0
         v = Vectors(
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            post,
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype),
-            np.zeros(shape[1], dtype) if kind.gated else post,
-            np.zeros(n if kind.gated else 0, dtype),
-            np.zeros(4 * n if kind.gated else 0, dtype),
+            before=np.zeros(width, dtype),
+            pre=np.zeros(width, dtype),
+            post=post,
+            rate=np.zeros(width, dtype),
+            leak=np.zeros(width, dtype),
+            total=np.zeros(width, dtype),
+            hidden=hidden,
+            cell=np.zeros(n_cells, dtype),
+            gates=np.zeros(4 * n_cells, dtype),
         )
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)

@@ -2,16 +2,17 @@
 
 A plastic RNN and a plastic LSTM share the loops over steps and connections. They differ in how the
 activity follows from the projected input I(t) and the product p(t) = (w + alpha * H) h(t-1). For
-the RNN, h(t) = tanh( I(t) + p(t) ). The LSTM has four blocks of N gates, which ``gates`` (4N,)
-holds in the order i, f, g, o:
+the RNN, h(t) = tanh( I(t) + p(t) ). The LSTM has three gates i, f and o and a candidate g, each of
+N numbers. I(t) has a block of N numbers for each of them:
 
-    i, f, o     sigmoid( I(t) + b + V h(t-1) )          sigmoid(x) = ( 1 + tanh(x / 2) ) / 2
-    g           tanh( I(t) + p(t) )
-    cell        c <- f c + i g
-    hidden      h = o tanh( c )
+    i = sigmoid( I_i(t) + b_i + V_i h(t-1) ), and in the same way f and o
+    g = tanh( I_g(t) + p(t) )
+    c(t) = f c(t-1) + i g
+    h(t) = o tanh( c(t) )
 
-The post-synaptic activity of the update is g, and the pre-synaptic one is h(t-1). The rows of V
-(3N, P) and b (3N,) are in the order i, f, o.
+where sigmoid(x) = ( 1 + tanh(x / 2) ) / 2. The arrays ``gates`` (4N,) and I(t) have the blocks in
+the order i, f, g, o, and the rows of V (3N, P) and b (3N,), the recurrent bias, in the order i, f,
+o. The post-synaptic activity of the update is g, and the pre-synaptic one is h(t-1).
 """
 
 from numba import njit
@@ -40,15 +41,15 @@ def _add_gate_products(gates, parameters, pre, n):
 def _activate(gates, cell, hidden, n):
     """Replace the pre-activations in ``gates`` by their activity, and compute cell and hidden."""
     half = gates.dtype.type(0.5)
-    candidates = 2 * n, 3 * n
-    for j in range(candidates[0]):
+    candidate, output = 2 * n, 3 * n  # where the blocks of g and o begin
+    for j in range(candidate):
         gates[j] *= half
-    for j in range(candidates[1], 4 * n):
+    for j in range(output, 4 * n):
         gates[j] *= half
     tanh(gates, 4 * n)
-    for j in range(candidates[0]):
+    for j in range(candidate):
         gates[j] = half + half * gates[j]
-    for j in range(candidates[1], 4 * n):
+    for j in range(output, 4 * n):
         gates[j] = half + half * gates[j]
     for j in range(n):
         cell[j] = gates[n + j] * cell[j] + gates[j] * gates[2 * n + j]

@@ -43,7 +43,7 @@ class Recorded(NamedTuple):
     """Arrays to which a step writes the modulation (B,) and the traces (B, ...) before the step.
 
     The traces are padded. They are not written if the arrays have size 0. A plastic LSTM also
-    writes its gates (B, 4N).
+    writes its gates (B, 4N), into which it computes them, so that array is needed in any case.
     """
 
     modulation: np.ndarray

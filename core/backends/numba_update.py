@@ -189,19 +189,19 @@ def fill(to, value, n):
 
 
 @njit(**INLINED)
-def modulation_of(post, n, parameters, options):
-    """Return the neuromodulator's output M; without a neuromodulator, return eta."""
+def modulation_of(activity, n, parameters, options):
+    """Return the neuromodulator's output M for the activity that it reads; without one, eta."""
     if options.activation == NO_MODULATION:
         return options.eta
     total = parameters.modulator_bias[0]
     for j in range(n):
-        total += parameters.modulator_weight[j] * post[j]
+        total += parameters.modulator_weight[j] * activity[j]
     value = float(total)
     if options.activation == TANH:
         value = math.tanh(value)
     elif options.activation == SIGMOID:
         value = 1.0 / (1.0 + math.exp(-value))
-    return post.dtype.type(value)
+    return activity.dtype.type(value)
 
 
 @njit(**INLINED)

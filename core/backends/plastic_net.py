@@ -120,8 +120,8 @@ class NetInputs(NamedTuple):
     """The inputs of plastic nets, for T steps of B rows, of which each net has its equal share."""
 
     projected: Tensor
-    """The projected inputs I(t), (T, B, N), or (T, B, 4N) for an LSTM; for clamped neurons, their
-    activity."""
+    """The projected inputs I(t), for an RNN (T, B, N), with the activity of the neurons that are
+    clamped; for an LSTM (T, B, 4N)."""
     mask: Tensor | None
     """(T, B, N), true where a neuron is clamped; None if no neuron is."""
     starts: Tensor

@@ -7,9 +7,9 @@ initial trace plus these updates, and its product with h(t) needs only the store
     H(t) h(t)  =  H(0) h(t)  +  sum over s < t of  r(s) g(s) ( h(s) . h(t) )
 
 For T steps, this takes about T^2 N operations instead of T N^2, so it is faster for T < N. It is
-for tensors that the compiled loops of ``fused`` do not support. On a CPU, those are faster still: 2
-to 10 times, measured for N from 100 to 1149. Here alpha multiplies the product H h instead of H, so
-all connections to a neuron must have the same alpha.
+for tensors that the compiled loops of ``fused`` do not support, because those are faster (see
+``results/benchmarks``). Here alpha multiplies the product H h instead of H, so all connections to a
+neuron must have the same alpha.
 
 After the last step, an estimate tells whether the trace may have been clipped: between the steps a
 and b, |H[j, i]| is at most |H(a)[j, i]| plus the sum of |r(s) g(s)|[j] |h(s)|[i]. If this is above

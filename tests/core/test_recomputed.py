@@ -11,6 +11,7 @@ from plasticrl.core import build_cell, sequence
 from plasticrl.core.backends import recomputed
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.traceless import TRACELESS
+from plasticrl.core.cells.configs import PlasticLSTMConfig
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM
 
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -41,8 +42,9 @@ class OwnLSTM(PlasticLSTM):
 
 def test_it_is_chosen_where_the_traces_are_too_large() -> None:
     """Otherwise wide layers run out of memory, or narrow ones are recomputed needlessly."""
-    given = case(OPTIONS[0])
-    given.cell.__class__ = OwnLSTM
+    torch.manual_seed(0)
+    cell = OwnLSTM(3, PlasticLSTMConfig(hidden_size=7, **OPTIONS[0])).double()
+    given = Case(cell, 11, 2, 0.2)
     with patch.object(recomputed, "checkpoint", wraps=recomputed.checkpoint) as again:
         sequence(given.cell, given.inputs)
         assert again.call_count == 0

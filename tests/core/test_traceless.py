@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.cases import Case
 
-from plasticrl.core import Cell, build_cell, sequence
+from plasticrl.core import Cell, build_cell
 from plasticrl.core.backends import traceless
 from plasticrl.core.backends.eager import EAGER
 from plasticrl.core.backends.traceless import TRACELESS
@@ -104,7 +104,6 @@ def test_unsupported_rules_keep_their_trace(options: dict[str, Any]) -> None:
     """Otherwise an unsupported rule is computed as plain Hebb."""
     cell = build_cell("plastic_lstm", 3, hidden_size=SIZE, **options)
     assert not TRACELESS.supports(cell, torch.zeros(2, 1, 3))
-    sequence(cell, torch.zeros(2, 1, 3))
 
 
 def test_long_sequences_of_narrow_layers_keep_their_trace() -> None:

@@ -197,3 +197,11 @@ def test_without_a_gpu_triton_is_not_imported() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     assert done.stdout == "False\n"
+
+
+def test_a_plastic_lstm_is_not_run_as_an_rnn() -> None:
+    """Otherwise the kernels for a GPU compute the equations of another cell."""
+    cell = build_cell("plastic_lstm", 3, hidden_size=4)
+    backend = FusedBackend(TritonKernels())
+    assert not backend.supports(cell, torch.zeros(2, 1, 3))
+    assert backend.supports(build_cell("plastic_rnn", 3, hidden_size=4), torch.zeros(2, 1, 3))

@@ -136,7 +136,7 @@ def test_the_last_lines_say_how_to_go_on(
     out, err = capsys.readouterr()
     assert out == ""
     note, first, *progress, last = err.splitlines()
-    assert note.startswith("the preset trains for 4,800,000 steps: ")
+    assert note.startswith("this run trains for 150 steps and the preset for 4,800,000: ")
     assert first == f"run directory: {run}"
     assert progress[-1].startswith("100 %: 150 of 150 steps, reward ")
     assert last.startswith("trained 150 steps in ")

@@ -9,6 +9,8 @@ import torch
 from tests.agents.training.test_resume import CUES, MAZE, resume, rows, train
 
 from plasticrl.agents.population import PopulationA2C
+from plasticrl.agents.training import run
+from plasticrl.agents.training.logger import make_logger
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.training.together import why_not_together
 from plasticrl.commands import run_command
@@ -183,14 +185,13 @@ def test_a_start_that_fails_leaves_no_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise the command cannot be repeated, because its folders are not empty."""
-    create = RunDirectory.create
 
-    def fail_at_the_second(path: Path, **given: Any) -> RunDirectory:
-        if path.name == "seed1":
+    def fail_at_the_second(found: RunDirectory, *given: Any) -> Any:
+        if found.path.name == "seed1":
             raise RunError("the disk is full")
-        return create(path, **given)
+        return make_logger(found, *given)
 
-    monkeypatch.setattr(RunDirectory, "create", fail_at_the_second)
+    monkeypatch.setattr(run, "make_logger", fail_at_the_second)
     assert train_together(tmp_path, MAZE, 90, "0..1") == 2
     assert "the disk is full" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
@@ -214,7 +215,7 @@ def test_seeds_that_have_not_begun_are_named(
         (["1", "0..2"], "twice"),
         (["-1"], "-1"),
         (["0..50", "60..150"], "at most 100"),
-        (["3000000000"], "a seed must be at most 2147483647"),
+        (["3000000000"], "seed must be from 0 to 2147483647"),
         (["0", "--seeds", "1"], "--seeds is given more than once"),
         (["0", "--seed=1"], "--seed and --seeds"),
     ],
