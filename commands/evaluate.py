@@ -76,11 +76,13 @@ class EvaluateArguments:
 
     def check(self) -> None:
         """Raise ``UsageError`` for arguments that contradict each other or have invalid values."""
+        if len(self.runs) > 1:
+            raise UsageError("several runs can only be plotted: add --plot FILE.png, or name one")
         if len(self.runs) + (self.gallery is not None) != 1:
             raise UsageError(
                 "name exactly one: a run's folder, an episode's FILE.npz, or --gallery "
                 f"{'|'.join(gallery.names())}, as in: {command_line('evaluate')} "
-                "--gallery maze --watch; several runs are for --plot FILE; --help says more"
+                "--gallery maze --watch; --help says more"
             )
         if not 2 <= self.episodes <= MOST_EPISODES:
             raise UsageError(

@@ -69,8 +69,8 @@ def _default_hint(text: str, label: str) -> str:
             happens without the flag.
         label: the default as tyro writes it.
     """
-    if label == "":
-        return "(default: nothing)"
+    if label == "":  # an empty list, or no change of a preset's list
+        return "" if "preset" in text else "(default: none)"
     if label == "None" and not re.search(r"\bNone\b", text):
         return ""
     return f"(default: {label})"

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,10 +112,12 @@ def _usage() -> str:
         f"  {command} --resume DIR",
         "",
     ]
+    width = shutil.get_terminal_size().columns
     for title, presets in (("agents", AGENT_PRESETS), ("supervised tasks", TASK_PRESETS)):
         lines.append(f"{title}:")
         for name, make in presets.items():
-            lines.append(f"  {name:<24}{(make.__doc__ or '').splitlines()[0]}")
+            about = f"  {name:<24}{(make.__doc__ or '').splitlines()[0]}"
+            lines += textwrap.wrap(about, width, subsequent_indent=" " * 26)
         lines.append("")
     return "\n".join([*lines, f"All settings of a preset: {command} PRESET --help"])
 

@@ -354,7 +354,7 @@ def test_evaluate_without_a_run(refused: Refused) -> None:
     """Otherwise the user does not learn how to start."""
     said = refused(evaluate_main)
     assert "name exactly one: a run's folder, " in said
-    assert "plasticrl evaluate --gallery maze --watch; several runs are for --plot FILE" in said
+    assert "plasticrl evaluate --gallery maze --watch; --help says more" in said
 
 
 def test_a_folder_with_the_name_of_a_setting(

@@ -61,7 +61,7 @@ def test_the_help_is_one_paragraph_that_names_flags(capsys: pytest.CaptureFixtur
     assert "--net.no-decays: it does not." in text
     assert "--net.clip FLOAT" in text
     assert "The limit. By default there is none. --net.decays" in text
-    assert "Words. (default: nothing)" in text
+    assert "Words. (default: none)" in text
     assert parse_flags(Outer, [], Outer(n_envs=7), prog="x") == Outer(n_envs=7)
 
 
