@@ -148,9 +148,12 @@ class FusedBackend:
     def stepper(
         self, cell: Cell[PlasticState], state: PlasticState, n_steps: int
     ) -> "FusedStepper":
-        """Make a stepper; raise ``ValueError`` if the state is not contiguous."""
+        """Make a stepper; raise ``ValueError`` if the state cannot be changed in place."""
         if not all(leaf.is_contiguous() for leaf in leaves(state)):
             raise ValueError("a state that is not contiguous cannot be changed in place")
+        places = [leaf.data_ptr() for leaf in leaves(state) if leaf.numel()]
+        if len(set(places)) < len(places):
+            raise ValueError("two tensors of the state share their memory: clone one of them")
         if isinstance(cell, Population):
             cell.check_rows(len(state.hidden))
         return FusedStepper(self, cast(PlasticCell, cell), state, n_steps)
@@ -273,8 +276,9 @@ class _RunPlasticNet(torch.autograd.Function):
         return outputs, final.hidden.clone(), final.trace, final.eligibility, final_cell
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, g_outputs, *g_state):  # type: ignore[no-untyped-def]
+        if torch.is_grad_enabled():  # because of create_graph=True
+            raise RuntimeError("the fused loops have no second derivatives: use backend='eager'")
         outputs, hidden, mask, starts, cell, *parameters = ctx.saved_tensors
         net = PlasticNet(*ctx.options, *parameters)
         saved = SavedForBackward(outputs, hidden, mask, starts, cell=cell, **ctx.others)

@@ -323,3 +323,20 @@ def test_the_record_of_an_actor_does_not_keep_the_graph() -> None:
     assert outputs.grad_fn is not None
     assert record.outputs.grad_fn is None
     torch.testing.assert_close(outputs, record.outputs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_second_derivatives_are_refused(core: str) -> None:
+    """Otherwise they lack the part of the loops, without an error."""
+    cell, inputs = build_cell(core, 2, hidden_size=3), torch.ones(3, 1, 2, requires_grad=True)
+    outputs, _ = sequence(cell, inputs)
+    with pytest.raises(RuntimeError, match="second derivatives: use backend='eager'"):
+        torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
+
+
+def test_a_state_whose_tensors_share_memory_is_refused() -> None:
+    """Otherwise a step reads what it has just written."""
+    cell = build_cell("plastic_lstm", 2, hidden_size=3)
+    state = cell.initial_state(2)
+    with pytest.raises(ValueError, match="share their memory"):
+        stepper(cell, state._replace(cell=state.hidden), "fused")
