@@ -14,11 +14,11 @@ from numba import njit
 from plasticrl import envs
 from plasticrl.agents.sampling import Heads, sample_action
 from plasticrl.core.backends.numba_forward import (
-    Vectors,
     after_activity,
     begin_row,
     finish_row,
     keep_checkpoint,
+    new_vectors,
     restart,
     update_and_product,
 )
@@ -123,21 +123,7 @@ def compiled_loop(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        width = shape[1]
-        post = np.zeros(width, dtype)
-        hidden = np.zeros(width, dtype) if kind.gated else post
-        n_cells = n if kind.gated else 0
-        v = Vectors(
-            before=np.zeros(width, dtype),
-            pre=np.zeros(width, dtype),
-            post=post,
-            rate=np.zeros(width, dtype),
-            leak=np.zeros(width, dtype),
-            total=np.zeros(width, dtype),
-            hidden=hidden,
-            cell=np.zeros(n_cells, dtype),
-            gates=np.zeros(4 * n_cells, dtype),
-        )
+        v = new_vectors(kind, shape[1], n, dtype)
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
             for t in range(steps + 1):  # the last pass only computes the update

@@ -14,6 +14,7 @@ from benchmarks.machine import describe, git_commit, usable_cores
 from benchmarks.measuring import Settings, say
 from benchmarks.registry import NAMES, load
 from benchmarks.report import Finished, Report, section
+from plasticrl.runs import keep_freed_memory
 
 OUT = Path("results", "benchmarks")
 TRIAL_OUT = Path("results", "trial")
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         machine=describe(settings.threads),
     )
     _use_threads(settings.threads)
+    keep_freed_memory()  # as a training does
     try:
         for name in dict.fromkeys(options.only):
             report.benchmarks[name] = _measure(name, settings)

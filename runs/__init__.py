@@ -15,6 +15,7 @@ from plasticrl.runs.errors import DivergedError, RunError, UsageError, UserCodeE
 from plasticrl.runs.files import atomic_write, make_folder, null_non_finite
 from plasticrl.runs.intervals import mean_interval, rounded, wilson_interval
 from plasticrl.runs.lock import FolderLock
+from plasticrl.runs.memory import keep_freed_memory
 from plasticrl.runs.metrics import MetricsLog, read_metrics
 from plasticrl.runs.seeds import check_seed
 from plasticrl.runs.strict import flat, from_dict, to_dict
@@ -54,6 +55,7 @@ __all__ = [
     "from_dict",
     "get_rng_state",
     "has_checkpoint",
+    "keep_freed_memory",
     "latest_checkpoint",
     "load_checkpoint",
     "load_latest",

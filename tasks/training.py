@@ -19,6 +19,7 @@ from plasticrl.runs import (
     check_device,
     from_dict,
     has_checkpoint,
+    keep_freed_memory,
     load_latest,
     make_folder,
     remove_old_checkpoints,
@@ -199,6 +200,7 @@ def open_run(path: Path) -> tuple[RunDirectory, TaskConfig]:
 
 def _prepare(config: TaskConfig) -> Task[Any]:
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     check_device(config.device, "cpu")
     task = build_task(config)
     _check_memory(task)

@@ -38,6 +38,7 @@ from plasticrl.runs import (
     TrainingSession,
     UsageError,
     UserCodeError,
+    keep_freed_memory,
     load_latest,
     remove_old_checkpoints,
     save_checkpoint,
@@ -87,6 +88,7 @@ class TrainingRun:
         """
         check_run_memory(config)
         torch.set_num_threads(config.threads)
+        keep_freed_memory()
         with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)
             # The curriculum is checked now, so that a mistake leaves no run directory.
@@ -138,6 +140,7 @@ class TrainingRun:
         check_run_memory(config)
         checkpoint = load_latest(run.checkpoints_path)
         torch.set_num_threads(config.threads)
+        keep_freed_memory()
         curriculum = build_curriculum(config)
         with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
             model = build_model(config, env)

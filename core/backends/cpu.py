@@ -404,7 +404,7 @@ def _run(kernel: Callable[..., None], nets: list[tuple[Any, ...]], cuts: np.ndar
     """
     n_rows, n_groups, n_threads = cuts[-1], len(cuts) - 1, torch.get_num_threads()
     # One call takes all groups of a net if there is one thread, else a quarter of a thread's share.
-    size = n_groups if n_threads == 1 else max(1, n_groups * len(nets) // (4 * n_threads))
+    size = n_groups if n_threads == 1 else max(1, n_groups * len(nets) // (8 * n_threads))
     calls = [
         (*arguments, cuts + number * n_rows, first, min(first + size, n_groups))
         for number, arguments in enumerate(nets)

@@ -16,6 +16,7 @@ from numba import njit
 from plasticrl.core.backends.numba_gates import gated_activity
 from plasticrl.core.backends.numba_update import (
     INLINED,
+    INNER,
     KERNEL,
     Kind,
     copy,
@@ -50,6 +51,25 @@ class Vectors(NamedTuple):
     """The LSTM's cell at t."""
     gates: np.ndarray
     """The LSTM's gates and candidate at t."""
+
+
+@njit(**INNER)
+def new_vectors(kind, width, n, dtype):
+    """Allocate the vectors of N neurons, padded to P = ``width``."""
+    post = np.zeros(width, dtype)
+    hidden = np.zeros(width, dtype) if kind.gated else post
+    n_cells = n if kind.gated else 0
+    return Vectors(
+        before=np.zeros(width, dtype),
+        pre=np.zeros(width, dtype),
+        post=post,
+        rate=np.zeros(width, dtype),
+        leak=np.zeros(width, dtype),
+        total=np.zeros(width, dtype),
+        hidden=hidden,
+        cell=np.zeros(n_cells, dtype),
+        gates=np.zeros(4 * n_cells, dtype),
+    )
 
 
 @njit(**INLINED)
@@ -162,21 +182,7 @@ def compiled_forward(kind: Kind):
         steps, _, n = out.outputs.shape
         shape, dtype = parameters.weight.shape, parameters.weight.dtype
         H, E = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        width = shape[1]
-        post = np.zeros(width, dtype)
-        hidden = np.zeros(width, dtype) if kind.gated else post
-        n_cells = n if kind.gated else 0
-        v = Vectors(
-            before=np.zeros(width, dtype),
-            pre=np.zeros(width, dtype),
-            post=post,
-            rate=np.zeros(width, dtype),
-            leak=np.zeros(width, dtype),
-            total=np.zeros(width, dtype),
-            hidden=hidden,
-            cell=np.zeros(n_cells, dtype),
-            gates=np.zeros(4 * n_cells, dtype),
-        )
+        v = new_vectors(kind, shape[1], n, dtype)
         for b in range(cuts[first], cuts[last]):
             begin_row(kind, state, H, E, v, b, n)
             for t in range(steps + 1):  # the last pass only computes the update
