@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/python evaluate.py $(RUN) --episodes 256 --ablate-plasticity --record $(RUN)/episode.gif
 
 test: .venv/dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: lint types layers test
 

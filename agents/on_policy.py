@@ -249,7 +249,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 clipped_actions = self.policy.clip(actions)
                 self.num_timesteps += env.num_envs
 
-                callback.update_locals(locals())
+                callback.update_locals(_without_rollout(locals()))
                 if not callback.on_step():
                     return False
                 if any_of(dones):
@@ -278,7 +278,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         self._stepper, self._masks = rollout.stepper, rollout.masks
         self._modulating_activities = rollout.modulating_activities
         self._fill_in(rollout_buffer, rollout.outputs.flatten(0, 1), state)
-        callback.update_locals(locals())
+        callback.update_locals(_without_rollout(locals()))
         callback.on_rollout_end()
         return True
 
@@ -567,6 +567,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 f"there is no policy {policy_name!r} with a recurrent core: use {names}"
             )
         return super()._get_policy_from_name(policy_name)
+
+
+def _without_rollout(variables: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the rollout, whose arrays would stay in memory as long as a callback does."""
+    return {name: value for name, value in variables.items() if name != "rollout"}
 
 
 def _store(buffer: RolloutBuffer, first: int, steps: Step) -> None:

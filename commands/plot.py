@@ -67,23 +67,36 @@ def plot(paths: Sequence[Path], arguments: PlotArguments) -> int:
     Raises:
         UsageError, RunError, ViewerError: a path, a run or a metric is wrong.
     """
-    from plasticrl.viewer.curves import check_plot_path, save_curves
+    from plasticrl.viewer.curves import check_plot_path
 
     assert arguments.plot is not None
     check_plot_path(arguments.plot)
     runs = [RunDirectory.open(path) for path in paths]
-    axes = _axes(runs)
+    axes = axes_of(runs)
     metric = arguments.metric or axes.metric
     curves = read_curves(runs, metric, arguments.by, arguments.average)
-    note = _note(curves, arguments.average)
-    save_curves(curves, arguments.plot, axes.steps, METRIC_LABELS.get(metric, metric), note)
+    draw_curves(curves, arguments.plot, axes.steps, metric, arguments.average)
     for curve in curves:
         print(printable(_last_value(curve, metric)))
-    say(f"wrote {arguments.plot}")
     return 0
 
 
-def _axes(runs: Sequence[RunDirectory]) -> Axes:
+def draw_curves(
+    curves: "Sequence[Curve]", path: Path, steps: str, metric: str, average: str
+) -> None:
+    """Write a picture of curves, and say so.
+
+    Args:
+        steps: the label of the horizontal axis.
+    """
+    from plasticrl.viewer.curves import save_curves
+
+    note = _note(curves, average)
+    save_curves(curves, path, steps, METRIC_LABELS.get(metric, metric), note)
+    say(f"wrote {path}")
+
+
+def axes_of(runs: Sequence[RunDirectory]) -> Axes:
     if not runs:
         raise UsageError("--plot draws the curves of runs: name one or more run directories")
     first = runs[0]

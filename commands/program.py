@@ -26,6 +26,7 @@ LONGEST_WORD, LONGEST_MESSAGE = 1_000, 4_000
 COMMANDS = {
     "train": "train an agent or a net on a supervised task, or continue a run",
     "evaluate": "measure, watch, record or plot what was trained",
+    "sweep": "train presets x seeds x settings side by side, with Ray",
     "data": "list the data sets: embedded, found or missing",
 }
 SCRIPTS = {

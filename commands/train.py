@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] in ("-h", "--help"):
         print(_usage())
         return 0
-    _check_preset(argv)
+    check_preset(argv)
     preset, flags = argv[0], argv[1:]
     config = PRESETS[preset]()
     if isinstance(config, TaskConfig):
@@ -122,7 +122,7 @@ def _usage() -> str:
     return "\n".join([*lines, f"All settings of a preset: {command} PRESET --help"])
 
 
-def _check_preset(argv: Sequence[str]) -> None:
+def check_preset(argv: Sequence[str]) -> None:
     """Raise ``UsageError``, which suggests a preset, if the first word is not a preset."""
     word = argv[0] if argv else "-"
     if word in PRESETS:
@@ -149,16 +149,21 @@ def _prog(preset: str) -> str:
 def _train_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> int:
     arguments = parse_agent(preset, config, flags)
     chosen = arguments.config
-    if preset in GENERIC and not {"--env-id", "--env_id"}.intersection(flag_words(flags)):
-        raise UsageError(
-            f"{preset} needs --env-id, as in: {_prog(preset)} --env-id CartPole-v1; an environment "
-            "of your own module is named --env-id module:MyEnv-v0"
-        )
+    _check_env_id(preset, flags)
     say_loading(preset)
     import_from_here(chosen.modules)
     if arguments.seeds:
         return _train_seeds(preset, arguments)
     return _train_seed(preset, arguments, arguments.run_dir or _new_run_dir(preset, chosen.seed))
+
+
+def _check_env_id(preset: str, flags: Sequence[str]) -> None:
+    """Raise ``UsageError`` if the preset has no environment and the flags name none."""
+    if preset in GENERIC and not {"--env-id", "--env_id"}.intersection(flag_words(flags)):
+        raise UsageError(
+            f"{preset} needs --env-id, as in: {_prog(preset)} --env-id CartPole-v1; an environment "
+            "of your own module is named --env-id module:MyEnv-v0"
+        )
 
 
 def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
@@ -356,17 +361,51 @@ _NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
 
 
 def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
-    form = unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
+    chosen, run_dir = _parse_task(preset, config, flags)
+    with flags_in_errors(_task_form(config)):
+        say_loading(preset)
+        from plasticrl.tasks.training import SupervisedRun
+
+        path = run_dir or _new_run_dir(preset, chosen.seed)
+        run = SupervisedRun.start(chosen, preset, path)
+    return _learn_task(run)
+
+
+def _parse_task(
+    preset: str, config: TaskConfig, flags: Sequence[str]
+) -> tuple[TaskConfig, Path | None]:
+    """Change a task's preset by flags, and return its config and the folder that a flag names."""
+    form = _task_form(config)
     about = f"Train on a supervised task: {preset}. Flags change the preset."
     parsed = parse_flags(form, flags, _copy(config, form), prog=_prog(preset), description=about)
     with flags_in_errors(form):
         chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
-        say_loading(preset)
-        from plasticrl.tasks.training import SupervisedRun
+    return chosen, parsed.run_dir
 
-        path = parsed.run_dir or _new_run_dir(preset, chosen.seed)
-        run = SupervisedRun.start(chosen, preset, path)
-    return _learn_task(run)
+
+def _task_form(config: TaskConfig) -> type[Any]:
+    return unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
+
+
+def parse_training(preset: str, flags: Sequence[str]) -> TrainConfig | TaskConfig:
+    """Return the config of the run that ``plasticrl train PRESET FLAGS`` would begin.
+
+    Raises:
+        UsageError: a flag does not exist, or has an invalid value.
+    """
+    config = PRESETS[preset]()
+    if isinstance(config, TaskConfig):
+        return _parse_task(preset, config, flags)[0]
+    _check_env_id(preset, flags)
+    return parse_agent(preset, config, flags).config
+
+
+def training_form(preset: str, core: str | None = None) -> type[Any]:
+    """The dataclass of the flags of ``plasticrl train PRESET --core.name CORE``."""
+    config = PRESETS[preset]()
+    if isinstance(config, TaskConfig):
+        return _task_form(config)
+    return type(_agent_form(config, [] if core is None else ["--core.name", core]))
 
 
 def _resume(argv: Sequence[str]) -> int:

@@ -81,6 +81,11 @@ def latest_checkpoint(folder: str | Path) -> Path:
     return _existing(folder)[-1]
 
 
+def latest_step(folder: str | Path) -> int:
+    """Return the step of the latest checkpoint, without reading the file; -1 if there is none."""
+    return max(map(_step, _checkpoints(Path(folder))), default=-1)
+
+
 class DamagedError(RunError):
     """A checkpoint is damaged, or is not one."""
 

@@ -7,12 +7,12 @@ import pytest
 
 ALLOCATE = """
 import resource
-import torch
 from plasticrl.runs import keep_freed_memory
 {call}
 def allocate():
     for _ in range(5):
-        torch.ones(64 << 18)  # 64 MiB
+        b"x" * size
+size = 64 << 20  # in a variable, so that Python does not compute the bytes in advance
 allocate()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 allocate()
