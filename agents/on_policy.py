@@ -9,11 +9,11 @@ output. An array (T B, ...) is an array (T, B, ...) with its first two axes flat
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from plasticrl.agents.acting import in_full_precision
+from plasticrl.agents.distributed import ALONE, Ranks, averaging_gradients
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
 from plasticrl.agents.options import SCHEDULES, OnPolicyOptions, check_learning_rate
@@ -54,6 +55,9 @@ from plasticrl.core.stock import Snapshot
 from plasticrl.core.unroll import Stepper
 from plasticrl.envs.arrays import any_of
 from plasticrl.runs import DivergedError, UsageError, UserCodeError, notify_compilation
+
+Evaluation: TypeAlias = tuple[Tensor, Tensor, Distribution]
+"""Values (T B, 1), log-probabilities (T B,) and distributions of a rollout, with gradient."""
 
 
 class Experience(NamedTuple):
@@ -176,6 +180,23 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         self._stepper: Stepper[Any] | None = None
         self._modulating_activities: Sequence[Tensor | None] = ()
         self._masks: Tensor | None = None
+        self.ranks = ALONE
+        self._averaging: Callable[..., Evaluation] | None = None
+
+    def distribute(self, ranks: Ranks) -> None:
+        """Train together with other processes, each of which has a share of the environments.
+
+        Call it before ``learn``, on the ranks of ``plasticrl.agents.distributed``, whose models
+        have the same weights and seed.
+        """
+        self.ranks = self.policy.ranks = ranks
+        if ranks.size > 1:
+            self._averaging = averaging_gradients(self.policy, self.policy.evaluate_rollout)
+
+    def _evaluate_rollout(self, *arguments: Any) -> Evaluation:
+        """Call ``evaluate_rollout`` of the policy; gradients are averaged over the ranks."""
+        evaluate = self._averaging or self.policy.evaluate_rollout
+        return evaluate(*arguments)
 
     def _check_options(self) -> None:
         if not issubclass(self.policy_class, PlasticPolicy):
@@ -195,7 +216,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     @property
     def n_rollouts(self) -> int:
         """The number of rollouts so far."""
-        return self.num_timesteps // (self.n_steps * self.n_envs)
+        return self.num_timesteps // (self.n_steps * self.n_envs * self.ranks.size)
 
     def _excluded_save_params(self) -> list[str]:
         # The state of the environments is not saved, so a loaded model begins new episodes.
@@ -207,6 +228,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             "_stepper",
             "_modulating_activities",
             "_masks",
+            "_averaging",
+            "ranks",
         ]
         return [*super()._excluded_save_params(), *own]
 
@@ -247,7 +270,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
                 obs, starts, actions, new_obs, rewards, dones, infos = step
                 clipped_actions = self.policy.clip(actions)
-                self.num_timesteps += env.num_envs
+                self.num_timesteps += env.num_envs * self.ranks.size
 
                 callback.update_locals(_without_rollout(locals()))
                 if not callback.on_step():
@@ -409,7 +432,8 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         """Scale to zero mean and unit standard deviation, if ``normalize_advantage`` is set."""
         if not self.normalize_advantage or advantages.numel() < 2:
             return advantages
-        return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        of_all = self.ranks.gather(advantages)
+        return (advantages - of_all.mean()) / (of_all.std() + 1e-8)
 
     def _concentration(self, distribution: Distribution, log_prob: Tensor) -> Tensor:
         """Return the negative entropy (M,), or Simpson's concentration, of M distributions."""

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from plasticrl.agents.acting import Actor, SeparateExtractor, in_full_precision
 from plasticrl.agents.cores import build_core, check_core
+from plasticrl.agents.distributed import ALONE
 from plasticrl.agents.masking import check_masks, masked
 from plasticrl.agents.stacked_linear import StackedLinear
 from plasticrl.core import Cell, sequence
@@ -98,6 +99,8 @@ class PlasticPolicy(ActorCriticPolicy):
     value_mean: Tensor
     value_std: Tensor
     n_rescaled: Tensor
+    ranks = ALONE
+    """The processes that train this policy together; see ``distribute`` of the algorithms."""
 
     def __init__(
         self,
@@ -487,7 +490,10 @@ class PlasticPolicy(ActorCriticPolicy):
 
     def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
         """Draw random numbers (T, B) from [0, 1), with which actions are sampled."""
-        return torch.rand(n_steps, n_rows, device=self.device)
+        # Each rank draws those of all, so that they are the numbers that one process would draw.
+        n_all = n_rows * self.ranks.size
+        of_all = torch.rand(n_steps, n_all, device=self.device)
+        return of_all[:, self.ranks.rows(n_all)].contiguous()
 
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Clip the actions of a ``Box`` to its bounds; return others unchanged."""

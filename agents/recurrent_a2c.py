@@ -112,8 +112,8 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         rollout = self._experience()
         if self.normalize_returns:
-            self.policy.rescale_values(rollout.returns)
-        values, log_probs, distribution = self.policy.evaluate_rollout(
+            self.policy.rescale_values(self.ranks.gather(rollout.returns))
+        values, log_probs, distribution = self._evaluate_rollout(
             rollout.observations,
             rollout.actions,
             rollout.start_state,

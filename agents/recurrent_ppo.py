@@ -133,7 +133,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(remaining)
         rollout = self._experience()
         if self.normalize_returns:
-            self.policy.rescale_values(rollout.returns)
+            self.policy.rescale_values(self.ranks.gather(rollout.returns))
         n_rows = max(1, self.batch_size // self.n_steps)
         steps: list[_Step] = []
         for epoch in range(self.n_epochs):
@@ -160,7 +160,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             losses={name: loss.item() for name, loss in losses.items()},
             loss=self._total(losses).item(),
             # Schulman's unbiased estimate of KL(old policy || new policy), as in SB3.
-            approx_kl=float(((ratio - 1) - ratio.log()).mean()),
+            approx_kl=float(self.ranks.gather((ratio - 1) - ratio.log()).mean()),
             clip_fraction=float(((ratio - 1).abs() > clip_range).float().mean()),
         )
 
@@ -168,13 +168,14 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         self, minibatch: Experience, clip_range: float, clip_range_vf: float | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of a minibatch by name, and the ratios of new to old probabilities (M,)."""
-        values, log_probs, distribution = self.policy.evaluate_rollout(
+        values, log_probs, distribution = self._evaluate_rollout(
             minibatch.observations,
             minibatch.actions,
             minibatch.start_state,
             minibatch.episode_starts,
             self.bptt_length,
-            action_masks=minibatch.action_masks,
+            None,
+            minibatch.action_masks,
         )
         advantages = self._normalized(minibatch.advantages)
         ratio = torch.exp(log_probs - minibatch.log_probs)

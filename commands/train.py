@@ -1,12 +1,13 @@
 """``plasticrl train``: train an agent or a net on a supervised task, or resume a run."""
 
 import json
+import os
 import shlex
 import shutil
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,10 @@ _CORE_NAME: Any = Annotated[
     tyro.conf.arg(help="The kind of the core. Each kind has its own options."),
 ]
 _RUN_DIR = tyro.conf.arg(help="Folder of the run. By default a new one under logs/.")
+_DISTRIBUTED = tyro.conf.arg(
+    help="Train in several processes, which torchrun starts: each has an equal share of the "
+    "environments, and the gradients are averaged."
+)
 _SEEDS_HELP = tyro.conf.arg(
     help="Train a run for each of these seeds, such as 0..8 (with both ends) or 0 1 5, instead of "
     "--seed. With --run-dir, the runs are in its folders seed0, seed1 and so on."
@@ -70,6 +75,8 @@ class AgentArguments(NamedTuple):
     """Empty if ``--seeds`` is not given."""
     dropped: dict[str, Any]
     """The settings of the preset that ``vary_config`` has dropped."""
+    distributed: bool
+    """Whether this is one of several processes that train the agent together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +93,8 @@ class ResumeArguments:
     device: str | None = None
     """cpu, cuda (or cuda:1, ...), or auto: the device on which the training of an agent continues;
     by default the run's own setting, which this flag does not change."""
+    distributed: bool = False
+    """Continue the training of an agent in several processes, which torchrun starts."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -172,9 +181,28 @@ def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
     config = arguments.config
     form = type(_agent_form(config, ()))
     with flags_in_errors(form):
-        run = TrainingRun.start(config, preset, path, arguments.dropped)
-    _say_what_differs(preset, arguments, form)
-    return _learn_agent(run)
+        ranks = _ranks(arguments.distributed, config.device)
+        run = TrainingRun.start(config, preset, path, arguments.dropped, ranks)
+    with _quiet_unless(ranks.leads):
+        _say_what_differs(preset, arguments, form)
+        return _learn_agent(run)
+
+
+def _ranks(distributed: bool, device: str) -> Any:
+    """The processes that train the agent together."""
+    from plasticrl.agents.distributed import ALONE, join_ranks
+
+    return join_ranks(device) if distributed else ALONE
+
+
+@contextmanager
+def _quiet_unless(speaks: bool) -> Iterator[None]:
+    """A context in which only one of several processes prints; errors are raised through it."""
+    if speaks:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def _say_what_differs(preset: str, arguments: AgentArguments, form: type[Any]) -> None:
@@ -277,11 +305,14 @@ def parse_agent(preset: str, config: TrainConfig, flags: Sequence[str]) -> Agent
     parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
     given = given_values(flags, parsed)
     run_dir, seeds = given.pop("run_dir", None), given.pop("seeds", ())
+    distributed = given.pop("distributed", False)
     if seeds and "seed" in given:
         raise UsageError("--seed and --seeds cannot be used together: leave one out")
+    if seeds and distributed:
+        raise UsageError("--seeds and --distributed cannot be used together: leave one out")
     with flags_in_errors(type(form)):
         chosen, dropped = vary_config(config, given)
-    return AgentArguments(chosen, run_dir, seeds, dropped)
+    return AgentArguments(chosen, run_dir, seeds, dropped, distributed)
 
 
 def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
@@ -302,6 +333,7 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
         ("env_kwargs", Annotated[dict[str, OptionValue], _NAME_VALUE], None),
         ("run_dir", Annotated[Path | None, _RUN_DIR], None),
         ("seeds", Annotated[tuple[int, ...], SEEDS, _SEEDS_HELP], ()),
+        ("distributed", Annotated[bool, _DISTRIBUTED], False),
     )
     parts = {
         "core": _copy(core, core_form),
@@ -419,8 +451,8 @@ def _resume(argv: Sequence[str]) -> int:
     arguments = parse_flags(ResumeArguments, argv, prog=command_line("train"))
     run = RunDirectory.open(arguments.resume)  # reports a damaged run before torch is loaded
     if run.kind == SUPERVISED:
-        for flag in ("total_timesteps", "device"):
-            if getattr(arguments, flag) is not None:
+        for flag in ("total_timesteps", "device", "distributed"):
+            if getattr(arguments, flag) not in (None, False):
                 raise UsageError(
                     f"--{flag.replace('_', '-')} is for agents: leave it out to continue a "
                     "supervised run"
@@ -434,10 +466,14 @@ def _resume(argv: Sequence[str]) -> int:
 
     with flags_in_errors(ResumeArguments):
         import_from_here(arguments.allow_import)
+        device = arguments.device or run.config.get("device", "auto")
+        ranks = _ranks(arguments.distributed, device)
         agent = TrainingRun.resume(
-            arguments.resume, arguments.total_timesteps, arguments.allow_import, arguments.device
+            *(arguments.resume, arguments.total_timesteps, arguments.allow_import),
+            *(arguments.device, ranks),
         )
-    return _learn_agent(agent)
+    with _quiet_unless(ranks.leads):
+        return _learn_agent(agent)
 
 
 def _learn_agent(training: Any) -> int:
@@ -462,7 +498,8 @@ def _learn_agent(training: Any) -> int:
     form = type(_agent_form(training.config, ()))
     try:
         with _advice_in_errors([training]), flags_in_errors(form):
-            trained = training.learn(TrainingSession(ProgressBar(partial(with_flags, form=form))))
+            progress = ProgressBar(partial(with_flags, form=form)) if training.ranks.leads else None
+            trained = training.learn(TrainingSession(progress, training.ranks.any))
     except KeyboardInterrupt:
         return _interrupted(run, _more_flags(training))
     done = f"trained {trained.n_timesteps:,} steps in {trained.seconds:.0f} s"
@@ -513,6 +550,7 @@ def _more_flags(training: Any) -> str:
         "--device": training.changed_device,
     }
     flags = "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
+    flags += " --distributed" if training.ranks.size > 1 else ""
     return f"{flags}{_allowing(training.config)}"
 
 

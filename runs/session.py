@@ -50,10 +50,16 @@ class TrainingSession:
 
     Args:
         progress: shows how far the training has come; by default nothing is shown.
+        agree: for a training of several processes, which must stop at the same update. It is called
+            between two updates with whether this process was told to stop, and returns whether any
+            process was.
     """
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(
+        self, progress: Progress | None = None, agree: Callable[[bool], bool] = bool
+    ) -> None:
         self.progress = progress or NoProgress()
+        self._agree = agree
 
     @contextmanager
     def training(
@@ -106,10 +112,11 @@ class TrainingSession:
         self.progress.update(done, figure)
         if self._updates_saved is None:
             self._updates_saved = n_updates
-        if ended or self._signals.received or self._is_due(n_updates):
+        stop = self._agree(self._signals.received)
+        if ended or stop or self._is_due(n_updates):
             self._save()
             self._updates_saved, self._time_saved = n_updates, time.monotonic()
-        if self._signals.received and not ended:
+        if stop and not ended:
             raise KeyboardInterrupt
 
     @property

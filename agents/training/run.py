@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.distributed import ALONE, Ranks
 from plasticrl.agents.divergence import describe_weights
 from plasticrl.agents.failures import closed_on_error, environment_errors
 from plasticrl.agents.normalization import describe_statistics
@@ -25,10 +27,15 @@ from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunAlgorithm, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
-from plasticrl.agents.training.environments import build_training_env
+from plasticrl.agents.training.environments import build_training_env, is_native
 from plasticrl.agents.training.logger import flush, make_logger, quiet_writer_threads
 from plasticrl.agents.training.sizes import check_run_memory
-from plasticrl.agents.training.snapshot import checkpoint_content, checkpoint_in_errors, restore
+from plasticrl.agents.training.snapshot import (
+    checkpoint_content,
+    checkpoint_in_errors,
+    of_rank,
+    restore,
+)
 from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.runs import (
     DivergedError,
@@ -44,6 +51,34 @@ from plasticrl.runs import (
     save_checkpoint,
     to_dict,
 )
+
+
+def _of_rank(config: TrainConfig, ranks: Ranks) -> TrainConfig:
+    """Return the config with this rank's share of the environments.
+
+    Raises:
+        UsageError: several processes cannot train with this config.
+    """
+    if ranks.size == 1:
+        return config
+    reasons = {
+        "needs an environment of this package": not is_native(config),
+        "does not go with normalize": config.normalize,
+        "does not go with a curriculum": config.curriculum.option is not None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(f"a training by several processes {reason}")
+    return replace(config, n_envs=ranks.share(config.n_envs))
+
+
+def _distribute(model: RunAlgorithm, config: TrainConfig, ranks: Ranks) -> None:
+    """Make a model one of those that the ranks train together, if there are several."""
+    if ranks.size == 1:
+        return
+    model.distribute(ranks)
+    assert model.env is not None
+    model.env.seed(config.seed + ranks.rows(config.n_envs).start)
 
 
 class Trained(NamedTuple):
@@ -63,7 +98,8 @@ class TrainingRun:
     config: TrainConfig
     model: RunAlgorithm
     curriculum: Curriculum | None
-    lock: FolderLock
+    lock: FolderLock | None
+    """None in a rank that does not lead."""
     total_timesteps: int
     """Number of environment steps, counted from the start of the run, at which training ends."""
     seconds: float = 0.0
@@ -71,29 +107,45 @@ class TrainingRun:
     _started_at: float = field(default=0.0, init=False)
     damaged: tuple[str, ...] = ()
     """For each checkpoint later than the restored one, a sentence about why it is unreadable."""
+    ranks: Ranks = ALONE
+    """The processes that train the run together. Only the leading one writes it."""
 
     @classmethod
     def start(
-        cls, config: TrainConfig, preset: str, path: Path, dropped: Mapping[str, Any] | None = None
+        cls,
+        config: TrainConfig,
+        preset: str,
+        path: Path,
+        dropped: Mapping[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> "TrainingRun":
         """Begin a run in a new directory.
 
         Args:
             dropped: the preset's settings that ``vary_config`` dropped, for the run's config.json.
+            ranks: the processes that train the run together. Each has a share of the environments.
 
         Raises:
-            UsageError: the settings contradict each other, or the directory is not empty.
+            UsageError: the settings contradict each other or cannot be trained by several
+                processes, or the directory is not empty.
             UserCodeError: the environment failed.
             WriteError: the directory cannot be written.
         """
         check_run_memory(config)
         torch.set_num_threads(config.threads)
         keep_freed_memory()
-        with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
-            model = build_model(config, env)
+        own = _of_rank(config, ranks)
+        with quiet_writer_threads(), closed_on_error(build_training_env(own)) as env:
+            model = build_model(own, env)
+            _distribute(model, config, ranks)
             # The curriculum is checked now, so that a mistake leaves no run directory.
             if (curriculum := build_curriculum(config)) is not None:
                 curriculum.check(env)
+            total = config.total_timesteps
+            if not ranks.leads:
+                model.set_logger(Logger(None, []))
+                run = RunDirectory(path, KIND, preset, to_dict(config), {}, {})
+                return cls(run, config, model, curriculum, None, total, ranks=ranks)
             run = RunDirectory.create(
                 path,
                 kind=KIND,
@@ -105,7 +157,7 @@ class TrainingRun:
             with run.discarded_on_error():
                 lock = FolderLock(path)
                 model.set_logger(make_logger(run, 0, {}, lock.check))
-        return cls(run, config, model, curriculum, lock, config.total_timesteps)
+        return cls(run, config, model, curriculum, lock, total, ranks=ranks)
 
     @classmethod
     def resume(
@@ -114,6 +166,7 @@ class TrainingRun:
         total_timesteps: int | None = None,
         allowed: Collection[str] = (),
         device: str | None = None,
+        ranks: Ranks = ALONE,
     ) -> "TrainingRun":
         """Continue a run from its latest checkpoint.
 
@@ -123,6 +176,8 @@ class TrainingRun:
             allowed: the modules that the run's config may name. Those that it names are imported.
             device: a device for this resumption only; by default the one in the run's config. On
                 another device, the policy samples other actions.
+            ranks: the processes that train the run together. There may be another number of them
+                than before.
 
         Raises:
             RunError: the run is missing or damaged, or another process trains it.
@@ -136,16 +191,21 @@ class TrainingRun:
         run, config = open_run(path, allowed)
         config = config if device is None else replace(config, device=device)
         total = total_timesteps or config.total_timesteps
-        lock = FolderLock(path)
+        lock = FolderLock(path) if ranks.leads else None
         check_run_memory(config)
         checkpoint = load_latest(run.checkpoints_path)
+        content = checkpoint.content
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         curriculum = build_curriculum(config)
-        with quiet_writer_threads(), closed_on_error(build_training_env(config)) as env:
-            model = build_model(config, env)
+        own = _of_rank(config, ranks)
+        with quiet_writer_threads(), closed_on_error(build_training_env(own)) as env:
+            model = build_model(own, env)
+            _distribute(model, config, ranks)
             with checkpoint_in_errors(checkpoint.path):
-                restore(model, checkpoint.content, curriculum)
+                if ranks.size > 1:
+                    content = of_rank(content, ranks, config.n_envs)
+                restore(model, content, curriculum)
                 if model.num_timesteps != checkpoint.step:
                     raise RunError(f"num_timesteps is {model.num_timesteps:,}")
             if total_timesteps is not None and model.num_timesteps >= total:
@@ -153,11 +213,15 @@ class TrainingRun:
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
                     "already trained for that many steps"
                 )
-            recorded = checkpoint.content["recorded"]
-            model.set_logger(make_logger(run, model.num_timesteps, recorded, lock.check))
-            remove_old_checkpoints(checkpoint.path)  # if the run was killed before it did so
-        seconds, damaged = checkpoint.content["elapsed"], checkpoint.damaged
-        return cls(run, config, model, curriculum, lock, total, seconds, damaged)
+            ranks.any(False)  # wait until all have read the checkpoint
+            if lock is None:
+                model.set_logger(Logger(None, []))
+            else:
+                recorded = content["recorded"]
+                model.set_logger(make_logger(run, model.num_timesteps, recorded, lock.check))
+                remove_old_checkpoints(checkpoint.path)  # if the run was killed before it did so
+        seconds, damaged = content["elapsed"], checkpoint.damaged
+        return cls(run, config, model, curriculum, lock, total, seconds, damaged, ranks)
 
     @property
     def changed_total_timesteps(self) -> int | None:
@@ -233,9 +297,11 @@ class TrainingRun:
         problem = describe_weights(model.policy)
         if problem := problem or describe_statistics(model.get_vec_normalize_env()):
             raise DivergedError(f"{problem} (after {model.num_timesteps:,} steps)")
+        content = checkpoint_content(model, self.trained.seconds, self.curriculum)
+        if self.lock is None:
+            return
         self.lock.check()
         flush(model.logger)  # a resumed run does not write these metrics again
-        content = checkpoint_content(model, self.trained.seconds, self.curriculum)
         save_checkpoint(self.run.checkpoints_path, model.num_timesteps, content)
 
     def close(self) -> None:
@@ -246,7 +312,8 @@ class TrainingRun:
             WriteError: TensorBoard's file cannot be written.
         """
         with ExitStack() as stack:
-            stack.callback(self.lock.release)
+            if self.lock is not None:
+                stack.callback(self.lock.release)
             stack.callback(self.model.logger.close)
             assert self.model.env is not None
             with environment_errors(self.model.env):
@@ -263,6 +330,8 @@ class TrainingRun:
             notify: is called with warnings.
             make_context: as for ``EpisodePictures``.
         """
+        if not self.ranks.leads:
+            return []
         pictures = EpisodePictures(self.run, self.config, make_context=make_context)
         return [DivergenceWarnings(notify), pictures]
 

@@ -1,15 +1,17 @@
 """Saves and restores the complete state of a training run between two updates."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plasticrl.agents.curriculum import Curriculum
+from plasticrl.agents.distributed import Ranks
 from plasticrl.agents.normalization import normalization_state, restore_normalization
 from plasticrl.agents.on_policy import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.policies import PlasticPolicy
@@ -35,7 +37,8 @@ def checkpoint_content(
     """Return the content of a checkpoint: all that a run needs to continue as if uninterrupted.
 
     Call it between two updates. The state of the environments is included only if they are a
-    ``BatchVecEnv``, which may be wrapped.
+    ``BatchVecEnv``, which may be wrapped. If several ranks train the model, call it on all of
+    them. The content is then the same as that of one process with all environments.
 
     Args:
         elapsed: seconds trained so far.
@@ -70,12 +73,43 @@ def _batch_env(model: RecurrentOnPolicyAlgorithm) -> BatchVecEnv | None:
 def _environment_state(model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv) -> dict[str, Any]:
     """The environments' state, and the observations and recurrent state of the next step."""
     assert isinstance(model._last_obs, np.ndarray)
-    return {
+    own = {
         "batch": {name: torch.from_numpy(leaf) for name, leaf in batch.get_state().items()},
         "last_obs": torch.from_numpy(model._last_obs),
         "last_episode_starts": torch.from_numpy(np.asarray(model._last_episode_starts)),
         "state": [] if model._last_state is None else leaves(model._last_state),
     }
+    if model.ranks.size == 1:
+        return own
+    return _over_rows(lambda *parts: torch.cat(parts), *model.ranks.gather_objects(own))
+
+
+def _over_rows(function: Callable[..., Tensor], *states: dict[str, Any]) -> dict[str, Any]:
+    """Apply a function to each array of the environments' states, whose first axis are the rows."""
+    first = states[0]
+    return {
+        "batch": {
+            name: function(*(state["batch"][name] for state in states)) for name in first["batch"]
+        },
+        **{
+            name: function(*(state[name] for state in states))
+            for name in ("last_obs", "last_episode_starts")
+        },
+        "state": [function(*parts) for parts in zip(*(s["state"] for s in states), strict=True)],
+    }
+
+
+def of_rank(content: dict[str, Any], ranks: Ranks, n_envs: int) -> dict[str, Any]:
+    """Return a checkpoint's content with only the rows of this rank, of ``n_envs`` in all.
+
+    Raises:
+        RunError: the environments' state is damaged.
+    """
+    try:
+        own = _over_rows(lambda leaf: leaf[ranks.rows(n_envs)], content["environments"])
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise RunError(f"environments: {error!r}") from error
+    return content | {"environments": own}
 
 
 def restore(
