@@ -106,8 +106,8 @@ class _Call(nn.Module):
         super().__init__()
         self.policy, self.method = policy, method
 
-    def forward(self, *arguments: Any) -> Any:
-        return self.method(*arguments)
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        return self.method(*arguments, **options)
 
 
 def averaging_gradients(policy: nn.Module, method: Callable[..., T]) -> Callable[..., T]:

@@ -193,10 +193,10 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         if ranks.size > 1:
             self._averaging = averaging_gradients(self.policy, self.policy.evaluate_rollout)
 
-    def _evaluate_rollout(self, *arguments: Any) -> Evaluation:
+    def _evaluate_rollout(self, *arguments: Any, **options: Any) -> Evaluation:
         """Call ``evaluate_rollout`` of the policy; gradients are averaged over the ranks."""
         evaluate = self._averaging or self.policy.evaluate_rollout
-        return evaluate(*arguments)
+        return evaluate(*arguments, **options)
 
     def _check_options(self) -> None:
         if not issubclass(self.policy_class, PlasticPolicy):

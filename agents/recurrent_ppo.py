@@ -174,8 +174,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             minibatch.start_state,
             minibatch.episode_starts,
             self.bptt_length,
-            None,
-            minibatch.action_masks,
+            action_masks=minibatch.action_masks,
         )
         advantages = self._normalized(minibatch.advantages)
         ratio = torch.exp(log_probs - minibatch.log_probs)
