@@ -29,7 +29,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plasticrl.agents.acting import in_full_precision
+from plasticrl.agents.acting import compiled_heads, in_full_precision
 from plasticrl.agents.distributed import ALONE, Ranks, averaging_gradients
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
@@ -186,11 +186,21 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     def distribute(self, ranks: Ranks) -> None:
         """Train together with other processes, each of which has a share of the environments.
 
-        Call it before ``learn``, on the ranks of ``plasticrl.agents.distributed``, whose models
-        have the same weights and seed.
+        Call it before ``learn`` on all ranks, whose models have the same weights and seed.
+
+        Raises:
+            UsageError: the policy does not sample with the numbers of ``uniforms``, so that all
+                ranks would draw the same actions.
         """
         self.ranks = self.policy.ranks = ranks
-        if ranks.size > 1:
+        if ranks.world_size > 1:
+            assert self.env is not None
+            on_device = DeviceRollout.possible(self.policy, self.env)
+            if not compiled_heads(self.policy) and (not on_device or self.bootstrap_truncated):
+                raise UsageError(
+                    "several processes can only train a policy with discrete actions and standard "
+                    "layers, and on a GPU with bootstrap_truncated=False"
+                )
             self._averaging = averaging_gradients(self.policy, self.policy.evaluate_rollout)
 
     def _evaluate_rollout(self, *arguments: Any, **options: Any) -> Evaluation:
@@ -216,7 +226,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
     @property
     def n_rollouts(self) -> int:
         """The number of rollouts so far."""
-        return self.num_timesteps // (self.n_steps * self.n_envs * self.ranks.size)
+        return self.num_timesteps // (self.n_steps * self.n_envs * self.ranks.world_size)
 
     def _excluded_save_params(self) -> list[str]:
         # The state of the environments is not saved, so a loaded model begins new episodes.
@@ -270,7 +280,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             for n_steps, step in enumerate(self._with_progress_in_errors(rollout)):
                 obs, starts, actions, new_obs, rewards, dones, infos = step
                 clipped_actions = self.policy.clip(actions)
-                self.num_timesteps += env.num_envs * self.ranks.size
+                self.num_timesteps += env.num_envs * self.ranks.world_size
 
                 callback.update_locals(_without_rollout(locals()))
                 if not callback.on_step():

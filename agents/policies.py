@@ -491,7 +491,7 @@ class PlasticPolicy(ActorCriticPolicy):
     def uniforms(self, n_steps: int, n_rows: int) -> Tensor:
         """Draw random numbers (T, B) from [0, 1), with which actions are sampled."""
         # Each rank draws those of all, so that they are the numbers that one process would draw.
-        n_all = n_rows * self.ranks.size
+        n_all = n_rows * self.ranks.world_size
         of_all = torch.rand(n_steps, n_all, device=self.device)
         return of_all[:, self.ranks.rows(n_all)].contiguous()
 

@@ -134,7 +134,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         rollout = self._experience()
         if self.normalize_returns:
             self.policy.rescale_values(self.ranks.gather(rollout.returns))
-        n_rows = max(1, self.batch_size // self.n_steps)
+        n_rows = max(1, self.batch_size // (self.n_steps * self.ranks.world_size))
         steps: list[_Step] = []
         for epoch in range(self.n_epochs):
             self._n_updates += 1

@@ -88,6 +88,9 @@ def draw_curves(
 
     Args:
         steps: the label of the horizontal axis.
+
+    Raises:
+        ViewerError, WriteError: the file cannot be written.
     """
     from plasticrl.viewer.curves import save_curves
 
@@ -97,6 +100,7 @@ def draw_curves(
 
 
 def axes_of(runs: Sequence[RunDirectory]) -> Axes:
+    """Return what is plotted for these runs; raise ``UsageError`` if they are of several kinds."""
     if not runs:
         raise UsageError("--plot draws the curves of runs: name one or more run directories")
     first = runs[0]

@@ -4,8 +4,10 @@ The folders of the runs are the only record. A sweep that is called again resume
 interrupted, begins what is missing, and leaves finished runs as they are.
 """
 
+import math
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -39,14 +41,19 @@ from plasticrl.viewer.errors import ViewerError
 if TYPE_CHECKING:
     from plasticrl.viewer.averaging import Curve
 
-POLL = 0.5
+POLL_SECONDS = 2.0
 """Seconds between two looks at the runs."""
-LOCK_PATIENCE = 60.0
-"""Seconds for which a run waits until a process that has lost its sweep has ended."""
-END_PATIENCE = 120.0
+LOCK_SECONDS = 60.0
+"""Seconds for which a run waits for another process that trains it. After the sweep was killed, its
+workers need some seconds to end."""
+SAVING_SECONDS = 120.0
 """Seconds that interrupted runs have to save a checkpoint."""
-MOST_RETRIES = 3
+MAX_RETRIES = 3
 """How often Ray begins a run again whose worker was lost."""
+ATTEMPT = "the sweep begins this run, or continues it"
+"""The line of a log with which an attempt begins."""
+SLOT = "run"
+"""The resource of Ray that limits the number of runs at the same time on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,36 +81,41 @@ class SweepArguments:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
-    arguments = parse_flags(SweepArguments, argv, prog=command_line("sweep"))
     command = command_line("sweep")
-    if not arguments.presets:
-        raise UsageError(f"name presets first, as in: {command} maze-quickstart --seeds 0..4")
-    if arguments.workers is not None and arguments.workers < 1:
-        raise UsageError(f"--workers must be at least 1, not {arguments.workers}")
-    if arguments.workers is not None and arguments.address is not None:
-        raise UsageError("--workers is for this machine: leave it out with --address")
-    if arguments.gpus_per_run < 0:
-        raise UsageError(f"--gpus-per-run must be at least 0, not {arguments.gpus_per_run}")
+    arguments = parse_flags(SweepArguments, argv, prog=command)
+    _check(arguments, command)
     folder = arguments.sweep_dir or Path("logs") / f"sweep-{'+'.join(arguments.presets)}"
     trials = expand(arguments.presets, arguments.seeds, arguments.vary, folder.absolute())
     for trial in trials:
         import_from_here(_modules(trial))
     missing = [trial for trial in trials if not trial.is_finished]
     n_begun = sum(trial.has_begun for trial in missing)
+    runs = "1 run" if len(trials) == 1 else f"{len(trials)} runs"
     say(
-        f"{len(trials)} runs in {folder}: {len(trials) - len(missing)} finished, {n_begun} to "
-        f"resume, {len(missing) - n_begun} to begin"
+        f"{runs} in {folder}: {len(trials) - len(missing)} finished, {n_begun} to resume, "
+        f"{len(missing) - n_begun} to begin"
     )
-    status = 0
-    if missing:
-        _make_log_folders(missing)
-        status = _train_all(missing, arguments)
-    finished = [trial for trial in trials if trial.is_finished]
-    if finished:
+    status = _train_all(missing, arguments) if missing else 0
+    if finished := [trial for trial in trials if trial.is_finished]:
         _summarize(finished, folder)
     if status == INTERRUPTED:
-        say(f"interrupted; the same command goes on: {command} {shlex.join(argv)}")
+        say(f"interrupted; to continue, repeat: {command} {shlex.join(argv)}")
     return status
+
+
+def _check(arguments: SweepArguments, command: str) -> None:
+    """Raise ``UsageError`` for flags that are missing, out of range or contradict each other."""
+    gpus = arguments.gpus_per_run
+    if not arguments.presets:
+        raise UsageError(f"name presets first, as in: {command} maze-quickstart --seeds 0..4")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UsageError(f"--workers must be at least 1, not {arguments.workers}")
+    if arguments.workers is not None and arguments.address is not None:
+        raise UsageError("--workers is for this machine: leave it out with --address")
+    if not (0 <= gpus <= 1 or (gpus > 1 and gpus == math.floor(gpus) and math.isfinite(gpus))):
+        raise UsageError(
+            f"--gpus-per-run must be from 0 to 1, or a whole number of GPUs, not {gpus}"
+        )
 
 
 def _modules(trial: Trial) -> tuple[str, ...]:
@@ -124,24 +136,33 @@ def _make_log_folders(trials: Sequence[Trial]) -> None:
 
 def _train_all(trials: Sequence[Trial], arguments: SweepArguments) -> int:
     """Train the trials with Ray, show their progress, and return the exit status."""
+    running: dict[Any, Trial] = {}
+    failed: list[Trial] = []
+    status = 0
     with _ray(arguments, trials) as ray:
-        remote = ray.remote(max_calls=1, max_retries=MOST_RETRIES)(train_trial)
-        running = {}
-        for trial in trials:
-            options = {"num_cpus": trial.config.threads, "num_gpus": arguments.gpus_per_run}
-            reference = remote.options(**options, name=trial.name).remote(trial, str(Path.cwd()))
-            running[reference] = trial
+        _make_log_folders(trials)
+        remote = ray.remote(max_calls=1, max_retries=MAX_RETRIES)(train_trial)
         try:
-            failed = _watch(ray, running, len(trials))
+            for trial in trials:
+                options = _needs(trial, arguments) | {"name": trial.name}
+                running[remote.options(**options).remote(trial, str(Path.cwd()))] = trial
+            _watch(ray, running, failed)
         except KeyboardInterrupt:
             say("saving the runs in progress ...")
             for reference in running:
                 ray.cancel(reference)
-            ray.wait(list(running), num_returns=len(running), timeout=END_PATIENCE)
-            return INTERRUPTED
+            ray.wait(list(running), num_returns=len(running), timeout=SAVING_SECONDS)
+            status = INTERRUPTED
     for trial in failed:
         say(f"failed: {trial.name}: {_last_line(trial.log_path)}; its messages: {trial.log_path}")
-    return FAILED if failed else 0
+    return status or (FAILED if failed else 0)
+
+
+def _needs(trial: Trial, arguments: SweepArguments) -> dict[str, Any]:
+    """What Ray reserves for a run."""
+    slots = {SLOT: 1} if arguments.workers is not None else {}
+    cpus = 0 if arguments.workers is not None else trial.config.threads
+    return {"num_cpus": cpus, "num_gpus": arguments.gpus_per_run, "resources": slots}
 
 
 @contextmanager
@@ -156,50 +177,73 @@ def _ray(arguments: SweepArguments, trials: Sequence[Trial]) -> Iterator[Any]:
         ) from error
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    threads = max(trial.config.threads for trial in trials)
     if arguments.address is None:
-        threads = max(trial.config.threads for trial in trials)
-        n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        n_cpus = max(n_cpus or os.cpu_count() or 1, threads)
+        quiet |= {"num_cpus": max(_n_cores(), threads), "include_dashboard": False}
         if arguments.workers is not None:
-            n_cpus = arguments.workers * threads
+            quiet["resources"] = {SLOT: arguments.workers}
         say("starting Ray ...")
-        ray.init(address="local", num_cpus=n_cpus, include_dashboard=False, **quiet)
-    else:
-        try:
-            ray.init(address=arguments.address, **quiet)
-        except (ConnectionError, ValueError, OSError, RuntimeError) as error:
-            said = str(error).partition("\n")[0]
-            raise UsageError(f"--address {arguments.address}: {said}") from error
+    address = arguments.address or "local"
     try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, OSError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"Ray cannot start at --address {address}: {said}") from error
+    try:
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        _check_resources(nodes, threads, arguments.gpus_per_run)
+        # Ray has a handler of its own, which would end the process without saving.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield ray
     finally:
         ray.shutdown()
 
 
-def _watch(ray: Any, running: dict[Any, Trial], n_trials: int) -> list[Trial]:
-    """Show the progress until all runs have ended; return those that failed.
+def _n_cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_resources(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> None:
+    """Raise ``UsageError`` if no machine has the cores and GPUs of a run, else Ray would wait."""
+    machines = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(m.get("CPU", 0) >= threads and m.get("GPU", 0) >= gpus for m in machines):
+        raise UsageError(
+            f"no machine of Ray has the {threads} cores and {gpus:g} GPUs that a run needs: change "
+            "--gpus-per-run, or the runs' threads"
+        )
+
+
+def _watch(ray: Any, running: dict[Any, Trial], failed: list[Trial]) -> None:
+    """Show the progress until all runs have ended.
 
     Args:
         running: the trials by Ray's references to their results. Those that end are removed.
+        failed: the trials that fail are added here.
     """
-    trials, failed = list(running.values()), list[Trial]()
-    bar, total = ProgressBar(), sum(trial.n_steps for trial in trials)
-    bar.start("sweep", "steps", sum(trial.n_done() for trial in trials), total)
+    n_trials = len(running)
+    done = {trial.path: trial.n_done() for trial in running.values()}
+    bar, total = ProgressBar(), sum(trial.n_steps for trial in running.values())
+    bar.start("sweep", "steps", sum(done.values()), total)
     try:
         while running:
-            ended, _ = ray.wait(list(running), timeout=POLL)
+            ended, _ = ray.wait(list(running), timeout=POLL_SECONDS)
+            for trial in running.values():
+                done[trial.path] = trial.n_done()
             for reference in ended:
                 trial = running.pop(reference)
-                status = _status(ray, reference, trial)
-                if status:
+                said = "trained"
+                if _status(ray, reference, trial):
+                    said = "failed"
                     failed.append(trial)
-                said = "failed" if status else "trained"
+                else:
+                    done[trial.path] = trial.n_steps
                 bar.notify(f"{said}: {trial.name} ({n_trials - len(running)} of {n_trials})")
-            done = [trial.n_steps if trial.is_finished else trial.n_done() for trial in trials]
-            bar.update(sum(done), f"{n_trials - len(running)} of {n_trials} runs ended")
+            bar.update(sum(done.values()), f"{n_trials - len(running)} of {n_trials} runs ended")
     finally:
         bar.stop()
-    return failed
 
 
 def _status(ray: Any, reference: Any, trial: Trial) -> int:
@@ -228,9 +272,10 @@ def train_trial(trial: Trial, folder: str) -> int:
         stream.flush()
     os.dup2(log, 1)
     os.dup2(log, 2)
+    print(ATTEMPT, file=sys.stderr, flush=True)
     sys.argv[:] = ["plasticrl"]
     import_from_here(_modules(trial))
-    _wait_until_free(trial.path)
+    lock = _lock(trial.path)
     if trial.has_begun:
         words = ["--resume", str(trial.path)]
         words += ["--allow-import", *_modules(trial)] if _modules(trial) else []
@@ -238,45 +283,50 @@ def train_trial(trial: Trial, folder: str) -> int:
         if (trial.path / CONFIG_NAME).exists():  # interrupted before its first checkpoint
             RunDirectory.open(trial.path).discard()
         words = [trial.preset, *trial.flags, "--run-dir", str(trial.path)]
+    if lock is not None:
+        lock.release()
     return run_command("train", words)
 
 
-def _wait_until_free(path: Path) -> None:
-    """Wait until no process trains the run, for example after the sweep's own process was killed.
+def _lock(path: Path) -> FolderLock | None:
+    """Lock the folder of a run, if it exists, as soon as no other process trains the run.
 
-    If another process still does after ``LOCK_PATIENCE``, the training reports it.
+    Raises:
+        RunError: another process still trains it after ``LOCK_SECONDS``.
     """
-    deadline = time.monotonic() + LOCK_PATIENCE
-    while path.is_dir() and time.monotonic() < deadline:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while path.is_dir():
         try:
-            FolderLock(path).release()
-            return
+            return FolderLock(path)
         except RunError:
-            time.sleep(POLL)
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+    return None
 
 
 def _last_line(log: Path) -> str:
-    """The line of a log that says why a run failed: its last error, or else its last line."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    """The line of a log that says why the last attempt failed: its error, or else its last line."""
+    attempt = log.read_text(errors="replace").rpartition(ATTEMPT)[2]
+    lines = [line for line in attempt.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or ["no message"])[-1].removeprefix("error: ")
 
 
 def _summarize(trials: Sequence[Trial], folder: Path) -> None:
     """Print a table of the finished runs, and draw their curves."""
-    runs = [RunDirectory.open(trial.path) for trial in trials]
     names = dict.fromkeys(name for trial in trials for name in trial.settings)
     by = tuple(n for n in names if len({trial.settings.get(n) for trial in trials}) > 1)
-    for kind in dict.fromkeys(run.kind for run in runs):
-        group = [run for run in runs if run.kind == kind]
-        axes = axes_of(group)
-        try:
+    try:
+        runs = [RunDirectory.open(trial.path) for trial in trials]
+        for kind in dict.fromkeys(run.kind for run in runs):
+            group = [run for run in runs if run.kind == kind]
+            axes = axes_of(group)
             curves = read_curves(group, axes.metric, by, "mean")
             Console().print(_table(curves, axes))
-            picture = folder / f"curves-{kind}.png"
-            draw_curves(curves, picture, axes.steps, axes.metric, "mean")
-        except (RunError, ViewerError) as error:
-            say(f"note: no curves: {error}")
+            draw_curves(curves, folder / f"curves-{kind}.png", axes.steps, axes.metric, "mean")
+    except (UsageError, ViewerError) as error:
+        say(f"note: no table or curves of all runs: {error}")
 
 
 def _table(curves: "Sequence[Curve]", axes: Axes) -> Table:

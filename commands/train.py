@@ -183,7 +183,7 @@ def _train_seed(preset: str, arguments: AgentArguments, path: Path) -> int:
     with flags_in_errors(form):
         ranks = _ranks(arguments.distributed, config.device)
         run = TrainingRun.start(config, preset, path, arguments.dropped, ranks)
-    with _quiet_unless(ranks.leads):
+    with _quiet_unless(ranks.is_main):
         _say_what_differs(preset, arguments, form)
         return _learn_agent(run)
 
@@ -452,7 +452,8 @@ def _resume(argv: Sequence[str]) -> int:
     run = RunDirectory.open(arguments.resume)  # reports a damaged run before torch is loaded
     if run.kind == SUPERVISED:
         for flag in ("total_timesteps", "device", "distributed"):
-            if getattr(arguments, flag) not in (None, False):
+            value = getattr(arguments, flag)
+            if value is not None and value is not False:
                 raise UsageError(
                     f"--{flag.replace('_', '-')} is for agents: leave it out to continue a "
                     "supervised run"
@@ -472,7 +473,7 @@ def _resume(argv: Sequence[str]) -> int:
             *(arguments.resume, arguments.total_timesteps, arguments.allow_import),
             *(arguments.device, ranks),
         )
-    with _quiet_unless(ranks.leads):
+    with _quiet_unless(ranks.is_main):
         return _learn_agent(agent)
 
 
@@ -498,7 +499,9 @@ def _learn_agent(training: Any) -> int:
     form = type(_agent_form(training.config, ()))
     try:
         with _advice_in_errors([training]), flags_in_errors(form):
-            progress = ProgressBar(partial(with_flags, form=form)) if training.ranks.leads else None
+            progress = (
+                ProgressBar(partial(with_flags, form=form)) if training.ranks.is_main else None
+            )
             trained = training.learn(TrainingSession(progress, training.ranks.any))
     except KeyboardInterrupt:
         return _interrupted(run, _more_flags(training))
@@ -550,7 +553,6 @@ def _more_flags(training: Any) -> str:
         "--device": training.changed_device,
     }
     flags = "".join(f" {flag} {value}" for flag, value in values.items() if value is not None)
-    flags += " --distributed" if training.ranks.size > 1 else ""
     return f"{flags}{_allowing(training.config)}"
 
 

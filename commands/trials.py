@@ -18,7 +18,11 @@ from plasticrl.runs.directory import CONFIG_NAME
 from plasticrl.tasks.config import TaskConfig
 
 ENV_KWARGS = "env_kwargs."
+NOT_SETTINGS = ("seed", "seeds", "run_dir", "resume", "distributed", "help", "h", "allow_import")
+"""Flags of ``plasticrl train`` that a sweep sets itself, or that make no sense in it."""
 TRUTH_VALUES = {"true": True, "false": False}
+LONGEST_NAME = 200
+"""The maximum number of characters of a folder's name."""
 _SETTING = re.compile(r"[a-z]\w*(?:\.\w+)*")
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w.=,+-]")
 
@@ -58,17 +62,17 @@ class Trial:
     @property
     def has_begun(self) -> bool:
         """Whether the folder has a run with a checkpoint, which ``--resume`` can continue."""
-        folders = (self.path / "checkpoints").rglob("*.pt")
-        return (self.path / CONFIG_NAME).exists() and any(folders)
+        files = (self.path / "checkpoints").rglob("*.pt")
+        return (self.path / CONFIG_NAME).exists() and any(files)
 
     @property
     def is_finished(self) -> bool:
         """Whether the training has reached its end."""
-        from plasticrl.runs.checkpoint import latest_step
-
         if not self.has_begun:
             return False
         if isinstance(self.config, TrainConfig):
+            from plasticrl.runs import latest_step  # needs torch
+
             return latest_step(self.path / "checkpoints") >= self.n_steps
         try:
             measured = RunDirectory.open(self.path).read_evaluation()
@@ -86,7 +90,7 @@ class Trial:
         return min(self.n_steps, max((row["step"] for row in rows), default=0))
 
     def check_folder(self) -> None:
-        """Raise ``UsageError`` if the folder has a run with other settings."""
+        """Raise ``UsageError`` if the folder has a run with other settings, or a damaged one."""
         if not (self.path / CONFIG_NAME).exists():
             return
         run = RunDirectory.open(self.path)
@@ -106,36 +110,44 @@ def expand(
 
     Args:
         vary: words ``NAME=VALUE,VALUE,...``.
-        folder: the folder of the sweep. A run is in ``PRESET/SETTINGS/seedN`` within it, where
-            SETTINGS names the settings with several values.
+        folder: the folder of the sweep. A run is in ``PRESET/NAME=VALUE/.../seedN`` within it.
 
     Raises:
         UsageError: a preset does not exist or is given twice, a setting or its value is invalid,
-            or the folder of a run has a run with other settings.
+            or the folder of a run has a run with other settings, or a damaged one.
     """
     values = _parse_vary(vary)
     combinations = [
         dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
     ]
-    varied = [name for name, several in values.items() if len(several) > 1]
     if len(set(presets)) < len(presets):
         raise UsageError("a preset is given twice")
     trials = []
     for preset in presets:
         check_preset([preset])
         for settings, seed in itertools.product(combinations, seeds):
-            trials.append(_trial(preset, settings, seed, folder, varied))
-    paths = [trial.path for trial in trials]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError(f"two runs would be in the folder {path}: sweep them separately")
+            trials.append(_trial(preset, settings, seed, folder))
+    seen: dict[object, Trial] = {}
+    for trial in trials:
+        same = (trial.preset, json.dumps(to_dict(trial.config), sort_keys=True)), trial.path
+        for key in same:
+            if key in seen:
+                raise UsageError(
+                    f"{seen[key].name} and {trial.name} are the same run, or would be in the same "
+                    "folder: leave one of them out"
+                )
+            seen[key] = trial
     for trial in trials:
         trial.check_folder()
     return trials
 
 
 def _parse_vary(words: Sequence[str]) -> dict[str, list[str]]:
-    """Parse words ``NAME=VALUE,VALUE,...`` to lists of values by the name of the setting."""
+    """Parse words ``NAME=VALUE,VALUE,...`` to lists of values by the name of the setting.
+
+    Raises:
+        UsageError: a word is not of this form, or a name or a value is given twice.
+    """
     values: dict[str, list[str]] = {}
     for word in words:
         flag, equals, text = word.partition("=")
@@ -146,8 +158,8 @@ def _parse_vary(words: Sequence[str]) -> dict[str, list[str]]:
                 f"--vary takes NAME=VALUE,VALUE,..., such as core.modulation=none,simple, "
                 f"not {word!r}"
             )
-        if name in ("seed", "seeds", "run_dir", "resume"):
-            raise UsageError(f"--vary cannot change {name}: see --seeds and --sweep-dir")
+        if name in NOT_SETTINGS:
+            raise UsageError(f"--vary cannot change {name}: it takes settings of the presets")
         if name in values:
             raise UsageError(f"--vary names {name} twice: list all its values after one name")
         if len(set(listed)) < len(listed):
@@ -156,17 +168,17 @@ def _parse_vary(words: Sequence[str]) -> dict[str, list[str]]:
     return values
 
 
-def _trial(
-    preset: str, settings: Mapping[str, str], seed: int, folder: Path, varied: Sequence[str]
-) -> Trial:
+def _trial(preset: str, settings: Mapping[str, str], seed: int, folder: Path) -> Trial:
     flags = (*_flags(preset, settings), "--seed", str(seed))
+    labels = [f"{name}={value}" for name, value in settings.items()]
     try:
         config = parse_training(preset, flags)
     except UsageError as error:
-        setting = " ".join(f"{name}={value}" for name, value in settings.items())
-        raise UsageError(f"{preset} {setting}: {error}" if setting else str(error)) from error
-    label = ",".join(f"{name}={settings[name]}" for name in varied)
-    path = folder / preset / _NOT_IN_FILE_NAMES.sub("_", label) / f"seed{seed}"
+        raise UsageError(f"{' '.join([preset, *labels])}: {error}") from error
+    folders = [_NOT_IN_FILE_NAMES.sub("_", label) for label in labels]
+    if longest := [name for name in folders if len(name) > LONGEST_NAME]:
+        raise UsageError(f"--vary: {longest[0][:40]}... is too long for the name of a folder")
+    path = folder.joinpath(preset, *folders, f"seed{seed}")
     return Trial(preset, settings, seed, flags, config, path)
 
 
@@ -182,7 +194,7 @@ def _flags(preset: str, settings: Mapping[str, str]) -> list[str]:
         elif flag in booleans and truth is not None:
             flags.append(flag if truth else negated(flag))
         else:
-            flags += [flag, value]
+            flags += [flag, *value.split(" ")]  # the parts of a list, as in a2c.net_arch=64 64
     return [*flags, "--env-kwargs", *of_env] if of_env else flags
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plasticrl.runs.checkpoint import (
         has_checkpoint,
         latest_checkpoint,
+        latest_step,
         load_checkpoint,
         load_latest,
         remove_old_checkpoints,
@@ -57,6 +58,7 @@ __all__ = [
     "has_checkpoint",
     "keep_freed_memory",
     "latest_checkpoint",
+    "latest_step",
     "load_checkpoint",
     "load_latest",
     "make_folder",
@@ -81,6 +83,7 @@ _MODULES = {
     "get_rng_state": "rng",
     "has_checkpoint": "checkpoint",
     "latest_checkpoint": "checkpoint",
+    "latest_step": "checkpoint",
     "load_checkpoint": "checkpoint",
     "load_latest": "checkpoint",
     "notify_compilation": "compiling",

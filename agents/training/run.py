@@ -27,7 +27,7 @@ from plasticrl.agents.options import check_count
 from plasticrl.agents.training.building import RunAlgorithm, build_curriculum, build_model
 from plasticrl.agents.training.callbacks import DivergenceWarnings, EpisodePictures, SessionCallback
 from plasticrl.agents.training.config import KIND, TrainConfig, open_run
-from plasticrl.agents.training.environments import build_training_env, is_native
+from plasticrl.agents.training.environments import build_training_env, is_native, is_own
 from plasticrl.agents.training.logger import flush, make_logger, quiet_writer_threads
 from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.training.snapshot import (
@@ -59,22 +59,25 @@ def _of_rank(config: TrainConfig, ranks: Ranks) -> TrainConfig:
     Raises:
         UsageError: several processes cannot train with this config.
     """
-    if ranks.size == 1:
+    if ranks.world_size == 1:
         return config
     reasons = {
-        "needs an environment of this package": not is_native(config),
-        "does not go with normalize": config.normalize,
-        "does not go with a curriculum": config.curriculum.option is not None,
+        "normalization, which also needs the statistics of all: add --no-normalize": (
+            config.normalize
+        ),
+        "a curriculum": config.curriculum.option is not None,
+        "trials, wrappers or environments in processes": is_own(config) and not is_native(config),
+        f"{config.env_id}, which is not an environment of this package": not is_own(config),
     }
     for reason, holds in reasons.items():
         if holds:
-            raise UsageError(f"a training by several processes {reason}")
+            raise UsageError(f"several processes cannot train with {reason}")
     return replace(config, n_envs=ranks.share(config.n_envs))
 
 
 def _distribute(model: RunAlgorithm, config: TrainConfig, ranks: Ranks) -> None:
     """Make a model one of those that the ranks train together, if there are several."""
-    if ranks.size == 1:
+    if ranks.world_size == 1:
         return
     model.distribute(ranks)
     assert model.env is not None
@@ -135,6 +138,7 @@ class TrainingRun:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         own = _of_rank(config, ranks)
+        path = ranks.gather_objects(path)[0]
         with quiet_writer_threads(), closed_on_error(build_training_env(own)) as env:
             model = build_model(own, env)
             _distribute(model, config, ranks)
@@ -142,7 +146,7 @@ class TrainingRun:
             if (curriculum := build_curriculum(config)) is not None:
                 curriculum.check(env)
             total = config.total_timesteps
-            if not ranks.leads:
+            if not ranks.is_main:
                 model.set_logger(Logger(None, []))
                 run = RunDirectory(path, KIND, preset, to_dict(config), {}, {})
                 return cls(run, config, model, curriculum, None, total, ranks=ranks)
@@ -184,14 +188,14 @@ class TrainingRun:
             UserCodeError: the environment failed.
             WriteError: the directory cannot be written.
             UsageError: the run has already been trained for that many steps, or the device is not
-                available.
+                available, or several processes cannot train with the run's config.
         """
         if total_timesteps is not None:
             check_count(total_timesteps=total_timesteps)
         run, config = open_run(path, allowed)
         config = config if device is None else replace(config, device=device)
         total = total_timesteps or config.total_timesteps
-        lock = FolderLock(path) if ranks.leads else None
+        lock = FolderLock(path) if ranks.is_main else None
         check_run_memory(config)
         checkpoint = load_latest(run.checkpoints_path)
         content = checkpoint.content
@@ -203,7 +207,7 @@ class TrainingRun:
             model = build_model(own, env)
             _distribute(model, config, ranks)
             with checkpoint_in_errors(checkpoint.path):
-                if ranks.size > 1:
+                if ranks.world_size > 1:
                     content = of_rank(content, ranks, config.n_envs)
                 restore(model, content, curriculum)
                 if model.num_timesteps != checkpoint.step:
@@ -213,7 +217,7 @@ class TrainingRun:
                     f"total_timesteps must be above {model.num_timesteps:,} to continue: {path} is "
                     "already trained for that many steps"
                 )
-            ranks.any(False)  # wait until all have read the checkpoint
+            ranks.wait()  # until all have read the checkpoint
             if lock is None:
                 model.set_logger(Logger(None, []))
             else:
@@ -330,7 +334,7 @@ class TrainingRun:
             notify: is called with warnings.
             make_context: as for ``EpisodePictures``.
         """
-        if not self.ranks.leads:
+        if not self.ranks.is_main:
             return []
         pictures = EpisodePictures(self.run, self.config, make_context=make_context)
         return [DivergenceWarnings(notify), pictures]

@@ -38,7 +38,8 @@ def checkpoint_content(
 
     Call it between two updates. The state of the environments is included only if they are a
     ``BatchVecEnv``, which may be wrapped. If several ranks train the model, call it on all of
-    them. The content is then the same as that of one process with all environments.
+    them. The content then has the environments of all, like that of one process, but the last
+    episodes' rewards and the metrics are those of this rank.
 
     Args:
         elapsed: seconds trained so far.
@@ -79,7 +80,7 @@ def _environment_state(model: RecurrentOnPolicyAlgorithm, batch: BatchVecEnv) ->
         "last_episode_starts": torch.from_numpy(np.asarray(model._last_episode_starts)),
         "state": [] if model._last_state is None else leaves(model._last_state),
     }
-    if model.ranks.size == 1:
+    if model.ranks.world_size == 1:
         return own
     return _over_rows(lambda *parts: torch.cat(parts), *model.ranks.gather_objects(own))
 

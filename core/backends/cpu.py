@@ -403,7 +403,8 @@ def _run(kernel: Callable[..., None], nets: list[tuple[Any, ...]], cuts: np.ndar
         cuts: those of the first net.
     """
     n_rows, n_groups, n_threads = cuts[-1], len(cuts) - 1, torch.get_num_threads()
-    # One call takes all groups of a net if there is one thread, else a quarter of a thread's share.
+    # One call takes all groups of a net if there is one thread. Otherwise it takes an eighth of a
+    # thread's share, so that a thread that was interrupted can take fewer.
     size = n_groups if n_threads == 1 else max(1, n_groups * len(nets) // (8 * n_threads))
     calls = [
         (*arguments, cuts + number * n_rows, first, min(first + size, n_groups))

@@ -35,7 +35,12 @@ def test_the_runs_are_all_combinations(tmp_path: Path):
         for t in trials
     ]
     assert found == [
-        (preset, modulation, seed, f"{preset}/core.modulation={modulation}/seed{seed}")
+        (
+            preset,
+            modulation,
+            seed,
+            f"{preset}/core.modulation={modulation}/core.hidden_size=8/seed{seed}",
+        )
         for preset in ("maze-quickstart", "cue-reward-quickstart")
         for modulation in ("none", "simple")
         for seed in (0, 2)
@@ -50,6 +55,8 @@ def test_booleans_environments_and_tasks(tmp_path: Path):
     )
     found = [(t.config.core.fan_out, t.config.env_kwargs["size"]) for t in trials]
     assert found == [(True, 9), (True, 11), (False, 9), (False, 11)]
+    trials = expand(["maze-quickstart"], [0], ["a2c.net_arch=4 3,8"], tmp_path)
+    assert [t.config.a2c.net_arch for t in trials] == [(4, 3), (8,)]
     (task,) = expand(["patterns-quickstart"], [3], ["n_updates=7"], tmp_path)
     assert (task.config.n_updates, task.config.seed) == (7, 3)
     assert task.n_steps == 7 * task.config.batch_size
@@ -69,11 +76,15 @@ REFUSED = {
         "core.modulation=none,none",
     ): "lists a value of core.modulation twice",
     ("maze-quickstart", "--vary", "a2c.gamma=.5", "a2c.gamma=.6"): "names a2c.gamma twice",
-    ("maze-quickstart", "--vary", "seed=1,2"): "--vary cannot change seed: see --seeds",
+    ("maze-quickstart", "--vary", "seed=1,2"): "--vary cannot change seed",
+    ("maze-quickstart", "--vary", "distributed=true"): "--vary cannot change distributed",
     ("maze-quickstart", "--vary", "n_envs=0"): "--n-envs must be an integer of at least 1",
+    ("maze-quickstart", "--vary", "a2c.gamma=.5,0.5"): "are the same run",
     ("maze-quickstart", "--seeds", "3..1"): "must count upward",
     ("maze-quickstart", "--workers", "0"): "--workers must be at least 1",
-    ("maze-quickstart", "--gpus-per-run", "-1"): "--gpus-per-run must be at least 0",
+    ("maze-quickstart", "--gpus-per-run", "-1"): "--gpus-per-run must be from 0 to 1",
+    ("maze-quickstart", "--gpus-per-run", "1.5"): "--gpus-per-run must be from 0 to 1",
+    ("maze-quickstart", "--gpus-per-run", "nan"): "--gpus-per-run must be from 0 to 1",
     ("maze-quickstart", "--workers", "1", "--address", "auto"): "leave it out with --address",
     ("a2c",): "a2c needs --env-id",
 }
@@ -172,7 +183,8 @@ def n_checkpoints(run: Path) -> int:
 def test_killed_workers_and_a_killed_sweep_lose_nothing(tmp_path: Path):
     words = ("maze-quickstart", "--seeds", "0..1", "--vary", *TINY, "total_timesteps=30000")
     words += ("--sweep-dir", "runs", "--workers", "1")
-    first, second = (tmp_path / "runs" / "maze-quickstart" / f"seed{seed}" for seed in (0, 1))
+    folder = tmp_path.joinpath("runs", "maze-quickstart", *TINY, "total_timesteps=30000")
+    first, second = folder / "seed0", folder / "seed1"
     sweep = Sweep(tmp_path, *words)
     try:
         wait_for(lambda: n_checkpoints(first))
@@ -198,7 +210,8 @@ def test_killed_workers_and_a_killed_sweep_lose_nothing(tmp_path: Path):
 @pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_are_trained(tmp_path: Path):
     words = ("maze-quickstart", "--seeds", "0..1", "--vary", *TINY, "total_timesteps=200")
-    blocked = tmp_path / "logs" / "sweep-maze-quickstart" / "maze-quickstart" / "seed0"
+    folder = tmp_path.joinpath("logs", "sweep-maze-quickstart", "maze-quickstart", *TINY)
+    blocked = folder / "total_timesteps=200" / "seed0"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file in the place of the run")
     sweep = Sweep(tmp_path, *words)
