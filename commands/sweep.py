@@ -211,7 +211,7 @@ def _check_resources(nodes: Sequence[dict[str, Any]], threads: int, gpus: float)
     machines = [node["Resources"] for node in nodes if node["Alive"]]
     if not any(m.get("CPU", 0) >= threads and m.get("GPU", 0) >= gpus for m in machines):
         raise UsageError(
-            f"no machine of Ray has the {threads} cores and {gpus:g} GPUs that a run needs: change "
+            f"no machine of Ray has what a run needs, threads={threads} and GPUs={gpus:g}: change "
             "--gpus-per-run, or the runs' threads"
         )
 
