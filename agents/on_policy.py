@@ -192,7 +192,6 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
             UsageError: the policy does not sample with the numbers of ``uniforms``, so that all
                 ranks would draw the same actions.
         """
-        self.ranks = self.policy.ranks = ranks
         if ranks.world_size > 1:
             assert self.env is not None
             on_device = DeviceRollout.possible(self.policy, self.env)
@@ -202,6 +201,7 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                     "layers, and on a GPU with bootstrap_truncated=False"
                 )
             self._averaging = averaging_gradients(self.policy, self.policy.evaluate_rollout)
+        self.ranks = self.policy.ranks = ranks
 
     def _evaluate_rollout(self, *arguments: Any, **options: Any) -> Evaluation:
         """Call ``evaluate_rollout`` of the policy; gradients are averaged over the ranks."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from plasticrl.runs.errors import UsageError
 
 GIB = 1 << 30
-TRIM_THRESHOLD, MOST_MAPPINGS = -1, -4
-"""The numbers of glibc's options ``M_TRIM_THRESHOLD`` and ``M_MMAP_MAX``."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""The numbers of these options of glibc's ``mallopt``."""
 MOST_THREADS = 1024
 """With many more threads, the operating system may kill the program."""
 
@@ -58,5 +58,5 @@ def keep_freed_memory() -> None:
     nothing happens.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(MOST_MAPPINGS, 0)
-        library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

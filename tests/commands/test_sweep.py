@@ -162,12 +162,13 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def processes(text: str) -> list[int]:
-    """The processes whose command line contains a text."""
+def workers(folder: Path) -> list[int]:
+    """The processes of Ray that train the runs of the sweep that was called in a folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if text.encode() in path.read_bytes():
+            is_here = path.with_name("cwd").readlink() == folder
+            if is_here and b"ray::maze-quickstart" in path.read_bytes():
                 found.append(int(path.parent.name))
         except OSError:  # it has ended
             continue
@@ -188,7 +189,7 @@ def test_killed_workers_and_a_killed_sweep_lose_nothing(tmp_path: Path):
     sweep = Sweep(tmp_path, *words)
     try:
         wait_for(lambda: n_checkpoints(first))
-        (worker,) = processes("ray::maze-quickstart")
+        (worker,) = workers(tmp_path)
         os.kill(worker, signal.SIGKILL)
         # Ray trains the second run, and then resumes the first.
         wait_for(lambda: first.with_name("seed0.log").read_text().count("run directory:") == 2)
