@@ -38,7 +38,7 @@ class PlasticConnection(nn.Module):
         plasticity: the options.
 
     Attributes:
-        weight: w (O, I).
+        weight: w (O, I); it has no gradient if ``plasticity.train_weights`` is false.
         alpha: (O, I), (O, 1) or (1, 1).
         eta: (1,), or None with simple modulation.
         modulator: the neuromodulator, or None without modulation.
@@ -48,7 +48,8 @@ class PlasticConnection(nn.Module):
         super().__init__()
         self.plasticity = plasticity
         shapes = {"connection": (post_size, pre_size), "neuron": (post_size, 1), "scalar": (1, 1)}
-        self.weight = nn.Parameter(torch.empty(post_size, pre_size))
+        weight = torch.empty(post_size, pre_size)
+        self.weight = nn.Parameter(weight, requires_grad=plasticity.train_weights)
         self.alpha = nn.Parameter(torch.empty(shapes[plasticity.alpha]))
         self.eta = nn.Parameter(torch.empty(1)) if plasticity.has_eta else None
         self.modulator = self._build_modulator(post_size)

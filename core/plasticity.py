@@ -1,7 +1,7 @@
 """The options of a plastic connection, as data. This module does not import torch."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
@@ -96,6 +96,13 @@ def check_size(maximum: int = MAX_UNITS, **values: Any) -> None:
             raise OptionError(f"{name} must be at most {maximum:,}, not {value!r}")
 
 
+def check_truth(**values: Any) -> None:
+    """Raise ``OptionError`` unless every value is ``True`` or ``False``."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise OptionError(f"{name} must be true or false, not {value!r}")
+
+
 def _is_number(value: Any) -> bool:
     return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
 
@@ -164,14 +171,16 @@ class Plasticity:
     uniform: between 0 and alpha_scale; normal: around 0 with standard deviation alpha_scale."""
     alpha_scale: float = 0.01
     """Scale of the initial plasticity coefficients; see alpha_init."""
+    train_weights: bool = field(default=True, metadata={"if_missing": True})
+    """Train the weights of the plastic connection. False: they keep their random initial values,
+    and only alpha, eta and the neuromodulator of the connection are trained."""
 
     def __post_init__(self) -> None:
         check_choices(self)
         check_positive(clip=self.clip, alpha_scale=self.alpha_scale)
         if not _is_number(self.eta_init) or abs(self.eta_init) > MAX_VALUE:
             raise OptionError(f"eta_init must be a finite number, not {self.eta_init!r}")
-        if not isinstance(self.fan_out, bool):
-            raise OptionError(f"fan_out must be true or false, not {self.fan_out!r}")
+        check_truth(fan_out=self.fan_out, train_weights=self.train_weights)
         options = defaults(type(self))
         values = {name: getattr(self, name) for name in options}
         for condition in self.conditions:

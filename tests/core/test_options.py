@@ -121,6 +121,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "weight_scale": (0.5,),
     "label_gain": (1.0,),
     "num_layers": (2,),
+    "train_weights": (False,),
     "hidden_size": (),  # another test checks the output's width
 }
 INITIAL = ("eta_init", "alpha_init", "alpha_scale", "weight_init", "weight_scale")
@@ -149,6 +150,13 @@ def initial(cell: Cell[Any]) -> list[Tensor]:
     return [parameter.detach() for parameter in cell.parameters()]
 
 
+def trained(cell: Cell[Any]) -> list[Tensor]:
+    """The parameters after a step along the gradient of an arbitrary loss."""
+    inputs = torch.randn(5, 2, 6, generator=torch.Generator().manual_seed(3)).double()
+    sequence(cell, inputs / 1000)[0].square().sum().backward()  # small: labels are multiplied
+    return [p.detach() - (0 if p.grad is None else p.grad) for p in cell.parameters()]
+
+
 def outputs(cell: Cell[Any]) -> list[Tensor]:
     """The outputs of a cell whose parameters depend only on their shapes."""
     for name, parameter in cell.named_parameters():
@@ -161,7 +169,7 @@ def outputs(cell: Cell[Any]) -> list[Tensor]:
 @pytest.mark.parametrize(("name", "option", "value"), list(option_values()))
 def test_every_value_of_every_option_changes_something(name: str, option: str, value: Any) -> None:
     """Otherwise an option has no effect."""
-    see = initial if option in INITIAL else outputs
+    see = {"train_weights": trained}.get(option, initial if option in INITIAL else outputs)
     needed = NEEDS.get(option, {})
     torch.manual_seed(0)
     usual = see(build(name, value, **needed))
@@ -225,10 +233,31 @@ def test_eta_is_a_finite_number(value: Any) -> None:
         Plasticity(eta_init=value)
 
 
+@pytest.mark.parametrize("modulation", ["none", "simple", "retroactive"])
+@pytest.mark.parametrize("name", ["plastic_rnn", "plastic_lstm"])
+def test_frozen_weights_get_no_gradient_and_all_others_keep_theirs(
+    name: str, modulation: str, backend: str
+) -> None:
+    """Otherwise the weights are trained, or the others are trained differently."""
+    gradients = []
+    for train_weights in (True, False):
+        torch.manual_seed(0)
+        options = {"modulation": modulation, "train_weights": train_weights}
+        cell = build_cell(name, 6, hidden_size=3, **options)
+        inputs = torch.randn(5, 2, 6, generator=torch.Generator().manual_seed(3))
+        sequence(cell, inputs, backend=backend)[0].square().sum().backward()
+        gradients.append({name: weight.grad for name, weight in cell.named_parameters()})
+    usual, frozen = gradients
+    assert usual.pop("connection.weight") is not None
+    assert frozen.pop("connection.weight") is None
+    assert all(torch.equal(usual[name], frozen[name]) for name in usual)
+
+
 @pytest.mark.parametrize("value", [1, 0, "yes", None])
-def test_fan_out_is_true_or_false(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"^fan_out must be true or false, not "):
-        Plasticity(modulation="simple", fan_out=value)
+@pytest.mark.parametrize("name", ["fan_out", "train_weights"])
+def test_a_truth_value_is_true_or_false(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be true or false, not "):
+        Plasticity(modulation="simple", **{name: value})
 
 
 def literals() -> Iterator[tuple[str, str]]:
