@@ -131,7 +131,7 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
         return None
     return (
         "the policy is certain of its actions already and no longer explores: lower the learning "
-        f"rate, or raise ent_coef={model.ent_coef:g}"
+        f"rate, or raise ent_coef={model.current_ent_coef():g}"
     )
 
 

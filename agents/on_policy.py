@@ -25,7 +25,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import FloatSchedule, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -33,7 +33,12 @@ from plasticrl.agents.acting import compiled_heads, in_full_precision
 from plasticrl.agents.distributed import ALONE, Ranks, averaging_gradients
 from plasticrl.agents.divergence import describe_gradient, describe_rewards
 from plasticrl.agents.failures import is_raised_by_reset, raise_environment_error
-from plasticrl.agents.options import SCHEDULES, OnPolicyOptions, check_learning_rate
+from plasticrl.agents.options import (
+    SCHEDULES,
+    OnPolicyOptions,
+    check_learning_rate,
+    check_not_negative,
+)
 from plasticrl.agents.policies import (
     CnnPlasticPolicy,
     MultiInputPlasticPolicy,
@@ -401,9 +406,20 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
                 values[rows] = self.policy.predict_values(obs, states).flatten().cpu().numpy()
         return values
 
+    def current_ent_coef(self) -> float:
+        """Return the weight of the entropy term, which may be a schedule, at this time.
+
+        Raises:
+            UsageError: the schedule has a negative value, or one that is not finite.
+        """
+        weight = FloatSchedule(self.ent_coef)(self._current_progress_remaining)
+        check_not_negative(ent_coef=weight)
+        return weight
+
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of ``losses``, which has the keys policy, value and entropy."""
-        entropy, value = self.ent_coef * losses["entropy"], self.vf_coef * losses["value"]
+        entropy = self.current_ent_coef() * losses["entropy"]
+        value = self.vf_coef * losses["value"]
         value = value / self.policy.value_std**2  # so it is the loss of normalized values
         return losses["policy"] + entropy + value
 

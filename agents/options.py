@@ -17,7 +17,7 @@ CORES = tuple(name for name, entry in CELLS.items() if not entry.takes_labels)
 """The names of the cells that a policy can have as its core."""
 DEFAULT_CORE = PlasticRNNConfig(modulation="simple", fan_out=True)
 """The core of a policy with ``core=None``; ``core_kwargs`` change its options."""
-SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+SCHEDULES = ("learning_rate", "ent_coef", "clip_range", "clip_range_vf")
 """The options that may also be functions of the remaining progress."""
 LARGEST_LEARNING_RATE = 1e6
 """A larger learning rate would make the weights overflow."""

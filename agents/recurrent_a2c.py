@@ -30,7 +30,8 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             ``PlasticPolicy``.
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
-        n_steps, bptt_length, gamma, gae_lambda, ent_coef, entropy, vf_coef, max_grad_norm,
+        ent_coef: the weight of the entropy term, or a function of the remaining progress.
+        n_steps, bptt_length, gamma, gae_lambda, entropy, vf_coef, max_grad_norm,
         normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: see
             ``plasticrl.agents.options.A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
@@ -50,7 +51,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         bptt_length: int | None = A2COptions.bptt_length,
         gamma: float = A2COptions.gamma,
         gae_lambda: float = A2COptions.gae_lambda,
-        ent_coef: float = A2COptions.ent_coef,
+        ent_coef: float | Schedule = A2COptions.ent_coef,
         entropy: Literal["shannon", "simpson"] = A2COptions.entropy,
         vf_coef: float = A2COptions.vf_coef,
         max_grad_norm: float = A2COptions.max_grad_norm,

@@ -34,9 +34,9 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             ``PlasticPolicy``.
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
-        clip_range, clip_range_vf: numbers, or functions of the remaining progress.
+        clip_range, clip_range_vf, ent_coef: numbers, or functions of the remaining progress.
         n_steps, batch_size, n_epochs, bptt_length, gamma, gae_lambda, normalize_advantage,
-        normalize_returns, core_lr_scale, ent_coef, entropy, vf_coef, max_grad_norm,
+        normalize_returns, core_lr_scale, entropy, vf_coef, max_grad_norm,
         bootstrap_truncated, target_kl: see ``plasticrl.agents.options.PPOOptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
@@ -67,7 +67,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         normalize_advantage: bool = PPOOptions.normalize_advantage,
         normalize_returns: bool = PPOOptions.normalize_returns,
         core_lr_scale: float = PPOOptions.core_lr_scale,
-        ent_coef: float = PPOOptions.ent_coef,
+        ent_coef: float | Schedule = PPOOptions.ent_coef,
         entropy: Literal["shannon", "simpson"] = PPOOptions.entropy,
         vf_coef: float = PPOOptions.vf_coef,
         max_grad_norm: float = PPOOptions.max_grad_norm,

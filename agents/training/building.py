@@ -60,6 +60,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunAlgorithm:
     algorithm = ALGORITHMS[config.name]
     options = {item.name: getattr(chosen, item.name) for item in fields(algorithm.options_type)}
     options["learning_rate"] = _schedule(chosen.learning_rate, chosen.learning_rate_decay)
+    options["ent_coef"] = _schedule(chosen.ent_coef, chosen.ent_coef_decay)
     if config.normalize:
         env = normalized(env, chosen.gamma)
     try:
@@ -86,7 +87,7 @@ def build_model(config: TrainConfig, env: VecEnv) -> RunAlgorithm:
 
 
 def _schedule(start: float, decay: float) -> float | Callable[[float], float]:
-    """The learning rate as SB3 takes it: a number, or a function of the remaining progress."""
+    """A number, or a function of the remaining progress that falls to zero at the end."""
     if not decay:
         return start
     # The last rollout may exceed the total number of steps, which makes the progress negative.

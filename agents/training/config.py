@@ -34,6 +34,9 @@ class AlgorithmConfig(OnPolicyOptions):
     learning_rate_decay: float = 0.0
     """The fraction of the training, at its end, in which the learning rate falls linearly to zero;
     0: it is constant. After a resumption with more ``total_timesteps``, it is higher again."""
+    ent_coef_decay: float = field(default=0.0, metadata={"if_missing": 0.0})
+    """The fraction of the training, at its end, in which ent_coef falls linearly to zero; 0: it is
+    constant."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     net_arch: tuple[int, ...] = ()
@@ -48,10 +51,9 @@ class AlgorithmConfig(OnPolicyOptions):
         check_above_zero(adam_eps=self.adam_eps)
         for n_units in self.net_arch:
             check_count(10**6, net_arch=n_units)
-        if not 0 <= self.learning_rate_decay <= 1:
-            raise UsageError(
-                f"learning_rate_decay must be from 0 to 1, not {self.learning_rate_decay}"
-            )
+        for name in ("learning_rate_decay", "ent_coef_decay"):
+            if not 0 <= (decay := getattr(self, name)) <= 1:
+                raise UsageError(f"{name} must be from 0 to 1, not {decay}")
 
 
 # The first base class determines the defaults.

@@ -17,6 +17,7 @@ from plasticrl.agents import CnnPlasticPolicy, PlasticPolicy, RecurrentA2C
 from plasticrl.agents.acting import Actor
 from plasticrl.core.backends.cpu import NumbaKernels
 from plasticrl.core.state import leaves, map_leaves
+from plasticrl.runs import UsageError
 from plasticrl.runs.compiling import COMPILING
 
 POLICY = {"Dict": "MultiInputPlasticPolicy", "image": "CnnPlasticPolicy"}
@@ -512,6 +513,18 @@ def test_the_learning_rate_follows_its_schedule(make_vec: Any) -> None:
     collect(model, updates=4)
     assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
     assert model.logger.name_to_value["train/learning_rate"] == pytest.approx(0.0)
+
+
+def test_the_weight_of_the_entropy_follows_its_schedule(make_vec: Any) -> None:
+    """Otherwise a schedule has no effect."""
+    model = make(make_vec(), learning_rate=0.0, ent_coef=lambda remaining: 0.5 * remaining)
+    collect(model, updates=2)
+    losses = {name: torch.tensor(value) for name, value in {"policy": 1.0, "value": 0.0}.items()}
+    model._current_progress_remaining = 0.5
+    assert model._total(losses | {"entropy": torch.tensor(4.0)}).item() == 1 + 0.25 * 4
+    model._current_progress_remaining = -1.0
+    with pytest.raises(UsageError, match="ent_coef must be a finite number of at least 0"):
+        model.train()
 
 
 def test_the_gradient_is_clipped_at_its_norm(make_vec: Any) -> None:
