@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         f"{runs} in {folder}: {len(trials) - len(missing)} finished, {n_begun} to resume, "
         f"{len(missing) - n_begun} to begin"
     )
-    status = _train_all(missing, arguments) if missing else 0
+    status = train_all(missing, arguments) if missing else 0
     if finished := [trial for trial in trials if trial.is_finished]:
         _summarize(finished, folder)
     if status == INTERRUPTED:
@@ -134,7 +134,7 @@ def _make_log_folders(trials: Sequence[Trial]) -> None:
             ) from error
 
 
-def _train_all(trials: Sequence[Trial], arguments: SweepArguments) -> int:
+def train_all(trials: Sequence[Trial], arguments: SweepArguments) -> int:
     """Train the trials with Ray, show their progress, and return the exit status."""
     running: dict[Any, Trial] = {}
     failed: list[Trial] = []

@@ -31,6 +31,38 @@ def trials_of(seen: Any, bits: int) -> list[Any]:
     return [seen[start : end + 1] for start, end in zip(starts, ends, strict=True)]
 
 
+@pytest.mark.parametrize(("episode_length", "optimum"), [(120, 0.89), (200, 0.93)])
+def test_an_ideal_observer_gets_the_stated_optimum(episode_length: int, optimum: float) -> None:
+    """Otherwise an agent is compared with a reward that it cannot reach, or can exceed.
+
+    The first answer is a guess, worth 0. Each answer halves the candidates from four to two, and
+    later identifies the target if the two cues shown are not both or neither of the candidates,
+    which has probability 2/3. So the expected loss is 1 + 2/3 (1 + 1/3 + 1/9 + ...) = 2.
+    """
+    n_rows, n_cues = 4000, 4
+    batch = CueRewardBatch(n_rows, n_cues=n_cues, episode_length=episode_length)
+    observation, _ = batch.reset(seed=0)
+    cues = batch.cues[:, :n_cues]
+    is_candidate = np.ones((n_rows, n_cues), dtype=bool)
+    shown = np.zeros((n_rows, n_cues), dtype=bool)
+    total, n_trials = np.zeros(n_rows), np.zeros(n_rows)
+    for _ in range(episode_length):
+        in_sight = observation[:, None, :20] == cues
+        shown |= in_sight.all(axis=2)
+        go = observation[:, 20] > 0
+        belief = is_candidate / is_candidate.sum(axis=1, keepdims=True)
+        answer = (belief * shown).sum(axis=1) > 0.5
+        observation, reward, *_ = batch.step(answer.astype(np.int64))
+        was_shown = answer == (reward > 0)
+        is_candidate[go] &= (shown == was_shown[:, None])[go]
+        shown[go] = False
+        total, n_trials = total + reward, n_trials + go
+    mean_trials = n_trials.mean()
+    standard_error = total.std() / np.sqrt(n_rows)
+    assert total.mean() == pytest.approx(mean_trials - 2, abs=4 * standard_error)
+    assert total.mean() / mean_trials == pytest.approx(optimum, abs=0.01)
+
+
 @pytest.mark.parametrize(("n_cues", "bits"), [(4, 20), (2, 1), (3, 2), (5, 8)])
 def test_trial_structure(n_cues: int, bits: int) -> None:
     """Otherwise a trial would lack a part or repeat a cue, or its length would not be uniform."""

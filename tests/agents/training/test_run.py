@@ -15,8 +15,9 @@ import torch
 
 from plasticrl.agents.recurrent_a2c import RecurrentA2C
 from plasticrl.agents.training import callbacks
+from plasticrl.agents.training.building import build_model
 from plasticrl.agents.training.config import A2CConfig, A2CTrainConfig, open_run
-from plasticrl.agents.training.environments import build_single_env, is_native
+from plasticrl.agents.training.environments import build_env, build_single_env, is_native
 from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.commands import run_command
@@ -230,6 +231,20 @@ gym.register("Counted-v0", Counted, max_episode_steps=5)
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode=.rgb_array.")  # Gymnasium's
+def test_the_learning_rate_and_the_weight_of_the_entropy_fall_at_the_end() -> None:
+    """Otherwise a decay has no effect, or the one has that of the other."""
+    options = A2CConfig(
+        learning_rate=0.2, learning_rate_decay=0.5, ent_coef=0.4, ent_coef_decay=0.25
+    )
+    config = A2CTrainConfig(n_envs=1, a2c=options)
+    model = build_model(config, build_env(config, 1))
+    seen = []
+    for remaining in (1, 0.5, 0.25, 0.125, 0):
+        model._current_progress_remaining = remaining
+        seen.append((model.lr_schedule(remaining), model.current_ent_coef()))
+    assert seen == [(0.2, 0.4), (0.2, 0.4), (0.1, 0.4), (0.05, 0.2), (0, 0)]
+
+
 def test_every_environment_is_closed(tmp_path: Path) -> None:
     """Otherwise a user's simulators stay open after training, after loading, or after an error."""
     run = tmp_path / "run"
