@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
-Rule = Literal["hebb", "oja"]
+Rule = Literal["hebb", "oja", "delta"]
 Bound = Literal["hard", "soft", "decay", "none"]
 Alpha = Literal["connection", "neuron", "scalar"]
 Modulation = Literal["none", "simple", "retroactive"]
@@ -125,7 +125,11 @@ class Plasticity:
             choices=("decay",),
         ),
         Condition(
-            "bound", "rule", ("hebb",), "Oja's rule already contains a decay", choices=("decay",)
+            "bound",
+            "rule",
+            ("hebb",),
+            "the other rules already contain a decay",
+            choices=("decay",),
         ),
         Condition("clip", "bound", ("hard",), "only the hard bound uses clip"),
         Condition("fan_out", "modulation", ("simple", "retroactive"), "it needs a neuromodulator"),
@@ -145,7 +149,8 @@ class Plasticity:
 
     rule: Rule = "hebb"
     """Learning rule, which computes the increment of the trace. hebb: pre- times post-synaptic
-    activity; oja: the same, minus the trace times the square of the post-synaptic activity."""
+    activity; oja: the same, minus the trace times the square of the post-synaptic activity; delta:
+    what the trace has to add to recall the post-synaptic from the pre-synaptic activity."""
     bound: Bound = "hard"
     """How the trace is limited. hard: it is clipped to +-clip;
     soft: it stays within +-1, and changes less near these limits;

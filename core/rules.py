@@ -5,6 +5,11 @@ each post-synaptic neuron j:
 
     hebb    D[j, i] = post[j] pre[i]
     oja     D[j, i] = post[j] ( pre[i] - post[j] H[j, i] )
+    delta   D[j, i] = ( post[j] - (H p)[j] ) p[i],   p = pre / |pre|,  or 0 where pre = 0
+
+The delta rule corrects what the trace recalls for pre: after an update at rate 1, H p = post. The
+length of pre is divided out because the update multiplies H by I - r p p^T, which would otherwise
+make it diverge where r |pre|^2 > 2.
 
 A bound adds the increment at the rate r and limits the result. ``connection`` defines the rate.
 With retroactive modulation, the eligibility trace takes the place of D:
@@ -17,12 +22,15 @@ With retroactive modulation, the eligibility trace takes the place of D:
 The papers write the soft bound as H + max(d, 0) (1 - H) + min(d, 0) (1 + H) with d = r D. The form
 above is equivalent, and torch's gradient of it is also correct at d = 0.
 
-Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3.
+Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3; for the delta
+rule Schlag, Irie & Schmidhuber 2021 (arXiv 2102.11174), section 4.2, whose keys, values and rate
+are replaced by pre, post and r.
 """
 
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 RuleFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -43,6 +51,16 @@ def oja(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
     """Return D by Oja's rule; the shapes are those of ``hebb``."""
     post = post.unsqueeze(2)
     return post * (pre.unsqueeze(1) - post * trace)
+
+
+def delta(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
+    """Return D by the delta rule; the shapes are those of ``hebb``."""
+    squared = pre.square().sum(dim=1, keepdim=True)
+    # Where pre is zero, the division is by one, so that its gradient is zero and not infinite.
+    length = torch.where(squared > 0, squared, 1.0).sqrt()
+    key = (pre / length).unsqueeze(2)
+    recalled = torch.bmm(trace, key)
+    return (post.unsqueeze(2) - recalled) * key.transpose(1, 2)
 
 
 def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
@@ -69,7 +87,7 @@ def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor
     return (1 - rate) * trace + rate * increment
 
 
-RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja}
+RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja, "delta": delta}
 BOUNDS: dict[str, BoundFunction] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
 
 

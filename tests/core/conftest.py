@@ -13,6 +13,8 @@ INPUT_SIZE = 6
 PLASTIC: list[dict[str, Any]] = [
     {"bound": "decay", "alpha": "neuron"},
     {"rule": "oja", "bound": "none", "alpha": "scalar"},
+    {"rule": "delta", "bound": "none", "eta_init": 0.3},
+    {"rule": "delta", "modulation": "retroactive", "clip": 0.3},
     {"modulation": "simple", "fan_out": True, "clip": 0.3},
     {"modulation": "simple", "bound": "soft", "modulator_activation": "sigmoid"},
     {"modulation": "retroactive", "clip": 0.3, "modulator_activation": "linear"},

@@ -13,7 +13,7 @@ from plasticrl.core import CELLS, Cell, Plasticity, build_cell, sequence
 from plasticrl.core.rules import BOUNDS, RULES
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "rule": ("hebb", "oja"),
+    "rule": ("hebb", "oja", "delta"),
     "bound": ("hard", "soft", "decay", "none"),
     "clip": (1.0, 0.5),
     "alpha": ("connection", "neuron", "scalar"),
@@ -43,7 +43,8 @@ def without_meaning(options: dict[str, Any]) -> set[str]:
             "modulator_activation": options["modulator_activation"] != "tanh"
             and modulation == "none",
             "eta_init": options["eta_init"] != 0.1 and modulation == "simple",
-            "bound": bound == "decay" and (modulation == "retroactive" or options["rule"] == "oja"),
+            "bound": bound == "decay"
+            and (modulation == "retroactive" or options["rule"] != "hebb"),
         }.items()
         if at_fault
     }

@@ -76,6 +76,45 @@ def test_oja() -> None:
     same(BOUNDS["none"](TRACE, increment, RATE, 1.0)[0], tensor([0.65, -0.95], [0.05, 0.39]))
 
 
+def test_delta() -> None:
+    """D = (post - H p) p^T with p = pre / |pre|.
+
+    For pre = (3, -4), p = (3/5, -4/5): H p = (.48 + .72, -.4) = (1.2, -.4), so the error is
+    (-.2, .6). Row 1: -.2 p = (-.12, .16); row 2: .6 p = (.36, -.48).
+    """
+    increment = RULES["delta"](TRACE, tensor([3.0, -4.0]), POST)
+    same(increment[0], tensor([-0.12, 0.16], [0.36, -0.48]))
+
+
+def test_delta_corrects_what_the_trace_recalls() -> None:
+    """After an update at rate 1, H p = post, so a second one of the same pair changes nothing."""
+    pre, post = torch.randn(3, 5).double(), torch.randn(3, 4).double()
+    trace = torch.randn(3, 4, 5).double()
+    once = trace + RULES["delta"](trace, pre, post)
+    key = pre / pre.norm(dim=1, keepdim=True)
+    same(torch.einsum("boi,bi->bo", once, key), post)
+    same(RULES["delta"](once, pre, post), torch.zeros(3, 4, 5).double())
+
+
+def test_delta_changes_nothing_where_pre_is_zero() -> None:
+    """At the start of an episode pre is zero; its length must not divide by zero."""
+    pre = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    increment = RULES["delta"](TRACE, pre, POST)
+    increment.sum().backward()
+    same(increment[0], tensor([0.0, 0.0], [0.0, 0.0]))
+    assert pre.grad is not None
+    assert pre.grad.isfinite().all()
+
+
+def test_delta_is_stable_where_pre_is_long() -> None:
+    """With the bare pre, the factor 1 - r |pre|^2 = -49 would make the trace explode."""
+    pre, post = torch.full((1, 100), 10.0).double(), torch.ones(1, 2).double()
+    trace = torch.zeros(1, 2, 100).double()
+    for _ in range(50):
+        trace = trace + 0.5 * RULES["delta"](trace, pre, post)
+    assert trace.abs().max() < 1
+
+
 def test_the_hard_bound_is_at_the_chosen_clip() -> None:
     """H + r D, clipped at 1.2; only the entry -1.4 exceeds it."""
     options = connection(eta=0.5, clip=1.2)

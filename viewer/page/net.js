@@ -10,10 +10,12 @@
 //
 // where the rule gives the increment D[j, i]. A matrix is {data, shape}, row by row in one array.
 
-// D[j, i] from H[j, i], pre[i] and post[j]; core/rules.py.
+// D[j, i] from H[j, i], pre[i] and post[j]; core/rules.py. For the delta rule, pre has the length 1,
+// and post[j] is the error of what the trace recalls, post[j] - (H pre)[j].
 const RULES = {
   hebb: (trace, pre, post) => post * pre,
   oja: (trace, pre, post) => post * (pre - post * trace),
+  delta: (trace, pre, error) => error * pre,
 };
 
 // The new H[j, i] from the old one, the increment and the rate; core/rules.py.
@@ -89,15 +91,28 @@ function modulationAt(net, post) {
   return net.fan_out ? linear(net.fan_out, [signal]) : new Float64Array(post.length).fill(signal);
 }
 
+function dot(one, other) {
+  return one.reduce((sum, value, i) => sum + value * other[i], 0);
+}
+
+// A vector divided by its length; the zero vector stays zero.
+function ofLengthOne(vector) {
+  const length = Math.sqrt(dot(vector, vector)) || 1;
+  return vector.map((value) => value / length);
+}
+
 // Change H, and E if there is one, in place.
 function learn(net, { trace, eligibility }, pre, post, modulation) {
   const rule = RULES[net.rule];
   const bound = BOUNDS[net.bound];
   const n = pre.length;
+  const corrects = net.rule === "delta";
+  if (corrects) pre = ofLengthOne(pre);
   for (let j = 0, at = 0; j < n; j++) {
     const rate = modulation ? modulation[j] : net.eta;
+    const target = corrects ? post[j] - dot(trace.subarray(at, at + n), pre) : post[j];
     for (let i = 0; i < n; i++, at++) {
-      const increment = rule(trace[at], pre[i], post[j]);
+      const increment = rule(trace[at], pre[i], target);
       trace[at] = bound(trace[at], eligibility ? eligibility[at] : increment, rate, net.clip);
       if (eligibility) eligibility[at] = (1 - net.eta) * eligibility[at] + net.eta * increment;
     }

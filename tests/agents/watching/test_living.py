@@ -78,6 +78,8 @@ def test_what_a_page_does_not_compute(options: dict[str, Any], named: str) -> No
 
 CORES = {
     "hebb-hard": strongly_plastic(eta_init=0.2, clip=0.5),
+    "delta-hard": strongly_plastic(rule="delta", eta_init=0.3),
+    "delta-retroactive": strongly_plastic(rule="delta", modulation="retroactive", eta_init=0.3),
     "oja-none-neuron": strongly_plastic(rule="oja", bound="none", alpha="neuron"),
     "soft-scalar": strongly_plastic(bound="soft", alpha="scalar", eta_init=0.3),
     "decay": strongly_plastic(bound="decay", eta_init=0.3),
