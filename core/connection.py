@@ -14,8 +14,13 @@ first accumulated in an eligibility trace E:
     none            H <- bound( H, D, eta )
     simple          H <- bound( H, D, M(t) )
     retroactive     H <- bound( H, E, M(t) ),  then  E <- (1 - eta) E + eta D
+    gated           H <- bound( a(t) H, D, b(t) ), where D is computed from a(t) H
 
-Sources: DP 2018 (arXiv 1804.02464) equations 1-3; BP 2019 (arXiv 2002.10585) equations 1-5.
+With ``eligibility_squash``, tanh(D) takes the place of D in E.
+
+Sources: DP 2018 (arXiv 1804.02464) equations 1-3; BP 2019 (arXiv 2002.10585) equations 1-5; Miconi
+& Kay 2025 (Nature Neuroscience) for the squashed eligibility; Yang, Kautz & Hatamizadeh 2024 (arXiv
+2412.06464) equation 10 for the gates.
 """
 
 import math
@@ -24,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plasticrl.core.modulation import Neuromodulator
+from plasticrl.core.modulation import Gates, Neuromodulator
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
@@ -41,7 +46,7 @@ class PlasticConnection(nn.Module):
         weight: w (O, I); it has no gradient if ``plasticity.train_weights`` is false.
         alpha: (O, I), (O, 1) or (1, 1).
         eta: (1,), or None with simple modulation.
-        modulator: the neuromodulator, or None without modulation.
+        modulator: the neuromodulator, or the gates, or None without modulation.
     """
 
     def __init__(self, pre_size: int, post_size: int, plasticity: Plasticity) -> None:
@@ -55,11 +60,15 @@ class PlasticConnection(nn.Module):
         self.modulator = self._build_modulator(post_size)
         self.reset_parameters()
 
-    def _build_modulator(self, post_size: int) -> Neuromodulator | None:
+    def _build_modulator(self, post_size: int) -> Neuromodulator | Gates | None:
         options = self.plasticity
         if options.modulation == "none":
             return None
-        return Neuromodulator(post_size, post_size, options.modulator_activation, options.fan_out)
+        if options.modulation == "gated":
+            return Gates(post_size, post_size, options.fan_out)
+        pair = options.modulator == "pair"
+        activation = options.modulator_activation
+        return Neuromodulator(post_size, post_size, activation, options.fan_out, pair)
 
     def reset_parameters(self) -> None:
         """Draw w from U(-1/sqrt(I), 1/sqrt(I)), and initialize alpha and eta as in the options."""
@@ -86,7 +95,7 @@ class PlasticConnection(nn.Module):
         return F.linear(pre, self.weight) + plastic
 
     def modulation(self, activity: Tensor) -> Tensor | None:
-        """Return M(t), (..., 1) or with fan-out (..., O); None without modulation."""
+        """Return M(t) or b(t), (..., 1) or with fan-out (..., O); None without modulation."""
         return None if self.modulator is None else self.modulator(activity)
 
     def update(
@@ -106,6 +115,8 @@ class PlasticConnection(nn.Module):
             post: post-synaptic activity (B, O).
             activity: the activity that the neuromodulator reads (B, O).
         """
+        if isinstance(self.modulator, Gates):
+            trace = self.modulator.retention(activity).unsqueeze(2) * trace
         increment = RULES[self.plasticity.rule](trace, pre, post)
         bound = BOUNDS[self.plasticity.bound]
         modulation = self.modulation(activity)
@@ -114,6 +125,8 @@ class PlasticConnection(nn.Module):
         if eligibility is None:
             return bound(trace, increment, rate, self.plasticity.clip), None
         assert self.eta is not None
+        if self.plasticity.eligibility_squash == "tanh":
+            increment = torch.tanh(increment)
         return (
             bound(trace, eligibility, rate, self.plasticity.clip),
             (1 - self.eta) * eligibility + self.eta * increment,

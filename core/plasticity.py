@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 Rule = Literal["hebb", "oja", "delta"]
 Bound = Literal["hard", "soft", "decay", "none"]
 Alpha = Literal["connection", "neuron", "scalar"]
-Modulation = Literal["none", "simple", "retroactive"]
+Modulation = Literal["none", "simple", "retroactive", "gated"]
+Modulator = Literal["single", "pair"]
+Squash = Literal["none", "tanh"]
 Activation = Literal["tanh", "sigmoid", "linear"]
 Distribution = Literal["uniform", "normal"]
 
@@ -121,7 +123,7 @@ class Plasticity:
             "bound",
             "modulation",
             ("none", "simple"),
-            "the eligibility trace already decays, by the factor (1 - eta)",
+            "the eligibility trace, or with gated modulation the trace, already decays",
             choices=("decay",),
         ),
         Condition(
@@ -132,18 +134,24 @@ class Plasticity:
             choices=("decay",),
         ),
         Condition("clip", "bound", ("hard",), "only the hard bound uses clip"),
-        Condition("fan_out", "modulation", ("simple", "retroactive"), "it needs a neuromodulator"),
         Condition(
-            "modulator_activation",
+            "fan_out",
             "modulation",
-            ("simple", "retroactive"),
-            "it needs a neuromodulator",
+            ("simple", "retroactive", "gated"),
+            "it needs a neuromodulator or gates",
+        ),
+        *(
+            Condition(option, "modulation", ("simple", "retroactive"), "it needs a neuromodulator")
+            for option in ("modulator", "modulator_activation")
+        ),
+        Condition(
+            "eligibility_squash", "modulation", ("retroactive",), "it needs an eligibility trace"
         ),
         Condition(
             "eta_init",
             "modulation",
             ("none", "retroactive"),
-            "simple modulation replaces eta",
+            "simple and gated modulation replace eta",
         ),
     )
 
@@ -163,14 +171,21 @@ class Plasticity:
     modulation: Modulation = "none"
     """What sets the rate at which the trace changes. none: the trained number eta;
     simple: a neuromodulator's output at each step;
-    retroactive: the same, but the increments first enter an eligibility trace, at rate eta."""
+    retroactive: the same, but the increments first enter an eligibility trace, at rate eta;
+    gated: one gate's output, while another gate multiplies the trace at each step."""
+    modulator: Modulator = field(default="single", metadata={"if_missing": "single"})
+    """What computes the neuromodulator's output. single: one unit; pair: the difference of two
+    units, times a trained gain."""
     fan_out: bool = False
     """Give each post-synaptic neuron its own modulation, a trained linear function of the
     neuromodulator's output. False: all have the same modulation."""
     modulator_activation: Activation = "tanh"
     """Output function of the neuromodulator; linear is the identity."""
+    eligibility_squash: Squash = field(default="none", metadata={"if_missing": "none"})
+    """What limits an increment before it enters the eligibility trace. none: nothing; tanh: its
+    hyperbolic tangent takes its place."""
     eta_init: float = 0.1
-    """Initial value of the trained rate eta; modulation=simple has no eta."""
+    """Initial value of the trained rate eta; modulation=simple and gated have no eta."""
     alpha_init: Distribution = "uniform"
     """Distribution of the initial plasticity coefficients.
     uniform: between 0 and alpha_scale; normal: around 0 with standard deviation alpha_scale."""
@@ -193,5 +208,5 @@ class Plasticity:
 
     @property
     def has_eta(self) -> bool:
-        """Whether there is a trained rate eta; simple modulation replaces it."""
-        return self.modulation != "simple"
+        """Whether there is a trained rate eta; simple and gated modulation replace it."""
+        return self.modulation in ("none", "retroactive")

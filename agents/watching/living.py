@@ -13,6 +13,7 @@ from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.core.cells.composed import Composed
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
+from plasticrl.core.modulation import Neuromodulator
 from plasticrl.envs import GridMazeBatch, resolve_id
 from plasticrl.runs import UsageError
 from plasticrl.viewer import LiveAgent
@@ -55,6 +56,16 @@ def live_agent(agent: TrainedAgent, seed: int, deterministic: bool = False) -> L
         )
     if not isinstance(core, PlasticRNN) or core.hidden_size > MOST_UNITS:
         raise _refusal(agent)
+    plasticity = core.connection.plasticity
+    not_computed = {
+        "modulation": plasticity.modulation == "gated",
+        "modulator": plasticity.modulator == "pair",
+        "eligibility_squash": plasticity.eligibility_squash == "tanh",
+    }
+    if given := [
+        f"{n}={getattr(plasticity, n)!r}" for n, is_given in not_computed.items() if is_given
+    ]:
+        raise UsageError(f"a live page cannot show a core with {' and '.join(given)}")
     return LiveAgent(
         about=(
             f"The agent is a {agent.config.core.name} of {core.hidden_size} units, trained for "
@@ -100,6 +111,7 @@ def _maze(agent: TrainedAgent) -> dict[str, Any]:
 def _net(core: PlasticRNN, policy: PlasticPolicy) -> dict[str, Any]:
     connection = core.connection
     options, modulator = connection.plasticity, connection.modulator
+    assert modulator is None or isinstance(modulator, Neuromodulator)
     limit = connection.trace_limit
     shape = connection.weight.shape
     return {

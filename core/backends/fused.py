@@ -24,8 +24,6 @@ from torch import Tensor
 
 from plasticrl.core.backends.cpu import NumbaKernels, NumbaStepper
 from plasticrl.core.backends.plastic_net import (
-    SUPPORTED_BOUNDS,
-    SUPPORTED_RULES,
     ForwardPass,
     Gradients,
     NetInputs,
@@ -34,6 +32,7 @@ from plasticrl.core.backends.plastic_net import (
     PlasticNet,
     PlasticState,
     SavedForBackward,
+    are_supported,
     module_of,
 )
 from plasticrl.core.cells.cell import Cell
@@ -104,8 +103,7 @@ class FusedBackend:
         is_population = type(cell) is Population and is_untouched(cell)
         if not isinstance(cell, kernels.cells) or not (is_population or is_stock_cell(cell)):
             return False
-        plasticity = module_of(cast(PlasticCell, cell)).connection.plasticity
-        if plasticity.rule not in SUPPORTED_RULES or plasticity.bound not in SUPPORTED_BOUNDS:
+        if not are_supported(module_of(cast(PlasticCell, cell)).connection.plasticity):
             return False
         tensors = (inputs, *cell.parameters())
         is_uniform = len({(tensor.device, tensor.dtype) for tensor in tensors}) == 1

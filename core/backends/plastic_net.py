@@ -7,12 +7,25 @@ from torch import Tensor
 
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.modulation import Gates
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.population import Population
 from plasticrl.core.rules import trace_limit
 
 SUPPORTED_RULES = ("hebb", "oja")
 SUPPORTED_BOUNDS = ("hard", "soft", "decay", "none")
+SUPPORTED_MODULATIONS = ("none", "simple", "retroactive")
+
+
+def are_supported(options: Plasticity) -> bool:
+    """Return whether the kernels have the equations of a connection with these options."""
+    return (
+        options.rule in SUPPORTED_RULES
+        and options.bound in SUPPORTED_BOUNDS
+        and options.modulation in SUPPORTED_MODULATIONS
+        and options.modulator == "single"
+        and options.eligibility_squash == "none"
+    )
 
 
 PlasticCell: TypeAlias = PlasticRNN | PlasticLSTM | Population
@@ -82,6 +95,7 @@ class PlasticNet(NamedTuple):
         gates = module.gates if isinstance(module, PlasticLSTM) else None
         reads_cell = isinstance(module, PlasticLSTM) and module.modulator_input == "cell"
         modulator = connection.modulator
+        assert not isinstance(modulator, Gates)
         fan_out = None if modulator is None else modulator.fan_out
         tensors = {
             "weight": connection.weight,

@@ -41,7 +41,7 @@ class TracelessBackend(EagerSteps):
             return False
         options = cell.connection.plasticity
         is_sum = options.rule == "hebb" and options.bound in ("hard", "none")
-        is_supported = options.alpha != "connection" and options.modulation != "retroactive"
+        is_supported = options.alpha != "connection" and options.modulation in ("none", "simple")
         return is_sum and is_supported and len(inputs) < cell.hidden_size
 
     def run(

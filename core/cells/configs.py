@@ -136,13 +136,14 @@ class PlasticLSTMConfig(PlasticConfig, LayeredConfig):
         Condition(
             "modulator_input",
             "modulation",
-            ("simple", "retroactive"),
-            "it needs a neuromodulator",
+            ("simple", "retroactive", "gated"),
+            "it needs a neuromodulator or gates",
         ),
     )
 
     modulator_input: Literal["hidden", "cell"] = "hidden"
-    """What the neuromodulator reads. hidden: the LSTM's new output; cell: its new cell state."""
+    """What the neuromodulator or the gates read. hidden: the LSTM's new output;
+    cell: its new cell state."""
 
 
 @dataclass(frozen=True, kw_only=True)

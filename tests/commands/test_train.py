@@ -132,8 +132,9 @@ def test_an_entropy_that_was_asked_for_is_kept() -> None:
     [
         (
             "--core.modulation none --core.fan-out",
-            "--core.fan-out has no meaning with --core.modulation none: it needs a neuromodulator; "
-            "leave it out, or use --core.modulation simple or --core.modulation retroactive",
+            "--core.fan-out has no meaning with --core.modulation none: it needs a neuromodulator "
+            "or gates; leave it out, or use --core.modulation simple or --core.modulation "
+            "retroactive or --core.modulation gated",
         ),
         ("--core.bound soft --core.clip 3", "leave it out, or use --core.bound hard"),
         ("--core.bound soft --core.clip 1", "leave it out, or use --core.bound hard"),

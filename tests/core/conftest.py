@@ -19,6 +19,8 @@ PLASTIC: list[dict[str, Any]] = [
     {"modulation": "simple", "bound": "soft", "modulator_activation": "sigmoid"},
     {"modulation": "retroactive", "clip": 0.3, "modulator_activation": "linear"},
     {"modulation": "retroactive", "rule": "oja", "bound": "soft", "fan_out": True},
+    {"modulation": "retroactive", "modulator": "pair", "eligibility_squash": "tanh", "clip": 50.0},
+    {"modulation": "gated", "rule": "delta", "fan_out": True},
 ]
 MORE: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"num_layers": 2}],

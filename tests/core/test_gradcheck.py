@@ -31,7 +31,10 @@ def valid(options: dict[str, Any]) -> bool:
 
 
 def with_clip(options: dict[str, Any]) -> dict[str, Any]:
-    return options | ({"clip": CLIP} if options["bound"] == "hard" else {})
+    if options["bound"] != "hard":
+        return options
+    is_gated = options["modulation"] == "gated"  # then the trace has decayed before it is clipped
+    return options | {"clip": CLIP / 2 if is_gated else CLIP}
 
 
 def plasticities(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
@@ -39,7 +42,7 @@ def plasticities(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
     every: dict[str, tuple[Any, ...]] = {
         "rule": tuple(RULES),
         "bound": tuple(BOUNDS),
-        "modulation": ("none", "simple", "retroactive"),
+        "modulation": ("none", "simple", "retroactive", "gated"),
         "alpha": ("connection", "neuron", "scalar"),
         "fan_out": (False, True),
         "modulator_activation": tuple(ACTIVATIONS),
@@ -103,7 +106,7 @@ def check(name: str, input_size: int, options: dict[str, Any], fast: bool = True
     tensors = arguments(through)
     if options.get("bound") == "hard":
         trace = function(tensors[0][:1], *tensors[1:])[-2 if retroactive(options) else -1]
-        clipped = trace[1].abs() == CLIP  # the row that goes on
+        clipped = trace[1].abs() == options["clip"]  # the row that goes on
         assert clipped.any(), "the bound is to be active somewhere"
         assert not clipped.all(), "and not everywhere"
     assert gradcheck(function, tensors, fast_mode=fast, check_undefined_grad=False)
@@ -117,6 +120,26 @@ def described(options: dict[str, Any]) -> str:
 def test_plastic_rnn(options: dict[str, Any]) -> None:
     """Otherwise this combination of options has a wrong gradient."""
     check("plastic_rnn", 2, options)
+
+
+@pytest.mark.parametrize("fan_out", [False, True])
+@pytest.mark.parametrize("eligibility_squash", ["none", "tanh"])
+@pytest.mark.parametrize("modulator", ["single", "pair"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["plastic_rnn", "plastic_lstm"])
+def test_retroactive_modulation_of_2025(
+    name: str, rule: str, modulator: str, eligibility_squash: str, fan_out: bool
+) -> None:
+    """Otherwise the gradient lacks the path through the gain, or the squashed eligibility."""
+    options = {
+        "rule": rule,
+        "bound": "hard",
+        "modulation": "retroactive",
+        "modulator": modulator,
+        "eligibility_squash": eligibility_squash,
+        "fan_out": fan_out,
+    }
+    check(name, 2, with_clip(options))
 
 
 @pytest.mark.parametrize("modulation", ["none", "simple", "retroactive"])

@@ -17,7 +17,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "bound": ("hard", "soft", "decay", "none"),
     "clip": (1.0, 0.5),
     "alpha": ("connection", "neuron", "scalar"),
-    "modulation": ("none", "simple", "retroactive"),
+    "modulation": ("none", "simple", "retroactive", "gated"),
+    "modulator": ("single", "pair"),
+    "eligibility_squash": ("none", "tanh"),
     "fan_out": (False, True),
     "modulator_activation": ("tanh", "sigmoid", "linear"),
     "eta_init": (0.1, 0.2),
@@ -35,16 +37,19 @@ def choices_of(config: type[Any]) -> dict[str, tuple[Any, ...]]:
 def without_meaning(options: dict[str, Any]) -> set[str]:
     """The options that have no meaning in a combination, according to the equations."""
     modulation, bound = options["modulation"], options["bound"]
+    has_modulator = modulation in ("simple", "retroactive")
     return {
         name
         for name, at_fault in {
             "clip": options["clip"] != 1.0 and bound != "hard",
             "fan_out": options["fan_out"] and modulation == "none",
-            "modulator_activation": options["modulator_activation"] != "tanh"
-            and modulation == "none",
-            "eta_init": options["eta_init"] != 0.1 and modulation == "simple",
+            "modulator": options["modulator"] == "pair" and not has_modulator,
+            "modulator_activation": options["modulator_activation"] != "tanh" and not has_modulator,
+            "eligibility_squash": options["eligibility_squash"] != "none"
+            and modulation != "retroactive",
+            "eta_init": options["eta_init"] != 0.1 and modulation in ("simple", "gated"),
             "bound": bound == "decay"
-            and (modulation == "retroactive" or options["rule"] != "hebb"),
+            and (modulation in ("retroactive", "gated") or options["rule"] != "hebb"),
         }.items()
         if at_fault
     }
@@ -111,6 +116,8 @@ def test_the_lstm_refuses_a_modulators_input_without_modulator() -> None:
 # Settings that an option needs to have a meaning, and values of options without literals.
 NEEDS: dict[str, dict[str, Any]] = {
     "fan_out": {"modulation": "simple"},
+    "modulator": {"modulation": "simple"},
+    "eligibility_squash": {"modulation": "retroactive"},
     "modulator_activation": {"modulation": "simple"},
     "modulator_input": {"modulation": "simple"},
 }

@@ -51,6 +51,12 @@ def test_cue_reward_agents(core: str, options: dict[str, Any], expected: int) ->
     assert agent(core, 27, 2, 200, **options) == expected
 
 
+def test_the_agent_of_transitive_inference() -> None:
+    """Miconi & Kay 2025 (published code): two modulators, a gain and eta."""
+    options = {"modulation": "retroactive", "modulator": "pair", "eligibility_squash": "tanh"}
+    assert agent("plastic_rnn", 37, 2, 200, **options) == 88_607
+
+
 @pytest.mark.parametrize(
     ("input_mode", "input_size", "hidden_size", "expected"),
     [

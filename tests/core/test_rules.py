@@ -6,6 +6,7 @@ H = |  4/5  -9/10 |       rate 1/2:      r D =            |  1/4   -1/2 |
     |   0    1/2  |                                       |  1/20  -1/10|
 """
 
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.core import PlasticConnection, Plasticity
+from plasticrl.core.modulation import Gates, Neuromodulator
 from plasticrl.core.rules import BOUNDS, RULES
 
 
@@ -36,7 +38,7 @@ def connection(eta: float = 0.25, **options: Any) -> PlasticConnection:
     with torch.no_grad():
         if built.eta is not None:
             built.eta.fill_(eta)
-        if built.modulator is not None:
+        if isinstance(built.modulator, Neuromodulator):
             built.modulator.weight.zero_()
             built.modulator.bias.fill_(0.5)
             if built.modulator.fan_out is not None:
@@ -88,12 +90,16 @@ def test_delta() -> None:
 
 def test_delta_corrects_what_the_trace_recalls() -> None:
     """After an update at rate 1, H p = post, so a second one of the same pair changes nothing."""
-    pre, post = torch.randn(3, 5).double(), torch.randn(3, 4).double()
-    trace = torch.randn(3, 4, 5).double()
+    drawn = torch.Generator().manual_seed(0)
+    pre, post, trace = (
+        torch.randn(shape, generator=drawn, dtype=torch.float64)
+        for shape in ((3, 5), (3, 4), (3, 4, 5))
+    )
     once = trace + RULES["delta"](trace, pre, post)
     key = pre / pre.norm(dim=1, keepdim=True)
-    same(torch.einsum("boi,bi->bo", once, key), post)
-    same(RULES["delta"](once, pre, post), torch.zeros(3, 4, 5).double())
+    torch.testing.assert_close(torch.einsum("boi,bi->bo", once, key), post, rtol=0, atol=1e-14)
+    twice = once + RULES["delta"](once, pre, post)
+    torch.testing.assert_close(twice, once, rtol=0, atol=1e-14)
 
 
 def test_delta_changes_nothing_where_pre_is_zero() -> None:
@@ -160,6 +166,67 @@ def test_retroactive_oja_reads_the_trace() -> None:
     _, eligibility = options.update(TRACE, ELIGIBILITY, PRE, POST, POST)
     assert eligibility is not None
     same(eligibility[0], tensor([0.225, -0.025], [-0.125, 0.02]))
+
+
+def test_a_pair_of_modulators_is_a_difference_times_a_gain() -> None:
+    """M = 3 (1/2 - 1/3) = 1/2 gives the unbounded example."""
+    options = connection(
+        modulation="simple", modulator_activation="linear", bound="none", modulator="pair"
+    )
+    assert isinstance(options.modulator, Neuromodulator)
+    assert options.modulator.gain is not None
+    assert options.modulator.gain.tolist() == [1.0]
+    with torch.no_grad():
+        options.modulator.bias.copy_(torch.tensor([1 / 2, 1 / 3], dtype=torch.float64))
+        options.modulator.gain.fill_(3.0)
+    trace, _ = options.update(TRACE, None, PRE, POST, POST)
+    same(trace[0], tensor([1.05, -1.4], [0.05, 0.4]))
+
+
+def test_a_squashed_eligibility_has_the_tanh_of_the_increment() -> None:
+    """E <- 3/4 E + 1/4 tanh(D); the eligibility itself is not squashed."""
+    options = connection(modulation="retroactive", eligibility_squash="tanh")
+    _, eligibility = options.update(TRACE, ELIGIBILITY, PRE, POST, POST)
+    assert eligibility is not None
+    squashed = [[math.tanh(0.5), math.tanh(-1.0)], [math.tanh(0.1), math.tanh(-0.2)]]
+    same(eligibility[0], 0.75 * ELIGIBILITY[0] + 0.25 * tensor(*squashed))
+
+
+def test_gates_multiply_the_trace_before_the_increment_is_computed() -> None:
+    """a = exp(-exp(A) softplus(s_a)) = 1/2 for exp(A) = ln 2 and softplus(s_a) = 1; b = 1/4.
+
+    With Oja's rule, D = post (pre - post H / 2). Row 1: .5 - .4 = .1, -1 + .45 = -.55; row 2:
+    .2 (.5 - 0) = .1, .2 (-1 - .2 x .25) = -.21. H / 2 + D / 4: .4 + .025, -.45 - .1375; .025,
+    .25 - .0525. If D were computed from H itself, the first entry would be .4 - .075.
+    """
+    options = connection(modulation="gated", rule="oja", bound="none")
+    gates = options.modulator
+    assert isinstance(gates, Gates)
+    with torch.no_grad():
+        for parameter in gates.parameters():
+            parameter.zero_()
+        gates.log_decay.fill_(math.log(math.log(2)))
+        gates.retention_gate[0].bias.fill_(math.log(math.e - 1))
+        gates.rate_gate[0].bias.fill_(-math.log(3))  # sigmoid: 1/4
+    same(gates.retention(POST)[0], torch.tensor([0.5], dtype=torch.float64))
+    trace, _ = options.update(TRACE, None, PRE, POST, POST)
+    same(trace[0], tensor([0.425, -0.5875], [0.025, 0.1975]))
+
+
+@pytest.mark.parametrize("fan_out", [False, True])
+def test_gates_begin_with_the_published_distribution(fan_out: bool) -> None:
+    """exp(A) ~ U(0, 16); softplus(bias) is log-uniform in [.001, .1], with the median .01."""
+    gates = [Gates(3, 5, fan_out) for _ in range(2000 if not fan_out else 400)]
+    decay = torch.cat([each.log_decay.detach().exp() for each in gates])
+    last = [each.retention_gate[-1].bias.detach() for each in gates]
+    step = torch.nn.functional.softplus(torch.cat(last))
+    assert len(decay) == len(step) == 2000
+    assert 0 <= decay.min() < 0.1
+    assert 15.9 < decay.max() <= 16
+    assert decay.mean().item() == pytest.approx(8, abs=0.4)
+    assert 0.00099 < step.min() < 0.00105
+    assert 0.095 < step.max() < 0.1001
+    assert step.median().item() == pytest.approx(0.01, rel=0.15)
 
 
 def test_the_drive_is_of_fixed_and_plastic_weights() -> None:
