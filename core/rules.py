@@ -70,7 +70,9 @@ def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor
 
 
 RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja}
+"""The learning rules by name."""
 BOUNDS: dict[str, BoundFunction] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
+"""The bounds by name."""
 
 
 def trace_limit(bound: str, clip: float) -> float:
