@@ -22,6 +22,7 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "results/**.md", "tasks/*/ATTRIBUTION.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_heading_anchors = 4
+smartquotes = False  # they would turn --flag into a dash
 highlight_language = "text"  # of blocks that name no language
 
 # Warnings are errors, but not nitpicky: without a network there is no list of torch's, NumPy's,
@@ -51,6 +52,8 @@ def to_rst(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
     """Turn a docstring's Markdown headings, tables and indented blocks into reStructuredText."""
+    if lines and lines[0].startswith("Alias for field number"):  # NamedTuple's own docstring
+        lines.clear()
     lines[:] = [*literal_blocks(tables(headings(lines)))]
 
 
@@ -85,7 +88,7 @@ def literal_blocks(lines: Iterable[str]) -> Iterator[str]:
 
 def theme_pictures(app: Sphinx, document: nodes.document) -> None:
     """Turn ``<picture>``, which has a light and a dark version, into Furo's two images."""
-    for raw in document.findall(nodes.raw):
+    for raw in [*document.findall(nodes.raw)]:
         if raw.rawsource.startswith("<picture>"):
             alt = re.findall(r'alt="(.*?)"', raw.rawsource, re.S)[0]
             dark, light = re.findall(r'(?:srcset|src)="(.*?)"', raw.rawsource)

@@ -192,3 +192,4 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "a2c": a2c,
     "ppo": ppo,
 }
+"""The presets by name."""
