@@ -22,7 +22,6 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "results/**.md", "tasks/*/ATTRIBUTION.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_heading_anchors = 4
-smartquotes = False  # they would turn --flag into a dash
 highlight_language = "text"  # of blocks that name no language
 
 # Warnings are errors, but not nitpicky: without a network there is no list of torch's, NumPy's,
