@@ -32,7 +32,7 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 
 docs: .venv/dev
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs . build/site
 	@echo "open build/site/docs/index.html"
 
 .venv/bin/python:
