@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := logs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: watch demo test check lint types layers format
+.PHONY: watch demo test check lint types layers format docs
 
 watch: .venv/installed
 	$(BIN)/python evaluate.py --gallery maze --watch
@@ -30,6 +30,10 @@ layers: .venv/dev
 format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/dev
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs . build/site
+	@echo "open build/site/docs/index.html"
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "plasticrl needs Python 3.11 or newer")'

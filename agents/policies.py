@@ -87,8 +87,8 @@ class PlasticPolicy(ActorCriticPolicy):
         log_std_init: initial log standard deviation of continuous actions.
         share_features_extractor: False gives the critic a features extractor and a core of its own,
             so that actor and critic have no weights in common.
-        features_extractor_class, features_extractor_kwargs, normalize_images,
-        optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
+        features_extractor_class, features_extractor_kwargs: as in SB3's ``ActorCriticPolicy``.
+        normalize_images, optimizer_class, optimizer_kwargs: as in SB3's ``ActorCriticPolicy``.
         use_sde: must be False. SB3's algorithms pass this argument.
 
     Raises:

@@ -31,9 +31,9 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
         ent_coef: the weight of the entropy term, or a function of the remaining progress.
-        n_steps, bptt_length, gamma, gae_lambda, entropy, vf_coef, max_grad_norm,
-        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: see
-            ``plasticrl.agents.options.A2COptions``.
+        n_steps, bptt_length, gamma, gae_lambda: see ``plasticrl.agents.options.A2COptions``.
+        entropy, vf_coef, max_grad_norm: see there, too.
+        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: likewise.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:

@@ -35,9 +35,10 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         env: an environment, a vectorized environment, or the id of an environment.
         learning_rate: Adam's step size, or a function of the remaining progress.
         clip_range, clip_range_vf, ent_coef: numbers, or functions of the remaining progress.
-        n_steps, batch_size, n_epochs, bptt_length, gamma, gae_lambda, normalize_advantage,
-        normalize_returns, core_lr_scale, entropy, vf_coef, max_grad_norm,
-        bootstrap_truncated, target_kl: see ``plasticrl.agents.options.PPOOptions``.
+        n_steps, batch_size, n_epochs, bptt_length: see ``plasticrl.agents.options.PPOOptions``.
+        gamma, gae_lambda, entropy, vf_coef, max_grad_norm: see there, too.
+        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: likewise.
+        target_kl: likewise.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:

@@ -125,8 +125,8 @@ def _usage() -> str:
     for title, presets in (("agents", AGENT_PRESETS), ("supervised tasks", TASK_PRESETS)):
         lines.append(f"{title}:")
         for name, make in presets.items():
-            about = f"  {name:<24}{(make.__doc__ or '').splitlines()[0]}"
-            lines += textwrap.wrap(about, width, subsequent_indent=" " * 26)
+            about = (make.__doc__ or "").splitlines()[0].replace("``", "")
+            lines += textwrap.wrap(f"  {name:<24}{about}", width, subsequent_indent=" " * 26)
         lines.append("")
     return "\n".join([*lines, f"All settings of a preset: {command} PRESET --help"])
 

@@ -43,12 +43,12 @@ SOFT_LIMIT = 1.0
 
 
 def hebb(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
-    """Return D (B, O, I) by Hebb's rule, from trace (B, O, I), pre (B, I) and post (B, O)."""
+    """Return ``D`` (B, O, I) by Hebb's rule, from trace (B, O, I), pre (B, I) and post (B, O)."""
     return post.unsqueeze(2) * pre.unsqueeze(1)
 
 
 def oja(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
-    """Return D by Oja's rule; the shapes are those of ``hebb``."""
+    """Return ``D`` by Oja's rule; the shapes are those of ``hebb``."""
     post = post.unsqueeze(2)
     return post * (pre.unsqueeze(1) - post * trace)
 
@@ -64,31 +64,33 @@ def delta(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
 
 
 def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return H + r D (B, O, I), from trace H and increment D (B, O, I).
+    """Return ``H + r D`` (B, O, I), from trace ``H`` and increment ``D`` (B, O, I).
 
-    The rate r is (1,), (B, 1, 1) or (B, O, 1).
+    The rate ``r`` is (1,), (B, 1, 1) or (B, O, 1).
     """
     return trace + rate * increment
 
 
 def hard(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return clamp(H + r D, -clip, clip); the shapes are those of ``unbounded``."""
+    """Return ``clamp(H + r D, -clip, clip)``; the shapes are those of ``unbounded``."""
     return (trace + rate * increment).clamp(-clip, clip)
 
 
 def soft(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return clamp(H + r D - |r D| H, -1, 1); the shapes are those of ``unbounded``."""
+    """Return ``clamp(H + r D - |r D| H, -1, 1)``; the shapes are those of ``unbounded``."""
     delta = rate * increment
     return (trace + delta - delta.abs() * trace).clamp(-SOFT_LIMIT, SOFT_LIMIT)
 
 
 def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
-    """Return (1 - r) H + r D; the shapes are those of ``unbounded``."""
+    """Return ``(1 - r) H + r D``; the shapes are those of ``unbounded``."""
     return (1 - rate) * trace + rate * increment
 
 
 RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja, "delta": delta}
+"""The learning rules by name."""
 BOUNDS: dict[str, BoundFunction] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
+"""The bounds by name."""
 
 
 def trace_limit(bound: str, clip: float) -> float:

@@ -40,5 +40,8 @@ TASKS = {
         ),
     )
 }
+"""The tasks by name."""
 PRESETS = {name: make for entry in TASKS.values() for name, make in entry.presets.items()}
+"""The presets of all tasks by name."""
 DATA_SETS = tuple(data for entry in TASKS.values() for data in entry.data_sets)
+"""The data sets of all tasks."""

@@ -1,9 +1,11 @@
 """The documentation: links lead somewhere, and programs print what their comments say."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from stable_baselines3 import A2C, PPO
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
 
 ROOT = Path(__file__).parent.parent
-TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md")]
+TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/**/*.md")]
+TUTORIALS = sorted(ROOT.glob("docs/tutorials/*.md"))
+PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.M)
 SB3_GUIDE = (ROOT / "docs" / "sb3.md").read_text()
 SECTIONS = re.split(r"^## ", SB3_GUIDE, flags=re.M)[1:]
 PROGRAMS = [
@@ -26,7 +30,9 @@ PROGRAMS = [
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: str(text.relative_to(ROOT)))
 def test_links_lead_somewhere(text: Path) -> None:
     """Otherwise a reader looks at a missing picture, or for a page that was renamed."""
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text.read_text())
+    content = text.read_text()
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", content)
+    links += re.findall(r'(?:src|srcset)="(.*?)"', content)
     missing = [link for link in links if "://" not in link and not (text.parent / link).exists()]
     assert not missing
 
@@ -42,8 +48,30 @@ def test_a_program_prints_what_its_comments_say(
     """Otherwise a reader of docs/sb3.md copies a program that fails, or reads a wrong result."""
     monkeypatch.chdir(tmp_path)
     exec(program, {"__name__": "__main__"})
-    printed = re.findall(r"^ *print\(.*\)  # (.*)$", program, re.M)
-    assert capsys.readouterr().out.splitlines() == printed
+    assert capsys.readouterr().out.splitlines() == PRINTED.findall(program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda tutorial: tutorial.stem)
+def test_a_tutorial_runs_from_its_first_line_to_its_last(
+    tutorial: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise a reader who types all of it ends with an error, or with another result."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    names = {"__name__": "__main__"}
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", tutorial.read_text(), re.S)
+    for language, block in blocks:
+        if language == "python":
+            exec(block, names)
+            assert capsys.readouterr().out.splitlines() == PRINTED.findall(block)
+        else:
+            done = subprocess.run(["sh", "-ec", block], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{block}\n{done.stderr}"
+    assert blocks
 
 
 @pytest.mark.slow
@@ -71,6 +99,25 @@ def test_the_commands_for_rl_zoo3_train_continue_evaluate_and_film(tmp_path: Pat
     }
     [film] = (tmp_path / "videos").iterdir()
     assert film.stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """Otherwise a page is in no table of contents, a link is dead, or a docstring is garbled."""
+    sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"]
+    done = subprocess.run(
+        [*sphinx, "--conf-dir", "docs", ".", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for package in ("core", "envs", "agents", "runs", "viewer"):
+        page = (tmp_path / "docs" / "api" / f"{package}.html").read_text()
+        documented = set(re.findall(rf'id="plasticrl\.{package}\.(\w+)"', page))
+        assert documented == set(import_module(f"plasticrl.{package}").__all__)
+        assert "<p>##" not in page
 
 
 def test_the_table_has_all_defaults_that_differ() -> None:

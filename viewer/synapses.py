@@ -57,12 +57,12 @@ class Synapses:
 
     Attributes:
         trace: the Hebbian trace.
-        change: alpha * trace, what the trace adds to the weight.
+        change: ``alpha * trace``, what the trace adds to the weight.
         weight: float32 (h, w), the same at every step.
         alpha: float32 (h, w), the plasticity coefficients.
         shape: (post, pre) before pooling.
         block: side of a pooled block in entries; 1 without pooling.
-        trace_abs_mean: (T,), mean |trace| over all entries.
+        trace_abs_mean: (T,), mean ``|trace|`` over all entries.
         trace_saturation: (T,), share of the entries at the trace's bound; None without a bound.
         eta: the trained plasticity rate; None if a neuromodulator takes its place.
 

@@ -153,7 +153,7 @@ def cue_reward_tuned() -> A2CTrainConfig:
 
 
 def a2c() -> A2CTrainConfig:
-    """RecurrentA2C on an environment of your own, with its defaults; name it by --env-id.
+    """RecurrentA2C on an environment of your own, with its defaults; name it by ``--env-id``.
 
     Observations and rewards are normalized: see ``results/defaults.md``.
     """
@@ -167,7 +167,7 @@ def a2c() -> A2CTrainConfig:
 
 
 def ppo() -> PPOTrainConfig:
-    """RecurrentPPO on an environment of your own, with its defaults; name it by --env-id.
+    """RecurrentPPO on an environment of your own, with its defaults; name it by ``--env-id``.
 
     Observations and rewards are normalized: see ``results/defaults.md``.
     """
@@ -192,3 +192,4 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "a2c": a2c,
     "ppo": ppo,
 }
+"""The presets by name."""

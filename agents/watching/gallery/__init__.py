@@ -1,8 +1,8 @@
 """Trained agents that come with the package and can be watched without training.
 
-gallery/NAME/config.json                the config of the training run
-gallery/NAME/checkpoints/step_....pt    the weights only
-gallery/NAME/about.json                 the origin of the agent, and its measured rewards
+    gallery/NAME/config.json                the config of the training run
+    gallery/NAME/checkpoints/step_....pt    the weights only
+    gallery/NAME/about.json                 the origin of the agent, and its measured rewards
 
 Each folder is a run directory, made by ``tools/build_gallery.py``.
 """
