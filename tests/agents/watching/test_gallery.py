@@ -22,7 +22,7 @@ from plasticrl.viewer.waits import Waits, first_and_after
 evaluate_main = partial(run_command, "evaluate")
 train_main = partial(run_command, "train")
 
-NAMES = ("cue-reward", "cue-reward-tuned", "maze", "maze-moving")
+NAMES = ("cue-reward", "cue-reward-tuned", "maze", "maze-moving", "maze-tuned")
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -110,7 +110,7 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
     [
         (
             ["--gallery", "mazes"],
-            "no agent 'mazes'; it has cue-reward, cue-reward-tuned, maze, maze-moving\n",
+            f"no agent 'mazes'; it has {', '.join(NAMES)}\n",
         ),
         (["--gallery", "../agents"], "the gallery has no agent '../agents'; it has "),
         (
