@@ -18,9 +18,8 @@ from plasticrl.agents.watching import EPISODES, SEED
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import evaluate
 from plasticrl.commands.trials import Trial
-from plasticrl.runs import RunError, atomic_write, read_metrics, read_series
+from plasticrl.runs import RunError, Series, atomic_write, read_metrics, read_series
 
-METRIC = "rollout/ep_rew_mean"
 N_POINTS = 60
 """Points of a learning curve."""
 SIGNIFICANT = 0.05
@@ -36,6 +35,33 @@ class Panel(NamedTuple):
     title: str
     reference: str
     labels: tuple[str, ...]
+
+
+class Score(NamedTuple):
+    """What is compared."""
+
+    label: str
+    metric: str
+    """The metric of the learning curves."""
+    evaluated: str
+    """The entry of ``evaluation.json``, which also exists with the prefix ``ablated_``."""
+    decimals: int
+
+
+PER_EPISODE = Score("reward per episode", "rollout/ep_rew_mean", "reward_mean", 1)
+PER_TRIAL = Score("reward per trial", "curriculum/reward", "reward_per_trial", 3)
+
+
+class Subject(NamedTuple):
+    """What is reported."""
+
+    title: str
+    panels: Sequence[Panel]
+    score: Score
+    best: float | None
+    """A score that the picture shows as a line."""
+    reach: float | None
+    """A score; the table says after how many steps each run reached it."""
 
 
 class Source(NamedTuple):
@@ -60,33 +86,29 @@ class Curves(NamedTuple):
 
 
 def write_report(
-    stem: Path,
-    title: str,
-    panels: Sequence[Panel],
-    best: float | None,
-    runs: dict[str, list[Trial]],
-    source: Source,
+    stem: Path, subject: Subject, runs: dict[str, list[Trial]], source: Source
 ) -> None:
     """Evaluate the runs that have finished, and write ``stem``.json, .md and .png.
 
     Args:
-        title: what was trained.
-        panels: what the picture compares.
-        best: a reward that the picture shows as a line.
         runs: the runs of each net, by its label.
     """
     finished = {label: [t for t in trials if t.is_finished] for label, trials in runs.items()}
     finished = {label: trials for label, trials in finished.items() if trials}
     panels = [
         panel._replace(labels=tuple(label for label in panel.labels if label in finished))
-        for panel in panels
+        for panel in subject.panels
         if panel.reference in finished
     ]
-    steps, curves = read_curves(finished)
-    nets = {label: measured(trials) for label, trials in finished.items()}
+    score = subject.score
+    steps, curves = read_curves(finished, score.metric)
+    nets = {label: measured(trials, score, subject.reach) for label, trials in finished.items()}
     pairs = {(p.reference, label): None for p in panels for label in p.labels}
     report = {
-        "title": title,
+        "title": subject.title,
+        "score": score.label,
+        "decimals": score.decimals,
+        "reach": subject.reach,
         "command": source.command,
         "commits": list(source.commits),
         "machine": describe(threads=1),
@@ -94,17 +116,20 @@ def write_report(
         "nets": nets,
         "pairs": [_pair(*pair, nets, curves) for pair in pairs],
         "steps": [round(step) for step in steps.tolist()],
-        "curves": {label: np.round(one.quartiles(), 1).tolist() for label, one in curves.items()},
+        "curves": {
+            label: np.round(one.quartiles(), score.decimals).tolist()
+            for label, one in curves.items()
+        },
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, ensure_ascii=False) + "\n"
     atomic_write(stem.with_suffix(".json"), text.encode())
     atomic_write(stem.with_suffix(".md"), markdown(report, stem.name).encode())
-    draw(curves, panels, best).savefig(stem.with_suffix(".png"), dpi=130)
+    draw(curves, panels, score.label, subject.best).savefig(stem.with_suffix(".png"), dpi=130)
 
 
 def read_curves(
-    finished: dict[str, list[Trial]],
+    finished: dict[str, list[Trial]], metric: str
 ) -> tuple[NDArray[np.float64], dict[str, Curves]]:
     """The learning curves of the nets, interpolated linearly at the same steps.
 
@@ -112,8 +137,7 @@ def read_curves(
         The steps (N_POINTS,) of the range that all runs have, and the curves by label.
     """
     series = {
-        label: [read_series(trial.path / "metrics.jsonl", METRIC)[""] for trial in trials]
-        for label, trials in finished.items()
+        label: [_series(trial, metric) for trial in trials] for label, trials in finished.items()
     }
     every = [one for listed in series.values() for one in listed]
     first, last = max(one.steps[0] for one in every), min(one.steps[-1] for one in every)
@@ -124,29 +148,43 @@ def read_curves(
     }
 
 
+def _series(trial: Trial, metric: str) -> Series:
+    return read_series(trial.path / "metrics.jsonl", metric)[""]
+
+
 def rank_sum_p(one: Sequence[float], other: Sequence[float]) -> float:
     """The two-sided p of Wilcoxon's rank-sum test, which is exact for few values without ties."""
     return float(mannwhitneyu(one, other).pvalue)
 
 
-def measured(trials: Sequence[Trial]) -> dict[str, Any]:
-    """What is known of a net after its training: sizes, rewards of each seed, and time."""
+def measured(trials: Sequence[Trial], score: Score, reach: float | None) -> dict[str, Any]:
+    """What is known of a net after its training: sizes, the score of each seed, and time."""
     results = [_evaluation(trial) for trial in trials]
-    rewards = [float(one["reward_mean"]) for one in results]
-    ablated = [float(one["ablated_reward_mean"]) for one in results if one["is_plastic"]]
+    rewards = [float(one[score.evaluated]) for one in results]
+    ablated = [float(one[f"ablated_{score.evaluated}"]) for one in results if one["is_plastic"]]
     low, median, high = np.percentile(rewards, [25, 50, 75])
+    digits = score.decimals
     return {
         "units": results[0]["units"],
         "parameters": results[0]["parameters"],
         "seeds": [trial.seed for trial in trials],
-        "rewards": [round(reward, 1) for reward in rewards],
-        "lower_quartile": round(float(low), 1),
-        "median": round(float(median), 1),
-        "upper_quartile": round(float(high), 1),
-        "ablated": [round(reward, 1) for reward in ablated],
-        "ablated_median": round(float(np.median(ablated)), 1) if ablated else None,
+        "rewards": [round(reward, digits) for reward in rewards],
+        "lower_quartile": round(float(low), digits),
+        "median": round(float(median), digits),
+        "upper_quartile": round(float(high), digits),
+        "ablated": [round(reward, digits) for reward in ablated],
+        "ablated_median": round(float(np.median(ablated)), digits) if ablated else None,
+        "steps_to_reach": None
+        if reach is None
+        else [steps_to_reach(_series(trial, score.metric), reach) for trial in trials],
         "seconds": round(float(np.median([_seconds(trial) for trial in trials]))),
     }
+
+
+def steps_to_reach(series: Series, reach: float) -> int | None:
+    """The steps after which a learning curve is first at ``reach``; None if it never is."""
+    reached = np.flatnonzero(series.values >= reach)
+    return int(series.steps[reached[0]]) if len(reached) else None
 
 
 def _evaluation(trial: Trial) -> dict[str, Any]:
@@ -181,7 +219,7 @@ def _pair(
     return {
         "net": label,
         "reference": reference,
-        "difference": round(one["median"] - other["median"], 1),
+        "difference": round(one["median"] - other["median"], 3),
         "p": round(rank_sum_p(one["rewards"], other["rewards"]), 4),
         "p_by_step": [round(p, 4) for p in _p_by_step(curves[label], curves[reference])],
     }
@@ -193,48 +231,59 @@ def _p_by_step(one: Curves, other: Curves) -> list[float]:
 
 def markdown(report: dict[str, Any], name: str) -> str:
     """The report as a page."""
-    nets: list[Row] = [
-        {
-            "net": label,
-            "units": one["units"],
-            "parameters": one["parameters"],
-            "median reward": f"{one['median']:.1f}",
-            "quartiles": f"{one['lower_quartile']:.1f} to {one['upper_quartile']:.1f}",
-            "each seed": ", ".join(f"{reward:.1f}" for reward in one["rewards"]),
-            "median, plasticity ablated": one["ablated_median"],
-            "seconds": one["seconds"],
-        }
-        for label, one in report["nets"].items()
-    ]
+    digits, reach = report["decimals"], report["reach"]
+    machine = report["machine"]
+    nets = [_row(label, one, digits, reach) for label, one in report["nets"].items()]
     pairs: list[Row] = [
         {
             "net": one["net"],
             "compared with": one["reference"],
-            "difference of the medians": f"{one['difference']:+.1f}",
+            "difference of the medians": f"{one['difference']:+.{digits}f}",
             "p": f"{one['p']:.4f}",
         }
         for one in report["pairs"]
     ]
-    machine = report["machine"]
     said = (
         f"# {report['title']}",
         f"`{report['command']}`",
-        f"Commits: {', '.join(report['commits'])}. {report['steps'][-1]:,} environment steps, one "
-        f"thread for each run, on {machine['cores']} cores of a shared {machine['CPU']};\n"
-        f"{report['core_hours']} hours of one core in all. Each run is evaluated on {EPISODES} "
-        "episodes that are not in its training, with sampled\nactions. Seconds are the median "
-        "time of a training, beside other jobs.",
+        f"The score is the {report['score']}, of {EPISODES} episodes that are not in the training, "
+        "with sampled actions: the median and the\nquartiles over the seeds. A training has "
+        f"{report['steps'][-1]:,} environment steps and one thread, on {machine['cores']} cores of "
+        f"a shared {machine['CPU']};\nall of them took {report['core_hours']} hours of one core, "
+        "beside other jobs. Seconds are their medians. Commits: "
+        f"{', '.join(report['commits'])}.",
         markdown_table(nets),
         f"![Learning curves: medians and quartiles over the seeds]({name}.png)",
         "Below the curves, a bar shows where a net differs from the black one by Wilcoxon's "
         f"rank-sum test (two-sided, exact, p at most\n{SIGNIFICANT}): strong where it is better, "
-        "pale where it is worse. The test of the evaluated rewards:",
+        "pale where it is worse. The test of the evaluated scores:",
         markdown_table(pairs),
     )
     return "\n\n".join(said) + "\n"
 
 
-def draw(curves: dict[str, Curves], panels: Sequence[Panel], best: float | None) -> Figure:
+def _row(label: str, one: dict[str, Any], digits: int, reach: float | None) -> Row:
+    row: Row = {
+        "net": label,
+        "units": one["units"],
+        "parameters": one["parameters"],
+        "median": f"{one['median']:.{digits}f}",
+        "quartiles": f"{one['lower_quartile']:.{digits}f} to {one['upper_quartile']:.{digits}f}",
+        "each seed": ", ".join(f"{reward:.{digits}f}" for reward in one["rewards"]),
+        "plasticity ablated": None
+        if one["ablated_median"] is None
+        else f"{one['ablated_median']:.{digits}f}",
+        "seconds": one["seconds"],
+    }
+    if reach is not None:
+        steps = ["never" if n is None else f"{n / 1e6:.2f}" for n in one["steps_to_reach"]]
+        row[f"million steps to {reach:g}"] = ", ".join(steps)
+    return row
+
+
+def draw(
+    curves: dict[str, Curves], panels: Sequence[Panel], ylabel: str, best: float | None
+) -> Figure:
     """Draw medians and quartiles, and below where nets differ significantly."""
     width, height = PANEL_INCHES
     figure = Figure((width * len(panels), height), layout="constrained", facecolor="white")
@@ -257,7 +306,7 @@ def draw(curves: dict[str, Curves], panels: Sequence[Panel], best: float | None)
         strip.spines[:].set_visible(False)
         strip.xaxis.set_major_formatter(EngFormatter(sep=""))
         strip.set_xlabel("environment steps")
-    grid[0, 0].set_ylabel("reward per episode")
+    grid[0, 0].set_ylabel(ylabel)
     grid[1, 0].set_ylabel(f"p < {SIGNIFICANT:g}", fontsize=8, rotation=0, ha="right", va="center")
     return figure
 

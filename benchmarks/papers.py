@@ -14,9 +14,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.machine import ROOT, git_commit
-from benchmarks.paper_report import Panel, Source, write_report
+from benchmarks.paper_report import (
+    PER_EPISODE,
+    PER_TRIAL,
+    Panel,
+    Score,
+    Source,
+    Subject,
+    write_report,
+)
 from plasticrl.commands.sweep import SweepArguments, train_all
 from plasticrl.commands.trials import Trial, expand
 
@@ -34,23 +43,31 @@ GATED = ("GRU", "LSTM", "plastic LSTM")
 MORE = ", {} units"
 
 
+class Net(NamedTuple):
+    """A net of an experiment."""
+
+    preset: str
+    settings: tuple[str, ...]
+    """What it changes in the preset, as for ``plasticrl sweep --vary``."""
+
+    def trials(self, seeds: Sequence[int], folder: Path) -> list[Trial]:
+        """Its runs, one for each seed."""
+        return expand([self.preset], seeds, self.settings, folder)
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """Nets that are trained on the same task with the same settings."""
+    """Nets that are trained on the same task."""
 
     title: str
-    preset: str
-    nets: dict[str, tuple[str, ...]]
-    """What each net changes in the preset, as for ``plasticrl sweep --vary``, by its label."""
+    nets: dict[str, Net]
+    """The nets by their labels."""
     panels: tuple[Panel, ...]
-    settings: tuple[str, ...] = ()
-    """What all nets change in the preset."""
+    score: Score = PER_EPISODE
     best: float | None = None
-    """The mean reward of an agent that knows the goal and takes the shortest path."""
-
-    def trials(self, label: str, seeds: Sequence[int], folder: Path) -> list[Trial]:
-        """The runs of a net, one for each seed."""
-        return expand([self.preset], seeds, (*self.settings, *self.nets[label]), folder)
+    """The score of an agent that does the best that can be done; a line in the picture."""
+    reach: float | None = None
+    """A score; the table says after how many steps each run reached it."""
 
 
 def core(name: str, units: int, *settings: str) -> tuple[str, ...]:
@@ -60,28 +77,33 @@ def core(name: str, units: int, *settings: str) -> tuple[str, ...]:
 
 
 def compared(
-    units: int, rnn: int, gru: int, lstm: int, plastic_lstm: int
-) -> dict[str, tuple[str, ...]]:
-    """The nets of BP 2019 with ``units`` units, and gated nets with as many units or parameters.
+    preset: str,
+    units: int,
+    others: dict[str, int],
+    settings: tuple[str, ...] = (),
+) -> dict[str, Net]:
+    """The nets of BP 2019 with ``units`` units, and others with as many units or parameters.
 
     Args:
-        rnn, gru, lstm, plastic_lstm: the numbers of units with which these nets have about as many
-            parameters as the net with simple modulation.
+        others: the numbers of units with which other nets have about as many parameters as the net
+            with simple modulation.
+        settings: what all nets change in the preset.
     """
     also = MORE.format(units)
-    return {
-        PLAIN: core("rnn", rnn),
+    cores = {
+        PLAIN: core("rnn", others[PLAIN]),
         PLAIN + also: core("rnn", units),
         UNMODULATED: core("plastic_rnn", units, "core.modulation=none"),
         SIMPLE: core("plastic_rnn", units, "core.modulation=simple"),
         RETROACTIVE: core("plastic_rnn", units, "core.modulation=retroactive"),
-        "GRU": core("gru", gru),
+        "GRU": core("gru", others["GRU"]),
         "GRU" + also: core("gru", units),
-        "LSTM": core("lstm", lstm),
+        "LSTM": core("lstm", others["LSTM"]),
         "LSTM" + also: core("lstm", units),
-        "plastic LSTM": core("plastic_lstm", plastic_lstm, *PLASTIC_LSTM),
+        "plastic LSTM": core("plastic_lstm", others["plastic LSTM"], *PLASTIC_LSTM),
         "plastic LSTM" + also: core("plastic_lstm", units, *PLASTIC_LSTM),
     }
+    return {label: Net(preset, (*settings, *chosen)) for label, chosen in cores.items()}
 
 
 def panels(units: int) -> tuple[Panel, ...]:
@@ -94,50 +116,95 @@ def panels(units: int) -> tuple[Panel, ...]:
     )
 
 
+MAZE_SIZES = {PLAIN: 88, "GRU": 48, "LSTM": 41, "plastic LSTM": 37}
+CUE_SIZES = {PLAIN: 133, "GRU": 71, "LSTM": 60, "plastic LSTM": 55}
+CUE_NETS = (PLAIN, UNMODULATED, SIMPLE, RETROACTIVE, "GRU", "LSTM")
+SHORT_CUE = ("total_timesteps=12000000",)
+ONE_HOT = ("env_kwargs.cue_kind=one_hot", "env_kwargs.cue_bits=4")
+QUICK, EACH_ALPHA = "maze-quickstart", "an alpha for each connection"
+
+
+def _cue_nets(names: Sequence[str], settings: tuple[str, ...]) -> dict[str, Net]:
+    nets = compared("cue-reward-tuned", 96, CUE_SIZES, settings)
+    return {name: nets[name] for name in names}
+
+
 EXPERIMENTS = {
     "maze-9": Experiment(
         "The grid maze of outer size 9",
-        "maze-quickstart",
-        compared(64, rnn=88, gru=48, lstm=41, plastic_lstm=37),
+        compared(QUICK, 64, MAZE_SIZES),
         panels(64),
         best=411,
+        reach=100,
     ),
     "maze-11": Experiment(
         "The grid maze of outer size 11",
-        "maze-quickstart",
-        compared(64, rnn=88, gru=48, lstm=41, plastic_lstm=37),
+        compared(QUICK, 64, MAZE_SIZES, ("env_kwargs.size=11",)),
         panels(64),
-        settings=("env_kwargs.size=11",),
         best=321,
+        reach=50,
     ),
     "maze-9-small": Experiment(
         "The grid maze of outer size 9, small nets",
-        "maze-quickstart",
         {
-            SIMPLE: core("plastic_rnn", 32, "core.modulation=simple"),
-            "GRU": core("gru", 22),
-            "GRU, 32 units": core("gru", 32),
+            SIMPLE: Net(QUICK, core("plastic_rnn", 32, "core.modulation=simple")),
+            "GRU": Net(QUICK, core("gru", 22)),
+            "GRU, 32 units": Net(QUICK, core("gru", 32)),
         },
         (Panel("32 units, or equal parameters", SIMPLE, ("GRU", "GRU, 32 units")),),
         best=411,
     ),
     "maze-9-alpha": Experiment(
         "The grid maze of outer size 9: what is trained",
-        "maze-quickstart",
         {
-            "an alpha for each connection": core("plastic_rnn", 64, "core.modulation=simple"),
-            "an alpha for each neuron": core("plastic_rnn", 64, "core.alpha=neuron"),
-            "one alpha": core("plastic_rnn", 64, "core.alpha=scalar"),
-            "frozen weights": core("plastic_rnn", 64, "core.train_weights=false"),
+            EACH_ALPHA: Net(QUICK, core("plastic_rnn", 64, "core.modulation=simple")),
+            "an alpha for each neuron": Net(QUICK, core("plastic_rnn", 64, "core.alpha=neuron")),
+            "one alpha": Net(QUICK, core("plastic_rnn", 64, "core.alpha=scalar")),
+            "frozen weights": Net(QUICK, core("plastic_rnn", 64, "core.train_weights=false")),
         },
         (
             Panel(
                 "Simple modulation, 64 units",
-                "an alpha for each connection",
+                EACH_ALPHA,
                 ("an alpha for each neuron", "one alpha", "frozen weights"),
             ),
         ),
         best=411,
+    ),
+    "maze-11-presets": Experiment(
+        "The grid maze of outer size 11: the paper's settings and the tuned ones",
+        {
+            "maze-tuned": Net("maze-tuned", ("env_kwargs.size=11",)),
+            "maze-paper": Net("maze-paper", ("total_timesteps=60000000",)),
+        },
+        (Panel("Presets", "maze-paper", ("maze-tuned",)),),
+        best=321,
+        reach=100,
+    ),
+    "cue-reward-presets": Experiment(
+        "Cue-reward association with 4 cues of 20 bits, the tuned preset",
+        _cue_nets((SIMPLE, RETROACTIVE), ()),
+        (Panel("Modulated nets, 96 units", SIMPLE, (RETROACTIVE,)),),
+        score=PER_TRIAL,
+        best=0.934,
+        reach=0.9,
+    ),
+    "cue-reward": Experiment(
+        "Cue-reward association with 4 cues of 20 bits",
+        _cue_nets(CUE_NETS, SHORT_CUE),
+        (
+            Panel("The paper's nets", UNMODULATED, (PLAIN, SIMPLE, RETROACTIVE)),
+            Panel("Gated nets", SIMPLE, ("GRU", "LSTM")),
+        ),
+        score=PER_TRIAL,
+        best=0.934,
+    ),
+    "cue-reward-one-hot": Experiment(
+        "Cue-reward association with 4 fixed one-hot cues",
+        _cue_nets((PLAIN, UNMODULATED, SIMPLE, RETROACTIVE), SHORT_CUE + ONE_HOT),
+        (Panel("The paper's nets", UNMODULATED, (PLAIN, SIMPLE, RETROACTIVE)),),
+        score=PER_TRIAL,
+        best=0.934,
     ),
 }
 
@@ -161,7 +228,7 @@ def main(argv: Sequence[str]) -> int:
     for name in arguments.names:
         experiment = EXPERIMENTS[name]
         runs = {
-            label: experiment.trials(label, arguments.seeds, folder) for label in experiment.nets
+            label: net.trials(arguments.seeds, folder) for label, net in experiment.nets.items()
         }
         missing = [trial for trials in runs.values() for trial in trials if not trial.is_finished]
         if missing and not arguments.report:
@@ -170,9 +237,10 @@ def main(argv: Sequence[str]) -> int:
             if status:
                 return status
         source = Source(f"python -m benchmarks.papers {name}", noted_commits(folder))
-        write_report(
-            RESULTS / name, experiment.title, experiment.panels, experiment.best, runs, source
+        subject = Subject(
+            experiment.title, experiment.panels, experiment.score, experiment.best, experiment.reach
         )
+        write_report(RESULTS / name, subject, runs, source)
     return 0
 
 

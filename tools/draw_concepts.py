@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
-from plasticrl.core import PlasticConnection, Plasticity
+from plasticrl.core import Neuromodulator, PlasticConnection, Plasticity
 from plasticrl.core.plasticity import Modulation
 from plasticrl.core.rules import BOUNDS, RULES
 
@@ -73,7 +73,7 @@ def modulated_traces(
     connection = PlasticConnection(
         1, 1, Plasticity(modulation=modulation, modulator_activation="linear")
     )
-    assert connection.modulator is not None
+    assert isinstance(connection.modulator, Neuromodulator)
     connection.modulator.weight.fill_(1.0)  # the modulation is the activity that it reads
     connection.modulator.bias.fill_(0.0)
     trace, eligibility = connection.initial_traces(1)
