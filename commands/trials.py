@@ -13,7 +13,14 @@ from pathlib import Path
 from plasticrl.agents.training.config import TrainConfig
 from plasticrl.commands.flags import flag_paths, negated
 from plasticrl.commands.train import check_preset, parse_training, training_form
-from plasticrl.runs import RunDirectory, RunError, UsageError, read_metrics, to_dict
+from plasticrl.runs import (
+    RunDirectory,
+    RunError,
+    UsageError,
+    from_dict,
+    read_metrics,
+    to_dict,
+)
 from plasticrl.runs.directory import CONFIG_NAME
 from plasticrl.tasks.config import TaskConfig
 
@@ -94,9 +101,12 @@ class Trial:
         if not (self.path / CONFIG_NAME).exists():
             return
         run = RunDirectory.open(self.path)
-        expected = json.loads(json.dumps(to_dict(self.config)))
-        if run.preset != self.preset or run.config != expected:
-            names = sorted(name for name in expected if run.config.get(name) != expected[name])
+        kind = TrainConfig if isinstance(self.config, TrainConfig) else TaskConfig
+        # Options that did not exist when the run began have their values of that time.
+        config = from_dict(kind, run.config, f"{self.path / CONFIG_NAME}: config")
+        if run.preset != self.preset or config != self.config:
+            found, expected = to_dict(config), to_dict(self.config)
+            names = sorted(name for name in expected if found.get(name) != expected[name])
             raise UsageError(
                 f"{self.path} has a run with other settings ({', '.join(names) or 'its preset'}): "
                 "choose another --sweep-dir"

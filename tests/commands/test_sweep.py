@@ -128,6 +128,21 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path):
         expand(["maze-quickstart"], [0], [], tmp_path)
 
 
+def test_a_run_from_before_an_option_existed_belongs_to_the_sweep(tmp_path: Path) -> None:
+    """Otherwise an update of plasticrl makes a sweep unusable."""
+    (trial,) = expand(["maze-quickstart"], [0], [*TINY, "total_timesteps=20"], tmp_path)
+    assert run_command("train", [trial.preset, *trial.flags, "--run-dir", str(trial.path)]) == 0
+    file = trial.path / "config.json"
+    contents = json.loads(file.read_text())
+    del contents["config"]["a2c"]["ent_coef_decay"]
+    file.write_text(json.dumps(contents))
+    trial.check_folder()
+    contents["config"]["a2c"]["gamma"] = 0.5
+    file.write_text(json.dumps(contents))
+    with pytest.raises(UsageError, match=r"a run with other settings \(a2c\)"):
+        trial.check_folder()
+
+
 class Sweep:
     """A sweep in a process of its own."""
 
