@@ -33,6 +33,9 @@ from plasticrl.core.modulation import Gates, Neuromodulator
 from plasticrl.core.plasticity import Plasticity
 from plasticrl.core.rules import BOUNDS, RULES, trace_limit
 
+COEFFICIENT_STD = 0.01
+"""The standard deviation of the initial coefficients of the rule ``abcd``."""
+
 
 class PlasticConnection(nn.Module):
     """A plastic layer. It does not store its trace: its methods take the trace as an argument.
@@ -45,7 +48,8 @@ class PlasticConnection(nn.Module):
     Attributes:
         weight: w (O, I); it has no gradient if ``plasticity.train_weights`` is false.
         alpha: (O, I), (O, 1) or (1, 1).
-        eta: (1,), or None with simple modulation.
+        eta: (1,), or None with simple or gated modulation.
+        coefficients: a, b, c and d (4, O, I) of the rule ``abcd``, else None.
         modulator: the neuromodulator, or the gates, or None without modulation.
     """
 
@@ -57,6 +61,8 @@ class PlasticConnection(nn.Module):
         self.weight = nn.Parameter(weight, requires_grad=plasticity.train_weights)
         self.alpha = nn.Parameter(torch.empty(shapes[plasticity.alpha]))
         self.eta = nn.Parameter(torch.empty(1)) if plasticity.has_eta else None
+        is_abcd = plasticity.rule == "abcd"
+        self.coefficients = nn.Parameter(torch.empty(4, post_size, pre_size)) if is_abcd else None
         self.modulator = self._build_modulator(post_size)
         self.reset_parameters()
 
@@ -77,6 +83,11 @@ class PlasticConnection(nn.Module):
         fill_randomly(self.alpha, self.plasticity.alpha_init, self.plasticity.alpha_scale)
         if self.eta is not None:
             nn.init.constant_(self.eta, self.plasticity.eta_init)
+        if self.coefficients is not None:
+            # At first the rule is Hebb's, with small parts of the others.
+            nn.init.normal_(self.coefficients, std=COEFFICIENT_STD)
+            with torch.no_grad():
+                self.coefficients[0] += 1
 
     @property
     def trace_limit(self) -> float:
@@ -117,7 +128,8 @@ class PlasticConnection(nn.Module):
         """
         if isinstance(self.modulator, Gates):
             trace = self.modulator.retention(activity).unsqueeze(2) * trace
-        increment = RULES[self.plasticity.rule](trace, pre, post)
+        trained = () if self.coefficients is None else (self.coefficients,)
+        increment = RULES[self.plasticity.rule](trace, pre, post, *trained)
         bound = BOUNDS[self.plasticity.bound]
         modulation = self.modulation(activity)
         rate = self.eta if modulation is None else modulation.unsqueeze(2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
-Rule = Literal["hebb", "oja", "delta"]
+Rule = Literal["hebb", "oja", "delta", "abcd"]
 Bound = Literal["hard", "soft", "decay", "none"]
 Alpha = Literal["connection", "neuron", "scalar"]
 Modulation = Literal["none", "simple", "retroactive", "gated"]
@@ -129,7 +129,7 @@ class Plasticity:
         Condition(
             "bound",
             "rule",
-            ("hebb",),
+            ("hebb", "abcd"),
             "the other rules already contain a decay",
             choices=("decay",),
         ),
@@ -158,7 +158,9 @@ class Plasticity:
     rule: Rule = "hebb"
     """Learning rule, which computes the increment of the trace. hebb: pre- times post-synaptic
     activity; oja: the same, minus the trace times the square of the post-synaptic activity; delta:
-    what the trace has to add to recall the post-synaptic from the pre-synaptic activity."""
+    what the trace has to add to recall the post-synaptic from the pre-synaptic activity;
+    abcd: a sum of the product, the two activities and a constant, each with a trained coefficient
+    for each connection."""
     bound: Bound = "hard"
     """How the trace is limited. hard: it is clipped to +-clip;
     soft: it stays within +-1, and changes less near these limits;

@@ -6,6 +6,9 @@ each post-synaptic neuron j:
     hebb    D[j, i] = post[j] pre[i]
     oja     D[j, i] = post[j] ( pre[i] - post[j] H[j, i] )
     delta   D[j, i] = ( post[j] - (H p)[j] ) p[i],   p = pre / |pre|,  or 0 where pre = 0
+    abcd    D[j, i] = a post[j] pre[i] + b pre[i] + c post[j] + d
+
+The coefficients a, b, c and d of ``abcd`` are trained, for each connection by itself.
 
 The delta rule corrects what the trace recalls for pre: after an update at rate 1, H p = post. The
 length of pre is divided out because the update multiplies H by I - r p p^T, which would otherwise
@@ -24,7 +27,8 @@ above is equivalent, and torch's gradient of it is also correct at d = 0.
 
 Sources: DP 2018 (arXiv 1804.02464) section 2; BP 2019 (arXiv 2002.10585) section 3; for the delta
 rule Schlag, Irie & Schmidhuber 2021 (arXiv 2102.11174), section 4.2, whose keys, values and rate
-are replaced by pre, post and r.
+are replaced by pre, post and r; for ``abcd`` Najarro & Risi 2020 (arXiv 2007.02686), equation 1,
+who find the coefficients by evolution.
 """
 
 import math
@@ -33,8 +37,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-RuleFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From the trace, pre and post to the increment."""
+RuleFunction = Callable[..., Tensor]
+"""From the trace, pre and post, and for ``abcd`` the coefficients, to the increment."""
 BoundFunction = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """From the trace, the increment, the rate and clip, which only ``hard`` uses, to the new trace."""
 
@@ -63,6 +67,13 @@ def delta(trace: Tensor, pre: Tensor, post: Tensor) -> Tensor:
     return (post.unsqueeze(2) - recalled) * key.transpose(1, 2)
 
 
+def abcd(trace: Tensor, pre: Tensor, post: Tensor, coefficients: Tensor) -> Tensor:
+    """Return D by the rule ``abcd``, with coefficients (4, O, I); else as ``hebb``."""
+    a, b, c, d = coefficients.unbind()
+    pre, post = pre.unsqueeze(1), post.unsqueeze(2)
+    return a * post * pre + b * pre + c * post + d
+
+
 def unbounded(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor:
     """Return ``H + r D`` (B, O, I), from trace ``H`` and increment ``D`` (B, O, I).
 
@@ -87,7 +98,7 @@ def decay(trace: Tensor, increment: Tensor, rate: Tensor, clip: float) -> Tensor
     return (1 - rate) * trace + rate * increment
 
 
-RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja, "delta": delta}
+RULES: dict[str, RuleFunction] = {"hebb": hebb, "oja": oja, "delta": delta, "abcd": abcd}
 """The learning rules by name."""
 BOUNDS: dict[str, BoundFunction] = {"none": unbounded, "hard": hard, "soft": soft, "decay": decay}
 """The bounds by name."""

@@ -58,6 +58,7 @@ def live_agent(agent: TrainedAgent, seed: int, deterministic: bool = False) -> L
         raise _refusal(agent)
     plasticity = core.connection.plasticity
     not_computed = {
+        "rule": plasticity.rule == "abcd",
         "modulation": plasticity.modulation == "gated",
         "modulator": plasticity.modulator == "pair",
         "eligibility_squash": plasticity.eligibility_squash == "tanh",

@@ -14,6 +14,7 @@ PLASTIC: list[dict[str, Any]] = [
     {"bound": "decay", "alpha": "neuron"},
     {"rule": "oja", "bound": "none", "alpha": "scalar"},
     {"rule": "delta", "bound": "none", "eta_init": 0.3},
+    {"rule": "abcd", "modulation": "simple", "bound": "soft"},
     {"rule": "delta", "modulation": "retroactive", "clip": 0.3},
     {"modulation": "simple", "fan_out": True, "clip": 0.3},
     {"modulation": "simple", "bound": "soft", "modulator_activation": "sigmoid"},

@@ -30,6 +30,12 @@ def valid(options: dict[str, Any]) -> bool:
     return True
 
 
+def is_needed(options: dict[str, Any]) -> bool:
+    """Whether to check a combination: a further rule cannot spoil alpha or the activation."""
+    is_usual = options["alpha"] == "connection" and options["modulator_activation"] == "tanh"
+    return is_usual or options["rule"] in ("hebb", "oja")
+
+
 def with_clip(options: dict[str, Any]) -> dict[str, Any]:
     if options["bound"] != "hard":
         return options
@@ -51,7 +57,7 @@ def plasticities(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
     combined = (
         dict(zip(every, values, strict=True)) for values in itertools.product(*every.values())
     )
-    return [with_clip(options) for options in combined if valid(options)]
+    return [with_clip(options) for options in combined if valid(options) and is_needed(options)]
 
 
 def retroactive(options: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from plasticrl.core import CELLS, Cell, Plasticity, build_cell, sequence
 from plasticrl.core.rules import BOUNDS, RULES
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "rule": ("hebb", "oja", "delta"),
+    "rule": ("hebb", "oja", "delta", "abcd"),
     "bound": ("hard", "soft", "decay", "none"),
     "clip": (1.0, 0.5),
     "alpha": ("connection", "neuron", "scalar"),
@@ -49,7 +49,7 @@ def without_meaning(options: dict[str, Any]) -> set[str]:
             and modulation != "retroactive",
             "eta_init": options["eta_init"] != 0.1 and modulation in ("simple", "gated"),
             "bound": bound == "decay"
-            and (modulation in ("retroactive", "gated") or options["rule"] != "hebb"),
+            and (modulation in ("retroactive", "gated") or options["rule"] in ("oja", "delta")),
         }.items()
         if at_fault
     }

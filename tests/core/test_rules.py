@@ -121,6 +121,29 @@ def test_delta_is_stable_where_pre_is_long() -> None:
     assert trace.abs().max() < 1
 
 
+def test_abcd() -> None:
+    """D = a post pre + b pre + c post + d, entry by entry.
+
+    With a = 2, b = 1, c = -1 and d = 1/2 everywhere, row 1: 1 + .5 - 1 + .5 = 1 and
+    -2 - 1 - 1 + .5 = -3.5; row 2: .2 + .5 - .2 + .5 = 1 and -.4 - 1 - .2 + .5 = -1.1.
+    """
+    coefficients = torch.ones(4, 2, 2).double() * tensor([2.0], [1.0], [-1.0], [0.5])[:, None]
+    same(RULES["abcd"](TRACE, PRE, POST, coefficients)[0], tensor([1.0, -3.5], [1.0, -1.1]))
+    coefficients[:, 0, 1] = tensor([0.0, 0.0, 3.0, 0.0])  # each connection has its own
+    same(RULES["abcd"](TRACE, PRE, POST, coefficients)[0], tensor([1.0, 3.0], [1.0, -1.1]))
+
+
+def test_abcd_begins_near_hebbs_rule() -> None:
+    """Otherwise the first episodes fill the trace with a constant."""
+    torch.manual_seed(0)
+    coefficients = PlasticConnection(50, 40, Plasticity(rule="abcd")).coefficients
+    assert coefficients is not None
+    assert coefficients.shape == (4, 40, 50)
+    means = coefficients.detach().mean(dim=(1, 2))
+    torch.testing.assert_close(means, torch.tensor([1.0, 0.0, 0.0, 0.0]), rtol=0, atol=2e-3)
+    assert coefficients.detach().std(dim=(1, 2)).tolist() == pytest.approx([0.01] * 4, rel=0.1)
+
+
 def test_the_hard_bound_is_at_the_chosen_clip() -> None:
     """H + r D, clipped at 1.2; only the entry -1.4 exceeds it."""
     options = connection(eta=0.5, clip=1.2)

@@ -339,6 +339,22 @@ def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None
     assert str(caught.value) == SUPPORTED + found
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"modulation": "gated"},
+        {"modulation": "simple", "modulator": "pair"},
+        {"modulation": "retroactive", "eligibility_squash": "tanh"},
+        {"rule": "abcd"},
+    ],
+)
+def test_what_the_page_does_not_compute_is_refused(options: dict[str, Any]) -> None:
+    """Otherwise the page shows another net than the agent's."""
+    name, value = list(options.items())[-1]
+    with pytest.raises(UsageError, match=f"cannot show a core with {name}='{value}'"):
+        live_agent(untrained(core=strongly_plastic(**options)), seed=0)
+
+
 @pytest.mark.parametrize("core", [strongly_plastic(num_layers=2), GRUConfig(num_layers=2)])
 def test_layers_are_refused(core: Any) -> None:
     """Otherwise a page would show a net that is not the agent's."""
