@@ -136,6 +136,6 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
 
 
 def _advice(policy: Network) -> str:
-    if all(each.plasticity.bound in ("hard", "soft") for each in policy.core.connections):
+    if all(each.trace_limit < math.inf for each in policy.core.connections):
         return "lower the learning rate"
     return "lower the learning rate, or limit the trace by bound='hard'"

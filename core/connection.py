@@ -37,7 +37,34 @@ COEFFICIENT_STD = 0.01
 """The standard deviation of the initial coefficients of the rule ``abcd``."""
 
 
-class PlasticConnection(nn.Module):
+class Connection(nn.Module):
+    """A layer whose effective weights are w + alpha * H, where H changes at every step.
+
+    Attributes:
+        weight: w (O, I).
+        alpha: what multiplies H; zero makes the layer an ordinary one.
+        eta: the trained rate (1,) at which H changes, or None.
+        modulator: what computes that rate from the activity, or None.
+        trace_limit: the largest absolute value of H; infinity if there is no limit.
+    """
+
+    weight: Tensor
+    alpha: Tensor
+    eta: Tensor | None
+    modulator: Neuromodulator | Gates | None
+    trace_limit: float
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eta = self.modulator = None
+        self.trace_limit = math.inf
+
+    def modulation(self, activity: Tensor) -> Tensor | None:
+        """Return the rate that ``modulator`` computes, (..., 1) or (..., O); None without one."""
+        return None
+
+
+class PlasticConnection(Connection):
     """A plastic layer. It does not store its trace: its methods take the trace as an argument.
 
     Args:
@@ -64,6 +91,7 @@ class PlasticConnection(nn.Module):
         is_abcd = plasticity.rule == "abcd"
         self.coefficients = nn.Parameter(torch.empty(4, post_size, pre_size)) if is_abcd else None
         self.modulator = self._build_modulator(post_size)
+        self.trace_limit = trace_limit(plasticity.bound, plasticity.clip)
         self.reset_parameters()
 
     def _build_modulator(self, post_size: int) -> Neuromodulator | Gates | None:
@@ -88,11 +116,6 @@ class PlasticConnection(nn.Module):
             nn.init.normal_(self.coefficients, std=COEFFICIENT_STD)
             with torch.no_grad():
                 self.coefficients[0] += 1
-
-    @property
-    def trace_limit(self) -> float:
-        """The largest absolute value of the trace; infinity if its bound sets no limit."""
-        return trace_limit(self.plasticity.bound, self.plasticity.clip)
 
     def initial_traces(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
         """Return H and E (B, O, I), all zero; E is None unless modulation is retroactive."""

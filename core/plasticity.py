@@ -85,6 +85,13 @@ def check_positive(**values: float) -> None:
             raise OptionError(f"{name} must be at most {MAX_VALUE:g}, not {value!r}")
 
 
+def check_fraction(**values: float) -> None:
+    """Raise ``OptionError`` unless every value is from 0 to 1."""
+    for name, value in values.items():
+        if not (_is_number(value) and 0 <= value <= 1):
+            raise OptionError(f"{name} must be from 0 to 1, not {value!r}")
+
+
 MAX_UNITS = 10**8
 """The largest width; the size of a much larger square matrix in bytes would overflow 64 bits."""
 

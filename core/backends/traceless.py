@@ -54,8 +54,7 @@ class TracelessBackend(EagerSteps):
         outputs, final, trace = _run_without_bound(
             cast(PlasticLSTM, cell), inputs, state, episode_starts
         )
-        assert cell.connection is not None
-        plasticity = cell.connection.plasticity
+        plasticity = cast(PlasticLSTM, cell).connection.plasticity
         if plasticity.bound == "hard" and _may_have_been_clipped(
             plasticity.clip, state.trace.detach(), trace.updates, episode_starts
         ):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticrl.core.cells.configs import (
     CellConfig,
+    FastWeightsConfig,
     GRUConfig,
     IdentityConfig,
     LayeredConfig,
@@ -18,6 +19,7 @@ from plasticrl.core.cells.configs import (
     PlasticReadoutConfig,
     PlasticRNNConfig,
     RNNConfig,
+    STPNConfig,
     check_options,
     vary,
 )
@@ -55,6 +57,8 @@ CELLS = {
         Entry(IdentityConfig, "identity:Identity"),
         Entry(PlasticRNNConfig, "plastic_rnn:PlasticRNN"),
         Entry(PlasticLSTMConfig, "plastic_lstm:PlasticLSTM"),
+        Entry(FastWeightsConfig, "fast_weights:FastWeights"),
+        Entry(STPNConfig, "stpn:STPN"),
         Entry(PlasticReadoutConfig, "plastic_readout:PlasticReadout", takes_labels=True),
     )
 }

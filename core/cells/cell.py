@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from plasticrl.core.cells.configs import CellConfig
-from plasticrl.core.connection import PlasticConnection
+from plasticrl.core.connection import Connection
 
 CellState = TypeVar("CellState", bound=tuple[Any, ...])
 
@@ -22,7 +22,7 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         config: the options of the cell; None for a cell class that has no config.
     """
 
-    connection: PlasticConnection | None
+    connection: Connection | None
 
     def __init__(self, input_size: int, hidden_size: int, config: CellConfig | None = None) -> None:
         super().__init__()
@@ -52,9 +52,9 @@ class Cell(nn.Module, ABC, Generic[CellState]):
         return self.step(self.project(input), state)
 
     @property
-    def connections(self) -> list[PlasticConnection]:
+    def connections(self) -> list[Connection]:
         """All plastic connections of the cell, or of the cells of which it is composed."""
-        return [part for part in self.modules() if isinstance(part, PlasticConnection)]
+        return [part for part in self.modules() if isinstance(part, Connection)]
 
     def plastic_cells(self, state: CellState) -> "list[tuple[Cell[Any], Any]]":
         """Return the cells with a plastic connection, each with its part of ``state``.

@@ -13,8 +13,11 @@ from plasticrl.core.plasticity import (
     Distribution,
     OptionError,
     Plasticity,
+    check_choices,
+    check_fraction,
     check_positive,
     check_size,
+    check_truth,
     defaults,
 )
 
@@ -44,6 +47,7 @@ class SizedConfig(CellConfig):
 
 
 MAX_LAYERS = 100
+MAX_INNER_STEPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,44 @@ class PlasticLSTMConfig(PlasticConfig, LayeredConfig):
     modulator_input: Literal["hidden", "cell"] = "hidden"
     """What the neuromodulator or the gates read. hidden: the LSTM's new output;
     cell: its new cell state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastWeightsConfig(LayeredConfig):
+    """A recurrent net with fast weights, a matrix that is added to its own connections."""
+
+    name: ClassVar[str] = "fast_weights"
+
+    retention: float = 0.9
+    """Factor of the fast weights at each step, from 0 to 1."""
+    rate: float = 0.5
+    """Factor of the product that is added to the fast weights at each step."""
+    inner_steps: int = 1
+    """Number of times that the fast weights act on the activity within one step."""
+    normalize_first: bool = True
+    """Normalize also the activity before the first of these times."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(rate=self.rate)
+        check_fraction(retention=self.retention)
+        check_size(MAX_INNER_STEPS, inner_steps=self.inner_steps)
+        check_truth(normalize_first=self.normalize_first)
+
+
+@dataclass(frozen=True, kw_only=True)
+class STPNConfig(LayeredConfig):
+    """A recurrent net of neurons with short-term plasticity, also in the inputs' connections."""
+
+    name: ClassVar[str] = "stpn"
+
+    coefficients: Literal["connection", "scalar"] = "connection"
+    """Number of trained factors by which short-term weights decay and grow.
+    connection: two for each connection; scalar: two for all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from plasticrl.core import PlasticConnection
 from plasticrl.tasks import drawing
 from plasticrl.tasks.images.nets import Completer, ImageEpisodes
 
@@ -22,7 +23,7 @@ def draw(net: nn.Module, episodes: ImageEpisodes, folder: Path) -> list[Path]:
         folder: where the files are saved.
     """
     assert isinstance(net, Completer)
-    assert net.cell.connection is not None
+    assert isinstance(net.cell.connection, PlasticConnection)
     answers = net(episodes.inputs)
     shown = episodes.shown[:, :MAX_SHOWN]
     side = round(shown.shape[2] ** 0.5)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from plasticrl.core import PlasticConnection
 from plasticrl.tasks import drawing
 from plasticrl.tasks.patterns.nets import Associator, PatternEpisodes
 
@@ -23,7 +24,7 @@ def draw(net: nn.Module, episodes: PatternEpisodes, folder: Path) -> list[Path]:
         folder: where the files are saved.
     """
     assert isinstance(net, Associator)
-    assert net.cell.connection is not None
+    assert isinstance(net.cell.connection, PlasticConnection)
     n_bits = episodes.target.shape[1]
     shown = episodes.patterns[:, :MAX_SHOWN]
     rows, errors = [], []

@@ -128,6 +128,10 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "alpha_scale": (0.5,),
     "weight_scale": (0.5,),
     "label_gain": (1.0,),
+    "retention": (0.5,),
+    "rate": (0.1,),
+    "inner_steps": (2,),
+    "normalize_first": (False,),
     "num_layers": (2,),
     "train_weights": (False,),
     "hidden_size": (),  # another test checks the output's width
