@@ -13,6 +13,7 @@ from plasticrl.core.cells.configs import (
     FastWeightsConfig,
     GRUConfig,
     IdentityConfig,
+    InnerGradientConfig,
     LayeredConfig,
     LSTMConfig,
     PlasticLSTMConfig,
@@ -59,6 +60,7 @@ CELLS = {
         Entry(PlasticLSTMConfig, "plastic_lstm:PlasticLSTM"),
         Entry(FastWeightsConfig, "fast_weights:FastWeights"),
         Entry(STPNConfig, "stpn:STPN"),
+        Entry(InnerGradientConfig, "inner_gradient:InnerGradient"),
         Entry(PlasticReadoutConfig, "plastic_readout:PlasticReadout", takes_labels=True),
     )
 }

@@ -189,6 +189,24 @@ class STPNConfig(LayeredConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InnerGradientConfig(LayeredConfig):
+    """A net of three plastic layers that follow the gradient of a loss of the net's own."""
+
+    name: ClassVar[str] = "inner_gradient"
+
+    inner_size: int = 64
+    """Number of units of the first layer, and of the recurrent layer."""
+    inner_rule: Literal["gradient", "hebb"] = "gradient"
+    """What changes the traces. gradient: the gradient of the inner loss;
+    hebb: the product of the pre- and post-synaptic activity, in each layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(inner_size=self.inner_size)
+        check_choices(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlasticReadoutConfig(PlasticConfig):
     """A plastic softmax layer of ``hidden_size`` classes. It cannot be modulated."""
 

@@ -131,6 +131,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "retention": (0.5,),
     "rate": (0.1,),
     "inner_steps": (2,),
+    "inner_size": (9,),
     "normalize_first": (False,),
     "num_layers": (2,),
     "train_weights": (False,),
