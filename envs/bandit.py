@@ -140,7 +140,9 @@ class BanditBatch(BatchEnv[BanditWorld]):
         arm, paid = recent[places] >> 1, recent[places] & 1
         grid[n_arms + 1 + arm, 1 + places] = np.where(paid, PAID, UNPAID)
         grid[arm[-1:], 0] = PULLED
-        caption = "above: how often each arm pays; below: the last pulls"
+        caption = ""
+        if len(arm):
+            caption = f"arm {arm[-1] + 1} {'paid' if paid[-1] else 'did not pay'}"
         actions = tuple(f"arm {number}" for number in range(1, n_arms + 1))
         return Scene(SYMBOLS, grid, caption, actions)
 

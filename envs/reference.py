@@ -15,7 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs import bandit, two_step
+from plasticrl.envs import arguments, bandit, two_step
+
+MOST_PULLS = 200  # for which the optimum is computed: it takes 400 MB
 
 
 class ReferencePolicy(Protocol):
@@ -32,7 +34,7 @@ class _BanditPolicy:
     """Counts what each arm paid, which is all that can be learned of a bandit."""
 
     def __init__(self, n_arms: int) -> None:
-        self.n_arms = n_arms
+        self.n_arms = arguments.integer("n_arms", n_arms, minimum=2)
 
     def reset(self, n_rows: int) -> None:
         """Begin ``n_rows`` rows, each with a new episode."""
@@ -86,7 +88,7 @@ class OptimalTwoArms(_BanditPolicy):
     Time and memory grow with the fourth power of ``n_pulls``: 100 pulls need 26 MB.
 
     Args:
-        n_pulls: the episode's number of steps.
+        n_pulls: the episode's number of steps, at most 200.
     """
 
     expected_reward: float
@@ -94,7 +96,7 @@ class OptimalTwoArms(_BanditPolicy):
 
     def __init__(self, n_pulls: int) -> None:
         super().__init__(n_arms=2)
-        self.n_pulls = n_pulls
+        self.n_pulls = n_pulls = arguments.integer("n_pulls", n_pulls, 1, MOST_PULLS)
         value = np.zeros((n_pulls + 1,) * 3)
         chosen = [np.zeros(value.shape, dtype=np.bool_)]
         for pulls in range(n_pulls - 1, -1, -1):
@@ -168,11 +170,16 @@ class TwoStepFilter:
 
     Both states say the same of b, so that it is optimal to choose the state that seems to be the
     better one (S1 where they are equal). The probability of a common transition does not matter.
+
+    Args:
+        reward_probability, swap_probability: those of the environment.
     """
 
     def __init__(self, reward_probability: float = 0.9, swap_probability: float = 0.025) -> None:
-        self.reward_probability = reward_probability
-        self.swap_probability = swap_probability
+        self.reward_probability = arguments.number(
+            "reward_probability", reward_probability, 0.5, 1.0, exclusive=True
+        )
+        self.swap_probability = arguments.number("swap_probability", swap_probability, maximum=1.0)
 
     def reset(self, n_rows: int) -> None:
         """Begin ``n_rows`` rows, each with a new episode."""
@@ -181,15 +188,16 @@ class TwoStepFilter:
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the actions (B,) after observations (B, 8), one of each step."""
-        choosing = observation[:, 0] > 0
         begins = ~(observation[:, two_step.ACTION :] > 0).any(axis=1)
-        paid = observation[:, two_step.REWARD] > 0
-        agrees = self._in_first == paid
-        likelihood = np.where(agrees, self.reward_probability, 1 - self.reward_probability)
-        joint, other = self.belief * likelihood, (1 - self.belief) * (1 - likelihood)
-        belief = joint / (joint + other)
-        belief = belief + self.swap_probability * (1 - 2 * belief)
-        self.belief = np.where(begins, 0.5, np.where(choosing, belief, self.belief))
+        after_trial = (observation[:, 0] > 0) & ~begins
+        paid = observation[after_trial, two_step.REWARD] > 0
+        for_first = self._in_first[after_trial] == paid
+        likelihood = np.where(for_first, self.reward_probability, 1 - self.reward_probability)
+        first = self.belief[after_trial] * likelihood
+        second = (1 - self.belief[after_trial]) * (1 - likelihood)
+        belief = first / (first + second)
+        self.belief[after_trial] = belief + self.swap_probability * (1 - 2 * belief)
+        self.belief[begins] = 0.5
         self._in_first = observation[:, 1] > 0
         return (self.belief < 0.5).astype(np.int64)
 

@@ -280,6 +280,13 @@ def test_an_optimal_policy_for_fewer_pulls_is_refused() -> None:
         play(BanditBatch(2, episode_length=6), OptimalTwoArms(3))
 
 
+@pytest.mark.parametrize("n_pulls", [0, 201, 2.5])
+def test_an_optimal_policy_of_too_many_pulls(n_pulls: Any) -> None:
+    """Otherwise it fills the memory."""
+    with pytest.raises(ValueError, match=f"n_pulls must be.* from 1 to 200, got {n_pulls}"):
+        OptimalTwoArms(n_pulls)
+
+
 def test_thompson_sampling_is_seeded() -> None:
     batch = BanditBatch(20, n_arms=4)
     one, same, other = (play(batch, ThompsonSampling(4, seed)).actions for seed in (0, 0, 1))
@@ -302,8 +309,11 @@ def test_the_scene_shows_the_arms_and_the_last_pulls() -> None:
         bar = ["probability"] * n_filled + ["the rest to 1"] * (N_TILES - n_filled)
         assert names()[row] == ["background", *bar, "best arm" if row == 1 else "background"]
     assert all(name == "background" for row in names()[3:] for name in row)
-    for arm in (0, 1, 1, 0):
+    assert env.scene().caption == ""
+    for arm, caption in ((0, "arm 1 did not pay"), (1, "arm 2 paid"), (1, "arm 2 paid")):
         env.step(np.int64(arm))
+        assert env.scene().caption == caption
+    env.step(np.int64(0))
     assert [row[0] for row in names()[:3]] == ["pulled", "background", "background"]
     first, second, third = (row[-5:-1] for row in names()[4:])
     assert first == ["not paid", "background", "background", "not paid"]

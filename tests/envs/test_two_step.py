@@ -210,6 +210,20 @@ def test_the_filter_is_bayes_rule_over_all_histories() -> None:
         np.testing.assert_array_equal(chosen, np.array(expected) < 0.5)
 
 
+def test_the_filter_with_certain_rewards() -> None:
+    """The first trial is a guess, which tells all. Then a common transition is a reward."""
+    batch = TwoStepBatch(N_ROWS, reward_probability=1.0, swap_probability=0.0)
+    totals = play(batch, TwoStepFilter(1.0, 0.0)).rewards.sum(axis=0)
+    assert_mean(totals, 0.5 + 99 * 0.8)
+
+
+def test_the_filter_refuses_what_the_environment_does() -> None:
+    with pytest.raises(ValueError, match=r"reward_probability must be.*greater than 0\.5"):
+        TwoStepFilter(0.5)
+    with pytest.raises(ValueError, match="swap_probability must be"):
+        TwoStepFilter(0.9, -0.1)
+
+
 @pytest.mark.parametrize("episode_length", [4, 7])
 def test_the_filter_begins_anew_where_an_episode_does(episode_length: int) -> None:
     """Otherwise rewards of one episode count in the next, in particular within a trial."""
