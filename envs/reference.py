@@ -115,11 +115,9 @@ class OptimalTwoArms(_BanditPolicy):
                 f"of at least {pulls.max()}"
             )
         s0, f0, s1 = self.successes[:, 0], self.failures[:, 0], self.successes[:, 1]
-        place = (s0 * (pulls + 1) + f0) * (pulls + 1) + s1
-        arms: NDArray[np.int64] = self._chooses_second[self._offsets[pulls] + place].astype(
-            np.int64
-        )
-        return arms
+        place = self._offsets[pulls] + (s0 * (pulls + 1) + f0) * (pulls + 1) + s1
+        second: NDArray[np.bool_] = self._chooses_second[place]
+        return second.astype(np.int64)
 
 
 def _values_of_arms(
