@@ -1,6 +1,7 @@
 """Gymnasium environments: importing this package registers them (``ENV_IDS``)."""
 
 from plasticrl.envs.arguments import ArgumentError
+from plasticrl.envs.bandit import Bandit, BanditBatch
 from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
@@ -10,10 +11,13 @@ from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 from plasticrl.envs.t_maze import TMaze, TMazeBatch
 from plasticrl.envs.trials import Trials
+from plasticrl.envs.two_step import TwoStep, TwoStepBatch
 
 __all__ = [
     "ENV_IDS",
     "ArgumentError",
+    "Bandit",
+    "BanditBatch",
     "BatchEnv",
     "CueReward",
     "CueRewardBatch",
@@ -26,6 +30,8 @@ __all__ = [
     "TMaze",
     "TMazeBatch",
     "Trials",
+    "TwoStep",
+    "TwoStepBatch",
     "register_envs",
     "resolve_id",
 ]

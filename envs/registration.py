@@ -19,6 +19,8 @@ TABLE = (
     EnvRow("plasticrl/GridMaze-v0", "grid_maze", "GridMaze", "GridMazeBatch"),
     EnvRow("plasticrl/CueReward-v0", "cue_reward", "CueReward", "CueRewardBatch"),
     EnvRow("plasticrl/TMaze-v0", "t_maze", "TMaze", "TMazeBatch"),
+    EnvRow("plasticrl/Bandit-v0", "bandit", "Bandit", "BanditBatch"),
+    EnvRow("plasticrl/TwoStep-v0", "two_step", "TwoStep", "TwoStepBatch"),
 )
 
 ENV_IDS = tuple(row.id for row in TABLE)

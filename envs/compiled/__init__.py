@@ -4,19 +4,25 @@ from collections.abc import Callable
 from typing import Any
 
 from plasticrl.envs.arrays import to_host
+from plasticrl.envs.bandit import BanditBatch
 from plasticrl.envs.batch import BatchEnv
+from plasticrl.envs.compiled.bandit import arms_of
 from plasticrl.envs.compiled.batch import CompiledBatch
 from plasticrl.envs.compiled.cue_reward import cues_of
 from plasticrl.envs.compiled.grid_maze import maze_of
 from plasticrl.envs.compiled.t_maze import t_maze_of
+from plasticrl.envs.compiled.two_step import stages_of
 from plasticrl.envs.cue_reward import CueRewardBatch
 from plasticrl.envs.grid_maze import GridMazeBatch
 from plasticrl.envs.t_maze import TMazeBatch
+from plasticrl.envs.two_step import TwoStepBatch
 
 COMPILED: dict[type[BatchEnv[Any]], Callable[[Any], Any]] = {
     GridMazeBatch: maze_of,
     CueRewardBatch: cues_of,
     TMazeBatch: t_maze_of,
+    BanditBatch: arms_of,
+    TwoStepBatch: stages_of,
 }
 """For each class, the function that returns the tables and options of a batch."""
 

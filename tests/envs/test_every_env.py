@@ -30,6 +30,15 @@ MORE_OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"n_cues": 3, "cue_bits": 3, "cue_kind": "one_hot", "episode_length": 61},
     ],
     "plasticrl/TMaze-v0": [{"corridor_length": 1, "episode_length": 7}, {"corridor_length": 2}],
+    "plasticrl/Bandit-v0": [
+        {"n_arms": 5},
+        {"arms": "correlated", "episode_length": 61},
+        {"arms": "pair", "pair_probability": 0.75},
+    ],
+    "plasticrl/TwoStep-v0": [
+        {"common_probability": 0.9, "reward_probability": 0.8, "swap_probability": 0.3},
+        {"swap_probability": 0.0, "episode_length": 24},
+    ],
 }
 CASES = [
     (env_id, {"episode_length": 23, **options})
