@@ -4,11 +4,13 @@ from plasticrl.envs.arguments import ArgumentError
 from plasticrl.envs.batch import BatchEnv
 from plasticrl.envs.cue_reward import CueReward, CueRewardBatch
 from plasticrl.envs.grid_maze import GridMaze, GridMazeBatch
+from plasticrl.envs.harlow import Harlow, HarlowBatch
 from plasticrl.envs.history import HistoryObservation
 from plasticrl.envs.registration import ENV_IDS, register_envs, resolve_id
 from plasticrl.envs.scene import Scene, Symbol
 from plasticrl.envs.single import SingleEnv
 from plasticrl.envs.t_maze import TMaze, TMazeBatch
+from plasticrl.envs.transitive_inference import TransitiveInference, TransitiveInferenceBatch
 from plasticrl.envs.trials import Trials
 
 __all__ = [
@@ -19,12 +21,16 @@ __all__ = [
     "CueRewardBatch",
     "GridMaze",
     "GridMazeBatch",
+    "Harlow",
+    "HarlowBatch",
     "HistoryObservation",
     "Scene",
     "SingleEnv",
     "Symbol",
     "TMaze",
     "TMazeBatch",
+    "TransitiveInference",
+    "TransitiveInferenceBatch",
     "Trials",
     "register_envs",
     "resolve_id",

@@ -19,6 +19,13 @@ TABLE = (
     EnvRow("plasticrl/GridMaze-v0", "grid_maze", "GridMaze", "GridMazeBatch"),
     EnvRow("plasticrl/CueReward-v0", "cue_reward", "CueReward", "CueRewardBatch"),
     EnvRow("plasticrl/TMaze-v0", "t_maze", "TMaze", "TMazeBatch"),
+    EnvRow(
+        "plasticrl/TransitiveInference-v0",
+        "transitive_inference",
+        "TransitiveInference",
+        "TransitiveInferenceBatch",
+    ),
+    EnvRow("plasticrl/Harlow-v0", "harlow", "Harlow", "HarlowBatch"),
 )
 
 ENV_IDS = tuple(row.id for row in TABLE)

@@ -15,6 +15,8 @@ ENVS: list[tuple[str, dict[str, Any]]] = [
     ("plasticrl/GridMaze-v0", {"size": 5, "episode_length": 11}),
     ("plasticrl/CueReward-v0", {"n_cues": 2, "cue_bits": 4, "episode_length": 11}),
     ("plasticrl/TMaze-v0", {"corridor_length": 1, "episode_length": 11}),
+    ("plasticrl/TransitiveInference-v0", {"n_training_trials": 1, "episode_length": 11}),
+    ("plasticrl/Harlow-v0", {"n_trials": 1, "n_objects": 5, "episode_length": 11}),
 ]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SEPARATE = {"share_features_extractor": False}
