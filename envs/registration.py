@@ -21,6 +21,13 @@ TABLE = (
     EnvRow("plasticrl/TMaze-v0", "t_maze", "TMaze", "TMazeBatch"),
     EnvRow("plasticrl/Bandit-v0", "bandit", "Bandit", "BanditBatch"),
     EnvRow("plasticrl/TwoStep-v0", "two_step", "TwoStep", "TwoStepBatch"),
+    EnvRow(
+        "plasticrl/TransitiveInference-v0",
+        "transitive_inference",
+        "TransitiveInference",
+        "TransitiveInferenceBatch",
+    ),
+    EnvRow("plasticrl/Harlow-v0", "harlow", "Harlow", "HarlowBatch"),
 )
 
 ENV_IDS = tuple(row.id for row in TABLE)

@@ -10,11 +10,15 @@ from plasticrl.envs.compiled.bandit import arms_of
 from plasticrl.envs.compiled.batch import CompiledBatch
 from plasticrl.envs.compiled.cue_reward import cues_of
 from plasticrl.envs.compiled.grid_maze import maze_of
+from plasticrl.envs.compiled.harlow import ring_of
 from plasticrl.envs.compiled.t_maze import t_maze_of
+from plasticrl.envs.compiled.transitive_inference import items_of
 from plasticrl.envs.compiled.two_step import stages_of
 from plasticrl.envs.cue_reward import CueRewardBatch
 from plasticrl.envs.grid_maze import GridMazeBatch
+from plasticrl.envs.harlow import HarlowBatch
 from plasticrl.envs.t_maze import TMazeBatch
+from plasticrl.envs.transitive_inference import TransitiveInferenceBatch
 from plasticrl.envs.two_step import TwoStepBatch
 
 COMPILED: dict[type[BatchEnv[Any]], Callable[[Any], Any]] = {
@@ -23,6 +27,8 @@ COMPILED: dict[type[BatchEnv[Any]], Callable[[Any], Any]] = {
     TMazeBatch: t_maze_of,
     BanditBatch: arms_of,
     TwoStepBatch: stages_of,
+    TransitiveInferenceBatch: items_of,
+    HarlowBatch: ring_of,
 }
 """For each class, the function that returns the tables and options of a batch."""
 

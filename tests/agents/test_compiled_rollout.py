@@ -33,6 +33,8 @@ CASES: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (0, {"rule": "oja", "input_mode": "additive", "hidden_size": 17}, {"net_arch": [5]}),
     (0, {**SIMPLE, "modulator_input": "cell"}, {"core": "plastic_lstm", "net_arch": []}),
     (1, {"modulation": "retroactive"}, {"core": "plastic_lstm", "net_arch": [5]}),
+    (3, SIMPLE, {"net_arch": []}),
+    (4, SIMPLE, {"net_arch": []}),
 ]
 
 
@@ -267,4 +269,5 @@ def test_the_key_of_the_cache_has_all_code_of_the_loop() -> None:
     """Otherwise Numba runs a loop that was compiled before a change."""
     names = {path.name for path in CODE}
     assert {"batch.py", "counter_random.py", "grid_maze.py", "cue_reward.py", "t_maze.py"} <= names
+    assert {"transitive_inference.py", "harlow.py"} <= names
     assert {"masking.py", "sampling.py", "closed_loop.py"} <= names

@@ -15,6 +15,11 @@ ENVS: list[tuple[str, dict[str, Any]]] = [
     ("plasticrl/GridMaze-v0", {"size": 5, "episode_length": 11}),
     ("plasticrl/CueReward-v0", {"n_cues": 2, "cue_bits": 4, "episode_length": 11}),
     ("plasticrl/TMaze-v0", {"corridor_length": 1, "episode_length": 11}),
+    (
+        "plasticrl/TransitiveInference-v0",
+        {"n_training_trials": 0, "item_bits": 10, "episode_length": 11},
+    ),
+    ("plasticrl/Harlow-v0", {"n_trials": 1, "n_objects": 5, "episode_length": 11}),
 ]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SEPARATE = {"share_features_extractor": False}
@@ -60,7 +65,14 @@ def learner(device: str | None, env: int, core: int, **options: Any) -> Recurren
     }
     if name == "identity":
         policy_kwargs["core_kwargs"] = {}
-    defaults = {"n_steps": N_STEPS, "bootstrap_truncated": False, "seed": 3}
+    defaults = {
+        "n_steps": N_STEPS,
+        "bootstrap_truncated": False,
+        "seed": 3,
+        # In its blank steps all rows see the same, and a rollout of one of them has equal
+        # advantages, whose rounding errors would be scaled to a standard deviation of 1.
+        "normalize_advantage": env_id != "plasticrl/TransitiveInference-v0",
+    }
     return RecurrentA2C(
         "PlasticPolicy",
         make_vec_env(env_id, N_ENVS, 3, env_kwargs=env_kwargs, device=device),

@@ -96,5 +96,7 @@ def test_a_quick_run_writes_its_tables(tmp_path: Path) -> None:
         "plasticrl/CueReward-v0",
         "plasticrl/Bandit-v0",
         "plasticrl/TwoStep-v0",
+        "plasticrl/TransitiveInference-v0",
+        "plasticrl/Harlow-v0",
     }
     assert done.stdout.strip() in (out / "benchmarks.md").read_text(encoding="utf-8")
