@@ -144,7 +144,7 @@ def _evaluate(arguments: EvaluateArguments, given: set[str]) -> int:
         return 0
     if not arguments.measures:
         reason = "an agent of the gallery is shown or exported, and not measured again"
-        shown = ("watch", "record", "report", "live")
+        shown = ("watch", "record", "report", "live", "signature")
         of_episodes = ("seed", "deterministic") if arguments.show.asked else ()
         allowed = ("gallery", *shown, "export", "device", *of_episodes)
         _check_only(given, allowed, reason)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from plasticrl.viewer import EpisodeTrace
 
 
+SIGNATURE_EPISODES = 1000
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
     """The ways in which an agent and its episodes are shown."""
@@ -25,10 +28,14 @@ class ShowArguments:
     live: Path | None = None
     """Write FILE.html, a page that runs the agent in a maze whose reward can be moved."""
 
+    signature: Path | None = None
+    """Draw to FILE.png or FILE.svg what the agent has learned within episodes, beside the optimal
+    agent: for bandits, the two-step task, Harlow's task and transitive inference."""
+
     @property
     def asked(self) -> bool:
         """Whether anything is to be shown."""
-        files = self.record, self.report, self.live
+        files = self.record, self.report, self.live, self.signature
         return self.watch or any(file is not None for file in files)
 
     @property
@@ -44,7 +51,10 @@ class ShowArguments:
             UsageError: two pages have the same name.
         """
         from plasticrl.viewer import check_live_path, check_record_path, check_report_path
+        from plasticrl.viewer.signature import check_signature_path
 
+        if self.signature is not None:
+            check_signature_path(self.signature)
         if self.record is not None:
             check_record_path(self.record)
         if self.report is not None:
@@ -91,8 +101,14 @@ def play_agent(
     from plasticrl.agents.watching.living import live_agent
     from plasticrl.agents.watching.pairs import count_rewards, play_pairs
     from plasticrl.agents.watching.recording import LONGEST, choose_render_mode, record_episode
+    from plasticrl.agents.watching.signatures import signature
     from plasticrl.viewer import save_live, save_report
+    from plasticrl.viewer.signature import save_signature
 
+    if arguments.signature is not None:
+        drawn = signature(agent, SIGNATURE_EPISODES, seed, deterministic)
+        save_signature(drawn, arguments.signature)
+        say(f"wrote {arguments.signature}")
     if arguments.live is not None:
         save_live(live_agent(agent, seed, deterministic), arguments.live)
         say(f"wrote {arguments.live}")

@@ -22,7 +22,10 @@ from plasticrl.viewer.waits import Waits, first_and_after
 evaluate_main = partial(run_command, "evaluate")
 train_main = partial(run_command, "train")
 
-NAMES = ("cue-reward", "cue-reward-tuned", "maze", "maze-moving", "maze-tuned")
+NAMES = (
+    *("bandit", "cue-reward", "cue-reward-tuned", "harlow", "maze", "maze-moving", "maze-tuned"),
+    "two-step",
+)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -59,8 +62,10 @@ def test_an_agent_has_its_stated_reward(name: str) -> None:
     low, high = measured.ci95
     spread = (high - low) / 2
     assert measured.mean == pytest.approx(about.reward_mean, abs=1.5 * spread)
-    assert about.reward_mean > 3 * abs(about.random_reward_mean)
-    assert about.reward_mean > 2 * about.ablated_reward_mean
+    assert about.reward_ci95[0] > max(about.random_reward_mean, about.ablated_reward_mean)
+    if name not in ("bandit", "two-step"):  # which pay in half of the steps by chance
+        assert about.reward_mean > 3 * abs(about.random_reward_mean)
+        assert about.reward_mean > 2 * about.ablated_reward_mean
 
 
 def test_the_maze_agent_learns_within_its_life() -> None:
@@ -117,7 +122,7 @@ def test_measuring_leaves_the_gallery_as_it_is(capsys: pytest.CaptureFixture[str
             ["--gallery", "maze", "run"],
             "name exactly one: a run's folder, an episode's FILE.npz, or ",
         ),
-        ([], "name exactly one: a run's folder, an episode's FILE.npz, or --gallery cue-"),
+        ([], "name exactly one: a run's folder, an episode's FILE.npz, or --gallery bandit|"),
         (["--gallery", "maze", "--watch", "--episodes=9"], "leave out --episodes"),
         (
             ["--gallery", "maze", "--record=a.gif", "--ablate-plasticity"],
