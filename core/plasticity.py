@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 Rule = Literal["hebb", "oja", "delta", "abcd"]
 Bound = Literal["hard", "soft", "decay", "none"]
@@ -67,7 +67,8 @@ def check_choices(config: Any) -> None:
     """Raise ``OptionError`` if a ``Literal`` field of a dataclass has an invalid value."""
     hints = get_type_hints(type(config))
     for name in defaults(type(config)):
-        value, choices = getattr(config, name), get_args(hints[name])
+        is_literal = get_origin(hints[name]) is Literal
+        value, choices = getattr(config, name), get_args(hints[name]) if is_literal else ()
         if choices and not (isinstance(value, str) and value in choices):
             raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
@@ -103,6 +104,13 @@ def check_size(maximum: int = MAX_UNITS, **values: Any) -> None:
             raise OptionError(f"{name} must be an integer of at least 1, not {value!r}")
         if int(value) > maximum:
             raise OptionError(f"{name} must be at most {maximum:,}, not {value!r}")
+
+
+def check_index(**values: Any) -> None:
+    """Raise ``OptionError`` unless every value is an integer of at least 0."""
+    for name, value in values.items():
+        if type(value) is bool or not isinstance(value, Integral) or int(value) < 0:
+            raise OptionError(f"{name} must be an integer of at least 0, not {value!r}")
 
 
 def check_truth(**values: Any) -> None:

@@ -61,7 +61,8 @@ class Population(Cell[PlasticRNNState]):
         if layer is None:
             return inputs
         nets = zip(self._split(inputs, dim=-2), layer.weight, layer.bias, strict=True)
-        return torch.cat([F.linear(rows, weight, bias) for rows, weight, bias in nets], dim=-2)
+        projected = [F.linear(rows, weight, bias) for rows, weight, bias in nets]
+        return self.stacked.with_trial_starts(torch.cat(projected, dim=-2), inputs)
 
     def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
         step, outputs, states = _Step(self.stacked), [], []

@@ -12,6 +12,7 @@ from plasticrl.agents.policies import PlasticPolicy
 from plasticrl.agents.training.environments import build_single_env
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.core.cells.composed import Composed
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.cells.plastic_rnn import PlasticRNN
 from plasticrl.core.modulation import Neuromodulator
 from plasticrl.envs import GridMazeBatch, resolve_id
@@ -56,16 +57,16 @@ def live_agent(agent: TrainedAgent, seed: int, deterministic: bool = False) -> L
         )
     if not isinstance(core, PlasticRNN) or core.hidden_size > MOST_UNITS:
         raise _refusal(agent)
-    plasticity = core.connection.plasticity
+    chosen = core.config
+    assert isinstance(chosen, PlasticRNNConfig)
     not_computed = {
-        "rule": plasticity.rule == "abcd",
-        "modulation": plasticity.modulation == "gated",
-        "modulator": plasticity.modulator == "pair",
-        "eligibility_squash": plasticity.eligibility_squash == "tanh",
+        "rule": chosen.rule == "abcd",
+        "modulation": chosen.modulation == "gated",
+        "modulator": chosen.modulator == "pair",
+        "eligibility_squash": chosen.eligibility_squash == "tanh",
+        "trial_input": chosen.trial_input is not None,
     }
-    if given := [
-        f"{n}={getattr(plasticity, n)!r}" for n, is_given in not_computed.items() if is_given
-    ]:
+    if given := [f"{n}={getattr(chosen, n)!r}" for n, is_given in not_computed.items() if is_given]:
         raise UsageError(f"a live page cannot show a core with {' and '.join(given)}")
     return LiveAgent(
         about=(

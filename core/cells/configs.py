@@ -15,6 +15,7 @@ from plasticrl.core.plasticity import (
     Plasticity,
     check_choices,
     check_fraction,
+    check_index,
     check_positive,
     check_size,
     check_truth,
@@ -124,10 +125,20 @@ class PlasticRNNConfig(PlasticConfig, LayeredConfig):
     uniform: between 0 and weight_scale; normal: around 0 with standard deviation weight_scale."""
     weight_scale: float = 0.01
     """Scale of the initial recurrent weights; see weight_init."""
+    trial_input: int | None = field(default=None, metadata={"if_missing": None})
+    """Number of an input, from 0, that is not zero exactly at the first step of each trial. There,
+    the activity and the eligibility trace are reset, and the trace is kept. None: never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(weight_scale=self.weight_scale)
+        if self.trial_input is not None:
+            check_index(trial_input=self.trial_input)
+            if self.input_mode != "weights" or self.num_layers > 1:
+                raise OptionError(
+                    "trial_input needs input_mode='weights' and num_layers=1, because only the "
+                    "first layer has the observation as its input"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,10 @@ From the input u(t) and the previous activity x(t-1), it computes the activity
     additive    I(t) = u(t), which has one number for each unit
     clamped     I(t) = 0; u(t) = (value, mask), and x(t)[j] = value[j] where mask[j] is not 0
 
+With ``trial_input``, x(t-1) and the eligibility trace are zero at the first step of each trial.
+
 Sources: DP 2018 (arXiv 1804.02464) equations 1-3 and sections 4.1, 4.2 (additive, clamped);
-BP 2019 (arXiv 2002.10585) section 3.
+BP 2019 (arXiv 2002.10585) section 3; Miconi & Kay 2025 (Nature Neuroscience) for the trials.
 """
 
 from typing import NamedTuple
@@ -51,6 +53,11 @@ class PlasticRNN(Cell[PlasticRNNState]):
                 f"input_mode={config.input_mode!r} with hidden_size={config.hidden_size} needs "
                 f"input_size={widths[config.input_mode]}, not {input_size}"
             )
+        self.trial_input = config.trial_input
+        if self.trial_input is not None and self.trial_input >= input_size:
+            raise OptionError(
+                f"trial_input must be below input_size={input_size}, not {self.trial_input}"
+            )
         self.input = (
             nn.Linear(input_size, self.hidden_size) if config.input_mode == "weights" else None
         )
@@ -62,9 +69,20 @@ class PlasticRNN(Cell[PlasticRNNState]):
         return PlasticRNNState(hidden, *self.connection.initial_traces(batch_size))
 
     def project(self, inputs: Tensor) -> Tensor:
-        return inputs if self.input is None else self.input(inputs)
+        projected = inputs if self.input is None else self.input(inputs)
+        return self.with_trial_starts(projected, inputs)
+
+    def with_trial_starts(self, projected: Tensor, inputs: Tensor) -> Tensor:
+        """Add a last column that is not zero where a trial starts, with a ``trial_input``."""
+        if self.trial_input is None:
+            return projected
+        starts = inputs[..., self.trial_input : self.trial_input + 1]
+        return torch.cat([projected, starts], dim=-1)
 
     def step(self, projected: Tensor, state: PlasticRNNState) -> tuple[Tensor, PlasticRNNState]:
+        if self.trial_input is not None:
+            starts, projected = projected[:, -1:] != 0, projected[:, :-1]
+            state = _at_trial_starts(state, starts)
         recurrent = self.connection(state.hidden, state.trace)
         if self.input_mode == "clamped":
             value, mask = projected.chunk(2, dim=1)
@@ -78,3 +96,12 @@ class PlasticRNN(Cell[PlasticRNNState]):
 
     def modulating_activity(self, state: PlasticRNNState) -> Tensor | None:
         return None if self.connection.modulator is None else state.hidden
+
+
+def _at_trial_starts(state: PlasticRNNState, starts: Tensor) -> PlasticRNNState:
+    """Reset the activity and the eligibility of the rows that start a trial, ``starts`` (B, 1)."""
+    hidden = torch.where(starts, 0.0, state.hidden)
+    eligibility = state.eligibility
+    if eligibility is not None:
+        eligibility = torch.where(starts.unsqueeze(2), 0.0, eligibility)
+    return PlasticRNNState(hidden, state.trace, eligibility)

@@ -27,6 +27,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"num_layers": 2}],
     "plastic_rnn": [
         {"num_layers": 2, "modulation": "retroactive"},
+        {"trial_input": 0, "modulation": "retroactive"},
         {"input_mode": "additive", "hidden_size": INPUT_SIZE},
         {"input_mode": "clamped", "modulation": "simple"},
     ],

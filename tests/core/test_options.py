@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -27,10 +27,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 PLASTIC_CELLS = [name for name, (config, *_) in CELLS.items() if issubclass(config, Plasticity)]
 
 
+def literals_of(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def choices_of(config: type[Any]) -> dict[str, tuple[Any, ...]]:
     """The options that have a fixed set of values, with these values."""
     hints = get_type_hints(config)
-    choices = {field.name: get_args(hints[field.name]) for field in dataclasses.fields(config)}
+    choices = {field.name: literals_of(hints[field.name]) for field in dataclasses.fields(config)}
     return {name: values for name, values in choices.items() if values}
 
 
@@ -135,6 +139,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "normalize_first": (False,),
     "num_layers": (2,),
     "train_weights": (False,),
+    "trial_input": (2,),
     "hidden_size": (),  # another test checks the output's width
 }
 INITIAL = ("eta_init", "alpha_init", "alpha_scale", "weight_init", "weight_scale")
@@ -149,7 +154,7 @@ def option_values() -> Iterator[tuple[str, str, Any]]:
             unmodulated = name == "plastic_readout"
             if unmodulated and (field.name == "modulation" or field.name in NEEDS):
                 continue
-            for value in get_args(hints[field.name]) or OTHER[field.name]:
+            for value in literals_of(hints[field.name]) or OTHER[field.name]:
                 if value != field.default:
                     yield name, field.name, value
 

@@ -346,12 +346,13 @@ def test_what_a_page_does_not_support(agent: dict[str, Any], found: str) -> None
         {"modulation": "simple", "modulator": "pair"},
         {"modulation": "retroactive", "eligibility_squash": "tanh"},
         {"rule": "abcd"},
+        {"trial_input": 3},
     ],
 )
 def test_what_the_page_does_not_compute_is_refused(options: dict[str, Any]) -> None:
     """Otherwise the page shows another net than the agent's."""
     name, value = list(options.items())[-1]
-    with pytest.raises(UsageError, match=f"cannot show a core with {name}='{value}'"):
+    with pytest.raises(UsageError, match=f"cannot show a core with {name}={value!r}"):
         live_agent(untrained(core=strongly_plastic(**options)), seed=0)
 
 
