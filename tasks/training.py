@@ -155,8 +155,8 @@ class SupervisedRun:
 
     def _measure(self, position: int, module: nn.Module, fit: Fit | None) -> dict[str, Any]:
         """Evaluate a net and return its entry; ``stopped`` is None if it was not trained."""
-        result = self.task.evaluate(module)
-        return {
+        result, ablated = self.task.evaluate(module), self.task.ablate(module)
+        entry = {
             "net": self.task.nets()[position].name,
             "value": result.value,
             "ci95": list(result.ci95),
@@ -166,6 +166,10 @@ class SupervisedRun:
             "parameters": _n_parameters(module),
             "seconds": fit.seconds if fit else 0.0,
         }
+        if ablated is not None:
+            without = self.task.evaluate(ablated)
+            entry |= {"ablated_value": without.value, "ablated_ci95": list(without.ci95)}
+        return entry
 
     def _draw(self, net: nn.Module) -> None:
         paths = self.task.pictures(net, self.run.path)

@@ -28,6 +28,9 @@ PICTURES = {
     "omniglot": {"episodes.png", "characters.png"},
     "bohp": {"episode.png", "matrices.png"},
     "language": {"text.png"},
+    "associative-retrieval": {"episode.png"},
+    "copy-delay": {"episode.png"},
+    "few-shot-regression": {"episode.png"},
 }
 """The pictures of each task. A task that is missing here fails the test of its presets."""
 
