@@ -416,7 +416,7 @@ def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
         from plasticrl.tasks.training import SupervisedRun
 
         path = run_dir or _new_run_dir(preset, chosen.seed)
-        run = SupervisedRun.start(chosen, preset, path)
+        run = SupervisedRun.start(chosen, preset, path, dropped)
     _say_dropped(dropped, form)
     return _learn_task(run)
 

@@ -1,6 +1,6 @@
 """A supervised run: every net of a task is trained, then measured on held-out episodes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -54,14 +54,26 @@ class SupervisedRun:
     """The entries of ``evaluation.json``, one for each net measured so far."""
 
     @classmethod
-    def start(cls, config: TaskConfig, preset: str, path: Path) -> "SupervisedRun":
+    def start(
+        cls,
+        config: TaskConfig,
+        preset: str,
+        path: Path,
+        dropped: Mapping[str, Any] | None = None,
+    ) -> "SupervisedRun":
         """Begin a run in a new directory.
+
+        Args:
+            dropped: the preset's settings that have no meaning with this config, for the run's
+                config.json.
 
         Raises:
             UsageError: the device or the data are missing, or the directory is not empty.
         """
         task = _prepare(config)
-        run = RunDirectory.create(path, kind=KIND, preset=preset, config=to_dict(config))
+        run = RunDirectory.create(
+            path, kind=KIND, preset=preset, config=to_dict(config), dropped=dropped
+        )
         return cls(run, task, FolderLock(path))
 
     @classmethod

@@ -26,7 +26,7 @@ def draw(net: nn.Module, episodes: VectorEpisodes, folder: Path) -> list[Path]:
     inputs, targets, _ = episodes
     n_steps, n_rows, _ = inputs.shape
     probabilities = net(inputs)[-1].softmax(dim=1)
-    figure = Figure(figsize=(0.32 * n_steps + 4.4, 0.42 * n_rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(0.32 * n_steps + 4.4, 0.42 * n_rows + 1.1), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[n_steps, N_DIGITS])
     for row in range(n_rows):
         _write_symbols(left, inputs[:, row], row)
@@ -35,8 +35,9 @@ def draw(net: nn.Module, episodes: VectorEpisodes, folder: Path) -> list[Path]:
     _mark(right, targets[-1].argmax(dim=1), probabilities.argmax(dim=1))
     right.set_title("probability of each digit", fontsize=9, color=drawing.TEXT_COLOR)
     right.set_xticks(range(N_DIGITS))
-    right.set_xlabel(
-        "white 0, black 1; a box around the correct digit, orange if another is likelier",
+    figure.supxlabel(
+        "probabilities: white 0, black 1; the correct digit has a box, which is orange if another "
+        "digit is likelier",
         fontsize=8,
         color=drawing.TEXT_COLOR,
     )

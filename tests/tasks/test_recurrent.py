@@ -13,7 +13,7 @@ from plasticrl.commands import run_command
 from plasticrl.commands.train import parse_training
 from plasticrl.core import CELLS
 from plasticrl.core.cells.configs import GRUConfig, PlasticReadoutConfig, PlasticRNNConfig
-from plasticrl.runs import UsageError
+from plasticrl.runs import RunDirectory, UsageError
 from plasticrl.tasks.associative_retrieval.config import AssociativeRetrievalConfig
 from plasticrl.tasks.associative_retrieval.task import AssociativeRetrieval
 from plasticrl.tasks.config import CoreTaskConfig
@@ -291,7 +291,8 @@ def test_a_run_tells_what_the_net_does_without_its_plasticity(
         argv = ["copy-delay-paper", *sizes, "--core.name", core, "--run-dir", str(run)]
         assert run_command("train", argv) == 0
         said = capsys.readouterr().err
-        assert "settings of the preset are dropped: --core.inner-size 256\n" in said
+        assert "settings of the preset are dropped: core.inner_size=256\n" in said
+        assert RunDirectory.open(run).dropped == {"core.inner_size": 256}
         assert ("plasticity ablated" in said) == is_plastic
         assert run_command("evaluate", [str(run)]) == 0
         assert ("plasticity ablated: " in capsys.readouterr().out) == is_plastic
