@@ -54,7 +54,7 @@ class RidgeRegression(nn.Module):
         points = torch.cat([points, torch.ones_like(flag)], dim=2)
         known = (points * flag).mT
         matrix = known @ points + self.noise**2 * penalties.diag()
-        weights = torch.linalg.solve(matrix, known @ values)
+        weights: Tensor = torch.linalg.solve(matrix, known @ values)
         return (points @ weights).transpose(0, 1)
 
 
