@@ -12,7 +12,7 @@ N_LETTERS, N_DIGITS = 26, 10
 
 @dataclass(frozen=True, kw_only=True)
 class AssociativeRetrievalConfig(CoreTaskConfig):
-    """Answer which digit was shown after a letter; Ba et al. 2016, section 4.1."""
+    """Answer which digit was shown after a letter; Ba et al. 2016."""
 
     name: ClassVar[str] = "associative-retrieval"
 

@@ -7,7 +7,7 @@ symbols is a one-hot vector.
 
     loss = -log softmax(y)_digit at the last step
 
-Source: Ba et al. 2016 (arXiv 1610.06258) section 4.1, where the answer is read at the letter.
+Source: Ba et al. 2016 (arXiv 1610.06258), where the answer is read at the letter.
 """
 
 from pathlib import Path

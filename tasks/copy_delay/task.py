@@ -7,7 +7,7 @@ number or 0, a flag that is 1 while numbers are shown, and a flag that is 1 whil
     loss = mean over the last L steps of (y - number)^2
 
 Without memory, the best answer is 0, whose error is the variance of the numbers, 1/3. Source: Duan,
-Jia & Ito 2023 (arXiv 2302.03235), "copying task".
+Jia & Ito 2023 (arXiv 2302.03235) and their published code.
 """
 
 from pathlib import Path

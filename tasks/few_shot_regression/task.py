@@ -31,7 +31,7 @@ N_DRAWN = 3
 
 
 class RidgeRegression(nn.Module):
-    """Linear regression on the points with values, which is the best answer for linear functions.
+    """Linear regression with a penalty, on the points with values.
 
         w = (X^T X + L)^-1 X^T v
 

@@ -150,7 +150,7 @@ def test_regression_shows_points_of_one_function(function: Any) -> None:
 
 
 def test_the_ridge_regression_minimizes_its_penalized_error() -> None:
-    """Otherwise nets are compared with a worse answer than the best linear one.
+    """Otherwise nets are compared with something else than a ridge regression.
 
     The oracle is NumPy's least squares, with a further row for each penalty.
     """
@@ -183,7 +183,7 @@ def test_the_error_of_a_regression() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if not CELLS[name].takes_labels])
-def test_every_core_learns(name: str) -> None:
+def test_every_core_can_be_trained(name: str) -> None:
     """Otherwise a cell cannot be compared on these tasks."""
     small = {"hidden_size": 4} if hasattr(CELLS[name].config(), "hidden_size") else {}
     config = CopyDelayConfig(core=CELLS[name].config(**small), n_values=2, n_updates=2)
