@@ -278,15 +278,23 @@ def _describe_net(net: dict[str, Any], has_target: bool) -> str:
         net: the net's entry in ``evaluation.json``.
         has_target: whether any net of the run reached the task's target.
     """
-    value, low, high = (_number(value) for value in (net["value"], *net["ci95"]))
-    measured = f"{value} ({low} to {high})"
+    measured = _with_interval(net["value"], net["ci95"])
     if not net["parameters"]:
         return measured
     given_up = "given up " if has_target and net["stopped"] != "target" else ""
+    ablated = ""
+    if "ablated_value" in net:
+        said = _with_interval(net["ablated_value"], net["ablated_ci95"])
+        ablated = f"; plasticity ablated: {said}"
     return (
         f"{measured}, {given_up}after {net['train_episodes']:,} episodes, "
-        f"{net['parameters']:,} parameters"
+        f"{net['parameters']:,} parameters{ablated}"
     )
+
+
+def _with_interval(value: float | None, interval: Sequence[float | None]) -> str:
+    number, low, high = (_number(value) for value in (value, *interval))
+    return f"{number} ({low} to {high})"
 
 
 def _number(value: float | None) -> str:

@@ -40,10 +40,12 @@ from plasticrl.commands.program import (
 )
 from plasticrl.commands.progress import ProgressBar
 from plasticrl.commands.seeds import SEEDS
+from plasticrl.core.cells import vary_core
+from plasticrl.core.cells.configs import CellConfig
 from plasticrl.runs import DivergedError, RunDirectory, UsageError, UserCodeError, WriteError
 from plasticrl.runs.directory import check_empty
 from plasticrl.tasks.config import KIND as SUPERVISED
-from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.config import CoreTaskConfig, TaskConfig
 from plasticrl.tasks.registry import PRESETS as TASK_PRESETS
 
 PRESETS = AGENT_PRESETS | TASK_PRESETS
@@ -213,7 +215,12 @@ def _say_what_differs(preset: str, arguments: AgentArguments, form: type[Any]) -
             f"this run trains for {n_steps:,} steps and the preset for {n_preset:,}: the agent may "
             "not learn the task"
         )
-    if dropped := arguments.dropped:
+    _say_dropped(arguments.dropped, form)
+
+
+def _say_dropped(dropped: dict[str, Any], form: type[Any]) -> None:
+    """Say which settings of the preset are dropped, if there are any."""
+    if dropped:
         settings = ", ".join(_typed(name, value, form) for name, value in dropped.items())
         say(f"with these flags, settings of the preset are dropped: {settings}")
 
@@ -320,14 +327,12 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
 
     Its options of the core are those of the core that ``--core.name`` chooses.
     """
-    name = _core_name(flags)
-    core = vary_config(config, {"core.name": name})[0].core if name in CORES else config.core
-    core_form = unchecked(type(core), ("name", _CORE_NAME, core.name))
+    core = _core_part(config.core, flags)
     algorithm_form = unchecked(type(config.algorithm))
     curriculum_form = unchecked(type(config.curriculum))
     form = unchecked(
         type(config),
-        ("core", core_form, None),
+        ("core", type(core), None),
         (config.name, algorithm_form, None),
         ("curriculum", curriculum_form, None),
         ("env_kwargs", Annotated[dict[str, OptionValue], _NAME_VALUE], None),
@@ -336,12 +341,23 @@ def _agent_form(config: TrainConfig, flags: Sequence[str]) -> Any:
         ("distributed", Annotated[bool, _DISTRIBUTED], False),
     )
     parts = {
-        "core": _copy(core, core_form),
+        "core": core,
         config.name: _copy(config.algorithm, algorithm_form),
         "curriculum": _copy(config.curriculum, curriculum_form),
         "env_kwargs": {},
     }
     return form(**(_values(config) | parts))
+
+
+def _core_part(core: CellConfig, flags: Sequence[str]) -> Any:
+    """Make the part of a form that has the options of the core that ``--core.name`` chooses.
+
+    Args:
+        core: the core of the preset. Another core has its values of the options that both have.
+    """
+    name = _core_name(flags)
+    chosen = vary_core(core, {"name": name})[0] if name in CORES else core
+    return _copy(chosen, unchecked(type(chosen), ("name", _CORE_NAME, chosen.name)))
 
 
 def _core_name(flags: Sequence[str]) -> str | None:
@@ -393,30 +409,53 @@ _NAME_VALUE = tyro.constructors.PrimitiveConstructorSpec(
 
 
 def _train_task(preset: str, config: TaskConfig, flags: Sequence[str]) -> int:
-    chosen, run_dir = _parse_task(preset, config, flags)
-    with flags_in_errors(_task_form(config)):
+    chosen, run_dir, dropped = _parse_task(preset, config, flags)
+    form = type(_task_form(chosen, ()))
+    with flags_in_errors(form):
         say_loading(preset)
         from plasticrl.tasks.training import SupervisedRun
 
         path = run_dir or _new_run_dir(preset, chosen.seed)
-        run = SupervisedRun.start(chosen, preset, path)
+        run = SupervisedRun.start(chosen, preset, path, dropped)
+    _say_dropped(dropped, form)
     return _learn_task(run)
 
 
 def _parse_task(
     preset: str, config: TaskConfig, flags: Sequence[str]
-) -> tuple[TaskConfig, Path | None]:
-    """Change a task's preset by flags, and return its config and the folder that a flag names."""
-    form = _task_form(config)
+) -> tuple[TaskConfig, Path | None, dict[str, Any]]:
+    """Change a task's preset by flags.
+
+    Returns:
+        The config, the folder that a flag names, and the settings of the preset's core that have no
+        meaning with these flags.
+    """
+    form = _task_form(config, flags)
     about = f"Train on a supervised task: {preset}. Flags change the preset."
-    parsed = parse_flags(form, flags, _copy(config, form), prog=_prog(preset), description=about)
-    with flags_in_errors(form):
-        chosen = type(config)(**{item.name: getattr(parsed, item.name) for item in fields(config)})
-    return chosen, parsed.run_dir
+    parsed = parse_flags(type(form), flags, form, prog=_prog(preset), description=about)
+    given = given_values(flags, parsed)
+    run_dir, prefix = given.pop("run_dir", None), "core."
+    of_core = {
+        name.removeprefix(prefix): given.pop(name)
+        for name in tuple(given)
+        if name.startswith(prefix)
+    }
+    dropped: dict[str, Any] = {}
+    with flags_in_errors(type(form)):
+        if isinstance(config, CoreTaskConfig):
+            given["core"], dropped = vary_core(config.core, of_core)
+        chosen = replace(config, **given)
+    return chosen, run_dir, {f"{prefix}{name}": value for name, value in dropped.items()}
 
 
-def _task_form(config: TaskConfig) -> type[Any]:
-    return unchecked(type(config), ("run_dir", Annotated[Path | None, _RUN_DIR], None))
+def _task_form(config: TaskConfig, flags: Sequence[str]) -> Any:
+    """Make the dataclass into which the flags are parsed, with the values of ``config``."""
+    extra: list[tuple[str, Any, Any]] = [("run_dir", Annotated[Path | None, _RUN_DIR], None)]
+    values = _values(config)
+    if isinstance(config, CoreTaskConfig):
+        values["core"] = _core_part(config.core, flags)
+        extra.append(("core", type(values["core"]), None))
+    return unchecked(type(config), *extra)(**values)
 
 
 def parse_training(preset: str, flags: Sequence[str]) -> TrainConfig | TaskConfig:
@@ -434,10 +473,10 @@ def parse_training(preset: str, flags: Sequence[str]) -> TrainConfig | TaskConfi
 
 def training_form(preset: str, core: str | None = None) -> type[Any]:
     """The dataclass of the flags of ``plasticrl train PRESET --core.name CORE``."""
-    config = PRESETS[preset]()
+    config, flags = PRESETS[preset](), [] if core is None else ["--core.name", core]
     if isinstance(config, TaskConfig):
-        return _task_form(config)
-    return type(_agent_form(config, [] if core is None else ["--core.name", core]))
+        return type(_task_form(config, flags))
+    return type(_agent_form(config, flags))
 
 
 def _resume(argv: Sequence[str]) -> int:
@@ -534,10 +573,14 @@ def _learn_task(training: Any) -> int:
 
 def _measured(metric: str, record: dict[str, Any]) -> str:
     low, high = record["ci95"]
-    return (
+    said = (
         f"{record['net']}: {metric} {record['value']:.4g} ({low:.4g} to {high:.4g}), "
         f"{record['parameters']:,} parameters, {record['seconds']:.0f} s"
     )
+    if "ablated_value" not in record:
+        return said
+    low, high = record["ablated_ci95"]
+    return f"{said}; plasticity ablated {record['ablated_value']:.4g} ({low:.4g} to {high:.4g})"
 
 
 def _interrupted(run: RunDirectory, flags: str = "") -> int:

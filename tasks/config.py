@@ -1,9 +1,11 @@
 """The options that all supervised runs share. This module does not import torch."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
+from plasticrl.core.cells import cell_entry
+from plasticrl.core.cells.configs import CellConfig, PlasticRNNConfig
 from plasticrl.runs import UsageError, check_seed
 from plasticrl.runs.memory import MOST_THREADS
 
@@ -83,4 +85,20 @@ class DataTaskConfig(TaskConfig):
         if self.data_root is not None and self.data != self.external_data:
             raise UsageError(
                 f"data_root has no meaning with data={self.data!r}, which is not read from a folder"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreTaskConfig(TaskConfig):
+    """The options of a task whose net is any recurrent core with a linear readout."""
+
+    core: CellConfig = field(default_factory=PlasticRNNConfig)
+    """The recurrent core."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if cell_entry(self.core.name).takes_labels:
+            raise UsageError(
+                f"core cannot be {self.core.name}, whose input includes a label; all other cells "
+                "are allowed"
             )

@@ -7,9 +7,12 @@ from. Its name is ``<task>-<scale>``: ``quickstart`` takes minutes, ``paper`` is
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from plasticrl.tasks.associative_retrieval import config as associative_retrieval
 from plasticrl.tasks.bohp import config as bohp
 from plasticrl.tasks.config import TaskConfig
+from plasticrl.tasks.copy_delay import config as copy_delay
 from plasticrl.tasks.data import EmbeddedDataSet, ExternalDataSet
+from plasticrl.tasks.few_shot_regression import config as few_shot_regression
 from plasticrl.tasks.images import config as images
 from plasticrl.tasks.language import config as language
 from plasticrl.tasks.omniglot import config as omniglot
@@ -37,6 +40,17 @@ TASKS = {
         Entry(bohp.BohpConfig, "bohp.task:Bohp", bohp.PRESETS),
         Entry(
             language.LanguageConfig, "language.task:Language", language.PRESETS, language.DATA_SETS
+        ),
+        Entry(
+            associative_retrieval.AssociativeRetrievalConfig,
+            "associative_retrieval.task:AssociativeRetrieval",
+            associative_retrieval.PRESETS,
+        ),
+        Entry(copy_delay.CopyDelayConfig, "copy_delay.task:CopyDelay", copy_delay.PRESETS),
+        Entry(
+            few_shot_regression.FewShotRegressionConfig,
+            "few_shot_regression.task:FewShotRegression",
+            few_shot_regression.PRESETS,
         ),
     )
 }

@@ -47,6 +47,13 @@ class Task(ABC, Generic[ConfigT]):
     def evaluate(self, net: nn.Module) -> Measurement:
         """Measure the metric on held-out data, which is the same for every net of a run."""
 
+    def ablate(self, net: nn.Module) -> nn.Module | None:
+        """Return a copy of a trained net without its plasticity, to be evaluated as well.
+
+        By default this is None: the task evaluates no such net.
+        """
+        return None
+
     def pictures(self, net: nn.Module, folder: Path) -> list[Path]:
         """Draw pictures of the plastic net and return their files. By default there are none.
 

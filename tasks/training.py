@@ -1,6 +1,6 @@
 """A supervised run: every net of a task is trained, then measured on held-out episodes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -54,14 +54,26 @@ class SupervisedRun:
     """The entries of ``evaluation.json``, one for each net measured so far."""
 
     @classmethod
-    def start(cls, config: TaskConfig, preset: str, path: Path) -> "SupervisedRun":
+    def start(
+        cls,
+        config: TaskConfig,
+        preset: str,
+        path: Path,
+        dropped: Mapping[str, Any] | None = None,
+    ) -> "SupervisedRun":
         """Begin a run in a new directory.
+
+        Args:
+            dropped: the preset's settings that have no meaning with this config, for the run's
+                config.json.
 
         Raises:
             UsageError: the device or the data are missing, or the directory is not empty.
         """
         task = _prepare(config)
-        run = RunDirectory.create(path, kind=KIND, preset=preset, config=to_dict(config))
+        run = RunDirectory.create(
+            path, kind=KIND, preset=preset, config=to_dict(config), dropped=dropped
+        )
         return cls(run, task, FolderLock(path))
 
     @classmethod
@@ -155,8 +167,8 @@ class SupervisedRun:
 
     def _measure(self, position: int, module: nn.Module, fit: Fit | None) -> dict[str, Any]:
         """Evaluate a net and return its entry; ``stopped`` is None if it was not trained."""
-        result = self.task.evaluate(module)
-        return {
+        result, ablated = self.task.evaluate(module), self.task.ablate(module)
+        entry = {
             "net": self.task.nets()[position].name,
             "value": result.value,
             "ci95": list(result.ci95),
@@ -166,6 +178,10 @@ class SupervisedRun:
             "parameters": _n_parameters(module),
             "seconds": fit.seconds if fit else 0.0,
         }
+        if ablated is not None:
+            without = self.task.evaluate(ablated)
+            entry |= {"ablated_value": without.value, "ablated_ci95": list(without.ci95)}
+        return entry
 
     def _draw(self, net: nn.Module) -> None:
         paths = self.task.pictures(net, self.run.path)

@@ -5,9 +5,7 @@ from typing import Any
 
 from plasticrl.agents.options import OnPolicyOptions
 from plasticrl.agents.training.config import AlgorithmConfig, CurriculumConfig, TrainConfig
-from plasticrl.core.cells import cell_entry, vary
-from plasticrl.core.cells.configs import CellConfig, check_options
-from plasticrl.core.plasticity import defaults
+from plasticrl.core.cells import vary_core
 from plasticrl.runs import UsageError
 
 Settings = dict[str, Any]
@@ -49,7 +47,7 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         general["env_id"] = resolve_id(general["env_id"])
     other_env = general.get("env_id", config.env_id) != config.env_id
     env_kwargs = general.pop("env_kwargs", {})
-    core, core_dropped = _vary_core(config.core, parts["core"])
+    core, core_dropped = vary_core(config.core, parts["core"])
     algorithm, algorithm_dropped = _vary_algorithm(config.algorithm, parts[config.name], other_env)
     varied = config.curriculum.option or ""
     is_fixed = varied in env_kwargs and env_kwargs[varied] != config.env_kwargs.get(varied)
@@ -80,22 +78,6 @@ def vary_config(config: TrainConfig, changes: Settings) -> tuple[TrainConfig, Se
         f"{part}.{name}": value
         for part, settings in dropped.items()
         for name, value in settings.items()
-    }
-
-
-def _vary_core(core: CellConfig, changes: Settings) -> tuple[CellConfig, Settings]:
-    options = dict(changes)
-    new_type = cell_entry(options.pop("name", core.name)).config
-    if new_type is type(core):
-        return vary(core, options)
-    check_options(new_type, options)
-    old = {option: getattr(core, option) for option in defaults(type(core))}
-    shared = {option: value for option, value in old.items() if option in defaults(new_type)}
-    new, dropped = vary(new_type(**shared), options)
-    return new, dropped | {
-        option: value
-        for option, value in old.items()
-        if option not in shared and value != defaults(type(core))[option]
     }
 
 

@@ -86,6 +86,37 @@ def cell_fields(name: str) -> tuple[str, ...]:
     return tuple(defaults(cell_entry(name).config))
 
 
+def vary_core(config: CellConfig, changes: dict[str, Any]) -> tuple[CellConfig, dict[str, Any]]:
+    """Return a config with changed options, among which may be the name of another cell.
+
+    With another cell, the options that both cells have keep their values, if they can be used
+    there. Otherwise this is ``vary``.
+
+    Args:
+        changes: the new values by option; ``name`` is the name of the cell.
+
+    Returns:
+        The new config, and the old values of the options that were reset or that the new cell does
+        not have, unless they were the defaults.
+
+    Raises:
+        OptionError: as ``vary``, or if no cell has this name.
+    """
+    options = dict(changes)
+    new_type = cell_entry(options.pop("name", config.name)).config
+    if new_type is type(config):
+        return vary(config, options)
+    check_options(new_type, options)
+    old = {option: getattr(config, option) for option in defaults(type(config))}
+    shared = {option: value for option, value in old.items() if option in defaults(new_type)}
+    new, dropped = vary(new_type(**shared), options)
+    return new, dropped | {
+        option: value
+        for option, value in old.items()
+        if option not in shared and value != defaults(type(config))[option]
+    }
+
+
 def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell[Any]":
     """Build a cell, or a ``Stack`` of cells if ``num_layers`` is above 1. For example:
 
@@ -116,4 +147,4 @@ def build_cell(cell: str | CellConfig, input_size: int, **options: Any) -> "Cell
     return Stack([build(size, layer) for size in sizes], config)
 
 
-__all__ = ["CELLS", "Entry", "build_cell", "cell_entry", "cell_fields", "vary"]
+__all__ = ["CELLS", "Entry", "build_cell", "cell_entry", "cell_fields", "vary", "vary_core"]

@@ -28,6 +28,9 @@ PICTURES = {
     "omniglot": {"episodes.png", "characters.png"},
     "bohp": {"episode.png", "matrices.png"},
     "language": {"text.png"},
+    "associative-retrieval": {"episode.png"},
+    "copy-delay": {"episode.png"},
+    "few-shot-regression": {"episode.png"},
 }
 """The pictures of each task. A task that is missing here fails the test of its presets."""
 
@@ -43,6 +46,8 @@ def test_every_preset_trains_and_writes_what_it_measured(preset: str, tmp_path: 
         sizes += ["--rnn-control", "9", "--lstm-control", "8"]
     if preset.startswith("images"):
         sizes = ["--size", "4"]
+    if preset in ("copy-delay-paper", "few-shot-regression-paper"):
+        sizes = ["--core.inner-size", "8"]
     run = tmp_path / "run"
     assert train_main([preset, *SMALL, *sizes, "--run-dir", str(run)]) == 0
     record = json.loads((run / "evaluation.json").read_text())

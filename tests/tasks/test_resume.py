@@ -26,6 +26,7 @@ N = 6
 """Updates of each net."""
 SIZES = ["--n-updates", str(N), "--batch-size", "3", "--evaluation-episodes", "5"]
 PATTERNS = ["patterns-quickstart", *SIZES, "--n-bits", "4"]
+SMALL_CORE = ["--core.hidden-size", "4"]
 RUNS = {
     "patterns": [
         *(*PATTERNS, "--lstm-control", "6", "--rnn-control", "9"),
@@ -42,6 +43,9 @@ RUNS = {
         *("5", "4", "--nets", "retroactive", "simple", "lstm", "--evaluation-tokens", "9"),
         *("--dropout-hidden", "0.3", "--round-updates", "2", "--average-after", "1"),
     ],
+    "associative-retrieval": ["associative-retrieval-quickstart", *SIZES, *SMALL_CORE],
+    "copy-delay": ["copy-delay-quickstart", *SIZES, *SMALL_CORE],
+    "few-shot-regression": ["few-shot-regression-quickstart", *SIZES, *SMALL_CORE],
 }
 
 
@@ -115,20 +119,22 @@ def test_a_run_in_pieces_equals_a_run_in_one(
 ) -> None:
     """Otherwise part of the state is not saved, or a net that was finished is trained again.
 
-    Ctrl-C in the run's own net, in its last update, and in a control.
+    Ctrl-C in the run's own net, in its last update, and in a control if one is trained.
     """
     unbroken, run = tmp_path / "unbroken", tmp_path / "run"
     assert train_main([*RUNS[name], "--run-dir", str(unbroken)]) == 0
     n_trained = len(list((unbroken / "checkpoints").iterdir()))
-    press([3, N, N + 5])
+    interrupted = [3, N, N + 5][: n_trained + 1]
+    press(interrupted)
     assert train_main([*RUNS[name], "--run-dir", str(run)]) == 130
     assert capsys.readouterr().err.endswith(f"plasticrl train --resume {run}\n")
     assert not (run / "evaluation.json").exists()
-    for _ in range(2):
+    for _ in interrupted[1:]:
         assert train_main(["--resume", str(run)]) == 130
-    record = json.loads((run / "evaluation.json").read_text())
-    assert not any(one["parameters"] for one in record["controls"])  # others need no training
-    assert len(record["not_measured"]) >= n_trained - 1
+    if n_trained > 1:
+        record = json.loads((run / "evaluation.json").read_text())
+        assert not any(one["parameters"] for one in record["controls"])  # others need no training
+        assert len(record["not_measured"]) >= n_trained - 1
     assert train_main(["--resume", str(run)]) == 0
     assert_same_run(run, unbroken)
 

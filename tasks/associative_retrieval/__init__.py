@@ -1,0 +1,1 @@
+"""Answering which digit was shown with a letter; Ba et al. 2016."""
