@@ -140,7 +140,7 @@ def test_an_entropy_that_was_asked_for_is_kept() -> None:
         ("--core.bound soft --core.clip 1", "leave it out, or use --core.bound hard"),
         ("--core.eta-init .5", "or use --core.modulation none or --core.modulation retroactive"),
         ("--core.eta-init .1", "or use --core.modulation none or --core.modulation retroactive"),
-        ("--core.rule oja --core.bound decay", "or use --core.rule hebb"),
+        ("--core.rule oja --core.bound decay", "or use --core.rule hebb or --core.rule abcd"),
         ("--core.clip -1", "--core.clip must be a finite number above 0, not -1.0"),
         ("--a2c.gamma 2", "--a2c.gamma must be from 0 to 1, not 2.0"),
         (
