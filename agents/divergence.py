@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
-from plasticrl.core import Cell
+from plasticrl.core import Cell, PlasticConnection
 
 EARLY_UPDATES = 100
 """The number of updates at the start in which a policy should still explore."""
@@ -136,6 +136,10 @@ def _certainty(model: Any, entropy_loss: float | None) -> str | None:
 
 
 def _advice(policy: Network) -> str:
-    if all(each.trace_limit < math.inf for each in policy.core.connections):
+    could_be_limited = [
+        isinstance(each, PlasticConnection) and each.trace_limit == math.inf
+        for each in policy.core.connections
+    ]
+    if not any(could_be_limited):
         return "lower the learning rate"
     return "lower the learning rate, or limit the trace by bound='hard'"

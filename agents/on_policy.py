@@ -25,7 +25,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs
-from stable_baselines3.common.utils import FloatSchedule, explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -412,9 +412,11 @@ class RecurrentOnPolicyAlgorithm(OnPolicyAlgorithm):
         Raises:
             UsageError: the schedule has a negative value, or one that is not finite.
         """
-        weight = FloatSchedule(self.ent_coef)(self._current_progress_remaining)
+        weight = self.ent_coef
+        if callable(weight):
+            weight = weight(self._current_progress_remaining)
         check_not_negative(ent_coef=weight)
-        return weight
+        return float(weight)
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of ``losses``, which has the keys policy, value and entropy."""

@@ -32,8 +32,9 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         learning_rate: Adam's step size, or a function of the remaining progress.
         ent_coef: the weight of the entropy term, or a function of the remaining progress.
         n_steps, bptt_length, gamma, gae_lambda: see ``plasticrl.agents.options.A2COptions``.
-        entropy, vf_coef, max_grad_norm: see there, too.
-        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: likewise.
+        entropy, vf_coef, max_grad_norm: see ``A2COptions``.
+        normalize_advantage, normalize_returns, core_lr_scale: see ``A2COptions``.
+        bootstrap_truncated: see ``A2COptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:

@@ -36,9 +36,9 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         learning_rate: Adam's step size, or a function of the remaining progress.
         clip_range, clip_range_vf, ent_coef: numbers, or functions of the remaining progress.
         n_steps, batch_size, n_epochs, bptt_length: see ``plasticrl.agents.options.PPOOptions``.
-        gamma, gae_lambda, entropy, vf_coef, max_grad_norm: see there, too.
-        normalize_advantage, normalize_returns, core_lr_scale, bootstrap_truncated: likewise.
-        target_kl: likewise.
+        gamma, gae_lambda, entropy, vf_coef, max_grad_norm: see ``PPOOptions``.
+        normalize_advantage, normalize_returns, core_lr_scale: see ``PPOOptions``.
+        bootstrap_truncated, target_kl: see ``PPOOptions``.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: as in SB3.
 
     Raises:

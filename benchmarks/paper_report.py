@@ -104,6 +104,7 @@ def write_report(
     steps, curves = read_curves(finished, score.metric)
     nets = {label: measured(trials, score, subject.reach) for label, trials in finished.items()}
     pairs = {(p.reference, label): None for p in panels for label in p.labels}
+    unrounded = {label: one.pop("unrounded") for label, one in nets.items()}
     report = {
         "title": subject.title,
         "score": score.label,
@@ -114,7 +115,7 @@ def write_report(
         "machine": describe(threads=1),
         "core_hours": round(sum(_seconds(t) for ts in finished.values() for t in ts) / 3600, 2),
         "nets": nets,
-        "pairs": [_pair(*pair, nets, curves) for pair in pairs],
+        "pairs": [_pair(*pair, unrounded, curves) for pair in pairs],
         "steps": [round(step) for step in steps.tolist()],
         "curves": {
             label: np.round(one.quartiles(), score.decimals).tolist()
@@ -153,7 +154,7 @@ def _series(trial: Trial, metric: str) -> Series:
 
 
 def rank_sum_p(one: Sequence[float], other: Sequence[float]) -> float:
-    """The two-sided p of Wilcoxon's rank-sum test, which is exact for few values without ties."""
+    """The two-sided p of Wilcoxon's rank-sum test; it is exact for few values without ties."""
     return float(mannwhitneyu(one, other).pvalue)
 
 
@@ -168,6 +169,7 @@ def measured(trials: Sequence[Trial], score: Score, reach: float | None) -> dict
         "units": results[0]["units"],
         "parameters": results[0]["parameters"],
         "seeds": [trial.seed for trial in trials],
+        "unrounded": rewards,
         "rewards": [round(reward, digits) for reward in rewards],
         "lower_quartile": round(float(low), digits),
         "median": round(float(median), digits),
@@ -212,15 +214,15 @@ def _seconds(trial: Trial) -> float:
 
 
 def _pair(
-    reference: str, label: str, nets: dict[str, dict[str, Any]], curves: dict[str, Curves]
+    reference: str, label: str, scores: dict[str, list[float]], curves: dict[str, Curves]
 ) -> dict[str, Any]:
     """A net beside the reference: the difference of their medians, and p, at the end and before."""
-    one, other = nets[label], nets[reference]
+    one, other = scores[label], scores[reference]
     return {
         "net": label,
         "reference": reference,
-        "difference": round(one["median"] - other["median"], 3),
-        "p": round(rank_sum_p(one["rewards"], other["rewards"]), 4),
+        "difference": round(float(np.median(one) - np.median(other)), 3),
+        "p": round(rank_sum_p(one, other), 4),
         "p_by_step": [round(p, 4) for p in _p_by_step(curves[label], curves[reference])],
     }
 
@@ -255,8 +257,9 @@ def markdown(report: dict[str, Any], name: str) -> str:
         markdown_table(nets),
         f"![Learning curves: medians and quartiles over the seeds]({name}.png)",
         "Below the curves, a bar shows where a net differs from the black one by Wilcoxon's "
-        f"rank-sum test (two-sided, exact, p at most\n{SIGNIFICANT}): strong where it is better, "
-        "pale where it is worse. The test of the evaluated scores:",
+        f"rank-sum test (two-sided, p at most\n{SIGNIFICANT}): strong where it is better, pale "
+        f"where it is worse. This is tested at {N_POINTS} points, without a correction\nfor their "
+        "number. The test of the evaluated scores:",
         markdown_table(pairs),
     )
     return "\n\n".join(said) + "\n"
@@ -307,7 +310,7 @@ def draw(
         strip.xaxis.set_major_formatter(EngFormatter(sep=""))
         strip.set_xlabel("environment steps")
     grid[0, 0].set_ylabel(ylabel)
-    grid[1, 0].set_ylabel(f"p < {SIGNIFICANT:g}", fontsize=8, rotation=0, ha="right", va="center")
+    grid[1, 0].set_ylabel(f"p ≤ {SIGNIFICANT:g}", fontsize=8, rotation=0, ha="right", va="center")
     return figure
 
 

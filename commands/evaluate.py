@@ -1,6 +1,7 @@
 """``plasticrl evaluate``: measure, show or export a trained agent, or plot learning curves."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,7 +238,8 @@ def _print_table(result: dict[str, Any]) -> None:
         low, high = result[f"{name}_ci95"]
         cells = [rounded(result[f"{name}_mean"]), f"{rounded(low)} to {rounded(high)}"]
         if by_trial:
-            cells.append(f"{result[f'{name}_per_trial']:.2f}")
+            per_trial = result[f"{name}_per_trial"]
+            cells.append("-" if math.isnan(per_trial) else f"{per_trial:.2f}")
         table.add_row(label, *cells)
     Console().print(table)
 

@@ -29,8 +29,9 @@ class ShowArguments:
     """Write FILE.html, a page that runs the agent in a maze whose reward can be moved."""
 
     signature: Path | None = None
-    """Draw to FILE.png or FILE.svg what the agent has learned within episodes, beside the optimal
-    agent: for bandits, the two-step task, Harlow's task and transitive inference."""
+    """Draw to FILE.png or FILE.svg what the agent has learned within episodes, beside agents that
+    play as well as possible: for bandits, the two-step task, Harlow's task and transitive
+    inference."""
 
     @property
     def asked(self) -> bool:

@@ -12,7 +12,7 @@ The coefficients a, b, c and d of ``abcd`` are trained, for each connection by i
 
 The delta rule corrects what the trace recalls for pre: after an update at rate 1, H p = post. The
 length of pre is divided out because the update multiplies H by I - r p p^T, which would otherwise
-make it diverge where ``r |pre|^2 > 2``.
+make it diverge where ``r |pre|^2 > 2``. The trace can still diverge at rates below 0 or above 2.
 
 A bound adds the increment at the rate r and limits the result. ``connection`` defines the rate.
 With retroactive modulation, the eligibility trace takes the place of D:

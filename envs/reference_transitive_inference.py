@@ -21,8 +21,9 @@ over all orders that agree with what it saw.
   the other one. Then an unknown order of two other blocks need not have probability 1/2. The answer
   is the order that more orders of all blocks agree with, which are counted.
 
-The links of the linking and the sham schedule are those of neighbors too, so that the linking
-trials count as training trials.
+With the linking and the sham schedule, it answers as an agent that knows only the standard one. The
+links are those of neighbors too, so that the linking trials count as training trials. An agent that
+knows the schedule does better, since all items of the first list come before those of the second.
 """
 
 from functools import cache

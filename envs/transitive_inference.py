@@ -110,7 +110,7 @@ class TransitiveInferenceBatch(BatchEnv[ItemsWorld]):
         self.n_training_trials = arguments.integer("n_training_trials", n_training_trials, 0)
         self.n_link_trials = self._checked_n_link_trials(n_link_trials)
         self.n_test_trials = arguments.integer("n_test_trials", n_test_trials, 1)
-        n_trials = self._first_test_trial() + self.n_test_trials
+        n_trials = self.first_test_trial + self.n_test_trials
         whole = N_BLANKS + TRIAL_LENGTH * n_trials
         if episode_length is None:
             episode_length = whole
@@ -166,7 +166,7 @@ class TransitiveInferenceBatch(BatchEnv[ItemsWorld]):
             pair=where(is_new[:, None], pair, world.pair),
             trial=trial,
             place=where(is_new, 0, world.place + 1),
-            correct=world.correct + (go & right & (world.trial >= self._first_test_trial())),
+            correct=world.correct + (go & right & (world.trial >= self.first_test_trial)),
         ), reward
 
     def observe(self, rows: Rows, world: ItemsWorld) -> Observations:
@@ -246,12 +246,14 @@ class TransitiveInferenceBatch(BatchEnv[ItemsWorld]):
         any_rank = integers(self.xp, one, n_items)
         another = integers(self.xp, other, n_items - 1)
         another = another + (another >= any_rank)
-        tested = trial >= self._first_test_trial()
+        tested = trial >= self.first_test_trial
         item_1 = where(tested, any_rank, rank + (other < 0.5))
         item_2 = where(tested, another, rank + (other >= 0.5))
         return self.xp.stack([item_1, item_2], axis=1)
 
-    def _first_test_trial(self) -> int:
+    @property
+    def first_test_trial(self) -> int:
+        """The number of the first test trial, from 0: the trials before it are of neighbors."""
         return self.n_training_trials + self.n_link_trials
 
     def _checked_n_link_trials(self, n_link_trials: int | None) -> int:

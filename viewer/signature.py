@@ -43,7 +43,7 @@ class Signature(NamedTuple):
 
 def check_signature_path(path: Path) -> None:
     """Raise ``ViewerError`` unless a signature can be written to ``path``."""
-    check_path(path, "signature", SUFFIXES)
+    check_path(path, "draw the signature", SUFFIXES)
 
 
 def save_signature(signature: Signature, path: Path) -> None:
@@ -54,7 +54,7 @@ def save_signature(signature: Signature, path: Path) -> None:
     """
     check_signature_path(path)
     style: dict[Any, Any] = {"font.size": 10, "text.color": INK, "axes.labelcolor": INK}
-    with replacing(path, "signature") as temporary, matplotlib.rc_context(style):
+    with replacing(path, "draw the signature") as temporary, matplotlib.rc_context(style):
         figure = Figure(figsize=INCHES, layout="constrained", facecolor="white")
         _draw(figure.subplots(), signature)
         figure.savefig(temporary, format=path.suffix.lower().removeprefix("."), dpi=DPI)

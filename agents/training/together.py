@@ -15,6 +15,8 @@ from plasticrl.agents.training.environments import build_training_env, is_native
 from plasticrl.agents.training.run import Trained, TrainingRun
 from plasticrl.agents.training.sizes import check_run_memory
 from plasticrl.agents.vec_env import BatchVecEnv
+from plasticrl.core import Plasticity
+from plasticrl.core.backends.plastic_net import are_supported
 from plasticrl.runs import (
     DivergedError,
     RunError,
@@ -31,6 +33,8 @@ def why_not_together(config: TrainConfig) -> str | None:
         "the algorithm is not A2C": config.name != "a2c",
         "the core is not a plastic_rnn": core.name != "plastic_rnn",
         "the core has several layers": getattr(core, "num_layers", 1) > 1,
+        "the core has options that only the eager backend computes": isinstance(core, Plasticity)
+        and not are_supported(core),
         "the critic has a core of its own": not algorithm.share_features_extractor,
         "bootstrap_truncated is on": algorithm.bootstrap_truncated,
         "the environments are not a native batch": not is_native(config),

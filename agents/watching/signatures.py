@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from plasticrl.agents.failures import closing_env
+from plasticrl.agents.training.environments import build_env
+from plasticrl.agents.vec_env import BatchVecEnv
 from plasticrl.agents.watching.agent import TrainedAgent
 from plasticrl.agents.watching.evaluation import Chooser, Step, play, play_agent
 from plasticrl.envs import resolve_id
@@ -33,6 +36,8 @@ from plasticrl.runs import UsageError
 from plasticrl.runs.intervals import Z95
 from plasticrl.viewer.signature import Series, Signature
 
+TWO_TRIALS = 4
+"""The steps of two trials of the two-step task."""
 TRAINED, ABLATED = "trained agent", "plasticity ablated"
 
 
@@ -68,6 +73,15 @@ def signature(agent: TrainedAgent, episodes: int, seed: int, deterministic: bool
     if env_id not in SIGNATURES:
         raise UsageError(
             f"there is no signature of {agent.config.env_id}, only of {', '.join(SIGNATURES)}"
+        )
+    changes = {
+        "trials": agent.config.trials > 1,
+        "history": agent.config.history,
+        "wrapper": agent.config.wrapper,
+    }
+    if given := [name for name, is_given in changes.items() if is_given]:
+        raise UsageError(
+            f"there is no signature of an environment that is changed by {', '.join(given)}"
         )
     references, draw = SIGNATURES[env_id]
 
@@ -106,20 +120,21 @@ def _collect(steps: Iterator[Step], read: Callable[[VecEnv], Any]) -> Played:
 
 
 def _options_of(agent: TrainedAgent) -> Any:
-    """The environment's batch, whose attributes are its options."""
-    from plasticrl.agents.training.environments import build_single_env
-
-    env = build_single_env(agent.config, render_mode=None)
-    batch: Any = env.unwrapped.batch  # type: ignore[attr-defined]
-    env.close()
-    return batch
+    """The environments' batch, whose attributes are their options."""
+    with closing_env(build_env(agent.config, 1)) as env:
+        assert isinstance(env, BatchVecEnv)
+        return env.batch
 
 
 def _mean(label: str, values: NDArray[np.floating]) -> Series:
     """The means over episodes (B, N) with their intervals; NaN where an episode has no value."""
-    n = np.maximum(1, np.isfinite(values).sum(axis=0))
-    half = Z95 * np.nanstd(values, axis=0) / np.sqrt(n)
-    return Series(label, np.nanmean(values, axis=0), half)
+    is_there = np.isfinite(values)
+    n = is_there.sum(axis=0)
+    some = np.maximum(n, 1)
+    means = np.where(is_there, values, 0).sum(axis=0) / some
+    deviations = np.where(is_there, values - means, 0)
+    half = Z95 * np.sqrt((deviations**2).sum(axis=0)) / some
+    return Series(label, np.where(n > 0, means, np.nan), np.where(n > 0, half, np.nan))
 
 
 def _bandit_references(options: Any) -> dict[str, ReferencePolicy]:
@@ -132,6 +147,8 @@ def _bandit_references(options: Any) -> dict[str, ReferencePolicy]:
 
 
 def _bandit(players: Players, options: Any) -> Signature:
+    if options.time_limit == 1:
+        raise UsageError("there is no signature of a bandit that is pulled once in an episode")
     series = []
     for label, plays in players.items():
         played = plays(lambda env: np.stack(env.get_attr("probabilities")))
@@ -154,6 +171,8 @@ def _two_step_references(options: Any) -> dict[str, ReferencePolicy]:
 
 
 def _two_step(players: Players, options: Any) -> Signature:
+    if options.time_limit < TWO_TRIALS:
+        raise UsageError("there is no signature of a two-step task with fewer than two trials")
     series = []
     for label, plays in players.items():
         played = plays(lambda env: 0)
@@ -204,8 +223,9 @@ def _transitive_inference(players: Players, options: Any) -> Signature:
     for label, plays in players.items():
         played = plays(lambda env: np.stack(env.get_attr("ranks")))
         answered = played.rewards != 0
-        number = np.cumsum(answered, axis=0)
-        is_test = answered & (number > number[-1] - options.n_test_trials)
+        is_test = answered & (np.cumsum(answered, axis=0) > options.first_test_trial)
+        if not is_test.any():
+            raise UsageError("there is no signature of an episode that ends before its test trials")
         distances = np.abs(played.seen[..., 0] - played.seen[..., 1])
         shares = np.full((played.rewards.shape[1], n_distances), np.nan)
         for distance in range(1, n_distances + 1):
@@ -233,9 +253,11 @@ SIGNATURES: dict[
     "plasticrl/TwoStep-v0": (_two_step_references, _two_step),
     "plasticrl/Harlow-v0": (lambda options: {"optimal": HarlowPolicy()}, _harlow),
     "plasticrl/TransitiveInference-v0": (
-        lambda options: {
-            "ideal observer": IdealObserver(options.n_training_trials, options.item_bits)
-        },
+        lambda options: (
+            {}
+            if options.schedule != "standard"
+            else {"ideal observer": IdealObserver(options.first_test_trial, options.item_bits)}
+        ),
         _transitive_inference,
     ),
 }

@@ -37,7 +37,7 @@ from plasticrl.core.backends.plastic_net import (
 )
 from plasticrl.core.cells.cell import Cell
 from plasticrl.core.cells.plastic_lstm import PlasticLSTMState
-from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
+from plasticrl.core.cells.plastic_rnn import PlasticRNNState
 from plasticrl.core.population import Population
 from plasticrl.core.state import leaves, map_leaves
 from plasticrl.core.stock import is_stock_cell, is_untouched
@@ -103,9 +103,7 @@ class FusedBackend:
         is_population = type(cell) is Population and is_untouched(cell)
         if not isinstance(cell, kernels.cells) or not (is_population or is_stock_cell(cell)):
             return False
-        module = module_of(cast(PlasticCell, cell))
-        has_trials = isinstance(module, PlasticRNN) and module.trial_input is not None
-        if has_trials or not are_supported(module.connection.plasticity):
+        if not are_supported(module_of(cast(PlasticCell, cell)).connection.plasticity):
             return False
         tensors = (inputs, *cell.parameters())
         is_uniform = len({(tensor.device, tensor.dtype) for tensor in tensors}) == 1

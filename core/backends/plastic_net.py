@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.core.cells.plastic_lstm import PlasticLSTM, PlasticLSTMState
 from plasticrl.core.cells.plastic_rnn import PlasticRNN, PlasticRNNState
 from plasticrl.core.modulation import Gates
@@ -19,7 +20,8 @@ SUPPORTED_MODULATIONS = ("none", "simple", "retroactive")
 
 def are_supported(options: Plasticity) -> bool:
     """Return whether the kernels have the equations of a connection with these options."""
-    return (
+    has_trials = isinstance(options, PlasticRNNConfig) and options.trial_input is not None
+    return not has_trials and (
         options.rule in SUPPORTED_RULES
         and options.bound in SUPPORTED_BOUNDS
         and options.modulation in SUPPORTED_MODULATIONS

@@ -54,7 +54,7 @@ def items_of(batch: TransitiveInferenceBatch) -> Items:
         min_items=batch.min_items,
         max_items=batch.max_items,
         n_training_trials=batch.n_training_trials,
-        first_test_trial=batch._first_test_trial(),
+        first_test_trial=batch.first_test_trial,
         link_shift={"standard": 0, "linking": 1, "sham": 3}[batch.schedule],
     )
 

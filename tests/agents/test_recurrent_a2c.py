@@ -525,6 +525,9 @@ def test_the_weight_of_the_entropy_follows_its_schedule(make_vec: Any) -> None:
     model._current_progress_remaining = -1.0
     with pytest.raises(UsageError, match="ent_coef must be a finite number of at least 0"):
         model.train()
+    model.ent_coef = lambda remaining: "small"
+    with pytest.raises(UsageError, match="ent_coef must be .* not 'small'"):
+        model.train()
 
 
 def test_the_gradient_is_clipped_at_its_norm(make_vec: Any) -> None:

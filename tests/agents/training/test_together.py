@@ -1,8 +1,9 @@
 """Runs of several seeds that are trained together equal runs that are trained one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from plasticrl.agents.training.presets import PRESETS
 from plasticrl.agents.training.together import why_not_together
 from plasticrl.commands import run_command
 from plasticrl.commands.train import parse_agent
+from plasticrl.core import build_cell
+from plasticrl.core.backends.fused import FusedBackend
+from plasticrl.core.cells.configs import PlasticRNNConfig
 from plasticrl.envs import ENV_IDS
 from plasticrl.runs import RunDirectory, RunError, latest_checkpoint, load_checkpoint, session
 
@@ -160,6 +164,26 @@ def test_what_cannot_be_trained_together(flags: list[str], reason: str) -> None:
     """Otherwise an option is ignored in the training of several seeds."""
     preset, *others = flags
     assert reason in str(why_not_together(parse_agent(preset, PRESETS[preset](), others).config))
+
+
+def options_of_a_core() -> Iterator[dict[str, Any]]:
+    """Values of the options that say how the trace changes, each with a modulation it needs."""
+    hints = get_type_hints(PlasticRNNConfig)
+    for name in ("rule", "modulation", "modulator", "eligibility_squash"):
+        for value in get_args(hints[name]):
+            yield {"modulation": "retroactive", name: value}
+
+
+@pytest.mark.parametrize("options", [*options_of_a_core(), {"trial_input": 3}], ids=str)
+def test_cores_that_only_the_eager_backend_computes_are_trained_one_by_one(
+    options: dict[str, Any],
+) -> None:
+    """Otherwise ``--seeds`` ends in an error of ours with a new rule or modulation."""
+    config = replace(PRESETS["maze-quickstart"](), core=PlasticRNNConfig(**options))
+    cell = build_cell(config.core, 17)
+    is_fused = FusedBackend().supports(cell, torch.zeros(1, 1, 17))
+    reason = None if is_fused else "the core has options that only the eager backend computes"
+    assert why_not_together(config) == reason
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)

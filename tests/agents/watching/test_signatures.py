@@ -1,5 +1,6 @@
 """Signatures: reference agents have the values that are computed for them, and agents theirs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,63 @@ def test_transitive_inference_by_distance() -> None:
     errors = np.sqrt(expected * (1 - expected) / n)
     assert np.all(np.abs(found["ideal observer"].values - expected) < 4 * errors)
     assert np.abs(np.nanmean(found[TRAINED].values) - 0.5) < 0.1
+
+
+ODD: list[tuple[str, dict[str, Any]]] = [
+    ("Bandit", {"n_arms": 5, "episode_length": 7}),
+    ("Bandit", {"max_episode_steps": 30}),
+    ("Bandit", {"arms": "pair", "pair_probability": 0.9}),
+    ("TwoStep", {"episode_length": 5}),
+    ("TwoStep", {"common_probability": 1.0}),
+    ("Harlow", {"n_trials": 30}),
+    ("Harlow", {"max_episode_steps": 3}),
+    ("TransitiveInference", {"schedule": "linking", "n_test_trials": 1}),
+    ("TransitiveInference", {"min_items": 2, "max_items": 3, "n_training_trials": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), ODD, ids=str)
+def test_odd_options_give_a_picture(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Otherwise they give a traceback, or warnings of means of nothing."""
+    agent = untrained(f"plasticrl/{name}-v0", **options)
+    drawn = signature(agent, 5, 0, deterministic=False)
+    for series in drawn.series:
+        assert len(series.values) == len(drawn.places)
+    save_signature(drawn, tmp_path / "odd.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("Bandit", {"episode_length": 1}, "a bandit that is pulled once"),
+        ("TwoStep", {"episode_length": 3}, "with fewer than two trials"),
+        ("TransitiveInference", {"max_episode_steps": 80}, "ends before its test trials"),
+    ],
+)
+def test_an_episode_that_is_too_short(name: str, options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        signature(untrained(f"plasticrl/{name}-v0", **options), 2, 0, deterministic=False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("trials", 2), ("history", True)])
+def test_an_environment_that_is_changed_has_none(name: str, value: Any) -> None:
+    """Otherwise the picture is of other trials, or reads the observation's wrong places."""
+    agent = untrained("plasticrl/Harlow-v0")
+    agent = replace(agent, config=replace(agent.config, **{name: value}))
+    with pytest.raises(UsageError, match=f"an environment that is changed by {name}"):
+        signature(agent, 2, 0, deterministic=False)
+
+
+def test_linking_counts_test_trials_only() -> None:
+    """The last of 25 trials is the only one of two items that need not be neighbors."""
+    found = series_of(
+        "plasticrl/TransitiveInference-v0",
+        schedule="linking",
+        min_items=8,
+        n_test_trials=1,
+    )
+    assert list(found) == [TRAINED, "plasticity ablated"]
+    assert np.isfinite(found[TRAINED].values).sum() >= 6  # nearly all distances of one trial each
 
 
 def test_other_environments_have_none() -> None:
