@@ -526,7 +526,7 @@ def test_the_weight_of_the_entropy_follows_its_schedule(make_vec: Any) -> None:
     with pytest.raises(UsageError, match="ent_coef must be a finite number of at least 0"):
         model.train()
     model.ent_coef = lambda remaining: "small"
-    with pytest.raises(UsageError, match="ent_coef must be .* not 'small'"):
+    with pytest.raises(UsageError, match=r"ent_coef must be .* not 'small'"):
         model.train()
 
 
