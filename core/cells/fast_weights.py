@@ -44,6 +44,10 @@ class FastWeightsConnection(Connection):
         self.weight = nn.Parameter(INITIAL_WEIGHT * torch.eye(size))
         self.register_buffer("alpha", torch.ones(1, 1))
 
+    def forward(self, pre: Tensor) -> Tensor:
+        """Return W x, (B, N), without the fast weights."""
+        return F.linear(pre, self.weight)
+
 
 class FastWeights(Cell[FastWeightsState]):
     """The net with fast weights."""
@@ -68,7 +72,7 @@ class FastWeights(Cell[FastWeightsState]):
         return projected
 
     def step(self, projected: Tensor, state: FastWeightsState) -> tuple[Tensor, FastWeightsState]:
-        drive = projected + F.linear(state.hidden, self.connection.weight)
+        drive = projected + self.connection(state.hidden)
         fast = self.connection.alpha * state.trace
         hidden = torch.relu(self.norm(drive) if self.normalize_first else drive)
         for _ in range(self.inner_steps):

@@ -61,7 +61,7 @@ class PlasticLayer(Connection):
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-limit, limit))
         self.alpha = nn.Parameter(torch.empty(shape).uniform_(-1.0, 1.0))
 
-    def effective(self, trace: Tensor) -> Tensor:
+    def forward(self, trace: Tensor) -> Tensor:
         """Return w + alpha * H, (B, O, I + 1)."""
         return self.weight + self.alpha * trace
 
@@ -96,13 +96,13 @@ class InnerGradient(Cell[InnerGradientState]):
     ) -> tuple[Tensor, InnerGradientState]:
         one = torch.ones_like(projected[:, :1])
         pre_1 = torch.cat([projected, one], dim=1)
-        weights_1 = self.input.effective(state.input_trace)
+        weights_1 = self.input(state.input_trace)
         first = torch.relu(_times(weights_1, pre_1))
         pre_2 = torch.cat([first, state.hidden, one], dim=1)
-        weights_2 = self.connection.effective(state.trace)
+        weights_2 = self.connection(state.trace)
         hidden = torch.relu(_times(weights_2, pre_2))
         pre_3 = torch.cat([hidden, one], dim=1)
-        weights_3 = self.output.effective(state.output_trace)
+        weights_3 = self.output(state.output_trace)
         outputs = _times(weights_3, pre_3)
 
         if self.loss_scale is None:

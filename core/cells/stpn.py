@@ -48,6 +48,10 @@ class STPNConnection(Connection):
         self.rate = nn.Parameter(torch.empty(shape).uniform_(-rate_limit, rate_limit))
         self.register_buffer("alpha", torch.ones(1, 1))
 
+    def forward(self, trace: Tensor) -> Tensor:
+        """Return G = w + H, (B, O, I)."""
+        return self.weight + self.alpha * trace
+
 
 class STPN(Cell[STPNState]):
     """The net of neurons with short-term plasticity."""
@@ -70,7 +74,7 @@ class STPN(Cell[STPNState]):
     def step(self, projected: Tensor, state: STPNState) -> tuple[Tensor, STPNState]:
         connection = self.connection
         pre = torch.cat([projected, state.hidden], dim=1)
-        effective = connection.weight + connection.alpha * state.trace
+        effective = connection(state.trace)
         length = effective.norm(dim=2, keepdim=True)
         drive = (torch.bmm(effective, pre.unsqueeze(2)) / length).squeeze(2)
         hidden = torch.tanh(drive + self.bias)

@@ -83,8 +83,7 @@ def clone(arrays: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...]:
 def test_every_core_by_name(name: str) -> None:
     """Otherwise a documented name builds another core."""
     policy = make(core=name)
-    expected = {"plastic_rnn": "PlasticRNN", "plastic_lstm": "PlasticLSTM", "identity": "Identity"}
-    assert type(policy.core).__name__ == expected.get(name, name.upper())
+    assert type(policy.core).__name__.lower() == name.replace("_", "")
 
 
 def test_the_default_core_is_modulated_with_fan_out() -> None:
@@ -187,7 +186,10 @@ def test_the_weights_do_not_depend_on_the_environments(core: dict[str, Any]) -> 
     for n_envs in (3, 5):
         policy.predict(observations(VECTOR, n_envs), None, np.ones(n_envs, bool))
     after = policy.state_dict()
-    assert {buffer.shape for buffer in policy.buffers()} == {()}  # the scale of the values
+    buffers = dict(policy.named_buffers())
+    own = ("value_mean", "value_std", "n_rescaled")
+    assert {buffers.pop(name).shape for name in own} == {()}
+    assert {buffer.shape for buffer in buffers.values()} <= {(1, 1)}  # a constant alpha
     weights = [*policy.named_parameters(), *policy.named_buffers()]
     assert before.keys() == after.keys() == dict(weights).keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -209,7 +211,11 @@ def test_an_unbatched_observation_is_a_batch_of_one(kind: Kind, core: dict[str, 
         assert one.shape == ()
         assert one == many[1]
         for left, right in zip(clone(batched), clone(alone), strict=True):
-            np.testing.assert_allclose(left[1:2], right, atol=1e-6)
+            largest = np.abs(right).max(initial=0)
+            # Single precision is relative: the state of some cells has numbers far above 1.
+            np.testing.assert_allclose(
+                left[1:2], right, atol=1e-6 if largest < 2 else 1e-5 * largest
+            )
 
 
 def test_every_observation_and_action_space(observation: str, action: str, make_env: Any) -> None:
@@ -432,7 +438,8 @@ def test_bptt_length_cuts_the_gradient_and_not_the_value(name: str, length: int)
     loss, gradient = rollout.truncated(length)
     hand_loss, hand_gradient = rollout.by_hand(length)
     whole_loss, whole_gradient = rollout.truncated(None)
-    torch.testing.assert_close(gradient, hand_gradient)
+    scale = max(1.0, gradient.abs().max().item())  # single precision is relative
+    torch.testing.assert_close(gradient, hand_gradient, rtol=1.3e-6, atol=1e-5 * scale)
     torch.testing.assert_close(loss, hand_loss)
     torch.testing.assert_close(loss, whole_loss)
     assert not torch.allclose(gradient, whole_gradient, atol=1e-5)

@@ -139,7 +139,9 @@ def recomputed(
 def test_the_loss_has_the_probabilities_of_the_rollout(core: dict[str, Any], make_vec: Any) -> None:
     """Otherwise the gradient is that of another policy: state, resets or order are wrong."""
     # Entropy keeps the policy from becoming deterministic, which would hide differences.
-    model = make(make_vec(), policy_kwargs=core, learning_rate=0.01, ent_coef=1.0)
+    # With its normalized layers, fast_weights gets to the uniform policy at once if it can.
+    rate = 0.002 if core.get("core") == "fast_weights" else 0.01
+    model = make(make_vec(), policy_kwargs=core, learning_rate=rate, ent_coef=1.0)
     for pairs in recomputed(model):
         for collected, again in pairs:
             torch.testing.assert_close(again, collected, atol=1e-5, rtol=1e-4)

@@ -200,7 +200,7 @@ def refused(
         ("--core.modulation none --core.fan-out", "--core.fan-out has no meaning with"),
         (
             "--core.modulation some",
-            "--core.modulation must be one of none, simple, retroactive, not 'some': did you",
+            "--core.modulation must be one of none, simple, retroactive, gated, not 'some': did",
         ),
         ("--core.bound soft --core.clip 2", "--core.clip 2.0 has no meaning with --core.bound"),
         ("--core.eta-init 0.2", "--core.eta-init 0.2 has no meaning with --core.modulation simple"),

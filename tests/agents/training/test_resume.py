@@ -42,6 +42,7 @@ RUNS = {
     "curriculum": [
         *("cue-reward-tuned", *SIZES, "--env-kwargs", "episode_length=9"),
         *("--curriculum.threshold=-2", "--curriculum.episodes=8"),
+        *("--a2c.learning-rate-decay=0", "--a2c.ent-coef-decay=0"),  # they depend on the total
     ],
 }
 

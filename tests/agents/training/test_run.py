@@ -152,7 +152,7 @@ def test_what_is_dropped_is_named_as_it_is_typed(
     assert train_main([*flags, str(tmp_path / "run")]) == 0
     assert (
         "are dropped: --env-kwargs n_cues=4, --env-kwargs cue_bits=20, "
-        "--env-kwargs episode_length=120, --a2c.entropy simpson, --curriculum.option n_cues, "
+        "--env-kwargs episode_length=200, --a2c.entropy simpson, --curriculum.option n_cues, "
         "--curriculum.stages 2 3 4\n"
     ) in capsys.readouterr().err
 
