@@ -110,6 +110,8 @@ class TransitiveInferenceBatch(BatchEnv[ItemsWorld]):
         self.n_training_trials = arguments.integer("n_training_trials", n_training_trials, 0)
         self.n_link_trials = self._checked_n_link_trials(n_link_trials)
         self.n_test_trials = arguments.integer("n_test_trials", n_test_trials, 1)
+        # The number of the first test trial, from 0: the trials before it are of neighbors.
+        self.first_test_trial = self.n_training_trials + self.n_link_trials
         n_trials = self.first_test_trial + self.n_test_trials
         whole = N_BLANKS + TRIAL_LENGTH * n_trials
         if episode_length is None:
@@ -250,11 +252,6 @@ class TransitiveInferenceBatch(BatchEnv[ItemsWorld]):
         item_1 = where(tested, any_rank, rank + (other < 0.5))
         item_2 = where(tested, another, rank + (other >= 0.5))
         return self.xp.stack([item_1, item_2], axis=1)
-
-    @property
-    def first_test_trial(self) -> int:
-        """The number of the first test trial, from 0: the trials before it are of neighbors."""
-        return self.n_training_trials + self.n_link_trials
 
     def _checked_n_link_trials(self, n_link_trials: int | None) -> int:
         if self.schedule != "standard":
