@@ -12,7 +12,7 @@ share. Its report is written to ``results/papers``: a table, the numbers as JSON
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -233,7 +233,7 @@ def main(argv: Sequence[str]) -> int:
         missing = [trial for trials in runs.values() for trial in trials if not trial.is_finished]
         if missing and not arguments.report:
             note_commit(folder)
-            status = train_all(missing, replace(SweepArguments(), workers=arguments.workers))
+            status = train_all(missing, SweepArguments(workers=arguments.workers))
             if status:
                 return status
         source = Source(f"python -m benchmarks.papers {name}", noted_commits(folder))

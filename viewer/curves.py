@@ -3,7 +3,7 @@
 It is drawn without pyplot, which would need a window system and keep figures open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,25 @@ def save_curves(
     """
     path = Path(path)
     check_plot_path(path)
+    write_figure(lambda: _figure(curves, xlabel, ylabel, note), path, "plot")
+
+
+def write_figure(draw: Callable[[], Figure], path: Path, doing: str) -> None:
+    """Draw a figure in the style of all plots into ``path``, whose suffix is its format.
+
+    An existing file is replaced after a complete write.
+
+    Args:
+        doing: what is done, for the message of an error.
+
+    Raises:
+        ViewerError: the file cannot be written.
+    """
     kind = path.suffix.lower().removeprefix(".")
-    with replacing(path, "plot") as temporary, matplotlib.rc_context(_STYLE):
-        figure = _figure(curves, xlabel, ylabel, note)
+    with replacing(path, doing) as temporary, matplotlib.rc_context(_STYLE):
         # A date would make every file different.
         metadata = {"Date": None} if kind == "svg" else {}
-        figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+        draw().savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
 
 
 def _figure(curves: Sequence[Curve], xlabel: str, ylabel: str, note: str) -> Figure:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from plasticrl.viewer.curves import COLORS, DPI, FAINT, INCHES, INK, SUFFIXES
-from plasticrl.viewer.files import check_path, replacing
+from plasticrl.viewer.curves import COLORS, FAINT, INCHES, INK, SUFFIXES, write_figure
+from plasticrl.viewer.files import check_path
 
 
 class Series(NamedTuple):
@@ -53,11 +52,13 @@ def save_signature(signature: Signature, path: Path) -> None:
         ViewerError: ``path`` does not end in .png or .svg, or is not in a writable folder.
     """
     check_signature_path(path)
-    style: dict[Any, Any] = {"font.size": 10, "text.color": INK, "axes.labelcolor": INK}
-    with replacing(path, "draw the signature") as temporary, matplotlib.rc_context(style):
-        figure = Figure(figsize=INCHES, layout="constrained", facecolor="white")
-        _draw(figure.subplots(), signature)
-        figure.savefig(temporary, format=path.suffix.lower().removeprefix("."), dpi=DPI)
+    write_figure(lambda: _figure(signature), path, "draw the signature")
+
+
+def _figure(signature: Signature) -> Figure:
+    figure = Figure(figsize=INCHES, layout="constrained", facecolor="white")
+    _draw(figure.subplots(), signature)
+    return figure
 
 
 def _draw(axes: Axes, signature: Signature) -> None:

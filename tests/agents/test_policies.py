@@ -438,7 +438,8 @@ def test_bptt_length_cuts_the_gradient_and_not_the_value(name: str, length: int)
     loss, gradient = rollout.truncated(length)
     hand_loss, hand_gradient = rollout.by_hand(length)
     whole_loss, whole_gradient = rollout.truncated(None)
-    scale = max(1.0, gradient.abs().max().item())  # single precision is relative
+    # Single precision is relative: the gradients of this cell are far above 1.
+    scale = gradient.abs().max().item() if name == "inner_gradient" else 1.0
     torch.testing.assert_close(gradient, hand_gradient, rtol=1.3e-6, atol=1e-5 * scale)
     torch.testing.assert_close(loss, hand_loss)
     torch.testing.assert_close(loss, whole_loss)

@@ -73,7 +73,6 @@ def test_harlow_by_trial() -> None:
     found = series_of("plasticrl/Harlow-v0")
     assert found["optimal"].values[1:].tolist() == [1.0] * 5
     assert found["optimal"].values[0] == pytest.approx(0.5, abs=0.1)
-    assert found[TRAINED].values[1:] == pytest.approx([0.5] * 5, abs=0.3)
 
 
 def test_transitive_inference_by_distance() -> None:
